@@ -1,0 +1,99 @@
+// Options of a store: first what changes its behaviour, then what changes its speed. Each names its default, unit and the cost of
+// raising it. Storage::Open checks all of them and refuses by name.
+#ifndef CHRONOLITH_OPTIONS_H_
+#define CHRONOLITH_OPTIONS_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "chronolith/engine_registry.h"
+#include "chronolith/env.h"
+#include "chronolith/types.h"
+
+namespace chronolith {
+
+// Which of two samples of one series with the same timestamp is kept. The same live, after a restart and after compaction.
+enum class DuplicatePolicy : std::uint8_t {
+  kLastWins,  // the later write replaces the earlier one
+  kReject,    // the earlier one stays; the later write is refused with kAlreadyExists (an equal value is accepted silently)
+};
+
+struct Options {
+  // ---- Behaviour ----
+
+  bool create_if_missing = true;
+  bool error_if_exists = false;
+
+  // Opens beside a live writer or on its own; changes nothing on disk. Sees what was logged when it was opened, not what was only
+  // queued. Writes answer kFailedPrecondition.
+  bool read_only = false;
+
+  // Engine under the store, by its name in `engines`. Persisted at creation; opening with another is refused.
+  std::string engine = "rocksdb";
+  std::shared_ptr<EngineRegistry> engines;  // null: EngineRegistry::Default()
+
+  // Shards of a new store, 1 to 31. Persisted at creation; an existing store keeps its own number. More shards mean less lock
+  // contention and more column families (three a shard).
+  int shards = 16;
+
+  // Directory of the log instance; "" is <path>/log. On another disk it takes the writes away from compaction's.
+  std::string log_path;
+
+  DuplicatePolicy duplicate_policy = DuplicatePolicy::kLastWins;
+
+  // Samples older than this many ms before the newest of them (or now, whichever is earlier) expire; 0 keeps for ever.
+  std::int64_t retention_ms = 0;
+  // Bytes on disk beyond which the oldest windows expire; 0 is no bound.
+  std::uint64_t retention_bytes = 0;
+
+  // Time window of a chunk, in ms; chunks never cross windows, and whole windows expire. Persisted at creation.
+  std::int64_t window_ms = 2 * 60 * 60 * 1000;
+
+  // An upper bound on how long a logged write can stay unsynced, in ms. A power loss takes at most this much of what was
+  // acknowledged as logged. Lower costs an fdatasync as often; 0 turns the background sync off.
+  std::int64_t sync_interval_ms = 200;
+
+  // Limits of what a write may carry. Beyond: kInvalidArgument (labels), kResourceExhausted (series).
+  std::uint32_t max_labels_per_series = 30;
+  std::uint32_t max_label_name_bytes = 1024;
+  std::uint32_t max_label_value_bytes = 2048;
+  std::uint64_t max_series = 50'000'000;
+
+  std::shared_ptr<Clock> clock;    // null: the system's
+  std::shared_ptr<Logger> logger;  // null: silent
+
+  // ---- Performance ----
+
+  // Bound on rings, heads, engine buffers and caches together; shared between stores where they get the same object.
+  // null: a private one of memory_limit_bytes.
+  std::shared_ptr<MemoryBudget> memory_budget;
+  std::uint64_t memory_limit_bytes = 2ULL << 30;
+
+  // Ring between writers and committers, bytes a shard; a power of two, 64 KiB to 64 MiB. Larger absorbs longer bursts at the
+  // level queued and loses more of them in a crash.
+  std::uint64_t ring_bytes = 256ULL << 10;
+  // How long a write waits for room in a full ring before it answers kResourceExhausted.
+  std::int64_t backpressure_wait_ms = 5000;
+  // The longest that a write of level queued stays in the ring before a committer logs it, in ms.
+  std::int64_t commit_interval_ms = 5;
+
+  // Log bytes after which a checkpoint starts; replay after a crash is bounded by about twice this. Larger costs memory (the log
+  // memtables hold it) and start-up time, smaller rewrites open chunks more often. At most 1 GiB.
+  std::uint64_t checkpoint_bytes = 128ULL << 20;
+  // A checkpoint also starts after this long with anything unapplied, in ms; 0: only by bytes.
+  std::int64_t checkpoint_interval_ms = 5 * 60 * 1000;
+
+  // Samples of a chunk, 16 to 1000. Larger compresses slightly better and rewrites more at a checkpoint.
+  std::uint32_t max_samples_per_chunk = 240;
+
+  std::uint64_t postings_cache_bytes = 32ULL << 20;
+  std::uint64_t block_cache_bytes = 64ULL << 20;
+
+  // Threads for checkpoint, replay and engine background work; 0: the number of CPUs, at most 4.
+  int background_threads = 0;
+};
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_OPTIONS_H_

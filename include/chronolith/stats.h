@@ -1,0 +1,106 @@
+// Plain snapshots of what a store has done and holds. For a Prometheus registry see metrics.h.
+#ifndef CHRONOLITH_STATS_H_
+#define CHRONOLITH_STATS_H_
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "chronolith/export.h"
+#include "chronolith/kv_engine.h"
+#include "chronolith/types.h"
+
+namespace chronolith {
+
+// Durations in fixed buckets: bucket i counts durations below 2^i * 256 ns (so 256 ns, 512 ns, ... about 9 minutes), the last one
+// takes the rest. Counts are not cumulative.
+struct CHRONOLITH_EXPORT DurationHistogram {
+  static constexpr int kBuckets = 32;
+  static constexpr double UpperBoundSeconds(int bucket) { return 256e-9 * static_cast<double>(1ULL << bucket); }
+
+  std::array<std::uint64_t, kBuckets> counts{};
+  std::uint64_t count = 0;
+  double sum_seconds = 0;
+
+  // The q-quantile (0..1) in seconds, interpolated within its bucket; 0 where nothing was counted.
+  double Quantile(double q) const;
+  void Add(const DurationHistogram& other);
+};
+
+// One lock. Only contended acquisitions are timed: `wait` counts those that did not succeed at the first try.
+struct LockStats {
+  std::string name;  // "append", "series", "index_read", "index_write", ...
+  std::uint64_t acquisitions = 0;
+  DurationHistogram wait;
+};
+
+struct ShardStats {
+  std::uint32_t shard = 0;
+
+  // Log
+  Lsn last_lsn = 0;     // newest record handed to the ring
+  Lsn logged_lsn = 0;   // all up to here survive kill -9
+  Lsn synced_lsn = 0;   // all up to here survive power loss
+  Lsn applied_lsn = 0;  // all up to here are durable in the data instance
+  Lsn trimmed_to = 0;   // all up to here are gone from the log
+  std::uint64_t epoch = 0;
+  std::uint64_t wal_records = 0;          // since open
+  std::uint64_t wal_bytes = 0;            // encoded, since open
+  std::uint64_t wal_bytes_pinned = 0;     // in the log and not yet trimmed
+  std::uint64_t ring_bytes_queued = 0;    // in the ring now
+  std::uint64_t ring_full_waits = 0;      // writers that met a full ring
+  std::uint64_t groups = 0;               // group commits that carried this shard
+  std::uint64_t group_records = 0;        // records in them: group_records / groups is the mean group size
+  std::uint64_t replayed_records = 0;     // at the last open
+  std::uint64_t replayed_bytes = 0;
+
+  // Head
+  std::uint64_t samples_appended = 0;
+  std::uint64_t samples_out_of_order = 0;
+  std::uint64_t samples_refused = 0;
+  std::uint64_t series_resident = 0;
+  std::uint64_t series_total = 0;
+  std::uint64_t series_created = 0;
+  std::uint64_t series_removed = 0;
+  std::uint64_t head_bytes = 0;
+
+  // Index
+  std::uint64_t postings_cache_hits = 0;
+  std::uint64_t postings_cache_misses = 0;
+  std::uint64_t postings_cache_bytes = 0;
+
+  // Blocks
+  std::uint64_t chunk_rows_written = 0;
+  std::uint64_t chunk_payload_bytes = 0;  // of closed and open chunks written since open
+  std::uint64_t chunk_samples = 0;        // samples in them
+
+  std::vector<LockStats> locks;
+  std::array<DurationHistogram, 3> write_latency;  // by AckLevel
+  DurationHistogram index_read_latency;
+  DurationHistogram index_write_latency;
+};
+
+struct StorageStats {
+  std::vector<ShardStats> shards;
+  EngineStats log_engine;
+  EngineStats data_engine;
+  DurationHistogram group_write_latency;  // one engine write of the log
+  DurationHistogram sync_latency;
+  DurationHistogram checkpoint_duration;
+  DurationHistogram select_latency;
+  std::uint64_t checkpoints = 0;
+  std::int64_t last_checkpoint_ms = 0;  // wall clock; 0: none since open
+  std::uint64_t unsynced_bytes = 0;
+  std::int64_t unsynced_age_ms = 0;
+  std::uint64_t memory_used_bytes = 0;
+  std::uint64_t memory_limit_bytes = 0;
+  double replay_seconds = 0;  // of the last open
+  bool log_failed = false;
+  std::string engine;
+  std::string version;
+};
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_STATS_H_

@@ -1,0 +1,202 @@
+// Storage: the time-series store. Start here.
+//
+//   auto store = chronolith::Storage::Open({}, "/var/lib/metrics").value();
+//   chronolith::TimeSeries up{.labels = {{"__name__", "up"}, {"job", "node"}}, .samples = {{1700000000000, 1.0}}};
+//   auto written = store->Write(up);
+//   auto found = store->Select({chronolith::Matcher::Equal("job", "node")}, {1699999000000, 1700001000000});
+//   while ((*found)->Next()) { ... (*found)->labels() ... (*found)->samples() ... }
+//
+// Durability has three levels, and these words are used only so:
+//   queued  in the memory of this process; lost if it dies;
+//   logged  in the operating system's hands: survives kill -9; a background sync bounds what a power loss takes
+//           (Options::sync_interval_ms);
+//   synced  on stable storage: survives power loss.
+// A writer reads its own writes at once, at every level. A crash drops, per shard, at most a suffix of writes that were not
+// acknowledged at a level that survives it.
+#ifndef CHRONOLITH_STORAGE_H_
+#define CHRONOLITH_STORAGE_H_
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "chronolith/export.h"
+#include "chronolith/labels.h"
+#include "chronolith/options.h"
+#include "chronolith/result.h"
+#include "chronolith/series_set.h"
+#include "chronolith/stats.h"
+#include "chronolith/status.h"
+#include "chronolith/types.h"
+
+namespace chronolith {
+
+enum class AckLevel : std::uint8_t { kQueued = 0, kLogged = 1, kSynced = 2 };
+
+// Stands for a write that may not have reached its level yet. Tokens are ordered: when one has reached a level, so have all older.
+// Valid for the Storage that gave it, until Close; after Reopen, tokens from before it report kUnavailable unless they had been
+// reached.
+struct CommitToken {
+  std::uint64_t generation = 0;  // 0: nothing to wait for
+};
+
+struct WriteOptions {
+  AckLevel level = AckLevel::kLogged;
+  Deadline deadline = kNoDeadline;  // for the wait; a write that was queued goes on after it passed
+};
+
+// What was not taken of a write, and why.
+struct Refusal {
+  enum class What : std::uint8_t { kSeries, kSample, kHistogram, kExemplar, kMetadata };
+  std::size_t series = 0;  // index in the span (Appender: in the order of the calls)
+  What what = What::kSeries;
+  std::size_t item = 0;  // index within that series' vector; 0 for kSeries, which refuses all of the series
+  Status reason;
+};
+
+// Of one Write or Commit. `status` is ok when everything was taken and reached its level; else the first reason. Where
+// `refused` is not empty and the other items were taken, `status` is the first refusal's reason and `token` covers the rest.
+struct WriteResult {
+  Status status;
+  std::uint64_t accepted = 0;  // samples, histograms, exemplars and metadata taken
+  std::vector<Refusal> refused;
+  CommitToken token;
+  bool ok() const { return status.ok(); }
+};
+
+// A cached reference to a series: makes appending cheap. Valid for the Storage that gave it, until Close. Where its series expired
+// meanwhile, appending creates the series again.
+struct SeriesRef {
+  std::uint64_t id = 0;  // 0: no series
+  friend bool operator==(SeriesRef, SeriesRef) = default;
+};
+
+// Collects samples and writes them together: the fast path. Get one per thread; several may write at once, also to the same series.
+// Append* only buffer; nothing is visible before Commit. Thread safety: one thread at a time.
+class CHRONOLITH_EXPORT Appender {
+ public:
+  virtual ~Appender();
+
+  // The reference of the series with these labels, created where there is none. Creation is queued at once and logged with the
+  // next Commit. kInvalidArgument, kResourceExhausted (Options::max_series), kUnavailable.
+  virtual Result<SeriesRef> Ref(const Labels& labels) = 0;
+  // The same for many: much cheaper per new series. refs is resized; a refused one is SeriesRef{0} and listed in the result.
+  virtual WriteResult Refs(std::span<const Labels> labels, std::vector<SeriesRef>* refs) = 0;
+
+  virtual void Append(SeriesRef ref, Timestamp t, double value) = 0;
+  virtual void AppendHistogram(SeriesRef ref, Timestamp t, Histogram histogram) = 0;
+  virtual void AppendExemplar(SeriesRef ref, Exemplar exemplar) = 0;
+  virtual void SetMetadata(SeriesRef ref, Metadata metadata) = 0;
+
+  // Writes what was collected and waits for `level`. An unknown reference is refused with kNotFound, item by item.
+  virtual WriteResult Commit(const WriteOptions& options = {}) = 0;
+  // Forgets what was collected.
+  virtual void Rollback() = 0;
+};
+
+struct SelectOptions {
+  Deadline deadline = kNoDeadline;
+  // Polled while selecting and reading; set it from any thread. Must outlive the SeriesSet.
+  const std::atomic<bool>* cancelled = nullptr;
+  // kResourceExhausted where more series match. 0: no bound.
+  std::uint64_t max_series = 0;
+};
+
+struct LookupOptions {
+  // Only series that may have a sample in the range (by chunks, so a little more than exactly); default: all.
+  TimeRange range;
+  // At most so many results, the first in order; `truncated` of the result tells. 0: no bound.
+  std::uint64_t limit = 0;
+  Deadline deadline = kNoDeadline;
+};
+
+template <typename T>
+struct Lookup {
+  std::vector<T> values;   // sorted, distinct
+  bool truncated = false;  // LookupOptions::limit left some out
+};
+
+struct CompactOptions {
+  bool dry_run = false;
+};
+
+struct CompactResult {
+  std::uint64_t rows_before = 0, rows_after = 0;
+  std::uint64_t bytes_before = 0, bytes_after = 0;  // of chunk rows
+  std::uint64_t samples_deleted = 0;
+  std::uint64_t series_removed = 0;
+};
+
+// One store, in one directory. Several stores may be open in a process; one directory only once (kFailedPrecondition, naming it),
+// except read_only.
+// Thread safety: all methods may be called concurrently, except Close and the destructor.
+class CHRONOLITH_EXPORT Storage {
+ public:
+  // kInvalidArgument names the wrong option; kNotFound: no database there and create_if_missing is off; kFailedPrecondition: locked
+  // by another process, not a database, or written by a newer format; kDataLoss: damaged, the message says what is affected.
+  static Result<std::unique_ptr<Storage>> Open(const Options& options, const std::string& path);
+
+  // Closes, if Close was not called; its status is lost.
+  virtual ~Storage();
+
+  // ---- Writing ----
+  // Valid items of a partly valid write are kept. A write over several shards is not atomic.
+  // kResourceExhausted: rings or memory stayed full for Options::backpressure_wait_ms; what `accepted` counts was taken.
+  // kUnavailable: the log failed; Reopen. kUnknown in a refusal: the item may or may not survive a crash.
+  virtual WriteResult Write(std::span<const TimeSeries> series, const WriteOptions& options = {}) = 0;
+  WriteResult Write(const TimeSeries& series, const WriteOptions& options = {}) {
+    return Write(std::span<const TimeSeries>(&series, 1), options);
+  }
+  virtual std::unique_ptr<Appender> NewAppender() = 0;  // must be destroyed before the Storage
+
+  // Waits until the write of `token` has reached `level`; kDeadlineExceeded, or kUnavailable where the log failed.
+  virtual Status Wait(CommitToken token, AckLevel level, Deadline deadline = kNoDeadline) = 0;
+  // Calls `done` once, from a thread of the store, when the write has reached `level` or failed. Must not block or call Close.
+  virtual void OnReached(CommitToken token, AckLevel level, std::function<void(Status)> done) = 0;
+  // The newest LSN of a shard for which all up to it have reached `level`.
+  virtual Result<Lsn> ReachedLsn(std::uint32_t shard, AckLevel level) const = 0;
+
+  // Hides samples, histograms and exemplars of the matching series in `range` that were written before the call; frees their space
+  // at the next Compact. At least one matcher must not match the empty string.
+  virtual WriteResult Delete(const std::vector<Matcher>& matchers, TimeRange range, const WriteOptions& options = {}) = 0;
+
+  // ---- Reading ----
+  // No matcher selects everything. kInvalidArgument: a bad regular expression (named), a reversed range.
+  virtual Result<std::unique_ptr<SeriesSet>> Select(const std::vector<Matcher>& matchers, TimeRange range,
+                                                    const SelectOptions& options = {}) = 0;
+  virtual Result<Lookup<Labels>> Series(const std::vector<Matcher>& matchers, const LookupOptions& options = {}) = 0;
+  virtual Result<Lookup<std::string>> LabelNames(const std::vector<Matcher>& matchers, const LookupOptions& options = {}) = 0;
+  virtual Result<Lookup<std::string>> LabelValues(const std::string& name, const std::vector<Matcher>& matchers,
+                                                  const LookupOptions& options = {}) = 0;
+  virtual Result<std::vector<Exemplar>> Exemplars(const Labels& series, TimeRange range) = 0;
+  virtual Result<std::optional<Metadata>> SeriesMetadata(const Labels& series) = 0;
+  // Ids of the matching series, ascending; for hosts that keep their own tables by id.
+  virtual Result<std::vector<SeriesRef>> SeriesIds(const std::vector<Matcher>& matchers) = 0;
+
+  // ---- Upkeep: done in the background as well ----
+  virtual Status Flush() = 0;       // everything queued becomes synced
+  virtual Status Checkpoint() = 0;  // writes the head to the data instance and trims the log
+  // Merges small and overlapping chunks, applies deletes and retention, removes series without data.
+  virtual Result<CompactResult> Compact(const CompactOptions& options = {}) = 0;
+  // A consistent copy in the new directory `path`, with hard links where the file system allows.
+  virtual Status Snapshot(const std::string& path) = 0;
+
+  // After kUnavailable: discards what was not logged, opens the log again and replays it. Readers and appenders stay usable; what
+  // they were waiting for and was not reached reports kUnavailable.
+  virtual Status Reopen() = 0;
+
+  virtual StorageStats Stats() const = 0;
+
+  // Logs and syncs what is queued, stops all threads, closes the engines. Later calls abort.
+  virtual Status Close() = 0;
+};
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_STORAGE_H_
