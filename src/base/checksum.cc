@@ -2,6 +2,8 @@
 
 #include <isa-l/crc.h>
 
+#include <algorithm>
+
 namespace chronolith {
 
 std::uint32_t Crc32c(std::string_view bytes, std::uint32_t seed) {

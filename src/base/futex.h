@@ -1,0 +1,40 @@
+// Futex: sleeping on a 32-bit word, and waking one or all sleepers, by the Linux system call; no lock and no allocation.
+#ifndef CHRONOLITH_BASE_FUTEX_H_
+#define CHRONOLITH_BASE_FUTEX_H_
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <climits>
+#include <cstdint>
+#include <ctime>
+
+#include "chronolith/kv_engine.h"
+
+namespace chronolith {
+
+// Sleeps while *word == expected; returns on a wake, a changed word, a signal, or the deadline: check the condition again.
+inline void FutexWait(const std::atomic<std::uint32_t>* word, std::uint32_t expected, Deadline deadline = kNoDeadline) {
+  timespec timeout{};
+  timespec* limit = nullptr;
+  if (deadline != kNoDeadline) {
+    const auto left = std::chrono::duration_cast<std::chrono::nanoseconds>(deadline - std::chrono::steady_clock::now()).count();
+    if (left <= 0) return;
+    timeout.tv_sec = left / 1'000'000'000;
+    timeout.tv_nsec = left % 1'000'000'000;
+    limit = &timeout;
+  }
+  syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, limit, nullptr, 0);
+}
+
+inline void FutexWake(const std::atomic<std::uint32_t>* word, int sleepers) {
+  syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, sleepers, nullptr, nullptr, 0);
+}
+inline void FutexWakeAll(const std::atomic<std::uint32_t>* word) { FutexWake(word, INT_MAX); }
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_BASE_FUTEX_H_
