@@ -1,0 +1,527 @@
+#include "wal/sharded_wal.h"
+
+#include <utility>
+
+#include "base/coding.h"
+
+namespace chronolith {
+namespace {
+
+constexpr std::size_t kRowPayloadBytes = 56 << 10;      // below the engine's 64 KiB with header and the last whole record
+constexpr std::uint64_t kGroupBytes = 4ULL << 20;       // of one engine write
+constexpr std::size_t kCompressBytesMin = 512;          // LZ4 needs repetition to find
+constexpr std::uint32_t kCompressRetryRows = 16;        // rows of a shard stored plainly between two attempts
+constexpr std::uint32_t kCommitterIdle = 0;
+constexpr std::uint32_t kCommitterTold = 1;
+constexpr std::uint32_t kCommitterUrgent = 2;
+
+}  // namespace
+
+ShardedWAL::ShardedWAL(KvEngine* engine, std::vector<FamilyId> families, const ShardedWALOptions& options)
+    : engine_(engine), options_(options) {
+  for (std::size_t i = 0; i < families.size(); ++i) {
+    shards_.push_back(std::make_unique<WALShard>(static_cast<ShardId>(i), families[i], options.ring_bytes));
+  }
+}
+
+ShardedWAL::~ShardedWAL() { (void)Stop(); }
+
+void ShardedWAL::Restore(ShardId id, const WalEnd& end, Lsn next_lsn, std::uint64_t epoch,
+                         const std::vector<std::pair<Lsn, std::uint64_t>>& rows) {
+  WALShard& s = *shards_[id];
+  s.epoch_ = epoch;
+  s.last_lsn_ = next_lsn - 1;
+  s.logged_lsn_ = next_lsn - 1;
+  s.synced_lsn_ = next_lsn - 1;
+  s.trimmed_to_ = end.trimmed_to;
+  MutexLock lock(&s.rows_mu_);
+  s.rows_.clear();
+  s.row_bytes_ = 0;
+  for (const auto& [first, bytes] : rows) {
+    s.rows_.push_back({first, bytes});
+    s.row_bytes_ += bytes;
+  }
+}
+
+void ShardedWAL::Start() {
+  started_threads_ = true;
+  committer_ = std::thread([this] { CommitterLoop(); });
+  syncer_ = std::thread([this] { SyncerLoop(); });
+}
+
+Status ShardedWAL::Stop() {
+  if (!started_threads_) return Status::Ok();
+  started_threads_ = false;
+  Status status = WaitSynced(Ticket(), kNoDeadline);
+  stop_.store(true);
+  committer_word_.store(kCommitterUrgent);
+  FutexWakeAll(&committer_word_);
+  {
+    MutexLock lock(&syncer_mu_);
+    syncer_cv_.SignalAll();
+  }
+  committer_.join();
+  syncer_.join();
+  RunCallbacks();
+  return status;
+}
+
+// ---- Failure ----
+
+void ShardedWAL::Fail(const Status& status) {
+  {
+    MutexLock lock(&failure_mu_);
+    if (failure_.ok()) {
+      failure_ = Unavailable("the log failed, nothing is acknowledged until the store is reopened (Storage::Reopen): " +
+                             status.ToString());
+      if (options_.logger) options_.logger->Log(LogLevel::kError, failure_.message());
+    }
+  }
+  failed_.store(true, std::memory_order_seq_cst);
+  for (WakeWord& w : wake_) {
+    w.word.fetch_add(1, std::memory_order_seq_cst);
+    FutexWakeAll(&w.word);
+  }
+  MutexLock lock(&sync_mu_);
+  sync_cv_.SignalAll();
+  committer_word_.store(kCommitterUrgent);
+  FutexWakeAll(&committer_word_);
+}
+
+Status ShardedWAL::failure() const {
+  MutexLock lock(&failure_mu_);
+  return failure_;
+}
+
+// ---- Group commit ----
+
+bool ShardedWAL::TryLead() {
+  return leader_.load(std::memory_order_relaxed) == 0 && leader_.exchange(1, std::memory_order_seq_cst) == 0;
+}
+
+void ShardedWAL::LeadAndRelease() {
+  Drain();
+  const std::uint64_t g = started_.load(std::memory_order_relaxed);
+  leader_.store(0, std::memory_order_seq_cst);
+  WakeWord& done = wake_[g & 3];
+  done.word.fetch_add(1, std::memory_order_seq_cst);
+  if (done.sleepers.load(std::memory_order_seq_cst) > 0) FutexWakeAll(&done.word);
+  WakeWord& next = wake_[(g + 1) & 3];
+  if (next.sleepers.load(std::memory_order_seq_cst) > 0) {
+    next.word.fetch_add(1, std::memory_order_seq_cst);
+    FutexWake(&next.word, 1);
+  }
+  if (callback_count_.load(std::memory_order_relaxed) > 0) {
+    committer_word_.store(kCommitterUrgent);
+    FutexWakeAll(&committer_word_);
+  }
+}
+
+void ShardedWAL::Drain() {
+  const std::uint64_t generation = started_.fetch_add(1, std::memory_order_seq_cst) + 1;
+  if (failed()) return;
+  if (const Status status = WriteGroup(generation); !status.ok()) {
+    Fail(status);
+    return;
+  }
+  completed_.store(generation, std::memory_order_seq_cst);
+}
+
+// Moves records of [head, to) into rows until the group is full; returns the bytes of the rows.
+std::uint64_t ShardedWAL::BuildRows(WALShard* s, std::uint64_t to, const WalRowHeader& group_header) {
+  std::uint64_t at = s->ring_.Head();
+  Lsn first = s->logged_lsn_.load(std::memory_order_relaxed) + 1;
+  std::uint64_t group_bytes = 0;
+  s->rows_used_ = 0;
+  s->ops_.clear();
+  while (at < to && group_bytes < kGroupBytes) {
+    const std::uint64_t from = at;
+    std::uint64_t records = 0;
+    while (at < to) {
+      const std::uint64_t next = at + s->ring_.Load16(at) + 2;
+      if (records > 0 && next - from > kRowPayloadBytes) break;
+      at = next;
+      ++records;
+    }
+    s->payload_.clear();
+    s->ring_.CopyTo(from, at, &s->payload_);
+    if (s->rows_used_ == s->values_.size()) {
+      s->values_.emplace_back();
+      s->keys_.emplace_back(kWalKeyBytes, '\0');
+    }
+    std::string& value = s->values_[s->rows_used_];
+    std::string& key = s->keys_[s->rows_used_];
+    ++s->rows_used_;
+    value.clear();
+    StoreWalKey(first, key.data());
+    WalRowHeader header = group_header;
+    header.first_lsn = first;
+    header.epoch = s->epoch_;
+    header.records = records;
+    // Label sets compress five to one, random values not at all: try, and after a miss leave some rows alone.
+    bool compress = s->payload_.size() >= kCompressBytesMin;
+    if (compress && s->compress_countdown_ > 0) {
+      --s->compress_countdown_;
+      compress = false;
+    }
+    if (!encoder_.Append(s->shard_, header, s->payload_, compress, &value) && compress) s->compress_countdown_ = kCompressRetryRows;
+    first += records;
+    group_bytes += value.size();
+    s->group_records_.Add(records);
+  }
+  for (std::size_t i = 0; i < s->rows_used_; ++i) s->ops_.push_back({Op::Type::kPut, s->keys_[i], s->values_[i]});
+  s->ring_.Consume(at);
+  s->groups_.Add();
+  return group_bytes;
+}
+
+Status ShardedWAL::WriteGroup(std::uint64_t generation) {
+  std::array<std::uint64_t, 32> tails;
+  bool any = false;
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    tails[i] = shards_[i]->ring_.Tail();
+    any = any || tails[i] != shards_[i]->ring_.Head();
+  }
+  if (!any) return Status::Ok();
+  WalRowHeader header;
+  header.group = generation;
+  header.synced_group = synced_.load(std::memory_order_acquire);
+  header.write_time_ms = options_.clock->NowMs();
+  std::uint64_t total = 0;
+  // One engine write as a rule; more where large rings hold more than a group.
+  for (bool left = true; left;) {
+    left = false;
+    batches_.clear();
+    std::uint64_t bytes = 0;
+    std::array<Lsn, 32> logged{};
+    for (std::size_t i = 0; i < shards_.size(); ++i) {
+      WALShard& s = *shards_[i];
+      if (s.ring_.Head() == tails[i]) continue;
+      if (bytes >= kGroupBytes) {
+        left = true;
+        continue;
+      }
+      const std::uint64_t before = s.group_records_.Get();
+      bytes += BuildRows(&s, tails[i], header);
+      logged[i] = s.logged_lsn_.load(std::memory_order_relaxed) + (s.group_records_.Get() - before);
+      left = left || s.ring_.Head() != tails[i];
+      batches_.push_back({s.family_, {}, s.epoch_, s.ops_});
+    }
+    EngineWriteOptions write;
+    write.durability = Durability::kLogged;
+    Outcomes outcomes;
+    {
+      ScopedTimer timer(&group_write_latency_);
+      outcomes = engine_->Write(batches_, write);
+    }
+    for (const Status& outcome : outcomes) {
+      if (!outcome.ok()) return outcome;
+    }
+    total += bytes;
+    for (std::size_t i = 0; i < shards_.size(); ++i) {
+      if (logged[i] == 0) continue;
+      WALShard& s = *shards_[i];
+      {
+        MutexLock lock(&s.rows_mu_);
+        for (std::size_t r = 0; r < s.rows_used_; ++r) {
+          const std::uint64_t row_bytes = s.values_[r].size() + kWalKeyBytes;
+          s.rows_.push_back({LoadBigEndian<std::uint64_t>(s.keys_[r].data() + 1), row_bytes});
+          s.row_bytes_ += row_bytes;
+        }
+      }
+      s.logged_lsn_.store(logged[i], std::memory_order_release);
+    }
+  }
+  if (unsynced_bytes_.fetch_add(total, std::memory_order_acq_rel) == 0) {
+    unsynced_since_ns_.store(NowNanos(), std::memory_order_relaxed);
+    if (options_.sync_interval_ms > 0) {
+      MutexLock lock(&syncer_mu_);
+      syncer_cv_.Signal();
+    }
+  }
+  if (options_.on_logged_bytes) options_.on_logged_bytes(total);
+  return Status::Ok();
+}
+
+Status ShardedWAL::WaitLogged(CommitToken token, Deadline deadline) {
+  while (true) {
+    if (completed_.load(std::memory_order_seq_cst) >= token.generation) return Status::Ok();
+    if (failed()) return failure();
+    if (TryLead()) {
+      LeadAndRelease();
+      continue;
+    }
+    WakeWord& w = wake_[token.generation & 3];
+    w.sleepers.fetch_add(1, std::memory_order_seq_cst);
+    const std::uint32_t seen = w.word.load(std::memory_order_seq_cst);
+    if (completed_.load(std::memory_order_seq_cst) < token.generation && leader_.load(std::memory_order_seq_cst) != 0 && !failed()) {
+      FutexWait(&w.word, seen, deadline);
+    }
+    const std::uint32_t others = w.sleepers.fetch_sub(1, std::memory_order_seq_cst) - 1;
+    if (deadline != kNoDeadline && std::chrono::steady_clock::now() >= deadline &&
+        completed_.load(std::memory_order_seq_cst) < token.generation) {
+      if (others > 0) {  // the wake-up that was meant to make this thread the leader goes to the next
+        w.word.fetch_add(1, std::memory_order_seq_cst);
+        FutexWake(&w.word, 1);
+      }
+      return DeadlineExceeded("the write is queued but was not logged before its deadline");
+    }
+  }
+}
+
+Status ShardedWAL::Reserve(ShardId id, std::uint64_t bytes, Deadline deadline) {
+  WALShard& s = *shards_[id];
+  if (s.ring_.Reserve(bytes)) [[likely]] {
+    if (s.ring_.QueuedBytes() > s.ring_.capacity() / 2 && committer_word_.load(std::memory_order_relaxed) != kCommitterUrgent) {
+      committer_word_.store(kCommitterUrgent);
+      FutexWake(&committer_word_, 1);
+    }
+    return failed() ? failure() : Status::Ok();
+  }
+  if (bytes > s.ring_.capacity()) {
+    return ResourceExhausted("a record of " + std::to_string(bytes) + " bytes does not fit the ring of shard " + std::to_string(id) +
+                             "; raise Options::ring_bytes");
+  }
+  s.full_waits_.Add();
+  while (true) {
+    if (failed()) return failure();
+    if (s.ring_.Reserve(bytes)) return Status::Ok();
+    if (std::chrono::steady_clock::now() >= deadline) {
+      return ResourceExhausted("the ring of shard " + std::to_string(id) + " stayed full for Options::backpressure_wait_ms");
+    }
+    if (const Status status = WaitLogged(Ticket(), deadline); !status.ok() && status.code() != StatusCode::kDeadlineExceeded) {
+      return status;
+    }
+  }
+}
+
+bool ShardedWAL::AnythingQueued() const {
+  for (const auto& s : shards_) {
+    if (s->ring_.QueuedBytes() > 0) return true;
+  }
+  return false;
+}
+
+void ShardedWAL::NotifyQueued() {
+  if (committer_word_.load(std::memory_order_relaxed) != kCommitterIdle) return;
+  std::uint32_t idle = kCommitterIdle;
+  if (committer_word_.compare_exchange_strong(idle, kCommitterTold)) FutexWake(&committer_word_, 1);
+}
+
+void ShardedWAL::CommitterLoop() {
+  while (!stop_.load()) {
+    FutexWait(&committer_word_, kCommitterIdle);
+    const Deadline until = std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.commit_interval_ms);
+    while (!stop_.load() && committer_word_.load() == kCommitterTold && std::chrono::steady_clock::now() < until) {
+      FutexWait(&committer_word_, kCommitterTold, until);
+    }
+    committer_word_.store(kCommitterIdle);
+    if (AnythingQueued() && !failed()) (void)WaitLogged(Ticket(), kNoDeadline);
+    RunCallbacks();
+  }
+}
+
+// ---- Sync ----
+
+Status ShardedWAL::SyncOnce() {
+  const std::uint64_t target = completed_.load(std::memory_order_seq_cst);
+  std::array<Lsn, 32> lsns;
+  for (std::size_t i = 0; i < shards_.size(); ++i) lsns[i] = shards_[i]->logged_lsn();
+  const std::uint64_t bytes = unsynced_bytes_.load(std::memory_order_acquire);
+  Status status;
+  {
+    ScopedTimer timer(&sync_latency_);
+    status = engine_->SyncLog();
+  }
+  if (!status.ok()) return status;
+  for (std::size_t i = 0; i < shards_.size(); ++i) shards_[i]->synced_lsn_.store(lsns[i], std::memory_order_release);
+  synced_.store(target, std::memory_order_seq_cst);
+  unsynced_since_ns_.store(NowNanos(), std::memory_order_relaxed);
+  unsynced_bytes_.fetch_sub(bytes, std::memory_order_acq_rel);
+  return Status::Ok();
+}
+
+Status ShardedWAL::WaitSynced(CommitToken token, Deadline deadline) {
+  if (Status status = WaitLogged(token, deadline); !status.ok()) return status;
+  while (true) {
+    {
+      MutexLock lock(&sync_mu_);
+      while (syncing_ && synced_.load() < token.generation && !failed()) {
+        if (!sync_cv_.WaitUntil(&sync_mu_, deadline)) return DeadlineExceeded("the write is logged but was not synced before its deadline");
+      }
+      if (synced_.load() >= token.generation) return Status::Ok();
+      if (failed()) return failure();
+      syncing_ = true;
+    }
+    const Status status = SyncOnce();
+    if (!status.ok()) Fail(status);
+    {
+      MutexLock lock(&sync_mu_);
+      syncing_ = false;
+      sync_cv_.SignalAll();
+    }
+    if (callback_count_.load(std::memory_order_relaxed) > 0) {
+      committer_word_.store(kCommitterUrgent);
+      FutexWakeAll(&committer_word_);
+    }
+  }
+}
+
+Status ShardedWAL::Wait(CommitToken token, AckLevel level, Deadline deadline) {
+  switch (level) {
+    case AckLevel::kQueued:
+      return failed() ? failure() : Status::Ok();
+    case AckLevel::kLogged:
+      return WaitLogged(token, deadline);
+    case AckLevel::kSynced:
+      return WaitSynced(token, deadline);
+  }
+  return InvalidArgument("unknown acknowledgement level");
+}
+
+Status ShardedWAL::SyncPast(ShardId id, Lsn lsn) {
+  if (shards_[id]->synced_lsn() >= lsn) return Status::Ok();
+  return WaitSynced(Ticket(), kNoDeadline);
+}
+
+void ShardedWAL::SyncerLoop() {
+  if (options_.sync_interval_ms <= 0) return;
+  while (true) {
+    {
+      MutexLock lock(&syncer_mu_);
+      while (!stop_.load() && unsynced_bytes_.load() == 0) syncer_cv_.Wait(&syncer_mu_);
+      const Deadline until = std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.sync_interval_ms);
+      while (!stop_.load() && std::chrono::steady_clock::now() < until) {
+        if (!syncer_cv_.WaitUntil(&syncer_mu_, until)) break;
+      }
+      if (stop_.load()) return;
+    }
+    if (failed()) return;
+    (void)WaitSynced({completed_.load(std::memory_order_seq_cst)}, kNoDeadline);  // an error is kept by Fail
+  }
+}
+
+// ---- Callbacks ----
+
+void ShardedWAL::OnReached(CommitToken token, AckLevel level, std::function<void(Status)> done) {
+  {
+    MutexLock lock(&callbacks_mu_);
+    callbacks_.push_back({token, level, std::move(done)});
+    callback_count_.fetch_add(1);
+  }
+  committer_word_.store(kCommitterUrgent);
+  FutexWakeAll(&committer_word_);
+}
+
+void ShardedWAL::RunCallbacks() {
+  if (callback_count_.load() == 0) return;
+  std::vector<Callback> ready;
+  bool wants_sync = false;
+  {
+    MutexLock lock(&callbacks_mu_);
+    auto keep = callbacks_.begin();
+    for (Callback& c : callbacks_) {
+      const bool logged = completed_.load() >= c.token.generation;
+      const bool reached = c.level == AckLevel::kQueued || (c.level == AckLevel::kLogged ? logged : synced_.load() >= c.token.generation);
+      wants_sync = wants_sync || (c.level == AckLevel::kSynced && logged && !reached);
+      if (reached || failed() || stop_.load()) {
+        ready.push_back(std::move(c));
+      } else {
+        if (&*keep != &c) *keep = std::move(c);
+        ++keep;
+      }
+    }
+    callbacks_.erase(keep, callbacks_.end());
+    callback_count_.store(static_cast<std::uint32_t>(callbacks_.size()));
+  }
+  for (Callback& c : ready) {
+    const std::uint64_t at = c.level == AckLevel::kSynced ? synced_.load() : completed_.load();
+    const bool reached = c.level == AckLevel::kQueued || at >= c.token.generation;
+    c.done(reached ? Status::Ok() : failed() ? failure() : Unavailable("the store is being closed"));
+  }
+  if (wants_sync && !failed()) {
+    (void)WaitSynced({completed_.load()}, kNoDeadline);
+    RunCallbacks();
+  } else if (!failed() && !stop_.load()) {
+    MutexLock lock(&callbacks_mu_);
+    // Tokens of a generation that nobody leads: the committer does.
+    if (!callbacks_.empty()) committer_word_.store(kCommitterTold);
+  }
+  if (!failed() && !stop_.load() && callback_count_.load() > 0 && completed_.load() == started_.load() && TryLead()) LeadAndRelease();
+}
+
+// ---- Trim ----
+
+Status ShardedWAL::Trim(ShardId id, Lsn lsn) {
+  WALShard& s = *shards_[id];
+  Lsn trimmed_to = 0;
+  std::size_t rows = 0;
+  {
+    MutexLock lock(&s.rows_mu_);
+    while (rows + 1 < s.rows_.size() && s.rows_[rows + 1].first_lsn <= lsn + 1) ++rows;
+    if (rows + 1 == s.rows_.size() && s.logged_lsn() <= lsn) ++rows;
+    if (rows == 0) return Status::Ok();
+    trimmed_to = rows < s.rows_.size() ? s.rows_[rows].first_lsn - 1 : s.logged_lsn();
+  }
+  const std::string begin = WalKey(0);
+  const std::string end = WalKey(trimmed_to + 1);
+  const std::string state = EncodeWalState(id, trimmed_to);
+  const std::array<Op, 2> ops = {Op{Op::Type::kDeleteRange, begin, end}, Op{Op::Type::kPut, kWalStateKey, state}};
+  const Batch batch{s.family_, {}, s.epoch_, ops};
+  EngineWriteOptions write;
+  write.durability = Durability::kLogged;
+  const Outcomes outcomes = engine_->Write({&batch, 1}, write);
+  if (!outcomes[0].ok()) return outcomes[0];
+  s.trimmed_to_.store(trimmed_to, std::memory_order_relaxed);
+  MutexLock lock(&s.rows_mu_);
+  for (; rows > 0; --rows) {
+    s.row_bytes_ -= s.rows_.front().bytes;
+    s.rows_.pop_front();
+  }
+  return Status::Ok();
+}
+
+Status ShardedWAL::FlushTrimmed() {
+  std::vector<FamilyId> families;
+  for (const auto& s : shards_) families.push_back(s->family_);
+  return engine_->Flush(families);
+}
+
+std::uint64_t ShardedWAL::PinnedBytes() const {
+  std::uint64_t bytes = 0;
+  for (const auto& s : shards_) {
+    MutexLock lock(&s->rows_mu_);
+    bytes += s->row_bytes_;
+  }
+  return bytes;
+}
+
+// ---- Stats ----
+
+void ShardedWAL::FillStats(ShardId id, ShardStats* stats) const {
+  const WALShard& s = *shards_[id];
+  stats->last_lsn = s.last_lsn();
+  stats->logged_lsn = s.logged_lsn();
+  stats->synced_lsn = s.synced_lsn();
+  stats->trimmed_to = s.trimmed_to();
+  stats->epoch = s.epoch_;
+  stats->wal_records = s.records_.Get();
+  stats->wal_bytes = s.bytes_.Get();
+  stats->ring_bytes_queued = s.ring_.QueuedBytes();
+  stats->ring_full_waits = s.full_waits_.Get();
+  stats->groups = s.groups_.Get();
+  stats->group_records = s.group_records_.Get();
+  MutexLock lock(&s.rows_mu_);
+  stats->wal_bytes_pinned = s.row_bytes_;
+}
+
+void ShardedWAL::FillStats(StorageStats* stats) const {
+  stats->group_write_latency = group_write_latency_.Snapshot();
+  stats->sync_latency = sync_latency_.Snapshot();
+  stats->unsynced_bytes = unsynced_bytes_.load();
+  stats->unsynced_age_ms =
+      stats->unsynced_bytes == 0 ? 0 : static_cast<std::int64_t>((NowNanos() - unsynced_since_ns_.load()) / 1'000'000);
+  stats->log_failed = failed();
+}
+
+}  // namespace chronolith

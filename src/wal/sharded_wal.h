@@ -1,0 +1,247 @@
+// ShardedWAL: the write-ahead log of a store, one WALShard a shard, and the group commit that serves them all.
+//
+// Place in the data's path: a writer encodes records, reserves room in its shard's ring (Reserve), and under the shard's append lock
+// assigns LSNs and publishes (Append). Whoever needs them logged leads or follows a group commit (WaitLogged): one leader at a time
+// drains the rings of all shards into rows of their families and writes them with one engine call. Nobody hops threads when
+// uncontended: the caller leads. A background committer drains what nobody waits for.
+//
+// Group commits are numbered: generation g starts when started_ becomes g and has completed when completed_ is g. A writer that has
+// published and then reads started_ == s knows that generation s + 1 will carry its records: that is its ticket. Publishing (store of
+// tail, then load of started_) and starting (increment of started_, then loads of the tails) are sequentially consistent, so either
+// the writer sees the start or the leader sees the tail.
+//
+//   leader_: 0 free, 1 somebody drains
+//   Followers of generation g sleep on wake_[g % 4]; completing g wakes them all with one system call, and one sleeper of g + 1, which
+//   becomes the next leader. So a wake-up costs a fraction of a system call a write, and no follower wakes in vain.
+//
+// After an error from the engine nothing is acknowledged any more: failed() stays set until the store is reopened.
+//
+// Thread safety: all methods may be called concurrently unless they say otherwise.
+#ifndef CHRONOLITH_WAL_SHARDED_WAL_H_
+#define CHRONOLITH_WAL_SHARDED_WAL_H_
+
+#include <array>
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/counters.h"
+#include "base/futex.h"
+#include "base/mutex.h"
+#include "chronolith/env.h"
+#include "chronolith/kv_engine.h"
+#include "chronolith/options.h"
+#include "chronolith/storage.h"
+#include "format/wal_record.h"
+#include "wal/record_ring.h"
+
+namespace chronolith {
+
+// The log of one shard: its ring, its LSNs and its rows' boundaries. Fields are written by the party named beside them.
+class alignas(kCacheLine) WALShard {
+ public:
+  WALShard(ShardId shard, FamilyId family, std::uint64_t ring_bytes) : shard_(shard), family_(family), ring_(ring_bytes) {}
+
+  ShardId shard() const { return shard_; }
+  FamilyId family() const { return family_; }
+  std::uint64_t epoch() const { return epoch_; }
+
+  // Under the shard's append lock: publishes `count` records for which Reserve succeeded; returns the LSN of the first.
+  Lsn Append(std::string_view records, std::uint64_t count) {
+    const Lsn first = last_lsn_.load(std::memory_order_relaxed) + 1;
+    ring_.Publish(records);
+    last_lsn_.store(first + count - 1, std::memory_order_relaxed);
+    records_.Add(count);
+    bytes_.Add(records.size());
+    return first;
+  }
+
+  Lsn last_lsn() const { return last_lsn_.load(std::memory_order_relaxed); }
+  Lsn logged_lsn() const { return logged_lsn_.load(std::memory_order_acquire); }
+  Lsn synced_lsn() const { return synced_lsn_.load(std::memory_order_acquire); }
+  Lsn trimmed_to() const { return trimmed_to_.load(std::memory_order_relaxed); }
+
+ private:
+  friend class ShardedWAL;
+
+  const ShardId shard_;
+  const FamilyId family_;
+  std::uint64_t epoch_ = 0;
+  RecordRing ring_;
+  std::atomic<Lsn> last_lsn_{0};    // writers, under the append lock
+  std::atomic<Lsn> logged_lsn_{0};  // the leader
+  std::atomic<Lsn> synced_lsn_{0};  // the syncer
+  std::atomic<Lsn> trimmed_to_{0};  // the checkpoint
+  OwnedCounter records_, bytes_;    // writers, under the append lock
+  SharedCounter full_waits_;
+  OwnedCounter groups_, group_records_;  // the leader
+
+  // Rows in the log, for trimming: first LSN and bytes.
+  struct Row {
+    Lsn first_lsn;
+    std::uint64_t bytes;
+  };
+  mutable Mutex rows_mu_;
+  std::deque<Row> rows_ ABSL_GUARDED_BY(rows_mu_);
+  std::uint64_t row_bytes_ ABSL_GUARDED_BY(rows_mu_) = 0;
+
+  // The leader's own.
+  std::uint32_t compress_countdown_ = 0;
+  std::string payload_;
+  std::deque<std::string> values_;
+  std::deque<std::string> keys_;
+  std::vector<Op> ops_;
+  std::size_t rows_used_ = 0;
+};
+
+struct ShardedWALOptions {
+  std::uint64_t ring_bytes = 256 << 10;
+  std::int64_t commit_interval_ms = 5;
+  std::int64_t sync_interval_ms = 200;
+  std::shared_ptr<Clock> clock;
+  std::shared_ptr<Logger> logger;
+  // Called by the leader after a group was logged, with the bytes it added; must not block. (Starts checkpoints.)
+  std::function<void(std::uint64_t)> on_logged_bytes;
+};
+
+// Receives what a shard's log holds, in LSN order. Called concurrently for different shards.
+class WalVisitor {
+ public:
+  virtual ~WalVisitor() = default;
+  // After each row: how far the shard has come.
+  virtual Status OnRecord(ShardId shard, Lsn lsn, const WalRowHeader& row, const RecordView& record) = 0;
+};
+
+// Where reading a shard's log ended.
+struct WalEnd {
+  Lsn last_lsn = 0;  // 0: no record
+  std::uint64_t last_epoch = 0;
+  std::uint64_t records = 0;
+  std::uint64_t bytes = 0;
+  Lsn trimmed_to = 0;
+};
+
+// Reads one shard's rows with LSN > `after`, checks every checksum, the density of LSNs and the epoch chain: kDataLoss naming the
+// hole. `stop` is polled between rows. Memory: one row. `rows` (may be null) receives each row's first LSN and bytes.
+Status ReadWal(KvEngine* engine, FamilyId family, ShardId shard, Lsn after, const std::atomic<bool>* stop, WalVisitor* visitor,
+               std::vector<std::pair<Lsn, std::uint64_t>>* rows, WalEnd* end);
+
+class ShardedWAL {
+ public:
+  // shards[i] is shard i, in family families[i] of `engine`, which outlives this.
+  ShardedWAL(KvEngine* engine, std::vector<FamilyId> families, const ShardedWALOptions& options);
+  ~ShardedWAL();
+
+  // Before Start: what replay found.
+  void Restore(ShardId shard, const WalEnd& end, Lsn next_lsn, std::uint64_t epoch,
+               const std::vector<std::pair<Lsn, std::uint64_t>>& rows);
+  // Starts the background threads.
+  void Start();
+  // Logs and syncs what is queued and joins the threads. Idempotent.
+  Status Stop();
+
+  WALShard& shard(ShardId shard) { return *shards_[shard]; }
+  const WALShard& shard(ShardId shard) const { return *shards_[shard]; }
+  std::size_t size() const { return shards_.size(); }
+
+  // Room for `bytes` in the shard's ring; waits until `deadline` where there is none, leading commits itself. Call without locks.
+  // kResourceExhausted: still full; kUnavailable: the log failed.
+  Status Reserve(ShardId shard, std::uint64_t bytes, Deadline deadline);
+
+  // Stands for everything published before the call.
+  CommitToken Ticket() const { return {started_.load(std::memory_order_seq_cst) + 1}; }
+  Status WaitLogged(CommitToken token, Deadline deadline);
+  Status WaitSynced(CommitToken token, Deadline deadline);
+  Status Wait(CommitToken token, AckLevel level, Deadline deadline);
+  // `done` runs on the committer thread.
+  void OnReached(CommitToken token, AckLevel level, std::function<void(Status)> done);
+  // Tells the committer that something was queued which nobody waits for.
+  void NotifyQueued();
+
+  // Waits until everything of the shard up to `lsn` is synced.
+  Status SyncPast(ShardId shard, Lsn lsn);
+
+  // Removes rows that hold nothing past `lsn`; the caller knows that every family has persisted an applied_lsn of at least `lsn`.
+  // Frees the space with FlushTrimmed, once for all shards.
+  Status Trim(ShardId shard, Lsn lsn);
+  Status FlushTrimmed();
+
+  // Not ok: the log failed and with what.
+  Status failure() const;
+  bool failed() const { return failed_.load(std::memory_order_acquire); }
+  void Fail(const Status& status);
+
+  std::uint64_t PinnedBytes() const;
+  void FillStats(ShardId shard, ShardStats* stats) const;
+  void FillStats(StorageStats* stats) const;
+
+ private:
+  struct Callback {
+    CommitToken token;
+    AckLevel level;
+    std::function<void(Status)> done;
+  };
+
+  bool TryLead();
+  void LeadAndRelease();
+  void Drain();
+  std::uint64_t BuildRows(WALShard* shard, std::uint64_t to, const WalRowHeader& header);
+  Status WriteGroup(std::uint64_t generation);
+  Status SyncOnce();
+  void CommitterLoop();
+  void SyncerLoop();
+  void RunCallbacks();
+  bool AnythingQueued() const;
+
+  KvEngine* const engine_;
+  const ShardedWALOptions options_;
+  std::vector<std::unique_ptr<WALShard>> shards_;
+
+  alignas(kCacheLine) std::atomic<std::uint64_t> started_{0};
+  alignas(kCacheLine) std::atomic<std::uint64_t> completed_{0};
+  alignas(kCacheLine) std::atomic<std::uint32_t> leader_{0};
+  struct alignas(kCacheLine) WakeWord {
+    std::atomic<std::uint32_t> word{0};
+    std::atomic<std::uint32_t> sleepers{0};
+  };
+  std::array<WakeWord, 4> wake_;
+  alignas(kCacheLine) std::atomic<bool> failed_{false};
+
+  mutable Mutex failure_mu_;
+  Status failure_ ABSL_GUARDED_BY(failure_mu_);
+
+  // Sync: one at a time; the others wait for it.
+  Mutex sync_mu_;
+  CondVar sync_cv_;
+  bool syncing_ ABSL_GUARDED_BY(sync_mu_) = false;
+  std::atomic<std::uint64_t> synced_{0};  // generation
+  std::atomic<std::uint64_t> unsynced_bytes_{0};
+  std::atomic<std::uint64_t> unsynced_since_ns_{0};
+
+  // Background threads.
+  std::atomic<std::uint32_t> committer_word_{0};  // 1: the committer has been told
+  std::atomic<bool> stop_{false};
+  bool started_threads_ = false;
+  std::thread committer_;
+  std::thread syncer_;
+  Mutex syncer_mu_;
+  CondVar syncer_cv_;
+  Mutex callbacks_mu_;
+  std::vector<Callback> callbacks_ ABSL_GUARDED_BY(callbacks_mu_);
+  std::atomic<std::uint32_t> callback_count_{0};
+
+  // The leader's own.
+  WalRowEncoder encoder_;
+  std::vector<Batch> batches_;
+
+  DurationCell group_write_latency_;
+  DurationCell sync_latency_;
+};
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_WAL_SHARDED_WAL_H_

@@ -1,0 +1,76 @@
+// Reading a shard's log back: the one reader that replay, checkpointed readers and the tools share.
+#include <string>
+
+#include "wal/sharded_wal.h"
+
+namespace chronolith {
+namespace {
+
+Status Hole(ShardId shard, Lsn from, Lsn to) {
+  return DataLoss("the log of shard " + std::to_string(shard) + " lacks LSN " + std::to_string(from) + " to " + std::to_string(to));
+}
+
+// A row may begin after a gap only where its first record opens an epoch that says so.
+Status CheckGap(ShardId shard, Lsn expected, const WalRowHeader& row, std::string_view payload) {
+  RecordView record;
+  EpochRecord epoch;
+  if (Status status = NextRecord(&payload, &record); !status.ok()) return status;
+  if (record.type != RecordType::kEpoch) return Hole(shard, expected, row.first_lsn - 1);
+  if (Status status = DecodeEpoch(record.body, &epoch); !status.ok()) return status;
+  if (epoch.previous_end + 1 > expected) return Hole(shard, expected, epoch.previous_end);
+  return Status::Ok();
+}
+
+}  // namespace
+
+Status ReadWal(KvEngine* engine, FamilyId family, ShardId shard, Lsn after, const std::atomic<bool>* stop, WalVisitor* visitor,
+               std::vector<std::pair<Lsn, std::uint64_t>>* rows, WalEnd* end) {
+  *end = {};
+  std::string state;
+  if (Status status = engine->Get(family, kWalStateKey, &state); status.ok()) {
+    if (status = DecodeWalState(shard, state, &end->trimmed_to); !status.ok()) return status;
+  } else if (status.code() != StatusCode::kNotFound) {
+    return status;
+  }
+  IterateOptions iterate;
+  iterate.lower = WalKey(0);
+  iterate.upper = std::string(1, kWalRowPrefix + 1);
+  iterate.fill_cache = false;
+  Result<std::unique_ptr<KvIterator>> it = engine->NewIterator(family, iterate);
+  if (!it.ok()) return it.status();
+  std::string scratch;
+  Lsn expected = end->trimmed_to + 1;
+  for ((*it)->Seek(iterate.lower); (*it)->Valid(); (*it)->Next()) {
+    if (stop != nullptr && stop->load(std::memory_order_relaxed)) return Cancelled("reading the log was stopped");
+    WalRowHeader row;
+    std::string_view payload;
+    if (Status status = DecodeWalRow(shard, (*it)->key(), (*it)->value(), &row, &payload, &scratch); !status.ok()) return status;
+    // Rows wholly below trimmed_to may still be there: trimming is a range delete that a reader may be ahead of.
+    if (row.first_lsn + row.records <= end->trimmed_to + 1) continue;
+    if (row.first_lsn > expected) {
+      if (Status status = CheckGap(shard, expected, row, payload); !status.ok()) return status;
+    } else if (row.first_lsn < expected && end->last_lsn != 0) {
+      return DataLoss("the log of shard " + std::to_string(shard) + " has LSN " + std::to_string(row.first_lsn) + " twice");
+    }
+    if (rows != nullptr) rows->emplace_back(row.first_lsn, (*it)->value().size() + kWalKeyBytes);
+    Lsn lsn = row.first_lsn;
+    for (; !payload.empty(); ++lsn) {
+      RecordView record;
+      Status status = NextRecord(&payload, &record);
+      if (status.ok() && lsn > after && visitor != nullptr) status = visitor->OnRecord(shard, lsn, row, record);
+      if (!status.ok()) return status.WithContext("log of shard " + std::to_string(shard) + ", LSN " + std::to_string(lsn));
+    }
+    if (lsn - row.first_lsn != row.records) {
+      return DataLoss("log row of shard " + std::to_string(shard) + " at LSN " + std::to_string(row.first_lsn) + " holds " +
+                      std::to_string(lsn - row.first_lsn) + " records, its header says " + std::to_string(row.records));
+    }
+    end->last_lsn = lsn - 1;
+    end->last_epoch = row.epoch;
+    end->records += row.records;
+    end->bytes += (*it)->value().size();
+    expected = lsn;
+  }
+  return (*it)->status();
+}
+
+}  // namespace chronolith
