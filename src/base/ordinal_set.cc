@@ -21,6 +21,7 @@ void OrdinalSet::Add(std::uint32_t ordinal) { roaring_bitmap_add(bitmap_, ordina
 void OrdinalSet::AddMany(std::span<const std::uint32_t> ordinals) {
   roaring_bitmap_add_many(bitmap_, ordinals.size(), ordinals.data());
 }
+void OrdinalSet::AddRange(std::uint32_t first, std::uint32_t last) { roaring_bitmap_add_range_closed(bitmap_, first, last); }
 void OrdinalSet::Remove(std::uint32_t ordinal) { roaring_bitmap_remove(bitmap_, ordinal); }
 bool OrdinalSet::Contains(std::uint32_t ordinal) const { return roaring_bitmap_contains(bitmap_, ordinal); }
 std::uint64_t OrdinalSet::size() const { return roaring_bitmap_get_cardinality(bitmap_); }

@@ -22,6 +22,7 @@ class OrdinalSet {
 
   void Add(std::uint32_t ordinal);
   void AddMany(std::span<const std::uint32_t> ordinals);
+  void AddRange(std::uint32_t first, std::uint32_t last);  // both inclusive; cheap however long
   void Remove(std::uint32_t ordinal);
   bool Contains(std::uint32_t ordinal) const;
   std::uint64_t size() const;

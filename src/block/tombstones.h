@@ -3,39 +3,55 @@
 #ifndef CHRONOLITH_BLOCK_TOMBSTONES_H_
 #define CHRONOLITH_BLOCK_TOMBSTONES_H_
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
 #include "base/mutex.h"
-#include "base/ordinal_set.h"
-#include "format/chunk_row.h"
-#include "format/series_id.h"
+#include "format/chunk_rows.h"
 
 namespace chronolith {
 
-// Hides samples in `range` of `ordinals` in chunks with creation_lsn < lsn. (A delete cuts the open chunks, so no chunk is partly
-// older.)
-struct Tombstone {
-  Lsn lsn = 0;
-  TimeRange range;
-  OrdinalSet ordinals;
+// The tombstones and the floor of one moment. Thread safety: as a value type.
+class TombstoneView {
+ public:
+  using List = std::vector<std::shared_ptr<const Tombstone>>;  // ascending by lsn
+
+  TombstoneView() = default;
+  TombstoneView(std::shared_ptr<const List> list, Timestamp floor) : list_(std::move(list)), floor_(floor) {}
+
+  const List& list() const { return *list_; }
+  Timestamp floor() const { return floor_; }
+
+  // The parts of `chunk`'s time span that are hidden, floor included, cut to that span; ascending, disjoint, not adjacent. Replaces
+  // *hidden; empty: all visible. Nearly free where there are no tombstones.
+  void HiddenIn(const ChunkMeta& chunk, std::vector<TimeRange>* hidden) const;
+
+  // Adds the tombstones that only `other` has; the higher floor.
+  void UnionWith(const TombstoneView& other);
+  // Leaves out the tombstones with a later lsn.
+  TombstoneView UpTo(Lsn lsn) const;
+
+ private:
+  std::shared_ptr<const List> list_ = std::make_shared<List>();
+  Timestamp floor_ = kMinTimestamp;
 };
 
 // Thread safety: safe; an immutable list is swapped on change, readers pay one shared lock.
 class Tombstones {
  public:
-  using List = std::vector<std::shared_ptr<const Tombstone>>;  // ascending by lsn
+  using List = TombstoneView::List;
 
   // Idempotent: a tombstone whose lsn is already there is left alone.
   void Add(Tombstone tombstone);
   void Drop(Lsn lsn);  // after compaction has applied it
   std::shared_ptr<const List> Get() const;
+  TombstoneView View() const;
 
   // Samples before it have expired. Only ever raised.
   void RaiseFloor(Timestamp floor);
   Timestamp floor() const;
 
-  // The parts of `chunk`'s time span that are hidden, floor included; ascending, disjoint; empty: all visible.
   std::vector<TimeRange> HiddenIn(const ChunkMeta& chunk) const;
 
  private:

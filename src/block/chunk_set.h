@@ -1,0 +1,106 @@
+// ChunkSet: stored chunks of many series, read at once. The bytes lie in a few large blocks instead of a string a chunk: a full scan
+// reads millions of chunks, and an allocation each would cost as much as decoding fifty samples.
+#ifndef CHRONOLITH_BLOCK_CHUNK_SET_H_
+#define CHRONOLITH_BLOCK_CHUNK_SET_H_
+
+#include <cstring>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "format/chunk_row.h"
+
+namespace chronolith {
+
+// A chunk whose bytes belong to somebody else.
+struct ChunkSlice {
+  ChunkMeta meta;
+  std::string_view data;
+};
+
+// Append-only memory for bytes; what Copy returns stays where it is until Clear. Thread safety: one thread at a time.
+class ByteArena {
+ public:
+  std::string_view Copy(std::string_view bytes) {
+    if (bytes.size() > left_) Grow(bytes.size());
+    char* const to = at_;
+    std::memcpy(to, bytes.data(), bytes.size());
+    at_ += bytes.size();
+    left_ -= bytes.size();
+    used_ += bytes.size();
+    return {to, bytes.size()};
+  }
+  std::size_t used_bytes() const { return used_; }
+  // Forgets everything; keeps the first block for the next use.
+  void Clear() {
+    if (blocks_.size() > 1) blocks_.resize(1);
+    at_ = blocks_.empty() ? nullptr : blocks_[0].get();
+    left_ = blocks_.empty() ? 0 : first_size_;
+    used_ = 0;
+  }
+
+ private:
+  static constexpr std::size_t kBlockBytesMin = 64U << 10;
+  static constexpr std::size_t kBlockBytesMax = 1U << 20;
+
+  void Grow(std::size_t needed) {
+    // Doubling: a point query pays for little, a scan soon takes large blocks.
+    const std::size_t wanted = used_ < kBlockBytesMin ? kBlockBytesMin : used_ < kBlockBytesMax ? used_ : kBlockBytesMax;
+    const std::size_t size = wanted < needed ? needed : wanted;
+    blocks_.push_back(std::make_unique_for_overwrite<char[]>(size));
+    if (blocks_.size() == 1) first_size_ = size;
+    at_ = blocks_.back().get();
+    left_ = size;
+  }
+
+  std::vector<std::unique_ptr<char[]>> blocks_;
+  std::size_t first_size_ = 0;
+  char* at_ = nullptr;
+  std::size_t left_ = 0;
+  std::size_t used_ = 0;
+};
+
+// What ChunkStore::Read found. Reusable: a second Read replaces the contents and keeps the memory.
+// Thread safety: one thread at a time; const access from several threads is safe.
+class ChunkSet {
+ public:
+  // The chunks of the i-th ordinal that was asked for, ascending by (window, creation LSN, sequence, type).
+  std::span<const ChunkSlice> Of(std::size_t i) const { return std::span(chunks_).subspan(begin_[i], begin_[i + 1] - begin_[i]); }
+  std::size_t series() const { return begin_.empty() ? 0 : begin_.size() - 1; }
+  std::size_t chunks() const { return chunks_.size(); }
+  std::size_t payload_bytes() const { return arena_.used_bytes(); }
+
+  // For the store: Reset, Add in any order of series (but each series' chunks in key order), Group.
+  void Reset() {
+    chunks_.clear();
+    begin_.clear();
+    found_.clear();
+    series_.clear();
+    arena_.Clear();
+  }
+  void Add(std::size_t series, const ChunkMeta& meta, std::string_view data) {
+    found_.push_back({meta, arena_.Copy(data)});
+    series_.push_back(static_cast<std::uint32_t>(series));
+  }
+  // A counting sort: rows come window by window, readers want them series by series.
+  void Group(std::size_t series) {
+    begin_.assign(series + 1, 0);
+    for (const std::uint32_t s : series_) ++begin_[s + 1];
+    for (std::size_t i = 0; i < series; ++i) begin_[i + 1] += begin_[i];
+    chunks_.resize(found_.size());
+    std::vector<std::uint32_t> next(begin_.begin(), begin_.end() - 1);
+    for (std::size_t i = 0; i < found_.size(); ++i) chunks_[next[series_[i]]++] = found_[i];
+  }
+
+ private:
+  ByteArena arena_;
+  std::vector<ChunkSlice> chunks_;    // grouped by series
+  std::vector<std::uint32_t> begin_;  // of each series in chunks_, and the end
+  std::vector<ChunkSlice> found_;     // in the order of the rows
+  std::vector<std::uint32_t> series_;  // of found_[i]
+};
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_BLOCK_CHUNK_SET_H_

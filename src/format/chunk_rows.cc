@@ -1,0 +1,219 @@
+#include "format/chunk_rows.h"
+
+#include <limits>
+
+#include "base/checksum.h"
+#include "base/coding.h"
+
+namespace chronolith {
+namespace {
+
+constexpr std::uint8_t kOverlayFlag = 1;
+// Room for the runs of one tombstone part; what stands around them is far below the rest.
+constexpr std::size_t kTombstoneRunBytesMax = 60U << 10;
+constexpr std::size_t kCrcBytes = 4;
+
+std::string Hex(std::string_view bytes) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  text.reserve(2 * bytes.size());
+  for (const char c : bytes) {
+    text.push_back(kDigits[static_cast<unsigned char>(c) >> 4]);
+    text.push_back(kDigits[static_cast<unsigned char>(c) & 15]);
+  }
+  return text;
+}
+
+Status Damaged(const char* what, std::string_view key, const char* how) {
+  return DataLoss(std::string(what) + " row " + Hex(key) + ": " + how);
+}
+
+void PutCrc(std::string_view key, std::string* value) { PutFixed32(value, Crc32c(*value, Crc32c(key))); }
+
+// Checks length, CRC and version, and cuts *value down to what stands between version and CRC.
+Status Unwrap(const char* what, std::string_view key, std::string_view* value) {
+  if (value->size() <= kCrcBytes) return Damaged(what, key, "value is too short");
+  const std::string_view covered = value->substr(0, value->size() - kCrcBytes);
+  if (Crc32c(covered, Crc32c(key)) != LoadFixed<std::uint32_t>(covered.data() + covered.size())) {
+    return Damaged(what, key, "checksum does not match");
+  }
+  if (const auto version = static_cast<std::uint8_t>(covered[0]); version != kChunkRowVersion) {
+    if (version == 0) return Damaged(what, key, "version is 0");
+    return FailedPrecondition(std::string(what) + " row " + Hex(key) + " has format version " + std::to_string(version) +
+                              "; this build reads up to " + std::to_string(kChunkRowVersion));
+  }
+  *value = covered.substr(1);
+  return Status::Ok();
+}
+
+// Reads what stands between the version and the payload.
+bool ReadChunkHeader(ByteReader* in, ChunkMeta* meta) {
+  const auto flags = in->Fixed<std::uint8_t>();
+  if ((flags & ~kOverlayFlag) != 0) return false;
+  meta->overlay = (flags & kOverlayFlag) != 0;
+  meta->epoch = in->Varint();
+  meta->min_time = static_cast<Timestamp>(static_cast<std::uint64_t>(meta->window) + in->Varint());
+  meta->max_time = static_cast<Timestamp>(static_cast<std::uint64_t>(meta->min_time) + in->Varint());
+  const std::uint64_t samples = in->Varint();
+  if (samples > std::numeric_limits<std::uint32_t>::max()) return false;
+  meta->samples = static_cast<std::uint32_t>(samples);
+  return in->ok() && meta->window <= meta->min_time && meta->min_time <= meta->max_time;
+}
+
+}  // namespace
+
+Timestamp WindowOf(Timestamp t, std::int64_t window_ms) {
+  std::int64_t remainder = t % window_ms;
+  if (remainder < 0) remainder += window_ms;
+  return t < kMinTimestamp + remainder ? kMinTimestamp : t - remainder;
+}
+
+ChunkKey EncodeChunkKey(const ChunkMeta& meta) {
+  ChunkKey key;
+  key[0] = kChunkKeyTag;
+  StoreBigEndian(&key[1], OrderedInt64(meta.window));
+  StoreBigEndian(&key[9], meta.ordinal);
+  StoreBigEndian(&key[13], meta.creation_lsn);
+  StoreBigEndian(&key[21], meta.sequence);
+  key[25] = static_cast<char>(meta.type);
+  return key;
+}
+
+std::string ChunkWindowPrefix(Timestamp window) {
+  std::string key(1, kChunkKeyTag);
+  PutBigEndian64(&key, OrderedInt64(window));
+  return key;
+}
+
+std::string ChunkSeriesPrefix(Timestamp window, std::uint32_t ordinal) {
+  std::string key = ChunkWindowPrefix(window);
+  PutBigEndian32(&key, ordinal);
+  return key;
+}
+
+bool DecodeChunkKey(std::string_view key, ChunkMeta* meta) {
+  if (key.size() != kChunkKeyBytes || key[0] != kChunkKeyTag) return false;
+  meta->window = FromOrderedInt64(LoadBigEndian<std::uint64_t>(&key[1]));
+  meta->ordinal = LoadBigEndian<std::uint32_t>(&key[9]);
+  meta->creation_lsn = LoadBigEndian<std::uint64_t>(&key[13]);
+  meta->sequence = LoadBigEndian<std::uint32_t>(&key[21]);
+  meta->type = static_cast<ChunkType>(key[25]);
+  return meta->type >= ChunkType::kXor && meta->type <= ChunkType::kExemplar;
+}
+
+Status EncodeChunkValue(std::string_view key, const ChunkMeta& meta, std::string_view payload, std::string* value) {
+  if (payload.size() > kChunkPayloadBytesMax) {
+    return InvalidArgument("chunk row " + Hex(key) + ": a payload of " + std::to_string(payload.size()) +
+                           " bytes does not fit a row; at most " + std::to_string(kChunkPayloadBytesMax));
+  }
+  value->clear();
+  value->push_back(static_cast<char>(kChunkRowVersion));
+  value->push_back(static_cast<char>(meta.overlay ? kOverlayFlag : 0));
+  PutVarint(value, meta.epoch);
+  PutVarint(value, static_cast<std::uint64_t>(meta.min_time) - static_cast<std::uint64_t>(meta.window));
+  PutVarint(value, static_cast<std::uint64_t>(meta.max_time) - static_cast<std::uint64_t>(meta.min_time));
+  PutVarint(value, meta.samples);
+  value->append(payload);
+  PutCrc(key, value);
+  return Status::Ok();
+}
+
+Status DecodeChunkValue(std::string_view key, std::string_view value, ChunkMeta* meta, std::string_view* payload) {
+  if (Status s = Unwrap("chunk", key, &value); !s.ok()) return s;
+  ByteReader in(value);
+  if (!ReadChunkHeader(&in, meta)) return Damaged("chunk", key, "malformed header");
+  *payload = in.Bytes(in.remaining());
+  return Status::Ok();
+}
+
+bool PeekChunkValue(std::string_view value, ChunkMeta* meta) {
+  if (value.size() <= kCrcBytes || static_cast<std::uint8_t>(value[0]) != kChunkRowVersion) return false;
+  ByteReader in(value.substr(1, value.size() - 1 - kCrcBytes));
+  return ReadChunkHeader(&in, meta);
+}
+
+std::string TombstonePrefix(Lsn lsn) {
+  std::string key(1, kTombstoneKeyTag);
+  PutBigEndian64(&key, lsn);
+  return key;
+}
+
+std::vector<Row> EncodeTombstone(const Tombstone& tombstone) {
+  std::vector<std::string> parts(1);
+  std::uint64_t end = 0;  // of the run before, exclusive
+  const std::vector<std::uint32_t> ordinals = tombstone.ordinals.ToVector();
+  for (std::size_t i = 0; i < ordinals.size();) {
+    std::size_t j = i + 1;
+    while (j < ordinals.size() && ordinals[j] == ordinals[j - 1] + 1) ++j;
+    if (parts.back().size() > kTombstoneRunBytesMax - 2 * kMaxVarint64Bytes) {
+      parts.emplace_back();
+      end = 0;
+    }
+    PutVarint(&parts.back(), ordinals[i] - end);
+    PutVarint(&parts.back(), j - i - 1);
+    end = static_cast<std::uint64_t>(ordinals[j - 1]) + 1;
+    i = j;
+  }
+  std::vector<Row> rows;
+  for (const std::string& runs : parts) {
+    Row row;
+    row.key = TombstonePrefix(tombstone.lsn);
+    PutBigEndian32(&row.key, static_cast<std::uint32_t>(rows.size()));
+    row.value.push_back(static_cast<char>(kChunkRowVersion));
+    PutVarint(&row.value, parts.size());
+    PutZigZag(&row.value, tombstone.range.start);
+    PutZigZag(&row.value, tombstone.range.end);
+    row.value.append(runs);
+    PutCrc(row.key, &row.value);
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+Status DecodeTombstone(std::string_view key, std::string_view value, TombstonePart* part) {
+  if (key.size() != 13 || key[0] != kTombstoneKeyTag) return Damaged("tombstone", key, "malformed key");
+  if (Status s = Unwrap("tombstone", key, &value); !s.ok()) return s;
+  part->tombstone.lsn = LoadBigEndian<std::uint64_t>(&key[1]);
+  part->part = LoadBigEndian<std::uint32_t>(&key[9]);
+  part->tombstone.ordinals = OrdinalSet();
+  ByteReader in(value);
+  part->parts = in.Varint();
+  part->tombstone.range.start = in.SignedVarint();
+  part->tombstone.range.end = in.SignedVarint();
+  std::uint64_t end = 0;
+  while (in.ok() && !in.AtEnd()) {
+    const std::uint64_t gap = in.Varint();
+    const std::uint64_t more = in.Varint();
+    constexpr std::uint64_t kBound = 1ULL << 32;
+    if (!in.ok() || gap >= kBound - end || more >= kBound - end - gap) return Damaged("tombstone", key, "malformed series list");
+    const std::uint64_t first = end + gap;
+    part->tombstone.ordinals.AddRange(static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(first + more));
+    end = first + more + 1;
+    if (end == kBound && !in.AtEnd()) return Damaged("tombstone", key, "malformed series list");
+  }
+  if (!in.AtEnd() || part->part >= part->parts) return Damaged("tombstone", key, "malformed value");
+  return Status::Ok();
+}
+
+Row EncodeChunkState(const ChunkState& state) {
+  Row row;
+  row.key = kChunkStateKey;
+  row.value.push_back(static_cast<char>(kChunkRowVersion));
+  PutVarint(&row.value, state.applied_lsn);
+  PutZigZag(&row.value, state.floor);
+  PutVarint(&row.value, state.epoch);
+  PutCrc(row.key, &row.value);
+  return row;
+}
+
+Status DecodeChunkState(std::string_view key, std::string_view value, ChunkState* state) {
+  if (Status s = Unwrap("chunk state", key, &value); !s.ok()) return s;
+  ByteReader in(value);
+  state->applied_lsn = in.Varint();
+  state->floor = in.SignedVarint();
+  state->epoch = in.Varint();
+  if (!in.AtEnd()) return Damaged("chunk state", key, "malformed value");
+  return Status::Ok();
+}
+
+}  // namespace chronolith
