@@ -1,5 +1,5 @@
-// ChunkSet: stored chunks of many series, read at once. The bytes lie in a few large blocks instead of a string a chunk: a full scan
-// reads millions of chunks, and an allocation each would cost as much as decoding fifty samples.
+// ChunkSet: stored chunks of many series, read at once. The bytes lie in a few large blocks instead of a string a chunk: a full
+// scan reads millions of chunks, and an allocation each would cost as much as decoding fifty samples.
 #ifndef CHRONOLITH_BLOCK_CHUNK_SET_H_
 #define CHRONOLITH_BLOCK_CHUNK_SET_H_
 
@@ -95,9 +95,9 @@ class ChunkSet {
 
  private:
   ByteArena arena_;
-  std::vector<ChunkSlice> chunks_;    // grouped by series
-  std::vector<std::uint32_t> begin_;  // of each series in chunks_, and the end
-  std::vector<ChunkSlice> found_;     // in the order of the rows
+  std::vector<ChunkSlice> chunks_;     // grouped by series
+  std::vector<std::uint32_t> begin_;   // of each series in chunks_, and the end
+  std::vector<ChunkSlice> found_;      // in the order of the rows
   std::vector<std::uint32_t> series_;  // of found_[i]
 };
 

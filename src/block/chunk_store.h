@@ -10,24 +10,25 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "base/counters.h"
+#include "base/mutex.h"
 #include "base/ordinal_set.h"
+#include "block/chunk_set.h"
+#include "block/expiry_filter.h"
+#include "block/row_writer.h"
 #include "block/tombstones.h"
 #include "chronolith/kv_engine.h"
 #include "chronolith/storage.h"
 #include "format/chunk_row.h"
+#include "format/chunk_rows.h"
 #include "format/series_id.h"
 
 namespace chronolith {
-
-// What a family chunk.<k> says of itself: written in the last batch of each checkpoint.
-struct ChunkState {
-  Lsn applied_lsn = 0;  // lower bound: every sample, delete and floor record up to it is in the rows
-  Timestamp floor = kMinTimestamp;
-  std::uint64_t epoch = 0;  // of the shard, when written
-};
 
 struct ChunkStoreOptions {
   std::uint32_t shard = 0;
@@ -36,6 +37,15 @@ struct ChunkStoreOptions {
   std::int64_t window_ms = 0;
   std::uint32_t max_samples_per_chunk = 240;
   DuplicatePolicy duplicate_policy = DuplicatePolicy::kLastWins;
+  std::shared_ptr<ExpiryFilter> expiry;  // the drop filter of the family; null: none
+};
+
+struct ChunkReadOptions {
+  TimeRange range;
+  ChunkType type_from = ChunkType::kXor;
+  ChunkType type_to = ChunkType::kHistogram;  // inclusive
+  bool fill_cache = true;                     // false for scans that should not displace hot blocks
+  std::function<Status()> poll;               // asked every thousand rows or so; an error ends the read
 };
 
 class ChunkStore {
@@ -46,29 +56,36 @@ class ChunkStore {
   // Reads the state row and the tombstones. kDataLoss, kFailedPrecondition (newer format).
   Result<ChunkState> Load();
 
-  // Writes chunks (an open one overwrites its earlier row) and all tombstones not yet stored, in idempotent batches within the
-  // engine's limits. Does not flush. Chunks may come in any order; they are sorted by key. Several calls make up one checkpoint;
-  // Finish writes the state row.
+  // ---- Checkpoint ----
+  // Writes chunks (an open one overwrites its earlier row), in idempotent batches within the engine's limits. Does not flush.
+  // Chunks may come in any order; they are sorted by key. Several calls make up one checkpoint. kInvalidArgument where a payload
+  // does not fit a row.
   Status Write(std::vector<Chunk> chunks);
+  // Writes the tombstones up to state.applied_lsn that are not stored yet, then the state row. (A later tombstone may not be synced
+  // in the log; stored already, it could hide what is written after a power loss under the same LSN.)
   Status Finish(const ChunkState& state);
 
-  // The stored chunks of each ordinal (ascending) that overlap `range`: (*chunks)[i] belongs to ordinals[i], in key order. Nothing is
-  // filtered by tombstones or merged. Cost: one seek a (window, run of adjacent ordinals).
-  Status Read(std::span<const Ordinal> ordinals, TimeRange range, ChunkType type_from, ChunkType type_to,
-              std::vector<std::vector<Chunk>>* chunks) const;
+  // ---- Queries ----
+  // The stored chunks of each ordinal (ascending, distinct) that overlap the range. Nothing is filtered by tombstones or merged.
+  // Sees everything whose Write returned before. Cost: about 0.1 us a chunk where the ordinals are dense, else a seek a (window,
+  // run of near ordinals).
+  Status Read(std::span<const Ordinal> ordinals, const ChunkReadOptions& options, ChunkSet* chunks) const;
 
-  // Ordinals that have a sample chunk overlapping `range` (by windows and chunk spans).
+  // Adds the ordinals that have a sample chunk overlapping `range` (by windows and chunk spans).
   Status OrdinalsWithData(TimeRange range, OrdinalSet* ordinals) const;
 
-  // Merges chunks of each window, applies tombstones and the floor. `open_in_head` tells which chunks may still grow: they are left
-  // alone. Tombstones with lsn <= `trimmed_to` that were fully applied are dropped.
-  Status Compact(const CompactOptions& options, Lsn trimmed_to, const std::function<bool(const ChunkMeta&)>& open_in_head,
+  // ---- Upkeep ----
+  // Merges chunks of each window, applies tombstones and the floor (chunk_compactor.h says how). `in_head` tells which chunks the
+  // head still holds and may write again: they are left alone. It is called under this store's row lock, so it must not call this
+  // store. Tombstones with lsn <= `trimmed_to` that were fully applied are dropped. Adds to *result.
+  Status Compact(const CompactOptions& options, Lsn trimmed_to, const std::function<bool(const ChunkMeta&)>& in_head,
                  CompactResult* result);
-  // Drops whole windows below the floor.
+  // Drops whole windows below the floor of tombstones(), which is durable in the log.
   Status Expire();
 
   Tombstones& tombstones() { return tombstones_; }
   const Tombstones& tombstones() const { return tombstones_; }
+  const ChunkStoreOptions& options() const { return options_; }
 
   // The bytes on disk and start of each window that has chunks, ascending; for retention by size.
   struct WindowSize {
@@ -77,10 +94,30 @@ class ChunkStore {
   };
   Result<std::vector<WindowSize>> Windows() const;
 
+  // chunk_rows_written, chunk_payload_bytes, chunk_samples: of Write, since open.
+  void FillStats(ShardStats* stats) const;
+
  private:
+  friend class ChunkCompactor;
+
+  Status Named(Status status) const { return status.ok() ? status : status.WithContext(name_); }
+  Status LoadTombstones(const ChunkState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(rows_mu_);
+  Status WriteTombstones(Lsn up_to) ABSL_EXCLUSIVE_LOCKS_REQUIRED(rows_mu_);
+  Result<std::unique_ptr<KvIterator>> NewIterator(std::string lower, std::string upper, bool fill_cache) const;
+
   KvEngine* const engine_;
   const ChunkStoreOptions options_;
+  const std::string name_;  // of the family, for messages
   Tombstones tombstones_;
+
+  // Held while rows are written, and by compaction from reading rows to replacing them.
+  mutable Mutex rows_mu_;
+  ChunkState state_ ABSL_GUARDED_BY(rows_mu_);
+  std::set<Lsn> stored_tombstones_ ABSL_GUARDED_BY(rows_mu_);
+
+  SharedCounter rows_written_;
+  SharedCounter payload_bytes_;
+  SharedCounter samples_;
 };
 
 }  // namespace chronolith

@@ -101,10 +101,22 @@ bool DecodeChunkKey(std::string_view key, ChunkMeta* meta) {
   return meta->type >= ChunkType::kXor && meta->type <= ChunkType::kExemplar;
 }
 
+Status BadChunkKey(std::string_view key) {
+  if (key.size() == kChunkKeyBytes && static_cast<std::uint8_t>(key[25]) > static_cast<std::uint8_t>(ChunkType::kExemplar)) {
+    return FailedPrecondition("chunk row " + Hex(key) + " has chunk type " + std::to_string(static_cast<std::uint8_t>(key[25])) +
+                              "; this build reads up to " + std::to_string(static_cast<int>(ChunkType::kExemplar)));
+  }
+  return Damaged("chunk", key, "malformed key");
+}
+
 Status EncodeChunkValue(std::string_view key, const ChunkMeta& meta, std::string_view payload, std::string* value) {
   if (payload.size() > kChunkPayloadBytesMax) {
     return InvalidArgument("chunk row " + Hex(key) + ": a payload of " + std::to_string(payload.size()) +
                            " bytes does not fit a row; at most " + std::to_string(kChunkPayloadBytesMax));
+  }
+  if (meta.min_time > meta.max_time || meta.window > meta.min_time) {
+    return InvalidArgument("chunk row " + Hex(key) + ": times " + std::to_string(meta.min_time) + " to " +
+                           std::to_string(meta.max_time) + " are out of order or before the window");
   }
   value->clear();
   value->push_back(static_cast<char>(kChunkRowVersion));

@@ -9,8 +9,8 @@
 //   state      key    's'
 //              value  version: u8 = 1 | applied LSN: uvarint | floor: svarint | epoch: uvarint | CRC32C: LE32
 //
-// uvarint: LEB128, as in Protocol Buffers; svarint: the same, zigzag. Differences of times are modulo 2^64. The CRC covers the key and
-// all of the value before it, so a row that turns up under another key is found as well. A value is at most 64 KiB.
+// uvarint: LEB128, as in Protocol Buffers; svarint: the same, zigzag. Differences of times are modulo 2^64. The CRC covers the key
+// and all of the value before it, so a row that turns up under another key is found as well. A value is at most 64 KiB.
 //
 // Byte order of the chunk keys is (window, ordinal, creation LSN, ...): a window is one key range, which expires whole, and all
 // chunks of a series in a window are neighbours. Rows are idempotent: the same key always means the same chunk, perhaps grown.
@@ -73,10 +73,13 @@ ChunkKey EncodeChunkKey(const ChunkMeta& meta);
 // Prefixes of chunk keys, for seeking: the first row of a window, of a series in it.
 std::string ChunkWindowPrefix(Timestamp window);
 std::string ChunkSeriesPrefix(Timestamp window, std::uint32_t ordinal);
-// Fills the fields of the identity only. False where it is not the key of a chunk.
+// Fills the fields of the identity only. False where it is not the key of a chunk, or its type is none that this build knows:
+// BadChunkKey tells which.
 bool DecodeChunkKey(std::string_view key, ChunkMeta* meta);
+Status BadChunkKey(std::string_view key);
 
-// Replaces *value. kInvalidArgument where the payload is too large for a row; the caller cuts chunks long before.
+// Replaces *value. kInvalidArgument where the payload is too large for a row (the caller cuts chunks long before), or the times are
+// out of order or before the window.
 Status EncodeChunkValue(std::string_view key, const ChunkMeta& meta, std::string_view payload, std::string* value);
 // `meta` has the identity from DecodeChunkKey; the rest is filled. Checks the CRC.
 Status DecodeChunkValue(std::string_view key, std::string_view value, ChunkMeta* meta, std::string_view* payload);
