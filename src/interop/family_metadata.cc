@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "base/hash.h"
 #include "interop/text_scan.h"
 
 namespace chronolith::interop {
@@ -63,7 +64,7 @@ std::string_view MetricTypeName(MetricType type) {
   return "unknown";
 }
 
-Status FamilyMetadata::Read(std::string_view keyword, std::string_view rest, bool* changed) {
+Status FamilyMetadata::Read(std::string_view keyword, std::string_view rest) {
   if (keyword != "TYPE" && keyword != "HELP" && keyword != "UNIT") return Status::Ok();
   const std::string context = "# " + std::string(keyword);
   TrimBlanks(&rest);
@@ -77,7 +78,8 @@ Status FamilyMetadata::Read(std::string_view keyword, std::string_view rest, boo
   if (!IsValidUtf8(rest)) return InvalidArgument(context + ": text of " + Quoted(family) + " is not valid UTF-8");
 
   Metadata update;
-  if (const auto it = families_.find(family); it != families_.end()) update = it->second.metadata;
+  const auto known = families_.find(family);
+  if (known != families_.end()) update = known->second;
   if (keyword == "TYPE") {
     if (!ParseMetricType(rest, &update.type))
       return InvalidArgument(context + ": unknown type " + Quoted(rest) + " of " + Quoted(family));
@@ -86,29 +88,33 @@ Status FamilyMetadata::Read(std::string_view keyword, std::string_view rest, boo
   } else {
     update.unit = std::string(rest);
   }
-  if (families_.size() >= kFamiliesMax && !families_.contains(family)) families_.clear();
-  Family& known = families_[family];
-  if (known.metadata == update) return Status::Ok();
-  *changed = known.answered;
-  known.answered = false;
-  known.metadata = std::move(update);
+  if (family != current_) {
+    current_ = family;
+    changed_ = false;
+  }
+  if (known == families_.end()) {
+    if (families_.size() >= kFamiliesMax) families_.clear();
+    families_.emplace(family, std::move(update));
+    changed_ = true;  // its series may have been read before it
+  } else if (known->second != update) {
+    known->second = std::move(update);
+    changed_ = true;
+  }
   return Status::Ok();
 }
 
-const Metadata* FamilyMetadata::Find(std::string_view metric) {
-  const auto look = [this](std::string_view name) -> const Metadata* {
-    const auto it = families_.find(std::string(name));
-    if (it == families_.end()) return nullptr;
-    it->second.answered = true;
-    return &it->second.metadata;
-  };
-  if (const Metadata* m = look(metric)) return m;
+FamilyMetadata::Entry FamilyMetadata::Find(std::string_view metric) const {
+  auto it = families_.find(std::string(metric));
   for (const std::string_view suffix : kSuffixes) {
-    if (metric.ends_with(suffix)) {
-      if (const Metadata* m = look(metric.substr(0, metric.size() - suffix.size()))) return m;
-    }
+    if (it != families_.end()) break;
+    if (metric.ends_with(suffix)) it = families_.find(std::string(metric.substr(0, metric.size() - suffix.size())));
   }
-  return nullptr;
+  if (it == families_.end()) return {};
+  const Metadata& m = it->second;
+  std::string bytes(1, static_cast<char>(m.type));
+  bytes.append(m.unit).push_back('\n');
+  bytes.append(m.help);
+  return {&m, StableHash(bytes) | 1};
 }
 
 }  // namespace chronolith::interop

@@ -4,6 +4,7 @@
 
 #include <absl/container/flat_hash_map.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -22,19 +23,24 @@ class FamilyMetadata {
   static constexpr std::size_t kFamiliesMax = 1 << 16;
 
   // One comment line behind its "#": `keyword` is its first word, `rest` what follows. Other keywords are comments and ignored.
-  // `changed`: a family that Find has already answered for now says something else.
-  Status Read(std::string_view keyword, std::string_view rest, bool* changed);
+  Status Read(std::string_view keyword, std::string_view rest);
 
+  // The lines read last, all of one family, changed what was known of it: series that were told its metadata may have to be told
+  // again. Ends with the next family, which is enough, as samples follow the lines of their family.
+  bool changed() const { return changed_; }
+
+  struct Entry {
+    const Metadata* metadata = nullptr;
+    std::uint64_t fingerprint = 0;  // of the metadata; not 0
+  };
   // The metadata of the family that a sample named `metric` belongs to: of that name, or of the name without a suffix that
-  // OpenMetrics gives to samples (_total, _bucket, ...). Null where there is none. Valid until the next Read.
-  const Metadata* Find(std::string_view metric);
+  // OpenMetrics gives to samples (_total, _bucket, ...). {} where there is none. Valid until the next Read.
+  Entry Find(std::string_view metric) const;
 
  private:
-  struct Family {
-    Metadata metadata;
-    bool answered = false;
-  };
-  absl::flat_hash_map<std::string, Family> families_;
+  absl::flat_hash_map<std::string, Metadata> families_;
+  std::string current_;  // the family of the last line
+  bool changed_ = false;
 };
 
 }  // namespace chronolith::interop

@@ -64,6 +64,7 @@ class ExpositionParser::Impl {
   struct KnownSeries {
     std::string text;
     std::uint64_t handle = 0;
+    std::uint64_t told = 0;       // fingerprint of the metadata that the sink knows; 0: none
     KnownSeries* next = nullptr;  // the series that stood behind this one when it was last read: scrapes repeat their order
   };
 
@@ -72,6 +73,7 @@ class ExpositionParser::Impl {
   void Comment(std::string_view line);
   Status SampleLine(std::string_view line);
   Result<KnownSeries*> FindSeries(std::string_view line, std::size_t* length);
+  void TellMetadata(KnownSeries* series);
   Status ParseTimestamp(std::string_view token, Timestamp* t) const;
   void ExemplarText(std::string_view text, const KnownSeries& series, Timestamp sample_time);
   void Refuse(const Status& reason);
@@ -185,9 +187,7 @@ void ExpositionParser::Impl::Comment(std::string_view line) {
     }
     return;
   }
-  bool changed = false;
-  if (Status s = families_.Read(keyword, line, &changed); !s.ok()) return Refuse(s);
-  if (changed) Forget();  // known series carry the metadata from before
+  if (Status s = families_.Read(keyword, line); !s.ok()) Refuse(s);
 }
 
 Result<ExpositionParser::Impl::KnownSeries*> ExpositionParser::Impl::FindSeries(std::string_view line, std::size_t* length) {
@@ -204,18 +204,20 @@ Result<ExpositionParser::Impl::KnownSeries*> ExpositionParser::Impl::FindSeries(
   }
   const std::string_view text = line.substr(0, SeriesTextLength(line));
   *length = text.size();
+  if (text.empty()) return InvalidArgument("expected a metric name, got " + Quoted(line));
   KnownSeries* found = nullptr;
   if (const auto it = by_text_.find(text); it != by_text_.end()) {
     found = it->second;
   } else {
     if (Status s = scratch_.Parse(text); !s.ok()) return s;
     if (series_bytes_ > options_.series_cache_bytes) Forget();
-    auto handle = sink_->OnSeries(scratch_.labels(), families_.Find(scratch_.metric_name()));
+    auto handle = sink_->OnSeries(scratch_.labels());
     if (!handle.ok()) return handle.status();
-    series_.push_back({std::string(text), *handle, nullptr});
+    series_.push_back({std::string(text), *handle, 0, nullptr});
     found = &series_.back();
     by_text_.emplace(found->text, found);
     series_bytes_ += text.size() + sizeof(KnownSeries) + 32;  // 32: the hash table's share
+    if (!families_.changed()) TellMetadata(found);            // else SampleLine does
   }
   if (last_ != nullptr) last_->next = found;
   last_ = found;
@@ -226,6 +228,7 @@ Status ExpositionParser::Impl::SampleLine(std::string_view line) {
   std::size_t length = 0;
   auto series = FindSeries(line, &length);
   if (!series.ok()) return series.status();
+  if (families_.changed()) TellMetadata(*series);
   line.remove_prefix(length);
   const std::string_view value = TakeToken(&line);
   Sample sample;
@@ -248,6 +251,19 @@ Status ExpositionParser::Impl::SampleLine(std::string_view line) {
   ++stats_.samples;
   if (!line.empty()) ExemplarText(line.substr(1), **series, sample.timestamp);
   return Status::Ok();
+}
+
+void ExpositionParser::Impl::TellMetadata(KnownSeries* series) {
+  std::string_view metric = series->text;
+  metric = metric.substr(0, MetricNamePrefix(metric));
+  if (metric.empty()) {  // {__name__="x"}
+    if (!scratch_.Parse(series->text).ok()) return;
+    metric = scratch_.metric_name();
+  }
+  const FamilyMetadata::Entry entry = families_.Find(metric);
+  if (entry.fingerprint == 0 || entry.fingerprint == series->told) return;
+  series->told = entry.fingerprint;
+  if (Status s = sink_->OnMetadata(series->handle, line_, *entry.metadata); !s.ok()) Refuse(s);
 }
 
 Status ExpositionParser::Impl::ParseTimestamp(std::string_view token, Timestamp* t) const {

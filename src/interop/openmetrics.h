@@ -39,8 +39,10 @@ class ExpositionSink {
   virtual ~ExpositionSink();
 
   // A series that the parser has no handle for. Answer any number that stands for it until OnForgetSeries. The same labels may be
-  // announced several times. `metadata` is null where none was read; empty labels and duplicate names never come here.
-  virtual Result<std::uint64_t> OnSeries(const Labels& labels, const Metadata* metadata) = 0;
+  // announced several times. Empty labels and duplicate names never come here.
+  virtual Result<std::uint64_t> OnSeries(const Labels& labels) = 0;
+  // What "# TYPE", "# HELP" and "# UNIT" lines said of the series' family: before its first sample, and again where it changed.
+  virtual Status OnMetadata(std::uint64_t series, std::uint64_t line, const Metadata& metadata) = 0;
   virtual Status OnSample(std::uint64_t series, std::uint64_t line, Sample sample) = 0;
   // Follows the sample on the same line.
   virtual Status OnExemplar(std::uint64_t series, std::uint64_t line, Exemplar exemplar) = 0;

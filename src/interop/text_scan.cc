@@ -140,15 +140,13 @@ bool ParseSeconds(std::string_view token, Timestamp* t) {
   std::int64_t ms = 0;
   int digits = 0;
   int fraction = -1;  // digits behind the point; -1 before it
-  constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
   for (const char c : rest) {
     if (c == '.' && fraction < 0) {
       fraction = 0;
     } else if (c >= '0' && c <= '9') {
       ++digits;
       if (fraction >= 3) continue;
-      if (ms > (kMax - 9) / 10) return false;
-      ms = ms * 10 + (c - '0');
+      if (__builtin_mul_overflow(ms, std::int64_t{10}, &ms) || __builtin_add_overflow(ms, std::int64_t{c - '0'}, &ms)) return false;
       if (fraction >= 0) ++fraction;
     } else if ((c == 'e' || c == 'E') && digits > 0) {
       double seconds = 0;
@@ -161,8 +159,7 @@ bool ParseSeconds(std::string_view token, Timestamp* t) {
   }
   if (digits == 0) return false;
   for (int i = fraction < 0 ? 0 : fraction; i < 3; ++i) {
-    if (ms > kMax / 10) return false;
-    ms *= 10;
+    if (__builtin_mul_overflow(ms, std::int64_t{10}, &ms)) return false;
   }
   *t = negative ? -ms : ms;
   return true;

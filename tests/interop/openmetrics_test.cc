@@ -120,23 +120,22 @@ TEST_P(BadLines, AreRefusedWithNumberAndCulpritAndOthersKept) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, BadLines,
-    ::testing::Values(BadLine{"name_only", "value is missing"}, BadLine{"{a=\"b\"} 1 1", "metric name is missing"},
-                      BadLine{"9lives 1 1", "9lives"}, BadLine{"a-b 1 1", "-b"}, BadLine{"a one 1", "\"one\""},
-                      BadLine{"a 1 now", "\"now\""}, BadLine{"a 1 1.5", "milliseconds"}, BadLine{"a 1 1e3", "milliseconds"},
-                      BadLine{"a 1 99999999999999999999", "99999999999999999999"}, BadLine{"a 1 2 3", "\"3\""},
-                      BadLine{"a 1 2 # {x=\"y\"} 3", "after the timestamp"}, BadLine{"a 1e999 1", "1e999"},
-                      BadLine{"a 1_000 1", "1_000"}, BadLine{"a 0x10 1", "0x10"}, BadLine{"a +-1 1", "+-1"},
-                      BadLine{"a nan(1) 1", "nan(1)"}, BadLine{"a 1", "no timestamp"}, BadLine{"a{b=\"c\" 1 1", "closing '}'"},
-                      BadLine{"a{b=\"c 1 1", "closing quote"}, BadLine{"a{b=c} 1 1", "double quotes"},
-                      BadLine{"a{b='c'} 1 1", "double quotes"}, BadLine{"a{b} 1 1", "expected '='"},
-                      BadLine{"a{=\"c\"} 1 1", "label name"}, BadLine{"a{1b=\"c\"} 1 1", "label name"},
-                      BadLine{"a{b:c=\"d\"} 1 1", "expected '='"}, BadLine{"a{b=\"c\"d=\"e\"} 1 1", "expected ',' or '}'"},
-                      BadLine{"a{b=\"c\",,} 1 1", "label name"}, BadLine{"a{b=\"c\",b=\"d\"} 1 1", "\"b\" is there twice"},
-                      BadLine{"a{__name__=\"b\"} 1 1", "\"__name__\" is there twice"}, BadLine{"a{b=\"\xff\"} 1 1", "UTF-8"},
-                      BadLine{"a{b=\"\xc0\x80\"} 1 1", "UTF-8"}, BadLine{"a{b=\"\xed\xa0\x80\"} 1 1", "UTF-8"},
-                      BadLine{"a{b=\"c\"}} 1 1", "}"}, BadLine{"# TYPE a sometype", "sometype"}, BadLine{"# TYPE 9a counter", "9a"},
-                      BadLine{"# HELP", "metric name"}, BadLine{"# HELP a \xff", "UTF-8"}, BadLine{"\xef\xbb\xbf", "xef"},
-                      BadLine{"= 1 1", "="}));
+    ::testing::Values(
+        BadLine{"name_only", "value is missing"}, BadLine{"{a=\"b\"} 1 1", "metric name is missing"},
+        BadLine{"9lives 1 1", "9lives"}, BadLine{"a-b 1 1", "-b"}, BadLine{"a one 1", "\"one\""}, BadLine{"a 1 now", "\"now\""},
+        BadLine{"a 1 1.5", "milliseconds"}, BadLine{"a 1 1e3", "milliseconds"},
+        BadLine{"a 1 99999999999999999999", "99999999999999999999"}, BadLine{"a 1 2 3", "\"3\""},
+        BadLine{"a 1 2 # {x=\"y\"} 3", "after the timestamp"}, BadLine{"a 1e999 1", "1e999"}, BadLine{"a 1_000 1", "1_000"},
+        BadLine{"a 0x10 1", "0x10"}, BadLine{"a +-1 1", "+-1"}, BadLine{"a nan(1) 1", "nan(1)"}, BadLine{"a 1", "no timestamp"},
+        BadLine{"a{b=\"c\" 1 1", "expected ',' or '}'"}, BadLine{"a{b=\"c\"", "closing '}'"}, BadLine{"a{", "closing '}'"},
+        BadLine{"a{b=\"c 1 1", "closing quote"}, BadLine{"a{b=c} 1 1", "double quotes"}, BadLine{"a{b='c'} 1 1", "double quotes"},
+        BadLine{"a{b} 1 1", "expected '='"}, BadLine{"a{=\"c\"} 1 1", "label name"}, BadLine{"a{1b=\"c\"} 1 1", "label name"},
+        BadLine{"a{b:c=\"d\"} 1 1", "expected '='"}, BadLine{"a{b=\"c\"d=\"e\"} 1 1", "expected ',' or '}'"},
+        BadLine{"a{b=\"c\",,} 1 1", "label name"}, BadLine{"a{b=\"c\",b=\"d\"} 1 1", "\"b\" is there twice"},
+        BadLine{"a{__name__=\"b\"} 1 1", "\"__name__\" is there twice"}, BadLine{"a{b=\"\xff\"} 1 1", "UTF-8"},
+        BadLine{"a{b=\"\xc0\x80\"} 1 1", "UTF-8"}, BadLine{"a{b=\"\xed\xa0\x80\"} 1 1", "UTF-8"}, BadLine{"a{b=\"c\"}} 1 1", "}"},
+        BadLine{"# TYPE a sometype", "sometype"}, BadLine{"# TYPE 9a counter", "9a"}, BadLine{"# HELP", "metric name"},
+        BadLine{"# HELP a \xff", "UTF-8"}, BadLine{"\xef\xbb\xbf", "xef"}, BadLine{"= 1 1", "="}));
 
 TEST(ExpositionParser, RefusesABadExemplarButKeepsItsSample) {
   const char* const kBad[] = {"# {x=\"y\"} one",   "# {x=\"y\"}", "# x 1", "# {x=\"y\"} 1 now",
@@ -218,12 +217,31 @@ TEST(ExpositionParser, BoundsTheSeriesItRemembers) {
   }
 }
 
-TEST(ExpositionParser, TellsSeriesAgainWhenTheirMetadataChanges) {
-  const RecordingSink same = Read("# TYPE a counter\na 1 1\n# TYPE a counter\na 2 2\n");
+TEST(ExpositionParser, TellsMetadataOnceAndAgainWhereItChanges) {
+  const RecordingSink same = Read("# TYPE a counter\n# HELP a x\na 1 1\n# TYPE a counter\n# HELP a x\na 2 2\na 2 3\n");
   EXPECT_EQ(same.announced, 1);
-  const RecordingSink other = Read("# TYPE a counter\na 1 1\n# TYPE a gauge\na 2 2\n");
-  EXPECT_EQ(other.announced, 2);
-  EXPECT_EQ(other.metadata_of.at("a").type, MetricType::kGauge);
+  EXPECT_EQ(same.metadata_told, 1);
+  const RecordingSink other = Read("# TYPE a counter\na 1 1\n# TYPE a gauge\n# HELP a x\na 2 2\na 2 3\n");
+  EXPECT_EQ(other.announced, 1);
+  EXPECT_EQ(other.metadata_told, 2);
+  EXPECT_EQ(other.metadata_of.at("a"), (Metadata{MetricType::kGauge, "", "x"}));
+  const RecordingSink braces = Read("{__name__=\"a\"} 1 1\n# TYPE a gauge\nb 1 1\n{__name__=\"a\"} 2 2\n");
+  EXPECT_EQ(braces.metadata_of.at("a").type, MetricType::kGauge);
+  EXPECT_EQ(braces.metadata_told, 1);
+  const RecordingSink late = Read("a 1 1\n# TYPE a gauge\na 2 2\n");
+  EXPECT_EQ(late.metadata_of.at("a").type, MetricType::kGauge);
+}
+
+// Go's exporters have such families: "alloc_bytes" is a gauge, "alloc_bytes_total" a counter of family "alloc_bytes".
+TEST(ExpositionParser, KeepsTheMetadataOfTwoFamiliesOfOneNameApart) {
+  std::string text;
+  for (int scrape = 0; scrape < 3; ++scrape)
+    text += "# TYPE a gauge\na 1 1\n# TYPE b gauge\nb 1 1\n# TYPE a counter\na_total 1 1\n";
+  const RecordingSink sink = Read(text);
+  EXPECT_EQ(sink.announced, 3);
+  EXPECT_EQ(sink.metadata_told, 3);
+  EXPECT_EQ(sink.metadata_of.at("a").type, MetricType::kGauge);
+  EXPECT_EQ(sink.metadata_of.at("a_total").type, MetricType::kCounter);
 }
 
 TEST(ExpositionParser, TakesConcatenatedScrapes) {
@@ -267,7 +285,7 @@ TEST(DetectTextFormat, DecidesByWhatOnlyOneFormatHas) {
       {"# TYPE a counter\na_total 1 5 # {} 3\n", true, kOpenMetrics},
       {"# TYPE a counter\na_total 1\n", false, kPrometheus},
       {"a 1 17000", false, kPrometheus},  // cut off: nothing is known yet
-      {"garbage # {\n", true, kOpenMetrics},
+      {"garbage # {\n", true, kPrometheus},
       {"a{ 1 1700000000000\n", true, kPrometheus},
   };
   for (const Row& row : kRows) EXPECT_EQ(DetectTextFormat(row.text, row.complete), row.want) << row.text;

@@ -21,11 +21,16 @@ class RecordingSink : public ExpositionSink {
     double value = 0;
   };
 
-  Result<std::uint64_t> OnSeries(const Labels& labels, const Metadata* metadata) override {
+  Result<std::uint64_t> OnSeries(const Labels& labels) override {
     ++announced;
     names_.push_back(labels.ToString());
-    if (metadata != nullptr) metadata_of[names_.back()] = *metadata;
     return base_ + names_.size() - 1;
+  }
+  Status OnMetadata(std::uint64_t series, std::uint64_t line, const Metadata& metadata) override {
+    (void)line;
+    ++metadata_told;
+    metadata_of[names_.at(series - base_)] = metadata;
+    return Status::Ok();
   }
   Status OnSample(std::uint64_t series, std::uint64_t line, Sample sample) override {
     samples.push_back({names_.at(series - base_), line, sample.timestamp, sample.value});
@@ -48,6 +53,7 @@ class RecordingSink : public ExpositionSink {
   std::vector<std::pair<std::uint64_t, std::string>> refused;
   std::map<std::string, Metadata> metadata_of;
   int announced = 0;
+  int metadata_told = 0;
   int forgotten = 0;
 
  private:
