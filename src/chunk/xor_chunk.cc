@@ -81,6 +81,23 @@ void XorAppender::CopyTo(const std::uint8_t* buffer, std::string* out) const {
   StoreBigEndian(last, pending);
   out->append(last, tail);
   StoreBigEndian(out->data() + begin, count);
+  if (bits % 8 == 0 && EndsWithWholeBytes(std::string_view(*out).substr(begin))) out->push_back('\0');
+}
+
+// Whether the last value was written as whole bytes: behind such a one, at the end of a byte, Prometheus' bit writer has already
+// begun the next byte. That it did not write an XOR of 0 last is not in the state; to look costs a decode, for one chunk in dozens.
+bool XorAppender::EndsWithWholeBytes(std::string_view chunk) const {
+  if (count < 2) return count == 1;
+  if (leading == 0xff || (leading + trailing) % 8 != 0) return false;
+  XorIterator it(chunk);
+  Timestamp t_before[64];
+  double v_before[64];
+  for (std::size_t left = count - 1; left > 0;) {
+    const std::size_t n = it.Decode(t_before, v_before, std::min<std::size_t>(left, 64));
+    left -= n;
+    if (left == 0) return std::bit_cast<std::uint64_t>(v_before[n - 1]) != v;
+  }
+  return false;
 }
 
 void XorIterator::Reset(std::string_view chunk) {

@@ -2,7 +2,7 @@
 // before. What stands here goes unchanged into Prometheus blocks and remote-read frames. Pure: no I/O, no locks, no allocation but
 // of the strings returned.
 //
-//   uint16 big-endian number of samples | one bit stream, most significant bit first, padded with zero bits to a byte
+//   uint16 big-endian number of samples | one bit stream, most significant bit first, padded with zero bits
 //   sample 0:  zigzag varint timestamp | 64 bits of the double
 //   sample 1:  uvarint delta | XOR code
 //   sample n:  delta of deltas | XOR code
@@ -62,16 +62,18 @@ struct XorAppender {
   // About 4 ns a sample in cache, for counters and random walks alike (bench/chunk_bench).
   void Append(std::uint8_t* buffer, Timestamp timestamp, double value);
 
-  // The size of the chunk in bytes.
+  // The size of the chunk in bytes; CopyTo may add one (below).
   std::uint32_t size() const { return (bits + 7) / 8; }
 
   // Appends the chunk (header, stream, padding) to `out`. `buffer` is the one that Append wrote to.
+  // Where the stream ends with a byte and the last value took whole bytes, one byte 0 follows, as Prometheus' writer leaves it.
   void CopyTo(const std::uint8_t* buffer, std::string* out) const;
 
  private:
   void Put(std::uint8_t* buffer, std::uint64_t code, unsigned n);
   void PutValue(std::uint8_t* buffer, std::uint64_t head, unsigned head_bits, std::uint64_t value_bits);
   void AppendFirst(std::uint8_t* buffer, Timestamp timestamp, std::uint64_t value_bits);
+  bool EndsWithWholeBytes(std::string_view chunk) const;
   void PutVarintBytes(std::uint8_t* buffer, std::uint64_t value);
 };
 static_assert(sizeof(XorAppender) == 40);
