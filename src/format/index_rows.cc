@@ -193,16 +193,20 @@ Result<State> DecodeState(std::string_view value) {
 
 // ---- Long rows ----
 
+void AppendLongHead(const LongRow& row, std::uint64_t total, std::uint64_t parts, std::string* payload) {
+  payload->push_back(row.removed ? 1 : 0);
+  PutVarint(payload, row.removed_lsn);
+  PutFixed64(payload, row.hash);
+  PutVarint(payload, total);
+  PutVarint(payload, parts);
+}
+
 void EncodeLongRow(char prefix, Ordinal ordinal, const LongRow& row, std::string_view bytes,
                    std::vector<std::pair<std::string, std::string>>* rows) {
   const std::size_t parts = std::max<std::size_t>(1, (bytes.size() + kPartBytesMax - 1) / kPartBytesMax);
   std::string value;
   BeginValue(&value);
-  value.push_back(row.removed ? 1 : 0);
-  PutVarint(&value, row.removed_lsn);
-  PutFixed64(&value, row.hash);
-  PutVarint(&value, bytes.size());
-  PutVarint(&value, parts);
+  AppendLongHead(row, bytes.size(), parts, &value);
   value.append(bytes.substr(0, kPartBytesMax));
   std::string key = OrdinalKey(prefix, ordinal);
   SealValue(key, &value);

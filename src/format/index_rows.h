@@ -109,6 +109,7 @@ struct LongRow {
   std::uint64_t parts = 1;
   std::string bytes;  // of the parts read so far
 };
+void AppendLongHead(const LongRow& row, std::uint64_t total, std::uint64_t parts, std::string* payload);
 // Appends (key, value) pairs: one, or several for long bytes. `row.total` and `row.parts` are computed.
 void EncodeLongRow(char prefix, Ordinal ordinal, const LongRow& row, std::string_view bytes,
                    std::vector<std::pair<std::string, std::string>>* rows);
@@ -133,8 +134,8 @@ struct PostingSets {
   OrdinalSet added;
   OrdinalSet removed;
 };
-// All ordinals have the high half that `key` ends with.
-void AppendPostingSet(const OrdinalSet& set, std::string* payload);
+// All ordinals of an entry have the high half that the key ends with.
+void AppendPostingEntry(std::string_view text, const OrdinalSet& added, const OrdinalSet& removed, std::string* payload);
 std::string EncodePostings(std::string_view key, std::span<const PostingSets> entries);
 std::string EncodePostings(std::string_view key, std::string_view text, const OrdinalSet& added, const OrdinalSet& removed);
 Status DecodePostings(std::string_view key, std::string_view value, std::vector<PostingSets>* entries);

@@ -126,6 +126,26 @@ bool ReadOrdinals(ByteReader* reader, std::vector<Ordinal>* ordinals) {
   return reader->ok();
 }
 
+void AppendPostingSet(const OrdinalSet& set, std::string* payload) {
+  const std::uint64_t count = set.size();
+  if (count <= kListMax) {
+    PutVarint(payload, count << 1);
+    for (const Ordinal ordinal : set.ToVector()) {
+      const auto low = static_cast<std::uint16_t>(ordinal);
+      payload->append(reinterpret_cast<const char*>(&low), sizeof(low));
+    }
+    return;
+  }
+  PutVarint(payload, count << 1 | 1);
+  OrdinalSet packed(set);
+  roaring_bitmap_run_optimize(packed.raw());
+  const std::size_t bytes = roaring_bitmap_portable_size_in_bytes(packed.raw());
+  PutVarint(payload, bytes);
+  const std::size_t at = payload->size();
+  payload->resize(at + bytes);
+  roaring_bitmap_portable_serialize(packed.raw(), payload->data() + at);
+}
+
 }  // namespace
 
 // ---- Hash rows ----
@@ -150,34 +170,16 @@ Status DecodeHashValue(std::string_view key, std::string_view value, HashSets* s
 
 // ---- Postings rows ----
 
-void AppendPostingSet(const OrdinalSet& set, std::string* payload) {
-  const std::uint64_t count = set.size();
-  if (count <= kListMax) {
-    PutVarint(payload, count << 1);
-    for (const Ordinal ordinal : set.ToVector()) {
-      const auto low = static_cast<std::uint16_t>(ordinal);
-      payload->append(reinterpret_cast<const char*>(&low), sizeof(low));
-    }
-    return;
-  }
-  PutVarint(payload, count << 1 | 1);
-  OrdinalSet packed(set);
-  roaring_bitmap_run_optimize(packed.raw());
-  const std::size_t bytes = roaring_bitmap_portable_size_in_bytes(packed.raw());
-  PutVarint(payload, bytes);
-  const std::size_t at = payload->size();
-  payload->resize(at + bytes);
-  roaring_bitmap_portable_serialize(packed.raw(), payload->data() + at);
+void AppendPostingEntry(std::string_view text, const OrdinalSet& added, const OrdinalSet& removed, std::string* payload) {
+  PutBytes(payload, text);
+  AppendPostingSet(added, payload);
+  AppendPostingSet(removed, payload);
 }
 
 std::string EncodePostings(std::string_view key, std::span<const PostingSets> entries) {
   std::string value;
   BeginValue(&value);
-  for (const PostingSets& entry : entries) {
-    PutBytes(&value, entry.text);
-    AppendPostingSet(entry.added, &value);
-    AppendPostingSet(entry.removed, &value);
-  }
+  for (const PostingSets& entry : entries) AppendPostingEntry(entry.text, entry.added, entry.removed, &value);
   SealValue(key, &value);
   return value;
 }
@@ -185,9 +187,7 @@ std::string EncodePostings(std::string_view key, std::span<const PostingSets> en
 std::string EncodePostings(std::string_view key, std::string_view text, const OrdinalSet& added, const OrdinalSet& removed) {
   std::string value;
   BeginValue(&value);
-  PutBytes(&value, text);
-  AppendPostingSet(added, &value);
-  AppendPostingSet(removed, &value);
+  AppendPostingEntry(text, added, removed, &value);
   SealValue(key, &value);
   return value;
 }
@@ -214,7 +214,8 @@ Status ReadPostings(std::string_view key, std::string_view value, std::string_vi
   ByteReader reader(payload);
   while (reader.ok() && reader.remaining() > 0) {
     const bool wanted = reader.LengthPrefixed() == text;
-    if (!ReadSet(&reader, high, wanted ? set : nullptr) || !ReadSet(&reader, high, nullptr)) return Damaged(key, "malformed postings");
+    if (!ReadSet(&reader, high, wanted ? set : nullptr) || !ReadSet(&reader, high, nullptr))
+      return Damaged(key, "malformed postings");
   }
   return Status::Ok();
 }

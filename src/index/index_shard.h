@@ -2,7 +2,8 @@
 //
 // Place in the data's path: a write resolves labels to an ordinal here before it touches the log; a query resolves matchers to
 // ordinals, and ordinals to labels. What is in memory: the *resident* series (labels interned as pair ids, a hash table), the
-// postings added since the last checkpoint (the delta), and the shard of the postings cache. Everything else is read from the engine.
+// postings added since the last checkpoint (the delta), and the shard of the postings cache. Everything else is read from the
+// engine.
 //
 // Lifecycle of a series: Insert (in memory; its series record is in the log) -> Checkpoint (rows durable) -> optionally Evict
 // (memory freed; found again through the rows) -> Remove (its data expired; its ordinal is never used again).
@@ -20,15 +21,14 @@
 #include <string_view>
 #include <vector>
 
+#include "base/ordinal_set.h"
 #include "chronolith/kv_engine.h"
 #include "chronolith/labels.h"
 #include "chronolith/result.h"
 #include "chronolith/stats.h"
 #include "chronolith/storage.h"
-#include "base/ordinal_set.h"
 #include "format/series_id.h"
 #include "index/compiled_matcher.h"
-
 #include "index/postings_cache.h"
 
 namespace chronolith {
@@ -43,7 +43,7 @@ struct IndexState {
 struct IndexShardOptions {
   std::uint32_t shard = 0;
   FamilyId family = 0;
-  Epoch epoch = 0;             // for the batches of Checkpoint; 0 for a read-only store
+  Epoch epoch = 0;                 // for the batches of Checkpoint; 0 for a read-only store
   PostingsCache* cache = nullptr;  // shared by all shards; outlives them
 };
 
@@ -69,8 +69,8 @@ class IndexShard {
   Status FindStored(std::span<const SeriesKey> keys, std::vector<std::optional<Ordinal>>* ordinals);
 
   // ---- Changes: the caller has them in the log, with `lsn`, or is replaying ----
-  // Adds a series that Find* did not find. Idempotent: an ordinal that is already here with the same labels is left alone, so replay
-  // may repeat what the rows already hold. Returns false where the ordinal is resident with *other* labels (a damaged log).
+  // Adds a series that Find* did not find. Idempotent: an ordinal that is already here with the same labels is left alone, so
+  // replay may repeat what the rows already hold. Returns false where the ordinal is resident with *other* labels (a damaged log).
   bool Insert(Ordinal ordinal, const SeriesKey& key, Lsn lsn);
   // Takes the series out of postings and lookups; its labels row stays, marked removed, so that a stale reference can be resolved.
   Status Remove(Ordinal ordinal, Lsn lsn);
@@ -81,8 +81,8 @@ class IndexShard {
   // ---- Queries ----
   // Ordinals of the series that all matchers match; empty matchers: all. Smallest postings first.
   Result<OrdinalSet> Select(std::span<const CompiledMatcher> matchers) const;
-  // Labels of each ordinal, in order; from memory, else one MultiGet. A series that is gone has empty labels. `removed_too` also finds
-  // the labels of removed series.
+  // Labels of each ordinal, in order; from memory, else one MultiGet. A series that is gone has empty labels. `removed_too` also
+  // finds the labels of removed series.
   Status LabelsOf(std::span<const Ordinal> ordinals, std::vector<Labels>* labels, bool removed_too = false) const;
   Result<std::optional<Metadata>> MetadataOf(Ordinal ordinal) const;
   // Distinct names / values of one name, sorted, over all series (`within` null) or over those in `within`.
@@ -90,10 +90,14 @@ class IndexShard {
   Status LabelValues(std::string_view name, const OrdinalSet* within, std::vector<std::string>* values) const;
 
   // ---- Checkpoint ----
+  // Sets apart the changes taken so far: the next Checkpoint writes them and none that come later. Call it under the lock that also
+  // takes the cut LSN, then sync the log, then Checkpoint. Optional: without it Checkpoint writes what there is when it is called.
+  void Cut();
   // Writes every change with lsn <= `cut` (and perhaps later ones that are in the log) as rows, in idempotent batches within the
   // engine's limits, `state` in the last one; does not flush the family. Writers and readers go on meanwhile. After an error the
   // changes stay in memory and the next call writes them again.
-  // The caller has synced the log up to every change that Insert, Remove and SetMetadata have taken so far.
+  // The caller has synced the log up to every change that Insert, Remove and SetMetadata have taken: up to the last Cut where there
+  // was one since the last Checkpoint, else up to this call.
   Status Checkpoint(const IndexState& state);
   // LSN of the oldest change that no finished Checkpoint holds; nullopt: none.
   std::optional<Lsn> OldestUnwritten() const;

@@ -19,7 +19,9 @@ class PodVector {
  public:
   PodVector() = default;
   PodVector(PodVector&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), capacity_(std::exchange(other.capacity_, 0)) {}
+      : data_(std::exchange(other.data_, nullptr)),
+        size_(std::exchange(other.size_, 0)),
+        capacity_(std::exchange(other.capacity_, 0)) {}
   PodVector& operator=(PodVector&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);

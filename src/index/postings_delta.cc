@@ -2,6 +2,7 @@
 
 #include <roaring/roaring.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <span>
 
@@ -75,6 +76,13 @@ void PostingsDelta::Merge(const PostingsDelta& other) {
     other.AddTo(pair, &set);
     for (const Ordinal ordinal : set.ToVector()) Append(pair, ordinal);
   }
+}
+
+bool PostingsDelta::Contains(PairId pair, Ordinal ordinal) const {
+  if (!Has(pair)) return false;
+  const List& list = lists_[pair];
+  if (list.count == kIsBitmap) return roaring_bitmap_contains(list.bitmap, ordinal);
+  return std::find(Items(list), Items(list) + list.count, ordinal) != Items(list) + list.count;
 }
 
 void PostingsDelta::AddTo(PairId pair, OrdinalSet* set) const {

@@ -26,6 +26,7 @@ class PostingsDelta {
   void Merge(const PostingsDelta& other);
 
   bool Has(PairId pair) const { return pair < lists_.size() && lists_[pair].count != 0; }
+  bool Contains(PairId pair, Ordinal ordinal) const;
   void AddTo(PairId pair, OrdinalSet* set) const;
   // Whether a series of the pair is in `within` (null: all) and not in `removed`.
   bool AnyOf(PairId pair, const OrdinalSet* within, const OrdinalSet& removed) const;

@@ -29,13 +29,16 @@ void SeriesTable::AppendLabels(Ordinal ordinal, const Symbols& symbols, std::str
   ForEachPair(ordinal, [&](PairId pair) { encoded->append(symbols.BytesOf(pair)); });
 }
 
-std::uint64_t SeriesTable::HashOf(Ordinal ordinal, const Symbols& symbols) const {
+std::uint64_t SeriesTable::HashOf(Ordinal ordinal, std::string_view encoded) const {
   std::uint64_t header = 0;
   const char* at = DecodeVarint(RecordOf(ordinal), records_.data() + records_.size(), &header);
-  if ((header & 1) != 0) return LoadFixed<std::uint64_t>(at);
+  return (header & 1) != 0 ? LoadFixed<std::uint64_t>(at) : StableHash(encoded);
+}
+
+std::uint64_t SeriesTable::HashOf(Ordinal ordinal, const Symbols& symbols) const {
   std::string encoded;
   AppendLabels(ordinal, symbols, &encoded);
-  return StableHash(encoded);
+  return HashOf(ordinal, encoded);
 }
 
 void SeriesTable::Add(const NewSeries& series, const PodVector<PairId>& pairs) {

@@ -32,6 +32,8 @@ class SeriesTable {
   // Requires Contains(ordinal).
   bool HasLabels(Ordinal ordinal, std::string_view encoded, const Symbols& symbols) const;
   void AppendLabels(Ordinal ordinal, const Symbols& symbols, std::string* encoded) const;
+  // `encoded`: its labels.
+  std::uint64_t HashOf(Ordinal ordinal, std::string_view encoded) const;
   std::uint64_t HashOf(Ordinal ordinal, const Symbols& symbols) const;
   template <typename F>
   void ForEachPair(Ordinal ordinal, const F& f) const {
@@ -45,7 +47,8 @@ class SeriesTable {
     }
   }
 
-  // Requires !Contains(ordinal) and ordinal != kNone. `own_hash`: `hash` is not StableHash of the labels. `findable`: by labels too.
+  // Requires !Contains(ordinal) and ordinal != kNone. `own_hash`: `hash` is not StableHash of the labels. `findable`: by labels
+  // too.
   struct NewSeries {
     Ordinal ordinal;
     std::uint64_t hash;
@@ -67,7 +70,7 @@ class SeriesTable {
     }
   }
 
-  std::size_t size() const { return size_; }          // records
+  std::size_t size() const { return size_; }  // records
   std::size_t findable() const { return table_.size(); }
   std::size_t dead_bytes() const { return dead_bytes_; }  // of dropped records: freed by building a new table
   std::size_t record_bytes() const { return records_.size(); }

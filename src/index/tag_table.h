@@ -1,5 +1,5 @@
-// TagTable: an open-addressing hash table of (32-bit tag of a hash, 32-bit id), 8 bytes a slot. It keeps no keys: the caller compares
-// what an id stands for, so two keys of equal hash stay two entries.
+// TagTable: an open-addressing hash table of (32-bit tag of a hash, 32-bit id), 8 bytes a slot. It keeps no keys: the caller
+// compares what an id stands for, so two keys of equal hash stay two entries.
 #ifndef CHRONOLITH_INDEX_TAG_TABLE_H_
 #define CHRONOLITH_INDEX_TAG_TABLE_H_
 

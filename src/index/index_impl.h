@@ -1,0 +1,114 @@
+// The inside of IndexShard, shared by its source files: index_shard.cc (resolving and changes), index_select.cc (matchers),
+// index_lookup.cc (labels, names, values) and index_checkpoint.cc.
+#ifndef CHRONOLITH_INDEX_INDEX_IMPL_H_
+#define CHRONOLITH_INDEX_INDEX_IMPL_H_
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/mutex.h"
+#include "index/index_delta.h"
+#include "index/index_shard.h"
+#include "index/row_reader.h"
+#include "index/series_table.h"
+#include "index/symbols.h"
+
+namespace chronolith {
+
+// Where a series can be, and what tells it:
+//   new        in `series_`, in a delta's postings;           not in the rows for certain
+//   resident   in `series_`, in no delta;                     in the rows
+//   stored     not in `series_`, in `stored_only_`;           in the rows
+//   removing   in `series_` but not findable by labels, in a delta's `removed`; in the rows still live, or not at all
+//   removed    nowhere in memory;                             in the rows only its labels, marked
+// Queries union the stored postings with both deltas' and subtract both deltas' `removed`. Ordinals are never reused, so a removed
+// one may be subtracted from anything.
+//
+// Order of locks: checkpoint_mu_, mu_, the cache's. No engine call under mu_.
+class IndexShard::Impl {
+ public:
+  Impl(KvEngine* engine, const IndexShardOptions& options);
+
+  Result<IndexState> Load();
+
+  std::optional<Ordinal> FindResident(const SeriesKey& key) const;
+  Status FindStored(std::span<const SeriesKey> keys, std::vector<std::optional<Ordinal>>* ordinals);
+  bool Insert(Ordinal ordinal, const SeriesKey& key, Lsn lsn);
+  Status Remove(Ordinal ordinal, Lsn lsn);
+  void SetMetadata(Ordinal ordinal, const Metadata& metadata, Lsn lsn);
+  void Evict(std::span<const Ordinal> ordinals);
+
+  Result<OrdinalSet> Select(std::span<const CompiledMatcher> matchers) const;
+  Status LabelsOf(std::span<const Ordinal> ordinals, std::vector<Labels>* labels, bool removed_too) const;
+  Result<std::optional<Metadata>> MetadataOf(Ordinal ordinal) const;
+  Status LabelNames(const OrdinalSet* within, std::vector<std::string>* names) const;
+  Status LabelValues(std::string_view name, const OrdinalSet* within, std::vector<std::string>* values) const;
+
+  void Cut();
+  Status Checkpoint(const IndexState& state);
+  std::optional<Lsn> OldestUnwritten() const;
+
+  std::uint64_t resident_series() const;
+  std::uint64_t memory_bytes() const;
+  void FillStats(ShardStats* stats) const;
+
+ private:
+  // ---- index_shard.cc ----
+  // False where `encoded` is malformed.
+  bool AddSeries(Ordinal ordinal, const SeriesKey& key, bool findable) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool IsRemoved(Ordinal ordinal) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
+  void MarkRemoved(Ordinal ordinal, Lsn lsn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Makes the memory of forgotten series and their labels free, once there is enough of it.
+  void MaybeRebuild() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Status FindStoredSome(std::span<const SeriesKey> keys, std::span<std::optional<Ordinal>> ordinals);
+
+  // ---- index_select.cc ----
+  struct Term;      // the postings of one matcher
+  struct Snapshot;  // what of a query comes from memory
+  // Calls f(pair) for each pair with postings in a delta that `term` takes.
+  template <typename F>
+  void ForEachDeltaPair(const Term& term, const F& f) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
+  void TakeSnapshot(std::vector<Term>* terms, Snapshot* snapshot) const;
+  Status ReadStoredPoints(std::vector<Term>* terms, const Snapshot& snapshot) const;
+  Status ReadStoredRange(Term* term) const;
+  Status FilterByLabels(const CompiledMatcher& matcher, OrdinalSet* set) const;
+  Result<OrdinalSet> Combine(std::vector<Term>* terms, const Snapshot& snapshot) const;
+
+  // ---- index_lookup.cc ----
+  bool AnyInDelta(PairId pair, const OrdinalSet* within, const OrdinalSet& removed) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
+  OrdinalSet PendingRemovals() const ABSL_SHARED_LOCKS_REQUIRED(mu_);
+
+  // ---- index_checkpoint.cc ----
+  class CheckpointWriter;
+  void Freeze() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void FinishCheckpoint(const IndexDelta& written);
+
+  KvEngine* const engine_;
+  const IndexShardOptions options_;
+  const RowReader rows_;
+  mutable CacheClient cache_;
+
+  mutable MeasuredMutex mu_;
+  Symbols symbols_ ABSL_GUARDED_BY(mu_);
+  SeriesTable series_ ABSL_GUARDED_BY(mu_);
+  std::unique_ptr<IndexDelta> active_ ABSL_GUARDED_BY(mu_);   // never null
+  std::shared_ptr<IndexDelta> writing_ ABSL_GUARDED_BY(mu_);  // null: no checkpoint under way, none failed
+  OrdinalSet stored_only_ ABSL_GUARDED_BY(mu_);               // live in the rows, not resident
+  std::uint64_t next_ordinal_ ABSL_GUARDED_BY(mu_) = 0;       // above every ordinal seen
+  PodVector<PairId> scratch_ ABSL_GUARDED_BY(mu_);
+  bool cut_ ABSL_GUARDED_BY(mu_) = false;  // Cut was called for the next Checkpoint
+
+  Mutex checkpoint_mu_;
+  std::uint64_t stored_next_ordinal_ ABSL_GUARDED_BY(checkpoint_mu_) = 0;
+
+  mutable DurationCell read_latency_;
+  DurationCell write_latency_;
+};
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_INDEX_INDEX_IMPL_H_

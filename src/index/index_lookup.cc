@@ -1,0 +1,159 @@
+// IndexShard: ordinals to labels and metadata; names and values of labels.
+#include <algorithm>
+#include <iterator>
+#include <set>
+#include <utility>
+
+#include "index/index_impl.h"
+
+namespace chronolith {
+namespace {
+
+// Labels are copied in runs of so many under one shared lock, so that a writer waits at most about 100 us.
+constexpr std::size_t kLockRun = 256;
+// Up to so many series, their labels are looked at instead of the postings of all values.
+constexpr std::uint64_t kByLabelsMax = 512;
+
+bool AnyOf(const OrdinalSet& ordinals, const OrdinalSet* within, const OrdinalSet& removed) {
+  if (removed.empty()) return within == nullptr ? !ordinals.empty() : ordinals.IntersectionSize(*within) > 0;
+  OrdinalSet live(ordinals);
+  live.Subtract(removed);
+  return within == nullptr ? !live.empty() : live.IntersectionSize(*within) > 0;
+}
+
+}  // namespace
+
+bool IndexShard::Impl::AnyInDelta(PairId pair, const OrdinalSet* within, const OrdinalSet& removed) const {
+  return active_->postings.AnyOf(pair, within, removed) || (writing_ != nullptr && writing_->postings.AnyOf(pair, within, removed));
+}
+
+OrdinalSet IndexShard::Impl::PendingRemovals() const {
+  OrdinalSet removed(active_->removed);
+  if (writing_ != nullptr) removed.UnionWith(writing_->removed);
+  return removed;
+}
+
+Status IndexShard::Impl::LabelsOf(std::span<const Ordinal> ordinals, std::vector<Labels>* labels, bool removed_too) const {
+  const ScopedTimer timer(&read_latency_);
+  labels->clear();
+  labels->resize(ordinals.size());
+  std::vector<Ordinal> stored;
+  std::vector<std::size_t> places;
+  for (std::size_t begin = 0; begin < ordinals.size(); begin += kLockRun) {
+    MeasuredReaderLock lock(&mu_);
+    const bool removals = !active_->removed.empty() || (writing_ != nullptr && !writing_->removed.empty());
+    for (std::size_t i = begin; i < std::min(begin + kLockRun, ordinals.size()); ++i) {
+      const Ordinal ordinal = ordinals[i];
+      if (!series_.Contains(ordinal)) {
+        if (ordinal >= next_ordinal_) continue;
+        stored.push_back(ordinal);
+        places.push_back(i);
+      } else if (removed_too || !removals || !IsRemoved(ordinal)) {
+        std::string encoded;
+        series_.AppendLabels(ordinal, symbols_, &encoded);
+        (*labels)[i] = Labels::FromEncoded(std::move(encoded));
+      }
+    }
+  }
+  if (stored.empty()) return Status::Ok();
+  std::vector<std::optional<index_rows::LongRow>> rows;
+  if (Status s = rows_.ReadLong(index_rows::kLabelsPrefix, stored, &rows); !s.ok()) return s;
+  for (std::size_t i = 0; i < stored.size(); ++i) {
+    if (!rows[i].has_value() || (rows[i]->removed && !removed_too)) continue;
+    (*labels)[places[i]] = Labels::FromEncoded(std::move(rows[i]->bytes));
+  }
+  return Status::Ok();
+}
+
+Result<std::optional<Metadata>> IndexShard::Impl::MetadataOf(Ordinal ordinal) const {
+  const ScopedTimer timer(&read_latency_);
+  {
+    MeasuredReaderLock lock(&mu_);
+    if (const auto it = active_->metadata.find(ordinal); it != active_->metadata.end()) return std::optional(it->second.metadata);
+    if (writing_ != nullptr) {
+      if (const auto it = writing_->metadata.find(ordinal); it != writing_->metadata.end())
+        return std::optional(it->second.metadata);
+    }
+  }
+  std::vector<std::optional<index_rows::LongRow>> rows;
+  if (Status s = rows_.ReadLong(index_rows::kMetadataPrefix, {&ordinal, 1}, &rows); !s.ok()) return s;
+  if (!rows[0].has_value()) return std::optional<Metadata>();
+  Metadata metadata;
+  if (!index_rows::DecodeMetadata(rows[0]->bytes, &metadata)) {
+    return index_rows::Damaged(index_rows::OrdinalKey(index_rows::kMetadataPrefix, ordinal), "malformed metadata");
+  }
+  return std::optional(std::move(metadata));
+}
+
+Status IndexShard::Impl::LabelNames(const OrdinalSet* within, std::vector<std::string>* names) const {
+  std::set<std::string, std::less<>> found;
+  if (within != nullptr && within->size() <= kByLabelsMax) {
+    std::vector<Labels> labels;
+    if (Status s = LabelsOf(within->ToVector(), &labels, false); !s.ok()) return s;
+    for (const Labels& series : labels) {
+      for (const Label& label : series) {
+        if (!found.contains(label.name)) found.emplace(label.name);
+      }
+    }
+  } else {
+    const ScopedTimer timer(&read_latency_);
+    OrdinalSet removed;
+    {
+      MeasuredReaderLock lock(&mu_);
+      removed = PendingRemovals();
+      if (!active_->postings.empty() || (writing_ != nullptr && !writing_->postings.empty())) {
+        for (const auto& [name, pairs] : symbols_.names()) {
+          const auto any = [&](PairId pair) { return AnyInDelta(pair, within, removed); };
+          if (std::any_of(pairs.begin(), pairs.end(), any)) found.insert(name);
+        }
+      }
+    }
+    const Status s = rows_.ScanPairs(
+        nullptr, {}, [](std::string_view name, std::string_view) { return !name.empty(); },
+        [&](std::string_view name, std::string_view, const OrdinalSet& ordinals) {
+          if (found.contains(name)) return false;
+          if (!AnyOf(ordinals, within, removed)) return true;
+          found.emplace(name);
+          return false;
+        });
+    if (!s.ok()) return s;
+  }
+  names->assign(std::make_move_iterator(found.begin()), std::make_move_iterator(found.end()));
+  return Status::Ok();
+}
+
+Status IndexShard::Impl::LabelValues(std::string_view name, const OrdinalSet* within, std::vector<std::string>* values) const {
+  std::set<std::string, std::less<>> found;
+  if (within != nullptr && within->size() <= kByLabelsMax) {
+    std::vector<Labels> labels;
+    if (Status s = LabelsOf(within->ToVector(), &labels, false); !s.ok()) return s;
+    for (const Labels& series : labels) {
+      const std::string_view value = series.Get(name);
+      if (!value.empty() && !found.contains(value)) found.emplace(value);
+    }
+  } else {
+    const ScopedTimer timer(&read_latency_);
+    OrdinalSet removed;
+    {
+      MeasuredReaderLock lock(&mu_);
+      removed = PendingRemovals();
+      const PodVector<PairId>* pairs = symbols_.PairsOf(name);
+      if (pairs != nullptr) {
+        for (const PairId pair : *pairs) {
+          if (AnyInDelta(pair, within, removed)) found.emplace(symbols_.LabelOf(pair).value);
+        }
+      }
+    }
+    const Status s = rows_.ScanPairs(
+        &name, {}, [&](std::string_view, std::string_view value) { return !value.empty() && !found.contains(value); },
+        [&](std::string_view, std::string_view value, const OrdinalSet& ordinals) {
+          if (AnyOf(ordinals, within, removed)) found.emplace(value);
+          return true;
+        });
+    if (!s.ok()) return s;
+  }
+  values->assign(std::make_move_iterator(found.begin()), std::make_move_iterator(found.end()));
+  return Status::Ok();
+}
+
+}  // namespace chronolith

@@ -1,0 +1,273 @@
+#include "index/index_shard.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "index/index_impl.h"
+
+namespace chronolith {
+namespace {
+
+// Stored series are looked up so many at a time: bounds memory, and the time that the lock is held to make them resident.
+constexpr std::size_t kFindBatch = 256;
+// One in so many FindResident calls is timed (two clock readings cost a sixth of one).
+constexpr std::uint64_t kSampleMask = 15;
+// Forgotten records are worth a rebuild from so many bytes on.
+constexpr std::size_t kRebuildBytes = 256 << 10;
+
+}  // namespace
+
+// ---- Impl ----
+
+IndexShard::Impl::Impl(KvEngine* engine, const IndexShardOptions& options)
+    : engine_(engine),
+      options_(options),
+      rows_(engine, options.family),
+      cache_(options.cache),
+      active_(std::make_unique<IndexDelta>()) {}
+
+Result<IndexState> IndexShard::Impl::Load() {
+  Result<std::optional<index_rows::State>> state = rows_.ReadState();
+  if (!state.ok()) return state.status();
+  if (!state->has_value()) return IndexState{};
+  const index_rows::State& stored = **state;
+  const auto highs = static_cast<std::uint32_t>((std::min<std::uint64_t>(stored.next_ordinal, 1ULL << 32) + 0xffff) >> 16);
+  const RowReader::Pair all{};
+  std::vector<OrdinalSet> sets;
+  if (highs > 0) {
+    if (Status s = rows_.ReadPairs({&all, 1}, highs, &sets); !s.ok()) return s;
+  }
+  {
+    MutexLock checkpoint(&checkpoint_mu_);
+    stored_next_ordinal_ = stored.next_ordinal;
+  }
+  MeasuredLock lock(&mu_);
+  next_ordinal_ = std::max(next_ordinal_, stored.next_ordinal);
+  if (!sets.empty()) stored_only_ = std::move(sets[0]);
+  return IndexState{stored.applied_lsn, stored.next_ordinal, stored.series};
+}
+
+std::optional<Ordinal> IndexShard::Impl::FindResident(const SeriesKey& key) const {
+  std::optional<ScopedTimer> timer;
+  if ((key.hash & kSampleMask) == 0) timer.emplace(&read_latency_);
+  MeasuredReaderLock lock(&mu_);
+  const Ordinal ordinal = series_.Find(key.hash, key.encoded, symbols_);
+  if (ordinal == SeriesTable::kNone) return std::nullopt;
+  return ordinal;
+}
+
+Status IndexShard::Impl::FindStored(std::span<const SeriesKey> keys, std::vector<std::optional<Ordinal>>* ordinals) {
+  const ScopedTimer timer(&read_latency_);
+  ordinals->assign(keys.size(), std::nullopt);
+  for (std::size_t begin = 0; begin < keys.size(); begin += kFindBatch) {
+    const std::size_t n = std::min(kFindBatch, keys.size() - begin);
+    if (Status s = FindStoredSome(keys.subspan(begin, n), std::span(*ordinals).subspan(begin, n)); !s.ok()) return s;
+  }
+  return Status::Ok();
+}
+
+Status IndexShard::Impl::FindStoredSome(std::span<const SeriesKey> keys, std::span<std::optional<Ordinal>> ordinals) {
+  // 1. What is resident, and whether anything else can be stored at all.
+  std::vector<std::size_t> missing;
+  {
+    MeasuredReaderLock lock(&mu_);
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const Ordinal ordinal = series_.Find(keys[i].hash, keys[i].encoded, symbols_);
+      if (ordinal != SeriesTable::kNone) {
+        ordinals[i] = ordinal;
+      } else {
+        missing.push_back(i);
+      }
+    }
+    if (stored_only_.empty()) missing.clear();
+  }
+  if (missing.empty()) return Status::Ok();
+
+  // 2. Candidates by hash.
+  std::vector<std::uint64_t> hashes;
+  for (const std::size_t i : missing) hashes.push_back(keys[i].hash);
+  std::vector<std::vector<Ordinal>> listed;
+  if (Status s = rows_.ReadHashes(hashes, &listed); !s.ok()) return s;
+  std::vector<Ordinal> candidates;
+  std::vector<std::size_t> key_of;
+  for (std::size_t m = 0; m < missing.size(); ++m) {
+    for (const Ordinal ordinal : listed[m]) {
+      candidates.push_back(ordinal);
+      key_of.push_back(missing[m]);
+    }
+  }
+  if (candidates.empty()) return Status::Ok();
+
+  // 3. Equal hashes are not equal labels: compare.
+  std::vector<std::optional<index_rows::LongRow>> labels;
+  if (Status s = rows_.ReadLong(index_rows::kLabelsPrefix, candidates, &labels); !s.ok()) return s;
+  MeasuredLock lock(&mu_);
+  for (std::size_t c = 0; c < candidates.size(); ++c) {
+    const SeriesKey& key = keys[key_of[c]];
+    if (!labels[c].has_value() || labels[c]->removed || labels[c]->bytes != key.encoded || IsRemoved(candidates[c])) continue;
+    if (!series_.Contains(candidates[c])) {
+      // Neither here nor stored: it was removed since the rows were read.
+      if (!stored_only_.Contains(candidates[c]) || !AddSeries(candidates[c], key, true)) continue;
+      stored_only_.Remove(candidates[c]);
+    }
+    ordinals[key_of[c]] = candidates[c];
+  }
+  return Status::Ok();
+}
+
+bool IndexShard::Impl::AddSeries(Ordinal ordinal, const SeriesKey& key, bool findable) {
+  if (ordinal == SeriesTable::kNone || !symbols_.HasRoom(key.encoded.size())) return false;
+  scratch_.ResizeZeroed(0);
+  std::string_view rest = key.encoded;
+  std::string_view pair;
+  Label label;
+  while (!rest.empty()) {
+    if (!NextPair(&rest, &pair, &label)) return false;
+    scratch_.push_back(symbols_.Intern(pair, label.name));
+  }
+  series_.Add({ordinal, key.hash, StableHash(key.encoded) != key.hash, findable}, scratch_);
+  next_ordinal_ = std::max<std::uint64_t>(next_ordinal_, ordinal + 1ULL);
+  return true;
+}
+
+bool IndexShard::Impl::IsRemoved(Ordinal ordinal) const {
+  return active_->removed.Contains(ordinal) || (writing_ != nullptr && writing_->removed.Contains(ordinal));
+}
+
+bool IndexShard::Impl::Insert(Ordinal ordinal, const SeriesKey& key, Lsn lsn) {
+  const ScopedTimer timer(&write_latency_);
+  MeasuredLock lock(&mu_);
+  if (series_.Contains(ordinal)) return series_.HasLabels(ordinal, key.encoded, symbols_);
+  if (!AddSeries(ordinal, key, true)) return false;
+  active_->postings.Append(Symbols::kAll, ordinal);
+  for (const PairId pair : scratch_) active_->postings.Append(pair, ordinal);
+  active_->Note(lsn);
+  if (!stored_only_.empty()) stored_only_.Remove(ordinal);
+  return true;
+}
+
+void IndexShard::Impl::MarkRemoved(Ordinal ordinal, Lsn lsn) {
+  if (IsRemoved(ordinal)) return;
+  series_.HideFromFind(ordinal, symbols_);
+  stored_only_.Remove(ordinal);
+  active_->removed.Add(ordinal);
+  active_->removals.emplace(ordinal, lsn);
+  active_->Note(lsn);
+}
+
+Status IndexShard::Impl::Remove(Ordinal ordinal, Lsn lsn) {
+  const ScopedTimer timer(&write_latency_);
+  {
+    MeasuredLock lock(&mu_);
+    if (series_.Contains(ordinal)) {
+      MarkRemoved(ordinal, lsn);
+      return Status::Ok();
+    }
+  }
+  // The checkpoint needs its labels, to take it out of their postings.
+  std::vector<std::optional<index_rows::LongRow>> rows;
+  if (Status s = rows_.ReadLong(index_rows::kLabelsPrefix, {&ordinal, 1}, &rows); !s.ok()) return s;
+  if (!rows[0].has_value() || rows[0]->removed) return Status::Ok();
+  MeasuredLock lock(&mu_);
+  if (!series_.Contains(ordinal) && !AddSeries(ordinal, {rows[0]->hash, rows[0]->bytes}, false)) {
+    return index_rows::Damaged(index_rows::OrdinalKey(index_rows::kLabelsPrefix, ordinal), "malformed labels");
+  }
+  MarkRemoved(ordinal, lsn);
+  return Status::Ok();
+}
+
+void IndexShard::Impl::SetMetadata(Ordinal ordinal, const Metadata& metadata, Lsn lsn) {
+  const ScopedTimer timer(&write_latency_);
+  MeasuredLock lock(&mu_);
+  active_->metadata.insert_or_assign(ordinal, IndexDelta::MetadataChange{metadata, lsn});
+  active_->Note(lsn);
+}
+
+void IndexShard::Impl::Evict(std::span<const Ordinal> ordinals) {
+  MeasuredLock lock(&mu_);
+  for (const Ordinal ordinal : ordinals) {
+    if (!series_.Contains(ordinal) || IsRemoved(ordinal)) continue;
+    if (active_->postings.Contains(Symbols::kAll, ordinal)) continue;
+    if (writing_ != nullptr && writing_->postings.Contains(Symbols::kAll, ordinal)) continue;
+    series_.Drop(ordinal, symbols_);
+    stored_only_.Add(ordinal);
+  }
+  MaybeRebuild();
+}
+
+// Building anew is simpler than holes, and rare: its cost is that of inserting the series that stay.
+void IndexShard::Impl::MaybeRebuild() {
+  if (series_.dead_bytes() < kRebuildBytes || series_.dead_bytes() < series_.record_bytes() / 2) return;
+  if (writing_ != nullptr || !active_->postings.empty() || !active_->removals.empty()) return;  // they hold pair ids
+  const Symbols old_symbols = std::exchange(symbols_, Symbols());
+  const SeriesTable old_series = std::exchange(series_, SeriesTable());
+  std::string encoded;
+  old_series.ForEach([&](Ordinal ordinal) {
+    encoded.clear();
+    old_series.AppendLabels(ordinal, old_symbols, &encoded);
+    AddSeries(ordinal, {old_series.HashOf(ordinal, old_symbols), encoded}, true);
+  });
+}
+
+std::optional<Lsn> IndexShard::Impl::OldestUnwritten() const {
+  MeasuredReaderLock lock(&mu_);
+  if (writing_ == nullptr || !writing_->oldest_lsn.has_value()) return active_->oldest_lsn;
+  return active_->oldest_lsn.has_value() ? std::min(*active_->oldest_lsn, *writing_->oldest_lsn) : writing_->oldest_lsn;
+}
+
+std::uint64_t IndexShard::Impl::resident_series() const {
+  MeasuredReaderLock lock(&mu_);
+  return series_.findable();
+}
+
+std::uint64_t IndexShard::Impl::memory_bytes() const {
+  MeasuredReaderLock lock(&mu_);
+  const auto bytes_of = [](const IndexDelta& delta) {
+    return delta.postings.memory_bytes() + delta.removed.memory_bytes() + delta.removals.size() * 24 + delta.metadata.size() * 160;
+  };
+  return sizeof(*this) + symbols_.memory_bytes() + series_.memory_bytes() + stored_only_.memory_bytes() + bytes_of(*active_) +
+         (writing_ != nullptr ? bytes_of(*writing_) : 0);
+}
+
+void IndexShard::Impl::FillStats(ShardStats* stats) const {
+  stats->locks.push_back(mu_.ReadStats("index_read"));
+  stats->locks.push_back(mu_.WriteStats("index_write"));
+  stats->index_read_latency.Add(read_latency_.Snapshot());
+  stats->index_write_latency.Add(write_latency_.Snapshot());
+  stats->postings_cache_hits += cache_.hits();
+  stats->postings_cache_misses += cache_.misses();
+  stats->postings_cache_bytes += cache_.bytes();
+}
+
+// ---- The public face ----
+
+IndexShard::IndexShard(KvEngine* engine, const IndexShardOptions& options) : impl_(std::make_unique<Impl>(engine, options)) {}
+IndexShard::~IndexShard() = default;
+Result<IndexState> IndexShard::Load() { return impl_->Load(); }
+std::optional<Ordinal> IndexShard::FindResident(const SeriesKey& key) const { return impl_->FindResident(key); }
+Status IndexShard::FindStored(std::span<const SeriesKey> keys, std::vector<std::optional<Ordinal>>* ordinals) {
+  return impl_->FindStored(keys, ordinals);
+}
+bool IndexShard::Insert(Ordinal ordinal, const SeriesKey& key, Lsn lsn) { return impl_->Insert(ordinal, key, lsn); }
+Status IndexShard::Remove(Ordinal ordinal, Lsn lsn) { return impl_->Remove(ordinal, lsn); }
+void IndexShard::SetMetadata(Ordinal ordinal, const Metadata& metadata, Lsn lsn) { impl_->SetMetadata(ordinal, metadata, lsn); }
+void IndexShard::Evict(std::span<const Ordinal> ordinals) { impl_->Evict(ordinals); }
+Result<OrdinalSet> IndexShard::Select(std::span<const CompiledMatcher> matchers) const { return impl_->Select(matchers); }
+Status IndexShard::LabelsOf(std::span<const Ordinal> ordinals, std::vector<Labels>* labels, bool removed_too) const {
+  return impl_->LabelsOf(ordinals, labels, removed_too);
+}
+Result<std::optional<Metadata>> IndexShard::MetadataOf(Ordinal ordinal) const { return impl_->MetadataOf(ordinal); }
+Status IndexShard::LabelNames(const OrdinalSet* within, std::vector<std::string>* names) const {
+  return impl_->LabelNames(within, names);
+}
+Status IndexShard::LabelValues(std::string_view name, const OrdinalSet* within, std::vector<std::string>* values) const {
+  return impl_->LabelValues(name, within, values);
+}
+void IndexShard::Cut() { impl_->Cut(); }
+Status IndexShard::Checkpoint(const IndexState& state) { return impl_->Checkpoint(state); }
+std::optional<Lsn> IndexShard::OldestUnwritten() const { return impl_->OldestUnwritten(); }
+std::uint64_t IndexShard::resident_series() const { return impl_->resident_series(); }
+std::uint64_t IndexShard::memory_bytes() const { return impl_->memory_bytes(); }
+void IndexShard::FillStats(ShardStats* stats) const { impl_->FillStats(stats); }
+
+}  // namespace chronolith

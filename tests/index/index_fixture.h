@@ -1,0 +1,125 @@
+// What the index tests share: an engine with one index family, and label sets.
+#ifndef CHRONOLITH_TESTS_INDEX_INDEX_FIXTURE_H_
+#define CHRONOLITH_TESTS_INDEX_INDEX_FIXTURE_H_
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/hash.h"
+#include "index/index_shard.h"
+#include "index/postings_merge.h"
+#include "plugins/memory/memory_engine.h"
+
+namespace chronolith {
+
+inline std::uint64_t TestSeed() {
+  const char* given = std::getenv("CHRONOLITH_TEST_SEED");
+  const std::uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
+  std::printf("CHRONOLITH_TEST_SEED=%llu\n", static_cast<unsigned long long>(seed));
+  return seed;
+}
+
+inline EngineOptions IndexEngineOptions() {
+  EngineOptions options;
+  options.families = {{.name = "index.0",
+                       .role = FamilyRole::kIndex,
+                       .merge = std::make_shared<PostingsMergeFunction>(),
+                       .drop_filter = std::make_shared<EmptyPostingsFilter>()}};
+  return options;
+}
+
+inline SeriesKey KeyOf(const Labels& labels) { return {StableHash(labels.encoded()), labels.encoded()}; }
+
+inline std::vector<CompiledMatcher> Compiled(const std::vector<Matcher>& matchers) {
+  std::vector<CompiledMatcher> compiled;
+  const Status s = CompiledMatcher::CompileAll(matchers, &compiled);
+  EXPECT_TRUE(s.ok()) << s.ToString();
+  return compiled;
+}
+
+// An index over the memory engine that can be closed and opened again.
+class IndexFixture : public ::testing::Test {
+ protected:
+  void SetUp() override { Open(); }
+  void TearDown() override { Close(); }
+
+  virtual Result<std::unique_ptr<KvEngine>> OpenEngine() { return factory_->Open("db", IndexEngineOptions()); }
+
+  void Open() {
+    Result<std::unique_ptr<KvEngine>> engine = OpenEngine();
+    ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+    engine_ = std::move(engine).value();
+    index_ = std::make_unique<IndexShard>(engine_.get(), IndexShardOptions{.shard = 0, .family = 0, .epoch = 0, .cache = &cache_});
+    Result<IndexState> state = index_->Load();
+    ASSERT_TRUE(state.ok()) << state.status().ToString();
+    state_ = *state;
+  }
+  void Close() {
+    index_.reset();
+    if (engine_ != nullptr) {
+      EXPECT_TRUE(engine_->Close().ok());
+    }
+    engine_.reset();
+  }
+  void Checkpoint() {
+    state_.applied_lsn = lsn_;
+    state_.next_ordinal = next_ordinal_;
+    const Status s = index_->Checkpoint(state_);
+    ASSERT_TRUE(s.ok()) << s.ToString();
+    ASSERT_TRUE(engine_->Flush(FamilyId{0}).ok());
+  }
+  Ordinal Add(const Labels& labels) {
+    const auto ordinal = static_cast<Ordinal>(next_ordinal_++);
+    EXPECT_TRUE(index_->Insert(ordinal, KeyOf(labels), ++lsn_));
+    return ordinal;
+  }
+  std::optional<Ordinal> Find(const SeriesKey& key) {
+    if (const auto resident = index_->FindResident(key); resident.has_value()) return resident;
+    std::vector<std::optional<Ordinal>> found;
+    const Status s = index_->FindStored({&key, 1}, &found);
+    EXPECT_TRUE(s.ok()) << s.ToString();
+    return found[0];
+  }
+  std::vector<Ordinal> Select(const std::vector<Matcher>& matchers) {
+    Result<OrdinalSet> set = index_->Select(Compiled(matchers));
+    EXPECT_TRUE(set.ok()) << set.status().ToString();
+    return set.ok() ? set->ToVector() : std::vector<Ordinal>();
+  }
+  std::vector<std::string> Values(std::string_view name, const OrdinalSet* within = nullptr) {
+    std::vector<std::string> values;
+    const Status s = index_->LabelValues(name, within, &values);
+    EXPECT_TRUE(s.ok()) << s.ToString();
+    return values;
+  }
+  std::vector<std::string> Names(const OrdinalSet* within = nullptr) {
+    std::vector<std::string> names;
+    const Status s = index_->LabelNames(within, &names);
+    EXPECT_TRUE(s.ok()) << s.ToString();
+    return names;
+  }
+  Labels LabelsOf(Ordinal ordinal, bool removed_too = false) {
+    std::vector<Labels> labels;
+    const Status s = index_->LabelsOf({&ordinal, 1}, &labels, removed_too);
+    EXPECT_TRUE(s.ok()) << s.ToString();
+    return labels[0];
+  }
+
+  std::shared_ptr<MemoryEngineFactory> factory_ = std::make_shared<MemoryEngineFactory>();
+  PostingsCache cache_{4 << 20};
+  std::unique_ptr<KvEngine> engine_;
+  std::unique_ptr<IndexShard> index_;
+  IndexState state_;
+  Lsn lsn_ = 0;
+  std::uint64_t next_ordinal_ = 0;
+};
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_TESTS_INDEX_INDEX_FIXTURE_H_
