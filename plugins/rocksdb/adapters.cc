@@ -1,0 +1,141 @@
+#include "plugins/rocksdb/adapters.h"
+
+#include <absl/container/inlined_vector.h>
+
+#include <algorithm>
+#include <cstdarg>
+#include <cstdio>
+#include <utility>
+
+#include "plugins/rocksdb/status_conversion.h"
+
+namespace chronolith {
+namespace {
+
+using Operands = absl::InlinedVector<std::string_view, 16>;
+
+template <typename Slices>
+Operands ToViews(const Slices& slices) {
+  Operands views;
+  views.reserve(slices.size());
+  for (const rocksdb::Slice& slice : slices) views.push_back(ToView(slice));
+  return views;
+}
+
+class MergeAdapter : public rocksdb::MergeOperator {
+ public:
+  explicit MergeAdapter(std::shared_ptr<const MergeFunction> merge) : merge_(std::move(merge)), name_(merge_->Name()) {}
+
+  const char* Name() const override { return name_.c_str(); }
+
+  bool FullMergeV2(const MergeOperationInput& in, MergeOperationOutput* out) const override {
+    out->new_value.clear();  // cursors hand in the value of the row before
+    const Operands operands = ToViews(in.operand_list);
+    const std::string_view existing = in.existing_value == nullptr ? std::string_view() : ToView(*in.existing_value);
+    return merge_->Merge(ToView(in.key), in.existing_value == nullptr ? nullptr : &existing, operands, &out->new_value);
+  }
+
+  // The contract makes a result without an existing value usable as an operand. Damaged operands are left for FullMergeV2 to
+  // refuse: here `false` only means that they stay apart.
+  bool PartialMergeMulti(const rocksdb::Slice& key, const std::deque<rocksdb::Slice>& operands, std::string* result,
+                         rocksdb::Logger*) const override {
+    std::string merged;
+    if (!merge_->Merge(ToView(key), nullptr, ToViews(operands), &merged)) return false;
+    *result = std::move(merged);
+    return true;
+  }
+
+ private:
+  const std::shared_ptr<const MergeFunction> merge_;
+  const std::string name_;
+};
+
+class FilterAdapter : public rocksdb::CompactionFilter {
+ public:
+  explicit FilterAdapter(std::shared_ptr<const DropFilter> filter) : filter_(std::move(filter)) {}
+  const char* Name() const override { return "chronolith.DropFilter"; }
+  bool Filter(int, const rocksdb::Slice& key, const rocksdb::Slice& value, std::string*, bool*) const override {
+    return filter_->ShouldDrop(ToView(key), ToView(value));
+  }
+
+ private:
+  const std::shared_ptr<const DropFilter> filter_;
+};
+
+class FilterFactoryAdapter : public rocksdb::CompactionFilterFactory {
+ public:
+  explicit FilterFactoryAdapter(std::shared_ptr<const DropFilter> filter) : filter_(std::move(filter)), name_(filter_->Name()) {}
+  const char* Name() const override { return name_.c_str(); }
+  std::unique_ptr<rocksdb::CompactionFilter> CreateCompactionFilter(const rocksdb::CompactionFilter::Context&) override {
+    return std::make_unique<FilterAdapter>(filter_);
+  }
+
+ private:
+  const std::shared_ptr<const DropFilter> filter_;
+  const std::string name_;
+};
+
+class LoggerAdapter : public rocksdb::Logger {
+ public:
+  explicit LoggerAdapter(std::shared_ptr<chronolith::Logger> logger)
+      : rocksdb::Logger(logger == nullptr ? rocksdb::FATAL_LEVEL : rocksdb::INFO_LEVEL), logger_(std::move(logger)) {}
+
+  using rocksdb::Logger::Logv;
+  void Logv(const char* format, va_list arguments) override { Logv(rocksdb::INFO_LEVEL, format, arguments); }
+  void Logv(const rocksdb::InfoLogLevel level, const char* format, va_list arguments) override {
+    if (logger_ == nullptr || level < GetInfoLogLevel()) return;
+    char line[1024];
+    const int n = std::vsnprintf(line, sizeof(line), format, arguments);
+    if (n <= 0) return;
+    std::string_view text(line, std::min<std::size_t>(static_cast<std::size_t>(n), sizeof(line) - 1));
+    while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
+    logger_->Log(ToLevel(level), std::string("rocksdb: ").append(text));
+  }
+
+ private:
+  // RocksDB's "info" is a running commentary on every flush and compaction.
+  static LogLevel ToLevel(rocksdb::InfoLogLevel level) {
+    if (level >= rocksdb::ERROR_LEVEL && level != rocksdb::HEADER_LEVEL) return LogLevel::kError;
+    return level == rocksdb::WARN_LEVEL ? LogLevel::kWarning : LogLevel::kDebug;
+  }
+
+  const std::shared_ptr<chronolith::Logger> logger_;
+};
+
+}  // namespace
+
+std::shared_ptr<rocksdb::MergeOperator> AdaptMerge(std::shared_ptr<const MergeFunction> merge) {
+  return merge == nullptr ? nullptr : std::make_shared<MergeAdapter>(std::move(merge));
+}
+
+std::shared_ptr<rocksdb::CompactionFilterFactory> AdaptDropFilter(std::shared_ptr<const DropFilter> filter) {
+  return filter == nullptr ? nullptr : std::make_shared<FilterFactoryAdapter>(std::move(filter));
+}
+
+std::shared_ptr<rocksdb::Logger> AdaptLogger(std::shared_ptr<Logger> logger) {
+  return std::make_shared<LoggerAdapter>(std::move(logger));
+}
+
+void EventCounter::OnStallConditionsChanged(const rocksdb::WriteStallInfo& info) {
+  if (info.condition.cur != rocksdb::WriteStallCondition::kNormal && info.condition.cur != info.condition.prev) stalls_.Add();
+}
+
+void EventCounter::OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status*) { background_errors_.Add(); }
+
+void EventCounter::OnFlushCompleted(rocksdb::DB*, const rocksdb::FlushJobInfo& info) {
+  NoteFlushed(info.cf_name, info.largest_seqno);
+}
+
+void EventCounter::NoteFlushed(const std::string& family, std::uint64_t sequence) {
+  MutexLock lock(&mu_);
+  std::uint64_t& known = flushed_[family];
+  known = std::max(known, sequence);
+}
+
+std::uint64_t EventCounter::FlushedSequence(const std::string& family) const {
+  MutexLock lock(&mu_);
+  const auto it = flushed_.find(family);
+  return it == flushed_.end() ? 0 : it->second;
+}
+
+}  // namespace chronolith

@@ -1,0 +1,242 @@
+// Opening: everything that is checked before, while and after RocksDB opens a directory.
+#include "plugins/rocksdb/rocksdb_engine.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "plugins/common/engine_checks.h"
+#include "plugins/rocksdb/file_sync.h"
+#include "plugins/rocksdb/rocksdb_impl.h"
+#include "plugins/rocksdb/status_conversion.h"
+
+namespace chronolith {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A reader beside a live writer may find that the writer deleted a file between its look at the directory and its open.
+constexpr int kReadOnlyAttempts = 5;
+
+bool IsLocked(const rocksdb::Status& s) { return s.IsIOError() && s.ToString().find("lock") != std::string::npos; }
+
+// What a path is, before RocksDB sees it.
+enum class PathState { kAbsent, kEmpty, kDatabase };
+
+// The name of a log or table file in the directory, or nothing.
+std::string FindRemains(const std::string& path) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(path, error)) {
+    const std::string extension = entry.path().extension().string();
+    if (extension == ".sst" || extension == ".log") return entry.path().filename().string();
+  }
+  return {};
+}
+
+Result<PathState> LookAt(const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) {
+    if (errno == ENOENT) return PathState::kAbsent;
+    const std::string text = "'" + path + "': " + std::strerror(errno);
+    if (errno == EACCES) return PermissionDenied(text);
+    return errno == ENOTDIR ? InvalidArgument(text) : IoError(text);
+  }
+  if (!S_ISDIR(info.st_mode)) return InvalidArgument("'" + path + "' is not a directory");
+  if (access(path.c_str(), R_OK | X_OK) != 0) return PermissionDenied("'" + path + "': " + std::strerror(errno));
+  if (access((path + "/CURRENT").c_str(), F_OK) == 0) return PathState::kDatabase;
+  // Without CURRENT, RocksDB would make a new database here and delete the files of the old one.
+  if (const std::string file = FindRemains(path); !file.empty()) {
+    return DataLoss("'" + path + "' has no file CURRENT but holds files of a database, such as " + file);
+  }
+  return PathState::kEmpty;
+}
+
+Status CreateDirectory(const std::string& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (!error) return Status::Ok();
+  const std::string text = "creating '" + path + "': " + error.message();
+  if (error == std::errc::permission_denied || error == std::errc::read_only_file_system) return PermissionDenied(text);
+  if (error == std::errc::no_space_on_device) return ResourceExhausted(text);
+  return error == std::errc::not_a_directory ? InvalidArgument(text) : IoError(text);
+}
+
+// RocksDB keeps the log files that it replays, but a later sync of the log covers only the file that it writes to. Rows that a
+// killed process left in the page cache would never be synced: so that is done now.
+Status SyncOldLogs(const std::string& path) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(path, error)) {
+    if (entry.path().extension() != ".log") continue;
+    if (Status s = SyncFile(entry.path().string()); !s.ok()) return s;
+  }
+  return error ? IoError("listing '" + path + "': " + error.message()) : Status::Ok();
+}
+
+// One open of one directory, step by step.
+class Opener {
+ public:
+  Opener(const std::string& path, const EngineOptions& options, const EngineSettings& settings)
+      : path_(path), options_(options), resources_(MakeResources(options)), events_(std::make_shared<EventCounter>()) {
+    db_options_ = MakeDbOptions(options, settings, resources_);
+    db_options_.info_log = AdaptLogger(options.logger);
+    db_options_.listeners.push_back(events_);
+  }
+
+  Result<OpenedInstance> Open(bool exists) {
+    std::vector<std::string> present = {rocksdb::kDefaultColumnFamilyName};
+    if (exists) {
+      present.clear();
+      const rocksdb::Status s = rocksdb::DB::ListColumnFamilies(db_options_, path_, &present);
+      if (!s.ok()) return Describe(s);
+    }
+    if (Status s = CheckPresent(present); !s.ok()) return s;
+    if (exists && !options_.read_only) {
+      if (Status s = SyncOldLogs(path_); !s.ok()) return s;
+    }
+    OpenedInstance opened;
+    if (Status s = OpenPresent(present, &opened); !s.ok()) return s;
+    if (Status s = CreateMissing(&opened); !s.ok()) {
+      for (rocksdb::ColumnFamilyHandle* handle : opened.families) {
+        if (handle != nullptr) (void)opened.db->DestroyColumnFamilyHandle(handle);
+      }
+      (void)opened.db->DestroyColumnFamilyHandle(opened.default_family);
+      return s;
+    }
+    opened.resources = std::move(resources_);
+    opened.events = std::move(events_);
+    return opened;
+  }
+
+ private:
+  Status Describe(const rocksdb::Status& s) const {
+    if (IsLocked(s)) return FailedPrecondition("'" + path_ + "' is open already: " + s.ToString());
+    return FromRocks(s).WithContext("opening '" + path_ + "'");
+  }
+
+  std::size_t IndexOf(const std::string& name) const {
+    const auto it =
+        std::find_if(options_.families.begin(), options_.families.end(), [&](const FamilySpec& f) { return f.name == name; });
+    return static_cast<std::size_t>(it - options_.families.begin());
+  }
+
+  Status CheckPresent(const std::vector<std::string>& present) const {
+    for (const std::string& name : present) {
+      if (name == rocksdb::kDefaultColumnFamilyName || IndexOf(name) < options_.families.size()) continue;
+      return FailedPrecondition("'" + path_ + "' holds a family '" + name + "' that was not listed");
+    }
+    for (const FamilySpec& family : options_.families) {
+      if (!options_.read_only || std::find(present.begin(), present.end(), family.name) != present.end()) continue;
+      return NotFound("'" + path_ + "' has no family '" + family.name + "'");
+    }
+    return Status::Ok();
+  }
+
+  Status OpenPresent(const std::vector<std::string>& present, OpenedInstance* opened) {
+    std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
+    for (const std::string& name : present) {
+      if (name == rocksdb::kDefaultColumnFamilyName) {
+        descriptors.emplace_back(name, MakeDefaultFamilyOptions(resources_));
+      } else {
+        descriptors.push_back(Descriptor(options_.families[IndexOf(name)]));
+      }
+    }
+    std::vector<rocksdb::ColumnFamilyHandle*> handles;
+    rocksdb::DB* db = nullptr;
+    const rocksdb::Status s = options_.read_only ? rocksdb::DB::OpenForReadOnly(db_options_, path_, descriptors, &handles, &db)
+                                                 : rocksdb::DB::Open(db_options_, path_, descriptors, &handles, &db);
+    if (!s.ok()) return Describe(s);
+    opened->db.reset(db);
+    opened->families.resize(options_.families.size(), nullptr);
+    for (std::size_t i = 0; i < present.size(); ++i) {
+      if (present[i] == rocksdb::kDefaultColumnFamilyName) {
+        opened->default_family = handles[i];
+      } else {
+        opened->families[IndexOf(present[i])] = handles[i];
+      }
+    }
+    return Status::Ok();
+  }
+
+  // In one call: RocksDB rewrites its options file once a call.
+  Status CreateMissing(OpenedInstance* opened) const {
+    std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
+    std::vector<std::size_t> missing;
+    for (std::size_t i = 0; i < options_.families.size(); ++i) {
+      if (opened->families[i] != nullptr) continue;
+      missing.push_back(i);
+      descriptors.push_back(Descriptor(options_.families[i]));
+    }
+    if (missing.empty()) return Status::Ok();
+    std::vector<rocksdb::ColumnFamilyHandle*> handles;
+    const rocksdb::Status s = opened->db->CreateColumnFamilies(descriptors, &handles);
+    for (std::size_t i = 0; i < handles.size(); ++i) opened->families[missing[i]] = handles[i];
+    return s.ok() ? Status::Ok() : Describe(s);
+  }
+
+  rocksdb::ColumnFamilyDescriptor Descriptor(const FamilySpec& family) const {
+    rocksdb::ColumnFamilyOptions tuned = MakeFamilyOptions(options_, family, resources_);
+    tuned.merge_operator = AdaptMerge(family.merge);
+    tuned.compaction_filter_factory = AdaptDropFilter(family.drop_filter);
+    return {family.name, tuned};
+  }
+
+  const std::string& path_;
+  const EngineOptions& options_;
+  InstanceResources resources_;
+  std::shared_ptr<EventCounter> events_;
+  rocksdb::DBOptions db_options_;
+};
+
+// Whether an error of a reader's open may be the writer's doing.
+bool MayBeAVanishedFile(const Status& s) {
+  return s.code() == StatusCode::kNotFound || s.code() == StatusCode::kIoError || s.code() == StatusCode::kDataLoss;
+}
+
+class RocksDbEngineFactory : public EngineFactory {
+ public:
+  std::string_view Name() const override { return "rocksdb"; }
+
+  Result<std::unique_ptr<KvEngine>> Open(const std::string& path, const EngineOptions& options) override {
+    if (Status s = CheckFamilies(options); !s.ok()) return s;
+    const Result<EngineSettings> settings = ParseSettings(options);
+    if (!settings.ok()) return settings.status();
+    const Result<PathState> state = LookAt(path);
+    if (!state.ok()) return state.status();
+    if (*state != PathState::kDatabase) {
+      if (options.read_only || !options.create_if_missing) return NotFound("there is no database at '" + path + "'");
+      if (Status s = CreateDirectory(path); !s.ok()) return s;
+    }
+    if (!options.read_only) return OpenOnce(path, options, *settings, *state == PathState::kDatabase);
+    Status last;
+    for (int attempt = 0; attempt < kReadOnlyAttempts; ++attempt) {
+      Result<std::unique_ptr<KvEngine>> engine = OpenOnce(path, options, *settings, true);
+      if (engine.ok() || !MayBeAVanishedFile(engine.status())) return engine;
+      if (attempt > 0 && engine.status() == last) return last;  // the same file twice: not the writer's doing
+      last = engine.status();
+    }
+    return Unavailable("files of '" + path + "' kept vanishing under the reader: " + last.message());
+  }
+
+ private:
+  static Result<std::unique_ptr<KvEngine>> OpenOnce(const std::string& path, const EngineOptions& options,
+                                                    const EngineSettings& settings, bool exists) {
+    Result<OpenedInstance> opened = Opener(path, options, settings).Open(exists);
+    if (!opened.ok()) return opened.status();
+    auto engine = std::make_unique<RocksDbEngine>(path, options, std::move(opened).value());
+    if (Status s = engine->LoadEpochs(); !s.ok()) return s;
+    return std::unique_ptr<KvEngine>(std::move(engine));
+  }
+};
+
+}  // namespace
+
+std::shared_ptr<EngineFactory> MakeRocksDbEngineFactory() { return std::make_shared<RocksDbEngineFactory>(); }
+
+}  // namespace chronolith

@@ -1,0 +1,27 @@
+// The RocksDB engine, which is the default. This folder alone includes RocksDB's headers, and none of its types leaves it.
+//
+// One KvEngine is one RocksDB instance: every family a column family, all of them behind one log and one write queue. How each
+// role is tuned, and why, stands in options_table.cc.
+//
+// Settings in EngineOptions::extra:
+//   wal_recovery_mode  "strict" (default): what a killed process leaves always opens, a record torn at the end of the log is cut,
+//                      any other damage refuses the open with kDataLoss and changes nothing.
+//                      "tolerate_tail": replays up to the first damaged record and drops what is behind, for ever. For a caller
+//                      that has looked at the log and found that only an unsynced tail is affected.
+//   paranoid_checks    "true" (default), or "false": opens although files are damaged or missing; reads of those fail. For
+//                      quarantine; refused on a log instance, where it would skip damaged records.
+#ifndef CHRONOLITH_PLUGINS_ROCKSDB_ROCKSDB_ENGINE_H_
+#define CHRONOLITH_PLUGINS_ROCKSDB_ROCKSDB_ENGINE_H_
+
+#include <memory>
+
+#include "chronolith/kv_engine.h"
+
+namespace chronolith {
+
+// The factory named "rocksdb". It has no state: engines do not depend on it.
+std::shared_ptr<EngineFactory> MakeRocksDbEngineFactory();
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_PLUGINS_ROCKSDB_ROCKSDB_ENGINE_H_

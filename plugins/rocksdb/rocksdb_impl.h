@@ -1,0 +1,124 @@
+// RocksDbEngine: a KvEngine over one RocksDB instance. Internal to this folder; made by the factory in rocksdb_engine.cc.
+//
+// Where what lives: rocksdb_engine.cc opens, rocksdb_impl.cc writes and reads, rocksdb_copy.cc copies and verifies files.
+#ifndef CHRONOLITH_PLUGINS_ROCKSDB_ROCKSDB_IMPL_H_
+#define CHRONOLITH_PLUGINS_ROCKSDB_ROCKSDB_IMPL_H_
+
+#include <rocksdb/db.h>
+#include <rocksdb/write_batch.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/mutex.h"
+#include "chronolith/kv_engine.h"
+#include "plugins/rocksdb/adapters.h"
+#include "plugins/rocksdb/options_table.h"
+
+namespace chronolith {
+
+// One epoch row in RocksDB's family "default": key "epoch/<family>"; value: version byte 1, the epoch and the CRC32C of key,
+// version and epoch, both little-endian.
+std::string EpochKey(std::string_view family);
+std::string EncodeEpoch(std::string_view family, Epoch epoch);
+Result<Epoch> DecodeEpoch(std::string_view family, std::string_view value);
+
+// Write batches kept for reuse, since each holds a buffer that has grown to the size of a group. Thread safety: safe.
+class WriteBatchPool {
+ public:
+  std::unique_ptr<rocksdb::WriteBatch> Take(std::size_t reserve_bytes);
+  void Return(std::unique_ptr<rocksdb::WriteBatch> batch);
+
+ private:
+  static constexpr std::size_t kBatchesMax = 4;
+  static constexpr std::size_t kBytesMax = 4UL << 20;  // a larger one is freed
+  Mutex mu_;
+  std::vector<std::unique_ptr<rocksdb::WriteBatch>> free_ ABSL_GUARDED_BY(mu_);
+};
+
+// What an open leaves for the engine to own.
+struct OpenedInstance {
+  std::unique_ptr<rocksdb::DB> db;
+  rocksdb::ColumnFamilyHandle* default_family = nullptr;
+  std::vector<rocksdb::ColumnFamilyHandle*> families;  // by FamilyId
+  InstanceResources resources;
+  std::shared_ptr<EventCounter> events;
+};
+
+// Thread safety: as KvEngine. A write holds `epochs_mu_` shared from the check of its epoch until RocksDB has taken it,
+// AcquireEpoch and ImportFamily hold it exclusively: so no write of an older epoch is under way when AcquireEpoch returns.
+class RocksDbEngine : public KvEngine {
+ public:
+  RocksDbEngine(std::string path, EngineOptions options, OpenedInstance opened);
+  ~RocksDbEngine() override;
+
+  // Reads the epochs of all families.
+  Status LoadEpochs();
+
+  std::string_view Name() const override { return "rocksdb"; }
+  bool Has(Capability) const override { return true; }
+  Limits limits() const override { return {}; }
+  Status AcquireEpoch(FamilyId family, Epoch epoch) override;
+  Result<Epoch> CurrentEpoch(FamilyId family) override;
+  Outcomes Write(std::span<const Batch> batches, const EngineWriteOptions& options) override;
+  // Runs inline: RocksDB has no asynchronous write, and a thread between would cost more than the write. `done` has run when this
+  // returns.
+  void WriteAsync(std::span<const Batch> batches, const EngineWriteOptions& options, WriteCallback done) override;
+  Status Get(FamilyId family, std::string_view key, std::string* value, ReadTier tier, Deadline deadline) override;
+  void MultiGet(FamilyId family, std::span<const std::string_view> keys, std::vector<std::string>* values,
+                std::vector<Status>* statuses, Deadline deadline) override;
+  Result<std::unique_ptr<KvIterator>> NewIterator(FamilyId family, const IterateOptions& options) override;
+  Status Flush(FamilyId family) override { return Flush(std::span(&family, 1)); }
+  Status Flush(std::span<const FamilyId> families) override;
+  Status SyncLog() override;
+  Status ExpireRange(FamilyId family, std::string_view begin, std::string_view end) override;
+  Status Compact(FamilyId family, std::string_view begin, std::optional<std::string_view> end) override;
+  Result<std::uint64_t> EstimateBytes(FamilyId family, std::string_view begin, std::string_view end) override;
+  Status CreateCheckpoint(const std::string& path) override;
+  Status ExportFamily(FamilyId family, const std::string& path) override;
+  Status ImportFamily(FamilyId family, const std::string& path) override;
+  Status VerifyChecksums(FamilyId family) override;
+  EngineStats Stats() const override;
+  Status Close() override;
+
+ private:
+  struct Family {
+    std::atomic<rocksdb::ColumnFamilyHandle*> handle{nullptr};  // replaced by ImportFamily
+    std::atomic<Epoch> epoch{0};
+    std::atomic<bool> unlogged{false};  // has taken a write without a log since it was opened
+  };
+
+  Status CheckFamily(FamilyId family, bool for_write) const;
+  rocksdb::ColumnFamilyHandle* Handle(FamilyId family) const { return families_[family].handle.load(std::memory_order_acquire); }
+  Status CheckOne(const Batch& batch) const ABSL_SHARED_LOCKS_REQUIRED(epochs_mu_);
+  // Everything of Write between the checks and the outcomes.
+  Status WriteGroup(std::span<const Batch> batches, const Outcomes& checked, const EngineWriteOptions& options, std::uint64_t bytes)
+      ABSL_SHARED_LOCKS_REQUIRED(epochs_mu_);
+  Status FailedWrite(const rocksdb::Status& s, bool logged);
+  rocksdb::ReadOptions MakeReadOptions(Deadline deadline) const;
+  Status ReplaceByImport(FamilyId family, const rocksdb::ExportImportFilesMetaData& files)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(epochs_mu_);
+  void LogStats(EngineStats* stats) const;
+
+  const std::string path_;
+  const EngineOptions options_;
+  const InstanceResources resources_;
+  const std::shared_ptr<EventCounter> events_;
+  const std::unique_ptr<rocksdb::DB> db_;
+  rocksdb::ColumnFamilyHandle* default_family_;
+  const std::unique_ptr<Family[]> families_;           // by FamilyId
+  std::vector<rocksdb::ColumnFamilyHandle*> retired_;  // dropped by imports, perhaps still being read
+  WriteBatchPool batches_;
+  mutable Mutex epochs_mu_;
+  Mutex sync_mu_;  // one sync of the log at a time
+  // A write or sync of the log failed: what later ones would do is not known, so there are none.
+  std::atomic<bool> log_failed_{false};
+  std::atomic<bool> log_dirty_{true};  // the log may hold rows that are not synced
+  bool closed_ = false;
+};
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_PLUGINS_ROCKSDB_ROCKSDB_IMPL_H_

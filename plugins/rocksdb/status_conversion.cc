@@ -1,0 +1,37 @@
+#include "plugins/rocksdb/status_conversion.h"
+
+#include <string>
+
+namespace chronolith {
+
+Status FromRocks(const rocksdb::Status& s) {
+  if (s.ok()) return Status::Ok();
+  std::string text = s.ToString();
+  if (s.IsNoSpace()) return ResourceExhausted("the disk is full: " + text);
+  switch (s.code()) {
+    case rocksdb::Status::kNotFound:
+      return NotFound(std::move(text));
+    case rocksdb::Status::kCorruption:
+      return DataLoss(std::move(text));
+    case rocksdb::Status::kNotSupported:
+      return Unimplemented(std::move(text));
+    case rocksdb::Status::kInvalidArgument:
+      return InvalidArgument(std::move(text));
+    case rocksdb::Status::kIncomplete:
+      return ResourceExhausted("the engine throttles writers: " + text);
+    case rocksdb::Status::kTimedOut:
+      return DeadlineExceeded(std::move(text));
+    case rocksdb::Status::kShutdownInProgress:
+    case rocksdb::Status::kAborted:
+      return Cancelled(std::move(text));
+    case rocksdb::Status::kBusy:
+    case rocksdb::Status::kTryAgain:
+      return Unavailable(std::move(text));
+    default:
+      break;
+  }
+  if (s.IsPathNotFound()) return NotFound(std::move(text));
+  return IoError(std::move(text));
+}
+
+}  // namespace chronolith
