@@ -50,7 +50,7 @@ enum class ItemType : std::uint8_t { kHistogram = 1, kExemplar = 2, kMetadata = 
 
 inline constexpr std::size_t kRecordHeaderBytes = 8;
 inline constexpr std::size_t kRecordBytesMax = 48 << 10;       // a row (engine limit 64 KiB) takes at least one
-inline constexpr std::size_t kSamplesPerRecordMax = 4000;      // bounds the chunks that one record can begin in one series to 255
+inline constexpr std::size_t kSamplesPerRecordMax = 1700;       // times kSampleBytesMax stays below kRecordBytesMax
 inline constexpr std::size_t kSampleBytesMax = 8 + 10 + 10;    // value, timestamp, ordinal: the most that a sample takes in a record
 inline constexpr std::size_t kSamplesHeaderBytesMax = kRecordHeaderBytes + 40;
 

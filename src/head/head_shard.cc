@@ -213,18 +213,21 @@ void HeadShard::AppendHistogram(Ordinal ordinal, const HistogramSample& sample, 
       cold.floats.erase(other);
     }
     auto it = cold.histograms.find(window);
+    if (it != cold.histograms.end()) {
+      std::size_t bytes = HistogramAppender::MaxBytes(sample.histogram);
+      for (const HistogramSample& s : it->second.samples) bytes += HistogramAppender::MaxBytes(s.histogram);
+      if (it->second.samples.size() >= kHistogramOverlayMax || bytes > kHistogramChunkBytes) {
+        PushClosed(e, EncodeOverlay(it->second, options_.duplicate_policy));
+        cold.histograms.erase(it);
+        it = cold.histograms.end();
+      }
+    }
     if (it == cold.histograms.end()) {
       it = cold.histograms.emplace(window, Overlay<HistogramSample>{}).first;
       it->second.meta = BeginCold(e, &cold, ordinal, ChunkType::kHistogram, true, sample.timestamp, lsn);
     }
     it->second.Add(sample);
     out_of_order_.Add();
-    std::size_t bytes = 0;
-    for (const HistogramSample& s : it->second.samples) bytes += HistogramAppender::MaxBytes(s.histogram);
-    if (it->second.samples.size() >= kHistogramOverlayMax || bytes >= kHistogramChunkBytes) {
-      PushClosed(e, EncodeOverlay(it->second, options_.duplicate_policy));
-      cold.histograms.erase(it);
-    }
     return;
   }
   if (e->open.count > 0) CloseOpen(e, ordinal);

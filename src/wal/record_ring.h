@@ -41,6 +41,8 @@ class RecordRing {
     return true;
   }
 
+  void Unreserve(std::uint64_t n) { reserved_.fetch_sub(n, std::memory_order_acq_rel); }
+
   // Copies whole records for which room was reserved. The producer, under the append lock.
   void Publish(std::string_view records) {
     const std::uint64_t tail = tail_.load(std::memory_order_relaxed);

@@ -60,6 +60,9 @@ class alignas(kCacheLine) WALShard {
     return first;
   }
 
+  // Gives back room that was reserved and not used.
+  void Unreserve(std::uint64_t bytes) { ring_.Unreserve(bytes); }
+
   Lsn last_lsn() const { return last_lsn_.load(std::memory_order_relaxed); }
   Lsn logged_lsn() const { return logged_lsn_.load(std::memory_order_acquire); }
   Lsn synced_lsn() const { return synced_lsn_.load(std::memory_order_acquire); }

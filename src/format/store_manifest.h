@@ -1,0 +1,41 @@
+// The store's identity, kept three times: the file STORE in its directory, and a row of the family `meta` of each engine instance.
+//
+// All three hold the same bytes: u8 format (1) | 16 bytes uuid | varint incarnation | varint shards | varint window ms |
+// length-prefixed engine name | length-prefixed log path ("" is <path>/log) | length-prefixed partition map | u32 CRC32C.
+// The file STORE has the magic line "chronolith store\n" before them. Rows: key "store".
+#ifndef CHRONOLITH_FORMAT_STORE_MANIFEST_H_
+#define CHRONOLITH_FORMAT_STORE_MANIFEST_H_
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "chronolith/result.h"
+
+namespace chronolith {
+
+inline constexpr std::string_view kStoreFile = "STORE";
+inline constexpr std::string_view kStoreKey = "store";
+inline constexpr std::string_view kStoreMagic = "chronolith store\n";
+
+struct StoreManifest {
+  std::array<char, 16> uuid{};
+  std::uint64_t incarnation = 1;  // raised when a copy is restored: log and data of different copies do not mix
+  std::uint32_t shards = 0;
+  std::int64_t window_ms = 0;
+  std::string engine;
+  std::string log_path;
+  std::string partition_map;
+
+  friend bool operator==(const StoreManifest&, const StoreManifest&) = default;
+  std::string UuidHex() const;
+};
+
+std::string EncodeManifest(const StoreManifest& manifest);
+// kDataLoss, kFailedPrecondition (newer format).
+Result<StoreManifest> DecodeManifest(std::string_view bytes);
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_FORMAT_STORE_MANIFEST_H_

@@ -1,0 +1,42 @@
+#include "storage/appender_impl.h"
+
+namespace chronolith {
+
+Result<SeriesRef> AppenderImpl::Ref(const Labels& labels) {
+  std::vector<SeriesRef> refs;
+  const WriteResult result = Refs({&labels, 1}, &refs);
+  if (refs.empty() || refs[0].id == 0) return result.status;
+  return refs[0];
+}
+
+WriteResult AppenderImpl::Refs(std::span<const Labels> labels, std::vector<SeriesRef>* refs) {
+  WriteResult result;
+  refs->clear();
+  ReaderMutexLock lock(&store_->life_mu_);
+  Core& core = store_->core();
+  if (core.options().read_only) {
+    result.status = FailedPrecondition("the store is open read-only (Options::read_only)");
+    return result;
+  }
+  if (core.wal().failed()) {
+    result.status = core.wal().failure();
+    return result;
+  }
+  if (result.status = core.Admit(core.BackpressureDeadline(kNoDeadline)); !result.status.ok()) return result;
+  writer_.Resolve(&core, labels, kNoDeadline, refs, &result.refused);
+  core.wal().NotifyQueued();
+  result.accepted = labels.size() - result.refused.size();
+  result.token = store_->ToPublic(core.wal().Ticket());
+  if (!result.refused.empty()) result.status = result.refused.front().reason;
+  return result;
+}
+
+WriteResult AppenderImpl::Commit(const WriteOptions& options) {
+  ReaderMutexLock lock(&store_->life_mu_);
+  next_ = 0;
+  WriteResult result = writer_.Commit(&store_->core(), options);
+  result.token = store_->ToPublic(result.token);
+  return result;
+}
+
+}  // namespace chronolith

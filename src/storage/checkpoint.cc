@@ -1,0 +1,314 @@
+// Upkeep of an open store: checkpoints, retention, compaction, snapshots, and the thread that does them in the background.
+//
+// A checkpoint, numbered as the invariants need it:
+//   1. cut      per shard, under its series and append locks: LSN c; what the head holds of it is marked
+//   2. sync     the log past everything that may be copied (log before data)
+//   3. index    rows of new series, postings, metadata; flushed: durable before any chunk row that uses their ordinals
+//   4. chunks   closed and changed open chunks, in slices, each after a sync past what it may hold; state row; flushed
+//   5. trim     log rows up to c, now that both families have persisted applied_lsn = c
+// Writers go on all the while; what they add after the cut may be stored too, and is replayed on top after a crash: the same samples
+// again, with a later epoch.
+#include <sys/stat.h>
+
+#include <filesystem>
+
+#include "storage/core.h"
+
+namespace chronolith {
+namespace {
+
+constexpr std::uint64_t kSliceBytes = 8 << 20;
+
+}  // namespace
+
+Status Core::CheckpointIndex() {
+  std::vector<FamilyId> families;
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    Shard& shard = *shards_[i];
+    const IndexState state{cuts_[i], cut_ordinals_[i], shard.series_total.load()};
+    if (Status status = shard.index->Checkpoint(state); !status.ok()) return status;
+    families.push_back(shard.index_family);
+  }
+  // Series created while the rows were written may be among them: sync their records before the rows can become durable.
+  if (Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline); !status.ok()) return status;
+  return data_engine_->Flush(families);
+}
+
+Status Core::CheckpointChunks() {
+  std::vector<FamilyId> families;
+  std::vector<Chunk> chunks;
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    Shard& shard = *shards_[i];
+    while (shard.head->CopySlice(kSliceBytes, &chunks)) {
+      if (chunks.empty()) continue;
+      if (Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline); !status.ok()) return status;
+      if (Status status = shard.chunks->Write(std::move(chunks)); !status.ok()) return status;
+      chunks = {};
+    }
+    const ChunkState state{cuts_[i], shard.chunks->tombstones().floor(), shard.wal->epoch()};
+    if (Status status = shard.chunks->Finish(state); !status.ok()) return status;
+    families.push_back(shard.chunk_family);
+  }
+  return data_engine_->Flush(families);
+}
+
+Status Core::Checkpoint() {
+  if (options_.read_only) return FailedPrecondition("the store is open read-only (Options::read_only)");
+  MutexLock upkeep(&upkeep_mu_);
+  if (wal_->failed()) return wal_->failure();  // the head may hold what the log lost: it is never stored
+  ScopedTimer timer(&checkpoint_duration_);
+  checkpoint_asked_.store(false);
+  bytes_since_checkpoint_.store(0, std::memory_order_relaxed);
+  cuts_.resize(shards_.size());
+  cut_ordinals_.resize(shards_.size());
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    Shard& shard = *shards_[i];
+    MeasuredLock series_lock(&shard.series_mu);
+    MeasuredLock append_lock(&shard.head->mu());
+    cuts_[i] = shard.wal->last_lsn();
+    cut_ordinals_[i] = shard.next_ordinal.load();
+    shard.head->BeginCheckpoint();
+  }
+  Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline);
+  if (status.ok()) status = CheckpointIndex();
+  if (status.ok()) status = CheckpointChunks();
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    Shard& shard = *shards_[i];
+    if (!status.ok()) {
+      shard.head->AbortCheckpoint();
+      continue;
+    }
+    shard.head->FinishCheckpoint();
+    shard.applied_lsn.store(cuts_[i]);
+    status = wal_->Trim(shard.id, cuts_[i]);
+    if (!status.ok()) wal_->Fail(status);
+  }
+  if (status.ok()) status = wal_->FlushTrimmed();
+  if (!status.ok()) return status.WithContext("checkpoint");
+
+  // Series that have been silent for two windows give their memory back.
+  Timestamp newest = kMinTimestamp;
+  for (const auto& shard : shards_) newest = std::max(newest, shard->head->newest());
+  if (newest > kMinTimestamp + 3 * manifest_.window_ms && newest - manifest_.window_ms > released_before_) {
+    released_before_ = newest - 2 * manifest_.window_ms;
+    for (const auto& shard : shards_) shard->index->Evict(shard->head->ReleaseIdle(released_before_));
+  }
+  checkpoints_.Add();
+  last_checkpoint_ms_.store(options_.clock->NowMs());
+  over_budget_.store(false);
+  MutexLock lock(&wake_mu_);
+  admitted_cv_.SignalAll();
+  return Status::Ok();
+}
+
+// ---- Retention ----
+
+Status Core::LogFloor(Shard* shard, Timestamp floor) {
+  std::string record;
+  AppendFloorRecord(floor, &record);
+  if (Status status = wal_->Reserve(shard->id, record.size(), BackpressureDeadline(kNoDeadline)); !status.ok()) return status;
+  MeasuredLock lock(&shard->head->mu());
+  shard->wal->Append(record, 1);
+  shard->chunks->tombstones().RaiseFloor(floor);
+  return Status::Ok();
+}
+
+Status Core::ApplyRetention() {
+  if (options_.read_only || (options_.retention_ms == 0 && options_.retention_bytes == 0)) return Status::Ok();
+  Timestamp newest = kMinTimestamp;
+  Timestamp floor = kMinTimestamp;
+  for (const auto& shard : shards_) {
+    newest = std::max(newest, shard->head->newest());
+    floor = std::max(floor, shard->chunks->tombstones().floor());
+  }
+  Timestamp wanted = floor;
+  // One sample from the future expires nothing: the earlier of now and the newest sample counts.
+  newest = std::min<Timestamp>(newest, options_.clock->NowMs());
+  if (options_.retention_ms > 0 && newest > kMinTimestamp + options_.retention_ms) wanted = std::max(wanted, newest - options_.retention_ms);
+  if (options_.retention_bytes > 0) {
+    std::map<Timestamp, std::uint64_t> windows;
+    std::uint64_t total = 0;
+    for (const auto& shard : shards_) {
+      Result<std::vector<ChunkStore::WindowSize>> sizes = shard->chunks->Windows();
+      if (!sizes.ok()) return sizes.status();
+      for (const ChunkStore::WindowSize& w : *sizes) {
+        if (w.window + manifest_.window_ms <= floor) continue;
+        windows[w.window] += w.bytes;
+        total += w.bytes;
+      }
+    }
+    for (auto it = windows.begin(); it != windows.end() && total > options_.retention_bytes && std::next(it) != windows.end(); ++it) {
+      total -= it->second;
+      wanted = std::max(wanted, it->first + manifest_.window_ms);
+    }
+  }
+  // Raised in steps of a sixteenth of a window: a floor record a checkpoint would be noise.
+  if (wanted == floor || (floor != kMinTimestamp && wanted - floor < manifest_.window_ms / 16)) return Status::Ok();
+  for (const auto& shard : shards_) {
+    if (Status status = LogFloor(shard.get(), wanted); !status.ok()) return status;
+  }
+  if (Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline); !status.ok()) return status;
+  for (const auto& shard : shards_) {
+    shard->expiry->RaiseFloor(wanted);
+    if (Status status = shard->chunks->Expire(); !status.ok()) return status;
+  }
+  return Status::Ok();
+}
+
+// ---- Compaction ----
+
+// Series without a stored or buffered chunk leave the index: a log record under the shard's locks, so that no append is lost between.
+Status Core::RemoveExpiredSeries(Shard* shard, CompactResult* result) {
+  OrdinalSet with_data;
+  const TimeRange visible{shard->chunks->tombstones().floor(), kMaxTimestamp};
+  if (Status status = shard->chunks->OrdinalsWithData(visible, &with_data); !status.ok()) return status;
+  Result<OrdinalSet> all = shard->index->Select({});
+  if (!all.ok()) return all.status();
+  // Only series that existed before the look at the data are candidates.
+  all->Subtract(with_data);
+  std::vector<Ordinal> candidates = all->ToVector();
+  constexpr std::size_t kBatch = 4096;
+  for (std::size_t at = 0; at < candidates.size(); at += kBatch) {
+    std::vector<Ordinal> gone;
+    MeasuredLock series_lock(&shard->series_mu);
+    std::string record;
+    {
+      MeasuredReaderLock lock(&shard->head->mu());
+      for (std::size_t i = at; i < std::min(candidates.size(), at + kBatch); ++i) {
+        // No checkpoint runs meanwhile (upkeep_mu_), so data does not move from the head to the store between the two looks.
+        if (!shard->head->HasData(candidates[i])) gone.push_back(candidates[i]);
+      }
+    }
+    if (gone.empty()) continue;
+    AppendRemoveSeriesRecord(gone, &record);
+    if (Status status = wal_->Reserve(shard->id, record.size(), BackpressureDeadline(kNoDeadline)); !status.ok()) return status;
+    Lsn lsn;
+    {
+      MeasuredLock lock(&shard->head->mu());
+      // An append may have come between the two looks; such a series stays.
+      bool revived = false;
+      for (const Ordinal ordinal : gone) revived = revived || shard->head->HasData(ordinal);
+      if (revived) {
+        shard->wal->Unreserve(record.size());
+        continue;
+      }
+      lsn = shard->wal->Append(record, 1);
+      MutexLock removed_lock(&shard->removed_mu);
+      shard->removed.AddMany(gone);
+      shard->removals.fetch_add(1);
+    }
+    for (const Ordinal ordinal : gone) {
+      if (Status status = shard->index->Remove(ordinal, lsn); !status.ok()) return status;
+    }
+    shard->series_removed.Add(gone.size());
+    shard->series_total.fetch_sub(gone.size());
+    AddSeries(-static_cast<std::int64_t>(gone.size()));
+    result->series_removed += gone.size();
+  }
+  return Status::Ok();
+}
+
+Result<CompactResult> Core::Compact(const CompactOptions& options) {
+  if (options_.read_only && !options.dry_run) return FailedPrecondition("the store is open read-only (Options::read_only)");
+  if (!options.dry_run) {
+    if (Status status = Checkpoint(); !status.ok()) return status;
+    if (Status status = ApplyRetention(); !status.ok()) return status;
+  }
+  CompactResult result;
+  {
+    MutexLock upkeep(&upkeep_mu_);
+    for (const auto& shard : shards_) {
+      const auto in_head = [&](const ChunkMeta& chunk) { return shard->head->MayGrow(chunk); };
+      if (Status status = shard->chunks->Compact(options, shard->wal->trimmed_to(), in_head, &result); !status.ok()) {
+        return status.WithContext("shard " + std::to_string(shard->id));
+      }
+      if (options.dry_run) continue;
+      if (Status status = RemoveExpiredSeries(shard.get(), &result); !status.ok()) return status;
+      if (Status status = data_engine_->Compact(shard->chunk_family, "", std::nullopt); !status.ok()) return status;
+    }
+  }
+  if (!options.dry_run && result.series_removed > 0) {
+    if (Status status = Checkpoint(); !status.ok()) return status;
+  }
+  return result;
+}
+
+// ---- Snapshot ----
+
+Status Core::Snapshot(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (fs::exists(path, error)) return AlreadyExists("snapshot target " + path + " exists; name a new directory");
+  if (!options_.read_only) {
+    if (Status status = Checkpoint(); !status.ok()) return status;
+  }
+  MutexLock upkeep(&upkeep_mu_);  // holds trimming
+  fs::create_directories(path, error);
+  if (error) return IoError("cannot create snapshot directory " + path + ": " + error.message());
+  // Data before log: what the data lacks is in the log, which is not trimmed meanwhile.
+  Status status = data_engine_->CreateCheckpoint(path + "/data");
+  if (status.ok() && !options_.read_only) status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline);
+  if (status.ok()) status = log_engine_->CreateCheckpoint(path + "/log");
+  if (!status.ok()) return status.WithContext("snapshot " + path);
+  StoreManifest manifest = manifest_;
+  manifest.log_path.clear();
+  return WriteManifest(path, manifest);
+}
+
+// ---- The thread ----
+
+void Core::UpkeepLoop() {
+  while (true) {
+    {
+      MutexLock lock(&wake_mu_);
+      const Deadline until = options_.checkpoint_interval_ms == 0
+                                 ? kNoDeadline
+                                 : std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.checkpoint_interval_ms);
+      while (!stop_ && !wanted_) {
+        if (!wake_cv_.WaitUntil(&wake_mu_, until)) break;
+      }
+      if (stop_) return;
+      wanted_ = false;
+    }
+    if (wal_->failed()) continue;
+    if (bytes_since_checkpoint_.load() == 0) continue;
+    Status status = Checkpoint();
+    if (status.ok()) status = ApplyRetention();
+    if (!status.ok()) Log(LogLevel::kError, "background upkeep: " + status.ToString());
+  }
+}
+
+// ---- Stats ----
+
+void Core::FillStats(StorageStats* stats) const {
+  wal_->FillStats(stats);
+  for (const auto& shard : shards_) {
+    ShardStats s;
+    s.shard = shard->id;
+    wal_->FillStats(shard->id, &s);
+    shard->index->FillStats(&s);
+    shard->head->FillStats(&s);
+    shard->chunks->FillStats(&s);
+    s.locks.push_back(shard->series_mu.WriteStats("series"));
+    s.applied_lsn = shard->applied_lsn.load();
+    s.samples_refused = shard->samples_refused.Get();
+    s.series_created = shard->series_created.Get();
+    s.series_removed = shard->series_removed.Get();
+    s.series_total = shard->series_total.load();
+    s.replayed_records = shard->replayed_records;
+    s.replayed_bytes = shard->replayed_bytes;
+    for (std::size_t i = 0; i < s.write_latency.size(); ++i) s.write_latency[i] = shard->write_latency[i].Snapshot();
+    stats->shards.push_back(std::move(s));
+  }
+  stats->log_engine = log_engine_->Stats();
+  stats->data_engine = data_engine_->Stats();
+  stats->checkpoint_duration = checkpoint_duration_.Snapshot();
+  stats->checkpoints = checkpoints_.Get();
+  stats->last_checkpoint_ms = last_checkpoint_ms_.load();
+  stats->memory_used_bytes = MemoryBytes();
+  stats->memory_limit_bytes = options_.memory_budget->limit_bytes();
+  stats->replay_seconds = replay_seconds_;
+  stats->engine = options_.engine;
+}
+
+}  // namespace chronolith

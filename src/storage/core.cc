@@ -1,0 +1,361 @@
+// Opening, closing and accounting of a store. checkpoint.cc has its upkeep, recovery.cc what a shard's log brings back.
+#include "storage/core.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <sstream>
+
+#include "index/postings_merge.h"
+
+namespace chronolith {
+namespace {
+
+constexpr std::uint64_t kMemoryCheckBytes = 1 << 20;
+
+Status ErrnoStatus(const std::string& what, int error) {
+  const std::string message = what + ": " + std::strerror(error);
+  if (error == EACCES || error == EPERM || error == EROFS) return PermissionDenied(message);
+  if (error == ENOSPC || error == EDQUOT) return ResourceExhausted(message + " (free space and try again)");
+  if (error == ENOENT) return NotFound(message);
+  return IoError(message);
+}
+
+// Written whole and synced, file and directory, before it has its name.
+Status WriteFileDurably(const std::string& directory, std::string_view name, std::string_view bytes) {
+  const std::string final_name = directory + "/" + std::string(name);
+  const std::string temporary = final_name + ".tmp";
+  const int fd = open(temporary.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
+  if (fd < 0) return ErrnoStatus("cannot create " + temporary, errno);
+  Status status;
+  while (!bytes.empty() && status.ok()) {
+    const ssize_t n = write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno != EINTR) status = ErrnoStatus("cannot write " + temporary, errno);
+    if (n > 0) bytes.remove_prefix(static_cast<std::size_t>(n));
+  }
+  if (status.ok() && fsync(fd) != 0) status = ErrnoStatus("cannot sync " + temporary, errno);
+  close(fd);
+  if (status.ok() && rename(temporary.c_str(), final_name.c_str()) != 0) status = ErrnoStatus("cannot name " + final_name, errno);
+  if (!status.ok()) return status;
+  const int dir = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (dir < 0) return ErrnoStatus("cannot open directory " + directory, errno);
+  if (fsync(dir) != 0) status = ErrnoStatus("cannot sync directory " + directory, errno);
+  close(dir);
+  return status;
+}
+
+Status CheckOptions(const Options& o) {
+  const auto refuse = [](const char* name, const std::string& why) {
+    return InvalidArgument(std::string("Options::") + name + " " + why);
+  };
+  if (o.shards < 1 || o.shards > 31) return refuse("shards", "must be 1 to 31, not " + std::to_string(o.shards));
+  if (o.window_ms < 1000) return refuse("window_ms", "must be at least 1000, not " + std::to_string(o.window_ms));
+  if (o.retention_ms < 0) return refuse("retention_ms", "must not be negative");
+  if (o.sync_interval_ms < 0) return refuse("sync_interval_ms", "must not be negative");
+  if (o.commit_interval_ms < 0) return refuse("commit_interval_ms", "must not be negative");
+  if (o.backpressure_wait_ms < 0) return refuse("backpressure_wait_ms", "must not be negative");
+  if (o.checkpoint_interval_ms < 0) return refuse("checkpoint_interval_ms", "must not be negative");
+  if (o.ring_bytes < (64 << 10) || o.ring_bytes > (64 << 20) || (o.ring_bytes & (o.ring_bytes - 1)) != 0) {
+    return refuse("ring_bytes", "must be a power of two from 64 KiB to 64 MiB, not " + std::to_string(o.ring_bytes));
+  }
+  if (o.checkpoint_bytes < (64 << 10) || o.checkpoint_bytes > (1ULL << 30)) {
+    return refuse("checkpoint_bytes", "must be 64 KiB to 1 GiB, not " + std::to_string(o.checkpoint_bytes));
+  }
+  if (o.max_samples_per_chunk < 16 || o.max_samples_per_chunk > 1000) {
+    return refuse("max_samples_per_chunk", "must be 16 to 1000, not " + std::to_string(o.max_samples_per_chunk));
+  }
+  if (o.max_labels_per_series == 0) return refuse("max_labels_per_series", "must not be 0");
+  if (o.background_threads < 0 || o.background_threads > 64) return refuse("background_threads", "must be 0 to 64");
+  if (o.engine.empty()) return refuse("engine", "must not be empty");
+  if (!o.memory_budget && o.memory_limit_bytes < (64ULL << 20)) {
+    return refuse("memory_limit_bytes", "must be at least 64 MiB, not " + std::to_string(o.memory_limit_bytes));
+  }
+  return Status::Ok();
+}
+
+Options WithDefaults(Options o) {
+  if (!o.clock) o.clock = Clock::System();
+  if (!o.engines) o.engines = EngineRegistry::Default();
+  if (!o.memory_budget) o.memory_budget = std::make_shared<MemoryBudget>(o.memory_limit_bytes);
+  if (o.background_threads == 0) o.background_threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 4U));
+  return o;
+}
+
+}  // namespace
+
+Core::Core(const Options& options, std::string path) : options_(WithDefaults(options)), path_(std::move(path)) {
+  limits_ = {options_.max_labels_per_series, options_.max_label_name_bytes, options_.max_label_value_bytes};
+}
+
+Core::~Core() { (void)Close(); }
+
+void Core::Log(LogLevel level, const std::string& message) const {
+  if (options_.logger) options_.logger->Log(level, message);
+}
+
+Result<std::unique_ptr<Core>> Core::Open(const Options& options, const std::string& path,
+                                         const std::vector<std::uint64_t>* ordinal_floors) {
+  if (Status status = CheckOptions(options); !status.ok()) return status;
+  if (path.empty()) return InvalidArgument("the path of the store is empty");
+  std::unique_ptr<Core> core(new Core(options, path));
+  Status status = core->LoadOrCreateManifest();
+  if (status.ok()) status = core->OpenEngines();
+  if (status.ok()) status = core->OpenShards(ordinal_floors);
+  if (!status.ok()) return status.WithContext("store " + path);
+  if (!core->options_.read_only) {
+    core->wal_->Start();
+    status = core->BeginEpoch();
+    if (!status.ok()) return status.WithContext("store " + path);
+    core->upkeep_ = std::thread([c = core.get()] { c->UpkeepLoop(); });
+  }
+  return core;
+}
+
+// ---- Identity ----
+
+Status Core::LoadOrCreateManifest() {
+  const std::string file = path_ + "/" + std::string(kStoreFile);
+  struct stat info;
+  if (stat(path_.c_str(), &info) == 0 && !S_ISDIR(info.st_mode)) return FailedPrecondition("is a file, not a database directory");
+  std::ifstream in(file, std::ios::binary);
+  if (!in) {
+    const int error = errno;
+    if (error != ENOENT && error != ENOTDIR) return ErrnoStatus("cannot read " + file, error);
+    return CreateManifest();
+  }
+  if (options_.error_if_exists) return AlreadyExists("a database is there and Options::error_if_exists is set");
+  std::stringstream bytes;
+  bytes << in.rdbuf();
+  const std::string content = bytes.str();
+  if (!content.starts_with(kStoreMagic)) return FailedPrecondition(file + " is not a Chronolith manifest: this is no database");
+  Result<StoreManifest> manifest = DecodeManifest(std::string_view(content).substr(kStoreMagic.size()));
+  if (!manifest.ok()) return manifest.status().WithContext(file);
+  manifest_ = std::move(*manifest);
+  if (manifest_.engine != options_.engine) {
+    return FailedPrecondition("was created with storage engine '" + manifest_.engine + "', Options::engine says '" + options_.engine + "'");
+  }
+  Result<PartitionMap> map = PartitionMap::Decode(manifest_.partition_map);
+  if (!map.ok()) return map.status().WithContext(file);
+  map_ = std::move(*map);
+  return Status::Ok();
+}
+
+Status Core::CreateManifest() {
+  namespace fs = std::filesystem;
+  if (options_.read_only || !options_.create_if_missing) {
+    return NotFound("there is no database (no file " + path_ + "/" + std::string(kStoreFile) + ")");
+  }
+  if (Result<std::shared_ptr<EngineFactory>> engine = options_.engines->Find(options_.engine); !engine.ok()) return engine.status();
+  std::error_code error;
+  fs::create_directories(path_, error);
+  if (error) return ErrnoStatus("cannot create the directory", error.value());
+  // What an interrupted creation left is no obstacle; anything else is somebody's.
+  for (const fs::directory_entry& entry : fs::directory_iterator(path_, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name != "log" && name != "data" && name != std::string(kStoreFile) + ".tmp") {
+      return FailedPrecondition("the directory holds '" + name + "' and is no database: choose an empty one");
+    }
+    if (name != std::string(kStoreFile) + ".tmp" && !fs::is_empty(entry.path(), error)) {
+      return FailedPrecondition("the directory holds a filled '" + name + "' but no file " + std::string(kStoreFile) +
+                                ": a damaged or foreign database is not overwritten");
+    }
+  }
+  if (error) return ErrnoStatus("cannot read the directory", error.value());
+  std::random_device random;
+  for (char& c : manifest_.uuid) c = static_cast<char>(random());
+  manifest_.shards = static_cast<std::uint32_t>(options_.shards);
+  manifest_.window_ms = options_.window_ms;
+  manifest_.engine = options_.engine;
+  manifest_.log_path = options_.log_path;
+  map_ = PartitionMap::Uniform(manifest_.shards);
+  manifest_.partition_map = map_.Encode();
+  fresh_ = true;
+  return WriteManifest(path_, manifest_);
+}
+
+Status Core::WriteManifest(const std::string& directory, const StoreManifest& manifest) {
+  return WriteFileDurably(directory, kStoreFile, std::string(kStoreMagic) + EncodeManifest(manifest));
+}
+
+Status Core::CheckIdentity(KvEngine* engine, const char* instance, bool* fresh) {
+  std::string value;
+  const Status status = engine->Get(0, kStoreKey, &value);
+  *fresh = status.code() == StatusCode::kNotFound;
+  if (*fresh) return Status::Ok();
+  if (!status.ok()) return status;
+  Result<StoreManifest> found = DecodeManifest(value);
+  if (!found.ok()) return found.status().WithContext(std::string(instance) + " instance");
+  if (found->uuid != manifest_.uuid || found->incarnation != manifest_.incarnation) {
+    return FailedPrecondition(std::string("the ") + instance + " instance belongs to store " + found->UuidHex() + " incarnation " +
+                              std::to_string(found->incarnation) + ", the directory to " + manifest_.UuidHex() + " incarnation " +
+                              std::to_string(manifest_.incarnation) + ": log and data of different copies were mixed");
+  }
+  return Status::Ok();
+}
+
+Status Core::WriteIdentity(KvEngine* engine) {
+  const std::string value = EncodeManifest(manifest_);
+  const Op op{Op::Type::kPut, kStoreKey, value};
+  const Batch batch{0, {}, 0, {&op, 1}};
+  EngineWriteOptions write;
+  write.durability = Durability::kSynced;
+  return engine->Write({&batch, 1}, write)[0];
+}
+
+// ---- Engines ----
+
+Result<std::unique_ptr<KvEngine>> Core::OpenInstance(const std::string& path, EngineOptions engine_options) {
+  Result<std::shared_ptr<EngineFactory>> factory = options_.engines->Find(options_.engine);
+  if (!factory.ok()) return factory.status();
+  engine_options.read_only = options_.read_only;
+  engine_options.create_if_missing = !options_.read_only;
+  engine_options.background_threads = options_.background_threads;
+  engine_options.logger = options_.logger;
+  return (*factory)->Open(path, engine_options);
+}
+
+Status Core::OpenEngines() {
+  EngineOptions data;
+  data.instance = InstanceRole::kData;
+  data.write_buffer_bytes = std::max<std::uint64_t>(32ULL << 20, options_.checkpoint_bytes / 2);
+  data.block_cache_bytes = options_.block_cache_bytes;
+  data.families.push_back({"meta", FamilyRole::kMeta, nullptr, nullptr});
+  EngineOptions log;
+  log.instance = InstanceRole::kLog;
+  // Records trimmed before their memtable fills never reach a file: room for the interval, and for what comes while it is flushed.
+  log.write_buffer_bytes = 2 * options_.checkpoint_bytes + (32ULL << 20);
+  log.block_cache_bytes = 8ULL << 20;
+  log.families.push_back({"meta", FamilyRole::kMeta, nullptr, nullptr});
+  const auto postings_merge = std::make_shared<PostingsMergeFunction>();
+  for (std::uint32_t i = 0; i < manifest_.shards; ++i) {
+    auto shard = std::make_unique<Shard>();
+    shard->id = i;
+    shard->expiry = std::make_shared<ExpiryFilter>(manifest_.window_ms);
+    shard->wal_family = static_cast<FamilyId>(log.families.size());
+    log.families.push_back({"wal." + std::to_string(i), FamilyRole::kWal, nullptr, nullptr});
+    shard->index_family = static_cast<FamilyId>(data.families.size());
+    data.families.push_back({"index." + std::to_string(i), FamilyRole::kIndex, postings_merge, nullptr});
+    shard->chunk_family = static_cast<FamilyId>(data.families.size());
+    data.families.push_back({"chunk." + std::to_string(i), FamilyRole::kChunk, nullptr, shard->expiry});
+    shards_.push_back(std::move(shard));
+  }
+  // A reader beside a live writer opens the data first: what is trimmed from the log later is in the data it has.
+  Result<std::unique_ptr<KvEngine>> engine = OpenInstance(path_ + "/data", data);
+  if (!engine.ok()) return engine.status().WithContext("data instance");
+  data_engine_ = std::move(*engine);
+  engine = OpenInstance(manifest_.log_path.empty() ? path_ + "/log" : manifest_.log_path, log);
+  if (!engine.ok()) return engine.status().WithContext("log instance");
+  log_engine_ = std::move(*engine);
+
+  bool fresh_data = false;
+  bool fresh_log = false;
+  if (Status status = CheckIdentity(data_engine_.get(), "data", &fresh_data); !status.ok()) return status;
+  if (Status status = CheckIdentity(log_engine_.get(), "log", &fresh_log); !status.ok()) return status;
+  // Creation writes the log's identity last: a store whose log has one is complete.
+  if (fresh_data && !fresh_log) return DataLoss("the data instance is empty but the log instance is not");
+  if (!options_.read_only && fresh_data) {
+    if (Status status = WriteIdentity(data_engine_.get()); !status.ok()) return status;
+  }
+  if (!options_.read_only && fresh_log) {
+    if (Status status = WriteIdentity(log_engine_.get()); !status.ok()) return status;
+  }
+  return Status::Ok();
+}
+
+std::uint64_t Core::series_total() const { return series_total_.load(std::memory_order_relaxed); }
+
+// ---- Memory ----
+
+std::uint64_t Core::MemoryBytes() const {
+  std::uint64_t bytes = cache_->bytes() + options_.ring_bytes * shards_.size() + options_.block_cache_bytes;
+  for (const auto& shard : shards_) bytes += shard->head->memory_bytes() + shard->index->memory_bytes();
+  return bytes + wal_->PinnedBytes();
+}
+
+Deadline Core::BackpressureDeadline(Deadline caller) const {
+  return std::min(caller, std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.backpressure_wait_ms));
+}
+
+// Runs in the leader after each group: keeps the store's share of the budget and starts checkpoints. Cheap: counters as a rule.
+void Core::OnLoggedBytes(std::uint64_t bytes) {
+  const std::uint64_t since = bytes_since_checkpoint_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  bool wake = since >= CheckpointThreshold();
+  if (bytes_since_memory_check_.fetch_add(bytes, std::memory_order_relaxed) + bytes >= kMemoryCheckBytes) {
+    bytes_since_memory_check_.store(0, std::memory_order_relaxed);
+    const std::uint64_t now = MemoryBytes();
+    const std::uint64_t before = reserved_memory_.exchange(now);
+    MemoryBudget& budget = *options_.memory_budget;
+    if (now > before) {
+      budget.ForceReserve(now - before);
+    } else {
+      budget.Release(before - now);
+    }
+    const bool over = budget.used_bytes() > budget.limit_bytes();
+    over_budget_.store(over, std::memory_order_relaxed);
+    wake = wake || over;
+  }
+  if (wake && !checkpoint_asked_.exchange(true)) {
+    MutexLock lock(&wake_mu_);
+    wanted_ = true;
+    wake_cv_.Signal();
+  }
+}
+
+// min(max(floor, dirty bytes of the head), checkpoint_bytes): a small head is stored often, because that is cheap and keeps replay
+// short; a large one is not rewritten before the log has grown by as much.
+std::uint64_t Core::CheckpointThreshold() const {
+  std::uint64_t head = 0;
+  for (const auto& shard : shards_) head += shard->head->memory_bytes();
+  return std::min(std::max(options_.checkpoint_bytes / 2, head), options_.checkpoint_bytes);
+}
+
+Status Core::Admit(Deadline deadline) {
+  if (!over_budget_.load(std::memory_order_relaxed)) [[likely]] return Status::Ok();
+  MutexLock lock(&wake_mu_);
+  while (over_budget_.load() && !stop_) {
+    if (wal_->failed()) return wal_->failure();
+    if (!admitted_cv_.WaitUntil(&wake_mu_, deadline)) {
+      return ResourceExhausted("the memory budget of " + std::to_string(options_.memory_budget->limit_bytes()) +
+                               " bytes stayed exceeded for Options::backpressure_wait_ms; raise Options::memory_limit_bytes");
+    }
+  }
+  return Status::Ok();
+}
+
+// ---- Closing ----
+
+std::vector<std::uint64_t> Core::OrdinalFloors() const {
+  std::vector<std::uint64_t> floors;
+  for (const auto& shard : shards_) floors.push_back(shard->next_ordinal.load());
+  return floors;
+}
+
+Status Core::Close() {
+  if (closed_) return Status::Ok();
+  closed_ = true;
+  {
+    MutexLock lock(&wake_mu_);
+    stop_ = true;
+    wake_cv_.SignalAll();
+    admitted_cv_.SignalAll();
+  }
+  if (upkeep_.joinable()) upkeep_.join();
+  Status status;
+  if (wal_ && !options_.read_only) status = wal_->Stop();
+  options_.memory_budget->Release(reserved_memory_.exchange(0));
+  for (auto* engine : {&log_engine_, &data_engine_}) {
+    if (!*engine) continue;
+    const Status closed = (*engine)->Close();
+    if (status.ok()) status = closed;
+  }
+  return status;
+}
+
+}  // namespace chronolith

@@ -1,0 +1,133 @@
+// Core: everything of a store that is open: the two engine instances, the shards, the log. Storage::Reopen replaces it whole.
+//
+// Opening (Core::Open): manifest -> data instance -> log instance -> per shard, in parallel: state rows, replay of the log behind them
+// -> a new epoch, synced -> background threads. Loss is never silent: see RecoverShard.
+//
+// Thread safety: after Open all methods may be called concurrently, except Close.
+#ifndef CHRONOLITH_STORAGE_CORE_H_
+#define CHRONOLITH_STORAGE_CORE_H_
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/mutex.h"
+#include "chronolith/options.h"
+#include "chronolith/storage.h"
+#include "format/store_manifest.h"
+#include "index/label_validation.h"
+#include "index/postings_cache.h"
+#include "partition/partition_map.h"
+#include "storage/shard.h"
+#include "wal/sharded_wal.h"
+
+namespace chronolith {
+
+class Core {
+ public:
+  // `ordinal_floors` (may be null): per shard, ordinals below were handed out by an earlier Core of this process.
+  static Result<std::unique_ptr<Core>> Open(const Options& options, const std::string& path,
+                                            const std::vector<std::uint64_t>* ordinal_floors);
+  ~Core();
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+
+  const Options& options() const { return options_; }
+  const std::string& path() const { return path_; }
+  const LabelLimits& label_limits() const { return limits_; }
+  ShardedWAL& wal() { return *wal_; }
+  const ShardedWAL& wal() const { return *wal_; }
+  std::size_t size() const { return shards_.size(); }
+  Shard& shard(std::size_t i) { return *shards_[i]; }
+  const Shard& shard(std::size_t i) const { return *shards_[i]; }
+  Shard& ShardFor(std::uint64_t hash) { return *shards_[map_.ShardFor(hash)]; }
+  std::uint64_t series_total() const;
+  void AddSeries(std::int64_t n) { series_total_.fetch_add(static_cast<std::uint64_t>(n), std::memory_order_relaxed); }
+
+  // Before a write: waits while the memory budget is exceeded (a checkpoint frees the head), until `deadline`.
+  // kResourceExhausted, kUnavailable.
+  Status Admit(Deadline deadline);
+  Deadline BackpressureDeadline(Deadline caller) const;
+
+  // ---- Upkeep (checkpoint.cc) ----
+  Status Checkpoint();
+  Result<CompactResult> Compact(const CompactOptions& options);
+  Status Snapshot(const std::string& path);
+  Status ApplyRetention();
+
+  void FillStats(StorageStats* stats) const;
+  std::uint64_t MemoryBytes() const;
+
+  // Logs and syncs, stops threads, closes the engines.
+  Status Close();
+  std::vector<std::uint64_t> OrdinalFloors() const;
+
+ private:
+  Core(const Options& options, std::string path);
+
+  Status LoadOrCreateManifest();
+  Status CreateManifest();
+  static Status WriteManifest(const std::string& directory, const StoreManifest& manifest);
+  Status OpenEngines();
+  Result<std::unique_ptr<KvEngine>> OpenInstance(const std::string& path, EngineOptions engine_options);
+  Status CheckIdentity(KvEngine* engine, const char* instance, bool* fresh);
+  Status WriteIdentity(KvEngine* engine);
+  Status OpenShards(const std::vector<std::uint64_t>* ordinal_floors);
+  Status RecoverShard(Shard* shard, std::uint64_t ordinal_floor);
+  Status AcquireEpochs(Shard* shard, std::uint64_t* epoch);
+  Status BeginEpoch();
+  void OnLoggedBytes(std::uint64_t bytes);
+  std::uint64_t CheckpointThreshold() const;
+  void UpkeepLoop();
+  Status CheckpointIndex() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
+  Status CheckpointChunks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
+  Status RemoveExpiredSeries(Shard* shard, CompactResult* result);
+  Status LogFloor(Shard* shard, Timestamp floor);
+  void Log(LogLevel level, const std::string& message) const;
+
+  const Options options_;
+  const std::string path_;
+  LabelLimits limits_;
+  StoreManifest manifest_;
+  PartitionMap map_;
+  bool fresh_ = false;
+
+  std::unique_ptr<KvEngine> data_engine_;
+  std::unique_ptr<KvEngine> log_engine_;
+  std::unique_ptr<PostingsCache> cache_;
+  std::vector<std::unique_ptr<Shard>> shards_;
+  std::unique_ptr<ShardedWAL> wal_;
+  std::atomic<std::uint64_t> series_total_{0};
+  double replay_seconds_ = 0;
+
+  // Upkeep: one checkpoint, compaction or snapshot at a time.
+  mutable Mutex upkeep_mu_;
+  std::vector<Lsn> cuts_ ABSL_GUARDED_BY(upkeep_mu_);
+  std::vector<std::uint64_t> cut_ordinals_ ABSL_GUARDED_BY(upkeep_mu_);
+  Timestamp released_before_ ABSL_GUARDED_BY(upkeep_mu_) = kMinTimestamp;
+  DurationCell checkpoint_duration_;
+  SharedCounter checkpoints_;
+  std::atomic<std::int64_t> last_checkpoint_ms_{0};
+  std::atomic<std::uint64_t> bytes_since_checkpoint_{0};
+  std::atomic<std::uint64_t> bytes_since_memory_check_{0};
+  std::atomic<std::uint64_t> reserved_memory_{0};  // what this store has taken from its budget
+  std::atomic<bool> over_budget_{false};
+
+  std::thread upkeep_;
+  Mutex wake_mu_;
+  CondVar wake_cv_;       // wakes the upkeep thread
+  CondVar admitted_cv_;   // wakes writers that wait for memory
+  bool stop_ ABSL_GUARDED_BY(wake_mu_) = false;
+  bool wanted_ ABSL_GUARDED_BY(wake_mu_) = false;
+  std::atomic<bool> checkpoint_asked_{false};
+  bool closed_ = false;
+
+  friend class ReplayVisitor;
+};
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_STORAGE_CORE_H_

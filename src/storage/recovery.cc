@@ -1,0 +1,279 @@
+// Recovery: what a shard's families and its log bring back, and the checks that make loss loud.
+//
+//   1. State rows: index.<k> and chunk.<k> each say up to which LSN they are complete (applied_lsn).
+//   2. The log is read behind the smaller of the two; every checksum, the density of LSNs and the chain of epochs are checked.
+//   3. Each record goes to the layers that lack it. Applying one twice changes nothing: rows and head chunks are idempotent.
+//   4. The next LSN is past the end of the log, trimmed_to and every applied_lsn; a new epoch begins, synced, and names where the old
+//      one ended.
+//
+// Refused with kDataLoss: a hole in the log; a log that ends before what the data instance holds (it was removed or cut: its LSNs and
+// ordinals would be used twice); a log trimmed beyond what the data instance holds.
+#include <algorithm>
+#include <thread>
+
+#include "base/hash.h"
+#include "storage/core.h"
+#include "storage/items.h"
+
+namespace chronolith {
+
+// Applies the records of one shard's log; used by one thread a shard.
+class ReplayVisitor : public WalVisitor {
+ public:
+  ReplayVisitor(Shard* shard, Lsn index_applied, Lsn chunk_applied)
+      : shard_(shard), index_applied_(index_applied), chunk_applied_(chunk_applied) {}
+
+  Status OnRecord(ShardId, Lsn lsn, const WalRowHeader&, const RecordView& record) override {
+    switch (record.type) {
+      case RecordType::kEpoch:
+        return Status::Ok();
+      case RecordType::kSeries:
+        return OnSeries(lsn, record.body);
+      case RecordType::kSamples:
+        return OnSamples(lsn, record.body);
+      case RecordType::kItems:
+        return OnItems(lsn, record.body);
+      case RecordType::kDelete:
+        return OnDelete(lsn, record.body);
+      case RecordType::kFloor:
+        return OnFloor(record.body);
+      case RecordType::kRemoveSeries:
+        return OnRemoveSeries(lsn, record.body);
+    }
+    return DataLoss("unknown record type");
+  }
+
+  std::uint64_t next_ordinal() const { return next_ordinal_; }
+
+ private:
+  Status OnSeries(Lsn lsn, std::string_view body) {
+    if (Status status = DecodeSeries(body, &series_); !status.ok()) return status;
+    for (const SeriesRecordEntry& entry : series_) {
+      next_ordinal_ = std::max<std::uint64_t>(next_ordinal_, entry.ordinal + std::uint64_t{1});
+      if (lsn <= index_applied_) continue;
+      if (!shard_->index->Insert(entry.ordinal, {StableHash(entry.labels), entry.labels}, lsn)) {
+        return DataLoss("series " + std::to_string(entry.ordinal) + " is recorded with two label sets");
+      }
+    }
+    return Status::Ok();
+  }
+
+  void Ensure(Ordinal ordinal) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard_->head->mu()) {
+    next_ordinal_ = std::max<std::uint64_t>(next_ordinal_, ordinal + std::uint64_t{1});
+    if (next_ordinal_ > ensured_) {
+      ensured_ = next_ordinal_;
+      shard_->head->EnsureOrdinals(ensured_);
+    }
+  }
+
+  Status OnSamples(Lsn lsn, std::string_view body) {
+    if (lsn <= chunk_applied_) return Status::Ok();
+    if (Status status = DecodeSamples(body, &samples_); !status.ok()) return status;
+    Ordinal last = 0;
+    for (const SampleEntry& s : samples_) last = std::max(last, s.ordinal);
+    MeasuredLock lock(&shard_->head->mu());
+    Ensure(last);
+    shard_->head->Append(samples_, lsn);
+    return Status::Ok();
+  }
+
+  Status OnItems(Lsn lsn, std::string_view body) {
+    if (Status status = DecodeItems(body, &items_); !status.ok()) return status;
+    for (const ItemEntry& entry : items_) {
+      Item item;
+      if (Status status = DecodeItem(entry.type, entry.bytes, &item); !status.ok()) return status;
+      if (const auto* metadata = std::get_if<Metadata>(&item)) {
+        if (lsn > index_applied_) shard_->index->SetMetadata(entry.ordinal, *metadata, lsn);
+        continue;
+      }
+      if (lsn <= chunk_applied_) continue;
+      MeasuredLock lock(&shard_->head->mu());
+      Ensure(entry.ordinal);
+      if (const auto* histogram = std::get_if<HistogramSample>(&item)) {
+        shard_->head->AppendHistogram(entry.ordinal, *histogram, lsn);
+      } else {
+        shard_->head->AppendExemplar(entry.ordinal, std::get<Exemplar>(item), lsn);
+      }
+    }
+    return Status::Ok();
+  }
+
+  Status OnDelete(Lsn lsn, std::string_view body) {
+    if (lsn <= chunk_applied_) return Status::Ok();
+    DeleteRecord record;
+    if (Status status = DecodeDelete(body, &record); !status.ok()) return status;
+    Tombstone tombstone;
+    tombstone.lsn = lsn;
+    tombstone.range = record.range;
+    if (Status status = DecodeOrdinals(record.bitmap, &tombstone.ordinals); !status.ok()) return status;
+    MeasuredLock lock(&shard_->head->mu());
+    shard_->head->Cut(tombstone.ordinals, tombstone.range);
+    shard_->chunks->tombstones().Add(std::move(tombstone));
+    return Status::Ok();
+  }
+
+  Status OnFloor(std::string_view body) {
+    Timestamp floor = kMinTimestamp;
+    if (Status status = DecodeFloor(body, &floor); !status.ok()) return status;
+    shard_->chunks->tombstones().RaiseFloor(floor);
+    return Status::Ok();
+  }
+
+  Status OnRemoveSeries(Lsn lsn, std::string_view body) {
+    if (Status status = DecodeRemoveSeries(body, &ordinals_); !status.ok()) return status;
+    for (const Ordinal ordinal : ordinals_) {
+      if (lsn > index_applied_) {
+        if (Status status = shard_->index->Remove(ordinal, lsn); !status.ok() && status.code() != StatusCode::kNotFound) return status;
+      }
+      MutexLock lock(&shard_->removed_mu);
+      shard_->removed.Add(ordinal);
+      shard_->removals.fetch_add(1);
+    }
+    return Status::Ok();
+  }
+
+  Shard* const shard_;
+  const Lsn index_applied_;
+  const Lsn chunk_applied_;
+  std::uint64_t next_ordinal_ = 0;
+  std::uint64_t ensured_ = 0;
+  std::vector<SeriesRecordEntry> series_;
+  std::vector<SampleEntry> samples_;
+  std::vector<ItemEntry> items_;
+  std::vector<Ordinal> ordinals_;
+};
+
+Status Core::AcquireEpochs(Shard* shard, std::uint64_t* epoch) {
+  *epoch = 0;
+  const std::pair<KvEngine*, FamilyId> families[] = {{log_engine_.get(), shard->wal_family},
+                                                     {data_engine_.get(), shard->index_family},
+                                                     {data_engine_.get(), shard->chunk_family}};
+  for (const auto& [engine, family] : families) {
+    Result<Epoch> current = engine->CurrentEpoch(family);
+    if (!current.ok()) return current.status();
+    *epoch = std::max(*epoch, *current);
+  }
+  ++*epoch;
+  if (options_.read_only) return Status::Ok();
+  for (const auto& [engine, family] : families) {
+    if (Status status = engine->AcquireEpoch(family, *epoch); !status.ok()) return status;
+  }
+  return Status::Ok();
+}
+
+Status Core::RecoverShard(Shard* shard, std::uint64_t ordinal_floor) {
+  std::uint64_t epoch = 0;
+  if (Status status = AcquireEpochs(shard, &epoch); !status.ok()) return status;
+  const Epoch write_epoch = options_.read_only ? 0 : epoch;
+
+  shard->index = std::make_unique<IndexShard>(
+      data_engine_.get(), IndexShardOptions{.shard = shard->id, .family = shard->index_family, .epoch = write_epoch, .cache = cache_.get()});
+  Result<IndexState> index_state = shard->index->Load();
+  if (!index_state.ok()) return index_state.status();
+  shard->chunks = std::make_unique<ChunkStore>(data_engine_.get(),
+                                               ChunkStoreOptions{.shard = shard->id,
+                                                                 .family = shard->chunk_family,
+                                                                 .epoch = write_epoch,
+                                                                 .window_ms = manifest_.window_ms,
+                                                                 .max_samples_per_chunk = options_.max_samples_per_chunk,
+                                                                 .duplicate_policy = options_.duplicate_policy,
+                                                                 .expiry = shard->expiry});
+  Result<ChunkState> chunk_state = shard->chunks->Load();
+  if (!chunk_state.ok()) return chunk_state.status();
+  shard->head = std::make_unique<HeadShard>(HeadOptions{.epoch = epoch,
+                                                        .window_ms = manifest_.window_ms,
+                                                        .max_samples_per_chunk = options_.max_samples_per_chunk,
+                                                        .duplicate_policy = options_.duplicate_policy});
+
+  const Lsn applied = std::min(index_state->applied_lsn, chunk_state->applied_lsn);
+  ReplayVisitor visitor(shard, index_state->applied_lsn, chunk_state->applied_lsn);
+  WalEnd end;
+  std::vector<std::pair<Lsn, std::uint64_t>> rows;
+  if (Status status = ReadWal(log_engine_.get(), shard->wal_family, shard->id, applied, nullptr, &visitor, &rows, &end); !status.ok()) {
+    return status;
+  }
+  const Lsn log_end = std::max(end.last_lsn, end.trimmed_to);
+  const Lsn applied_most = std::max(index_state->applied_lsn, chunk_state->applied_lsn);
+  if (log_end < applied_most) {
+    return DataLoss("the log of shard " + std::to_string(shard->id) + " ends at LSN " + std::to_string(log_end) +
+                    ", but the data instance holds records up to " + std::to_string(applied_most) + ": log files were lost");
+  }
+  if (end.trimmed_to > applied) {
+    return DataLoss("the log of shard " + std::to_string(shard->id) + " was trimmed up to LSN " + std::to_string(end.trimmed_to) +
+                    ", but the data instance holds records only up to " + std::to_string(applied) + ": data files were lost");
+  }
+  const std::uint64_t next_ordinal = std::max({index_state->next_ordinal, visitor.next_ordinal(), ordinal_floor});
+  shard->next_ordinal.store(next_ordinal);
+  {
+    MeasuredLock lock(&shard->head->mu());
+    shard->head->EnsureOrdinals(next_ordinal);
+  }
+  shard->applied_lsn.store(applied);
+  shard->replayed_records = end.records;
+  shard->replayed_bytes = end.bytes;
+  wal_->Restore(shard->id, end, log_end + 1, epoch, rows);
+  shard->wal = &wal_->shard(shard->id);
+  shard->expiry->RaiseFloor(chunk_state->floor);
+  return Status::Ok();
+}
+
+Status Core::OpenShards(const std::vector<std::uint64_t>* ordinal_floors) {
+  cache_ = std::make_unique<PostingsCache>(options_.postings_cache_bytes);
+  std::vector<FamilyId> families;
+  for (const auto& shard : shards_) families.push_back(shard->wal_family);
+  ShardedWALOptions wal_options{.ring_bytes = options_.ring_bytes,
+                                .commit_interval_ms = options_.commit_interval_ms,
+                                .sync_interval_ms = options_.sync_interval_ms,
+                                .clock = options_.clock,
+                                .logger = options_.logger,
+                                .on_logged_bytes = [this](std::uint64_t bytes) { OnLoggedBytes(bytes); }};
+  wal_ = std::make_unique<ShardedWAL>(log_engine_.get(), families, wal_options);
+
+  const std::uint64_t start = NowNanos();
+  std::atomic<std::size_t> next{0};
+  std::vector<Status> statuses(shards_.size());
+  const auto work = [&] {
+    for (std::size_t i = next.fetch_add(1); i < shards_.size(); i = next.fetch_add(1)) {
+      statuses[i] = RecoverShard(shards_[i].get(), ordinal_floors == nullptr ? 0 : (*ordinal_floors)[i]);
+    }
+  };
+  std::vector<std::thread> threads;
+  const std::size_t n = std::min<std::size_t>(static_cast<std::size_t>(options_.background_threads), shards_.size());
+  for (std::size_t i = 1; i < n; ++i) threads.emplace_back(work);
+  work();
+  for (std::thread& thread : threads) thread.join();
+  std::string problems;
+  Status first;
+  for (const Status& status : statuses) {
+    if (status.ok()) continue;
+    if (first.ok()) first = status;
+    problems.append(problems.empty() ? "" : "; ").append(status.message());
+  }
+  if (!first.ok()) return {first.code(), problems};
+  replay_seconds_ = static_cast<double>(NowNanos() - start) * 1e-9;
+
+  std::uint64_t replayed = 0;
+  for (const auto& shard : shards_) {
+    replayed += shard->replayed_bytes;
+    ShardStats stats;
+    shard->index->FillStats(&stats);
+    shard->series_total.store(stats.series_total);
+    series_total_.fetch_add(stats.series_total);
+  }
+  bytes_since_checkpoint_.store(replayed);
+  if (replayed > 0) Log(LogLevel::kInfo, "replayed " + std::to_string(replayed) + " bytes of log in " + std::to_string(replay_seconds_) + " s");
+  return Status::Ok();
+}
+
+Status Core::BeginEpoch() {
+  for (const auto& shard : shards_) {
+    std::string record;
+    AppendEpochRecord(shard->wal->epoch(), shard->wal->last_lsn(), &record);
+    if (Status status = wal_->Reserve(shard->id, record.size(), kNoDeadline); !status.ok()) return status;
+    MeasuredLock lock(&shard->head->mu());
+    shard->wal->Append(record, 1);
+  }
+  return wal_->WaitSynced(wal_->Ticket(), kNoDeadline);
+}
+
+}  // namespace chronolith

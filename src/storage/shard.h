@@ -1,0 +1,61 @@
+// Shard: one vertical slice of a store: log, index, head and stored chunks of one range of label hashes.
+#ifndef CHRONOLITH_STORAGE_SHARD_H_
+#define CHRONOLITH_STORAGE_SHARD_H_
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "base/counters.h"
+#include "base/mutex.h"
+#include "base/ordinal_set.h"
+#include "block/chunk_store.h"
+#include "block/expiry_filter.h"
+#include "format/series_id.h"
+#include "head/head_shard.h"
+#include "index/index_shard.h"
+#include "wal/sharded_wal.h"
+
+namespace chronolith {
+
+// Locks, in the order in which they are taken: series_mu, then head->mu() (the append lock).
+//   append lock  assigns LSNs: log record and head change go together under it, for a whole batch
+//   series_mu    one creator or remover of series at a time; held over index changes and their log record, so that a checkpoint which
+//                takes it sees every series whose record it covers
+struct alignas(kCacheLine) Shard {
+  ShardId id = 0;
+  FamilyId wal_family = 0;
+  FamilyId index_family = 0;
+  FamilyId chunk_family = 0;
+
+  WALShard* wal = nullptr;
+  std::unique_ptr<IndexShard> index;
+  std::unique_ptr<HeadShard> head;
+  std::unique_ptr<ChunkStore> chunks;
+  std::shared_ptr<ExpiryFilter> expiry;
+
+  MeasuredMutex series_mu;
+  // Ordinals below exist (or existed). Raised under series_mu, after the record is in the ring.
+  std::atomic<std::uint64_t> next_ordinal{0};
+
+  // Series that were removed since open: a cached reference to one must not be appended to. removals counts changes: a writer
+  // looks before it takes the append lock and checks under it that nothing changed.
+  std::atomic<std::uint64_t> removals{0};
+  mutable Mutex removed_mu;
+  OrdinalSet removed ABSL_GUARDED_BY(removed_mu);
+
+  std::atomic<Lsn> applied_lsn{0};
+
+  SharedCounter samples_refused;
+  SharedCounter series_created;
+  SharedCounter series_removed;
+  std::atomic<std::uint64_t> series_total{0};
+  std::uint64_t replayed_records = 0;
+  std::uint64_t replayed_bytes = 0;
+  std::array<DurationCell, 3> write_latency;  // by AckLevel
+};
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_STORAGE_SHARD_H_

@@ -1,0 +1,385 @@
+#include "storage/storage_impl.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/hash.h"
+#include "index/compiled_matcher.h"
+#include "storage/appender_impl.h"
+
+namespace chronolith {
+namespace {
+
+constexpr std::size_t kDeleteOrdinalsPerRecord = 16 << 10;  // two bytes each at worst: fits a record
+
+// Write counts items through all series; a caller wants (series, item).
+void LocateRefusals(std::span<const TimeSeries> series, std::vector<Refusal>* refused) {
+  for (Refusal& r : *refused) {
+    if (r.what == Refusal::What::kSeries) continue;
+    std::size_t left = r.series;
+    for (std::size_t i = 0; i < series.size(); ++i) {
+      const std::size_t sizes[] = {series[i].samples.size(), series[i].histograms.size(), series[i].exemplars.size(),
+                                   series[i].metadata.size()};
+      const std::size_t n = sizes[static_cast<std::size_t>(r.what) - 1];
+      if (left < n) {
+        r.series = i;
+        r.item = left;
+        break;
+      }
+      left -= n;
+    }
+  }
+}
+
+}  // namespace
+
+Storage::~Storage() = default;
+Appender::~Appender() = default;
+
+Result<std::unique_ptr<Storage>> Storage::Open(const Options& options, const std::string& path) {
+  Result<std::unique_ptr<Core>> core = Core::Open(options, path, nullptr);
+  if (!core.ok()) return core.status();
+  return std::unique_ptr<Storage>(new StorageImpl(options, path, std::move(*core)));
+}
+
+StorageImpl::StorageImpl(const Options& options, std::string path, std::shared_ptr<Core> core)
+    : options_(core->options()), path_(std::move(path)) {
+  (void)options;
+  MutexLock lock(&life_mu_);
+  Install(std::move(core));
+}
+
+StorageImpl::~StorageImpl() {
+  (void)Close();
+  for (Slot& slot : writers_) delete slot.writer.load();
+}
+
+void StorageImpl::Install(std::shared_ptr<Core> core) {
+  auto query = std::make_shared<QueryContext>();
+  for (std::size_t i = 0; i < core->size(); ++i) {
+    const Shard& shard = core->shard(i);
+    query->shards.push_back({shard.id, shard.index.get(), shard.head.get(), shard.chunks.get()});
+  }
+  query->duplicate_policy = options_.duplicate_policy;
+  query->max_samples_per_chunk = options_.max_samples_per_chunk;
+  query->pin = core;
+  live_.core = std::move(core);
+  live_.query = std::move(query);
+  ++live_.generation;
+}
+
+Core& StorageImpl::core() const {
+  if (closed_) std::abort();  // the programmer used a closed store
+  return *live_.core;
+}
+
+const std::shared_ptr<QueryContext>& StorageImpl::query() const {
+  if (closed_) std::abort();
+  return live_.query;
+}
+
+// ---- Tokens ----
+
+CommitToken StorageImpl::ToPublic(CommitToken token) const { return {token.generation + live_.token_base}; }
+
+Status StorageImpl::ToInternal(CommitToken* token) const {
+  if (token->generation <= live_.token_base && token->generation != 0) {
+    return Unavailable("the store was reopened after this write; whether it survived can only be read");
+  }
+  token->generation -= std::min(token->generation, live_.token_base);
+  return Status::Ok();
+}
+
+Status StorageImpl::Wait(CommitToken token, AckLevel level, Deadline deadline) {
+  ReaderMutexLock lock(&life_mu_);
+  if (token.generation == 0) return Status::Ok();
+  if (Status status = ToInternal(&token); !status.ok()) return status;
+  return core().wal().Wait(token, level, deadline);
+}
+
+void StorageImpl::OnReached(CommitToken token, AckLevel level, std::function<void(Status)> done) {
+  Status status;
+  {
+    ReaderMutexLock lock(&life_mu_);
+    status = ToInternal(&token);
+    if (status.ok()) {
+      core().wal().OnReached(token, level, std::move(done));
+      return;
+    }
+  }
+  done(status);
+}
+
+Result<Lsn> StorageImpl::ReachedLsn(std::uint32_t shard, AckLevel level) const {
+  ReaderMutexLock lock(&life_mu_);
+  if (shard >= core().size()) {
+    return InvalidArgument("shard " + std::to_string(shard) + " does not exist, the store has " + std::to_string(core().size()));
+  }
+  const WALShard& wal = core().wal().shard(shard);
+  return level == AckLevel::kQueued ? wal.last_lsn() : level == AckLevel::kLogged ? wal.logged_lsn() : wal.synced_lsn();
+}
+
+// ---- Writing ----
+
+std::unique_ptr<Writer> StorageImpl::BorrowWriter() {
+  const auto start = static_cast<std::size_t>(std::hash<std::thread::id>()(std::this_thread::get_id()) >> 4);
+  for (std::size_t i = 0; i < writers_.size(); ++i) {
+    std::atomic<Writer*>& slot = writers_[(start + i) % writers_.size()].writer;
+    if (slot.load(std::memory_order_relaxed) == nullptr) continue;
+    if (Writer* writer = slot.exchange(nullptr, std::memory_order_acquire)) return std::unique_ptr<Writer>(writer);
+  }
+  return std::make_unique<Writer>();
+}
+
+void StorageImpl::ReturnWriter(std::unique_ptr<Writer> writer) {
+  const auto start = static_cast<std::size_t>(std::hash<std::thread::id>()(std::this_thread::get_id()) >> 4);
+  for (std::size_t i = 0; i < writers_.size(); ++i) {
+    std::atomic<Writer*>& slot = writers_[(start + i) % writers_.size()].writer;
+    if (slot.load(std::memory_order_relaxed) != nullptr) continue;
+    Writer* none = nullptr;
+    if (slot.compare_exchange_strong(none, writer.get(), std::memory_order_release)) {
+      (void)writer.release();
+      return;
+    }
+  }
+}
+
+WriteResult StorageImpl::Write(std::span<const TimeSeries> series, const WriteOptions& options) {
+  ReaderMutexLock lock(&life_mu_);
+  Core& c = core();
+  std::unique_ptr<Writer> writer = BorrowWriter();
+  WriteResult result;
+  std::vector<Refusal> refused;
+  if (c.options().read_only) {
+    result.status = FailedPrecondition("the store is open read-only (Options::read_only)");
+    return result;
+  }
+  if (c.wal().failed()) {
+    result.status = c.wal().failure();
+    return result;
+  }
+  writer->ResolveSeries(&c, series, options.deadline, &refused);
+  std::uint32_t sample = 0;
+  std::uint32_t histogram = 0;
+  std::uint32_t exemplar = 0;
+  std::uint32_t metadata = 0;
+  for (std::size_t i = 0; i < series.size(); ++i) {
+    const SeriesRef ref = writer->resolved(i);
+    if (ref.id == 0) {  // refused as a whole
+      sample += static_cast<std::uint32_t>(series[i].samples.size());
+      histogram += static_cast<std::uint32_t>(series[i].histograms.size());
+      exemplar += static_cast<std::uint32_t>(series[i].exemplars.size());
+      metadata += static_cast<std::uint32_t>(series[i].metadata.size());
+      continue;
+    }
+    for (const Sample& s : series[i].samples) writer->AddSample(ref, s.timestamp, s.value, sample++);
+    for (const HistogramSample& h : series[i].histograms) writer->AddItem(ref, h, histogram++);
+    for (const Exemplar& e : series[i].exemplars) writer->AddItem(ref, e, exemplar++);
+    for (const Metadata& m : series[i].metadata) writer->AddItem(ref, m, metadata++);
+  }
+  result = writer->Commit(&c, options);
+  LocateRefusals(series, &result.refused);
+  if (!refused.empty()) {
+    if (result.status.ok()) result.status = refused.front().reason;
+    result.refused.insert(result.refused.begin(), refused.begin(), refused.end());
+  }
+  result.token = ToPublic(result.token);
+  ReturnWriter(std::move(writer));
+  return result;
+}
+
+std::unique_ptr<Appender> StorageImpl::NewAppender() { return std::make_unique<AppenderImpl>(this); }
+
+Status StorageImpl::LogDelete(Shard* shard, const OrdinalSet& ordinals, TimeRange range) {
+  const std::vector<Ordinal> all = ordinals.ToVector();
+  for (std::size_t at = 0; at < all.size(); at += kDeleteOrdinalsPerRecord) {
+    Tombstone tombstone;
+    tombstone.range = range;
+    tombstone.ordinals.AddMany(std::span(all).subspan(at, std::min(kDeleteOrdinalsPerRecord, all.size() - at)));
+    std::string record;
+    AppendDeleteRecord(range, EncodeOrdinals(tombstone.ordinals), &record);
+    Core& c = core();
+    if (Status status = c.wal().Reserve(shard->id, record.size(), c.BackpressureDeadline(kNoDeadline)); !status.ok()) return status;
+    MeasuredLock lock(&shard->head->mu());
+    tombstone.lsn = shard->wal->Append(record, 1);
+    shard->head->Cut(tombstone.ordinals, range);
+    shard->chunks->tombstones().Add(std::move(tombstone));
+  }
+  return Status::Ok();
+}
+
+WriteResult StorageImpl::Delete(const std::vector<Matcher>& matchers, TimeRange range, const WriteOptions& options) {
+  ReaderMutexLock lock(&life_mu_);
+  Core& c = core();
+  WriteResult result;
+  const auto refuse = [&](Status status) {
+    result.status = std::move(status);
+    return result;
+  };
+  if (c.options().read_only) return refuse(FailedPrecondition("the store is open read-only (Options::read_only)"));
+  if (range.start > range.end) return refuse(InvalidArgument("the range is reversed: start " + std::to_string(range.start) + " > end " + std::to_string(range.end)));
+  std::vector<CompiledMatcher> compiled;
+  bool selective = false;
+  for (const Matcher& matcher : matchers) {
+    Result<CompiledMatcher> one = CompiledMatcher::Compile(matcher);
+    if (!one.ok()) return refuse(one.status());
+    selective = selective || !one->MatchesEmpty();
+    compiled.push_back(std::move(*one));
+  }
+  if (!selective) return refuse(InvalidArgument("Delete needs at least one matcher that does not match the empty string"));
+  if (range.empty()) return result;
+  for (std::size_t i = 0; i < c.size(); ++i) {
+    Shard& shard = c.shard(i);
+    Result<OrdinalSet> ordinals = shard.index->Select(compiled);
+    if (!ordinals.ok()) return refuse(ordinals.status());
+    if (ordinals->empty()) continue;
+    if (Status status = LogDelete(&shard, *ordinals, range); !status.ok()) return refuse(status);
+    result.accepted += ordinals->size();
+  }
+  const CommitToken token = c.wal().Ticket();
+  c.wal().NotifyQueued();
+  result.status = c.wal().Wait(token, options.level, options.deadline);
+  result.token = ToPublic(token);
+  return result;
+}
+
+// ---- Reading ----
+
+// Steps a query's SeriesSet under the store's life lock.
+class GuardedSeriesSet : public SeriesSet {
+ public:
+  GuardedSeriesSet(StorageImpl* store, std::uint64_t generation, std::unique_ptr<SeriesSet> inner)
+      : store_(store), generation_(generation), inner_(std::move(inner)) {}
+
+  bool Next() override {
+    ReaderMutexLock lock(&store_->life_mu_);
+    if (store_->live_.generation != generation_) {
+      status_ = Unavailable("the store was reopened; select again");
+      return false;
+    }
+    return inner_->Next();
+  }
+  const Labels& labels() const override { return inner_->labels(); }
+  SampleIterator& samples() override { return inner_->samples(); }
+  ChunkIterator& chunks() override { return inner_->chunks(); }
+  Status status() const override { return status_.ok() ? inner_->status() : status_; }
+
+ private:
+  StorageImpl* const store_;
+  const std::uint64_t generation_;
+  std::unique_ptr<SeriesSet> inner_;
+  Status status_;
+};
+
+Result<std::unique_ptr<SeriesSet>> StorageImpl::Select(const std::vector<Matcher>& matchers, TimeRange range,
+                                                       const SelectOptions& options) {
+  ReaderMutexLock lock(&life_mu_);
+  ScopedTimer timer(&select_latency_);
+  Result<std::unique_ptr<SeriesSet>> inner = SelectSeries(query(), matchers, range, options);
+  if (!inner.ok()) return inner.status();
+  return std::unique_ptr<SeriesSet>(new GuardedSeriesSet(this, live_.generation, std::move(*inner)));
+}
+
+Result<Lookup<Labels>> StorageImpl::Series(const std::vector<Matcher>& matchers, const LookupOptions& options) {
+  ReaderMutexLock lock(&life_mu_);
+  return LookupSeries(*query(), matchers, options);
+}
+
+Result<Lookup<std::string>> StorageImpl::LabelNames(const std::vector<Matcher>& matchers, const LookupOptions& options) {
+  ReaderMutexLock lock(&life_mu_);
+  return LookupLabelNames(*query(), matchers, options);
+}
+
+Result<Lookup<std::string>> StorageImpl::LabelValues(const std::string& name, const std::vector<Matcher>& matchers,
+                                                     const LookupOptions& options) {
+  ReaderMutexLock lock(&life_mu_);
+  return LookupLabelValues(*query(), name, matchers, options);
+}
+
+Result<SeriesRef> StorageImpl::FindSeries(const Labels& labels) {
+  const SeriesKey key{StableHash(labels.encoded()), labels.encoded()};
+  Shard& shard = core().ShardFor(key.hash);
+  if (const std::optional<Ordinal> ordinal = shard.index->FindResident(key)) return MakeSeriesRef(shard.id, *ordinal);
+  std::vector<std::optional<Ordinal>> found;
+  if (Status status = shard.index->FindStored({&key, 1}, &found); !status.ok()) return status;
+  if (!found[0]) return NotFound("there is no series " + labels.ToString());
+  return MakeSeriesRef(shard.id, *found[0]);
+}
+
+Result<std::vector<Exemplar>> StorageImpl::Exemplars(const Labels& series, TimeRange range) {
+  ReaderMutexLock lock(&life_mu_);
+  Result<SeriesRef> ref = FindSeries(series);
+  if (!ref.ok()) return ref.status();
+  return SelectExemplars(*query(), ShardOf(*ref), OrdinalOf(*ref), range);
+}
+
+Result<std::optional<Metadata>> StorageImpl::SeriesMetadata(const Labels& series) {
+  ReaderMutexLock lock(&life_mu_);
+  Result<SeriesRef> ref = FindSeries(series);
+  if (!ref.ok()) return ref.status();
+  return core().shard(ShardOf(*ref)).index->MetadataOf(OrdinalOf(*ref));
+}
+
+Result<std::vector<SeriesRef>> StorageImpl::SeriesIds(const std::vector<Matcher>& matchers) {
+  ReaderMutexLock lock(&life_mu_);
+  return LookupSeriesIds(*query(), matchers);
+}
+
+// ---- Upkeep ----
+
+Status StorageImpl::Flush() {
+  ReaderMutexLock lock(&life_mu_);
+  if (core().options().read_only) return Status::Ok();
+  return core().wal().WaitSynced(core().wal().Ticket(), kNoDeadline);
+}
+
+Status StorageImpl::Checkpoint() {
+  ReaderMutexLock lock(&life_mu_);
+  if (Status status = core().Checkpoint(); !status.ok()) return status;
+  return core().ApplyRetention();
+}
+
+Result<CompactResult> StorageImpl::Compact(const CompactOptions& options) {
+  ReaderMutexLock lock(&life_mu_);
+  return core().Compact(options);
+}
+
+Status StorageImpl::Snapshot(const std::string& path) {
+  ReaderMutexLock lock(&life_mu_);
+  return core().Snapshot(path);
+}
+
+Status StorageImpl::Reopen() {
+  MutexLock lock(&life_mu_);
+  if (closed_) return FailedPrecondition("the store is closed");
+  std::vector<std::uint64_t> floors;
+  if (live_.core) {
+    floors = live_.core->OrdinalFloors();
+    live_.token_base += live_.core->wal().Ticket().generation;
+    reopen_floors_ = floors;
+    (void)live_.core->Close();  // after a log error closing fails as well: the log decides what survived
+  }
+  Result<std::unique_ptr<Core>> core = Core::Open(options_, path_, &reopen_floors_);
+  if (!core.ok()) return core.status();
+  Install(std::move(*core));
+  return Status::Ok();
+}
+
+StorageStats StorageImpl::Stats() const {
+  ReaderMutexLock lock(&life_mu_);
+  StorageStats stats;
+  core().FillStats(&stats);
+  stats.select_latency = select_latency_.Snapshot();
+  stats.version = CHRONOLITH_VERSION;
+  return stats;
+}
+
+Status StorageImpl::Close() {
+  MutexLock lock(&life_mu_);
+  if (closed_) return Status::Ok();
+  closed_ = true;
+  live_.query.reset();
+  return live_.core->Close();
+}
+
+}  // namespace chronolith

@@ -1,0 +1,89 @@
+// StorageImpl: the public Storage over a Core, which Reopen replaces.
+//
+// life_mu_ is held shared by every operation and exclusively by Reopen and Close: so nothing runs on a Core that is going away. A
+// SeriesSet takes it for each step that reads engines, and reports kUnavailable when the store was reopened under it.
+#ifndef CHRONOLITH_STORAGE_STORAGE_IMPL_H_
+#define CHRONOLITH_STORAGE_STORAGE_IMPL_H_
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/mutex.h"
+#include "chronolith/storage.h"
+#include "query/select.h"
+#include "storage/core.h"
+#include "storage/writer.h"
+
+namespace chronolith {
+
+class StorageImpl : public Storage {
+ public:
+  StorageImpl(const Options& options, std::string path, std::shared_ptr<Core> core);
+  ~StorageImpl() override;
+
+  WriteResult Write(std::span<const TimeSeries> series, const WriteOptions& options) override;
+  std::unique_ptr<Appender> NewAppender() override;
+  Status Wait(CommitToken token, AckLevel level, Deadline deadline) override;
+  void OnReached(CommitToken token, AckLevel level, std::function<void(Status)> done) override;
+  Result<Lsn> ReachedLsn(std::uint32_t shard, AckLevel level) const override;
+  WriteResult Delete(const std::vector<Matcher>& matchers, TimeRange range, const WriteOptions& options) override;
+
+  Result<std::unique_ptr<SeriesSet>> Select(const std::vector<Matcher>& matchers, TimeRange range, const SelectOptions& options) override;
+  Result<Lookup<Labels>> Series(const std::vector<Matcher>& matchers, const LookupOptions& options) override;
+  Result<Lookup<std::string>> LabelNames(const std::vector<Matcher>& matchers, const LookupOptions& options) override;
+  Result<Lookup<std::string>> LabelValues(const std::string& name, const std::vector<Matcher>& matchers,
+                                          const LookupOptions& options) override;
+  Result<std::vector<Exemplar>> Exemplars(const Labels& series, TimeRange range) override;
+  Result<std::optional<Metadata>> SeriesMetadata(const Labels& series) override;
+  Result<std::vector<SeriesRef>> SeriesIds(const std::vector<Matcher>& matchers) override;
+
+  Status Flush() override;
+  Status Checkpoint() override;
+  Result<CompactResult> Compact(const CompactOptions& options) override;
+  Status Snapshot(const std::string& path) override;
+  Status Reopen() override;
+  StorageStats Stats() const override;
+  Status Close() override;
+
+ private:
+  friend class AppenderImpl;
+  friend class GuardedSeriesSet;
+
+  // A core with what queries need of it.
+  struct Live {
+    std::shared_ptr<Core> core;
+    std::shared_ptr<QueryContext> query;
+    std::uint64_t generation = 0;
+    std::uint64_t token_base = 0;  // tokens of earlier cores are at or below it
+  };
+  void Install(std::shared_ptr<Core> core) ABSL_EXCLUSIVE_LOCKS_REQUIRED(life_mu_);
+  Core& core() const ABSL_SHARED_LOCKS_REQUIRED(life_mu_);
+  const std::shared_ptr<QueryContext>& query() const ABSL_SHARED_LOCKS_REQUIRED(life_mu_);
+  Status LogDelete(Shard* shard, const OrdinalSet& ordinals, TimeRange range) ABSL_SHARED_LOCKS_REQUIRED(life_mu_);
+  Result<SeriesRef> FindSeries(const Labels& labels) ABSL_SHARED_LOCKS_REQUIRED(life_mu_);
+  CommitToken ToPublic(CommitToken token) const ABSL_SHARED_LOCKS_REQUIRED(life_mu_);
+  Status ToInternal(CommitToken* token) const ABSL_SHARED_LOCKS_REQUIRED(life_mu_);
+
+  // Writers that single writes borrow, so that they do not allocate.
+  std::unique_ptr<Writer> BorrowWriter();
+  void ReturnWriter(std::unique_ptr<Writer> writer);
+
+  const Options options_;
+  const std::string path_;
+  mutable Mutex life_mu_;
+  Live live_ ABSL_GUARDED_BY(life_mu_);
+  bool closed_ ABSL_GUARDED_BY(life_mu_) = false;
+  std::vector<std::uint64_t> reopen_floors_ ABSL_GUARDED_BY(life_mu_);  // per shard: ordinals below were handed out
+  struct alignas(kCacheLine) Slot {
+    std::atomic<Writer*> writer{nullptr};
+  };
+  std::array<Slot, 16> writers_;
+  DurationCell select_latency_;
+};
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_STORAGE_STORAGE_IMPL_H_

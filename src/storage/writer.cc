@@ -1,0 +1,422 @@
+#include "storage/writer.h"
+
+#include <absl/container/flat_hash_map.h>
+
+#include <algorithm>
+#include <cmath>
+
+
+namespace chronolith {
+namespace {
+
+constexpr std::size_t kItemsRecordBytes = 40 << 10;
+
+Refusal::What WhatOf(const Item& item) {
+  switch (TypeOf(item)) {
+    case ItemType::kHistogram:
+      return Refusal::What::kHistogram;
+    case ItemType::kExemplar:
+      return Refusal::What::kExemplar;
+    case ItemType::kMetadata:
+      return Refusal::What::kMetadata;
+  }
+  return Refusal::What::kSeries;
+}
+
+Status UnknownReference() { return NotFound("unknown series reference: get one with Appender::Ref of this store"); }
+
+Timestamp TimeOf(const Item& item) {
+  if (const auto* histogram = std::get_if<HistogramSample>(&item)) return histogram->timestamp;
+  if (const auto* exemplar = std::get_if<Exemplar>(&item)) return exemplar->timestamp;
+  return kMaxTimestamp;  // metadata has none and never expires
+}
+
+}  // namespace
+
+void Writer::AddItem(SeriesRef ref, Item item, std::uint32_t index) {
+  const std::uint32_t shard = ShardOf(ref);
+  if (shard >= kShardsMax) {
+    unknown_.push_back({index, WhatOf(item)});
+    return;
+  }
+  buckets_[shard].items.push_back({OrdinalOf(ref), index, std::move(item)});
+}
+
+void Writer::Clear() {
+  for (Bucket& bucket : buckets_) {
+    bucket.samples.clear();
+    bucket.items.clear();
+  }
+  unknown_.clear();
+}
+
+// ---- Resolving ----
+
+void Writer::ResolveMissing(Core* core, Deadline deadline, std::vector<SeriesRef>* refs, std::vector<Refusal>* refused) {
+  struct OfShard {
+    std::vector<std::size_t> at;
+    std::vector<SeriesKey> keys;
+  };
+  std::array<OfShard, kShardsMax> by_shard;
+  for (const Missing& m : missing_) {
+    // Only valid label sets are ever inserted, so what was found needed no validation.
+    if (Status status = ValidateLabels(m.key.encoded, core->label_limits()); !status.ok()) {
+      refused->push_back({m.at, Refusal::What::kSeries, 0, std::move(status)});
+      continue;
+    }
+    by_shard[m.shard].at.push_back(m.at);
+    by_shard[m.shard].keys.push_back(m.key);
+  }
+  for (std::size_t s = 0; s < core->size(); ++s) {
+    OfShard& p = by_shard[s];
+    if (p.keys.empty()) continue;
+    Shard& shard = core->shard(s);
+    std::vector<std::optional<Ordinal>> found;
+    Status status = shard.index->FindStored(p.keys, &found);
+    std::vector<SeriesKey> missing;
+    for (std::size_t i = 0; status.ok() && i < p.keys.size(); ++i) {
+      if (!found[i]) missing.push_back(p.keys[i]);
+    }
+    std::vector<Ordinal> created;
+    if (status.ok() && !missing.empty()) status = Create(core, &shard, missing, deadline, &created);
+    std::size_t next = 0;
+    for (std::size_t i = 0; i < p.keys.size(); ++i) {
+      if (i < found.size() && found[i]) {
+        (*refs)[p.at[i]] = MakeSeriesRef(shard.id, *found[i]);
+      } else if (next < created.size()) {
+        (*refs)[p.at[i]] = MakeSeriesRef(shard.id, created[next++]);
+      } else {
+        refused->push_back({p.at[i], Refusal::What::kSeries, 0, status});
+      }
+    }
+  }
+}
+
+Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys, Deadline deadline, std::vector<Ordinal>* ordinals) {
+  MeasuredLock series_lock(&shard->series_mu);
+  std::uint64_t next = shard->next_ordinal.load(std::memory_order_relaxed);
+  absl::flat_hash_map<std::string, Ordinal> in_batch;
+  std::vector<std::string_view> labels;
+  std::vector<std::uint64_t> hashes;
+  const std::uint64_t room = core->options().max_series - std::min(core->options().max_series, core->series_total());
+  for (const SeriesKey& key : keys) {
+    std::optional<Ordinal> ordinal = shard->index->FindResident(key);  // another creator may have been faster
+    if (!ordinal) {
+      const auto [it, is_new] = in_batch.try_emplace(std::string(key.encoded), static_cast<Ordinal>(next + labels.size()));
+      if (is_new && (labels.size() >= room || next + labels.size() > 0xffffffffULL)) {
+        in_batch.erase(it);
+        break;
+      }
+      ordinal = it->second;
+      if (is_new) {
+        labels.push_back(key.encoded);
+        hashes.push_back(key.hash);
+      }
+    }
+    ordinals->push_back(*ordinal);
+  }
+  if (!labels.empty()) {
+    record_.clear();
+    const std::size_t records = AppendSeriesRecords(static_cast<Ordinal>(next), labels, &record_);
+    // Large batches go through the ring in whole records that fit.
+    std::string_view left = record_;
+    std::size_t inserted = 0;
+    for (std::size_t r = 0; r < records; ++r) {
+      std::string_view rest = left;
+      RecordView view;
+      std::vector<SeriesRecordEntry> entries;
+      Status status = NextRecord(&rest, &view);
+      if (status.ok()) status = DecodeSeries(view.body, &entries);
+      const std::string_view one = left.substr(0, left.size() - rest.size());
+      if (status.ok()) status = core->wal().Reserve(shard->id, one.size(), core->BackpressureDeadline(deadline));
+      if (!status.ok()) {
+        // What was inserted stays; the caller refuses the rest.
+        std::size_t kept = 0;
+        while (kept < ordinals->size() && (*ordinals)[kept] < next + inserted) ++kept;
+        ordinals->resize(kept);
+        return status;
+      }
+      left = rest;
+      Lsn lsn;
+      {
+        MeasuredLock append_lock(&shard->head->mu());
+        shard->head->EnsureOrdinals(next + inserted + entries.size());
+        lsn = shard->wal->Append(one, 1);
+      }
+      for (const SeriesRecordEntry& entry : entries) {
+        shard->index->Insert(entry.ordinal, {hashes[inserted], labels[inserted]}, lsn);
+        ++inserted;
+      }
+      shard->next_ordinal.store(next + inserted, std::memory_order_release);
+      shard->series_created.Add(entries.size());
+      shard->series_total.fetch_add(entries.size(), std::memory_order_relaxed);
+      core->AddSeries(static_cast<std::int64_t>(entries.size()));
+    }
+  }
+  if (ordinals->size() == keys.size()) return Status::Ok();
+  if (labels.size() >= room) {
+    return ResourceExhausted("the store has " + std::to_string(core->series_total()) + " series, the limit (Options::max_series) is " +
+                             std::to_string(core->options().max_series));
+  }
+  return ResourceExhausted("shard " + std::to_string(shard->id) + " has used all 2^32 series ordinals");
+}
+
+// ---- Committing ----
+
+void Writer::RefuseSamples(std::span<const SampleEntry> samples, const Status& reason, Shard* shard, WriteResult* result) {
+  for (const SampleEntry& s : samples) result->refused.push_back({s.index, Refusal::What::kSample, 0, reason});
+  shard->samples_refused.Add(samples.size());
+}
+
+void Writer::Validate(Shard* shard, Bucket* bucket, WriteResult* result) {
+  const Timestamp floor = shard->chunks->tombstones().floor();
+  const std::uint64_t next = shard->next_ordinal.load(std::memory_order_acquire);
+  const auto reason = [&](std::uint64_t ordinal, Timestamp t) -> Status {
+    if (ordinal >= next) return UnknownReference();
+    if (t < floor) {
+      return InvalidArgument("timestamp " + std::to_string(t) + " lies before the retention floor " + std::to_string(floor));
+    }
+    return InvalidArgument("timestamp " + std::to_string(t) + " is the largest of its type, which is reserved");
+  };
+  bool all_fine = true;
+  for (const SampleEntry& s : bucket->samples) {
+    all_fine &= (s.ordinal < next) & (s.timestamp >= floor) & (s.timestamp != kMaxTimestamp);
+  }
+  if (!all_fine) {
+    const auto bad = [&](const SampleEntry& s) {
+      if (s.ordinal < next && s.timestamp >= floor && s.timestamp != kMaxTimestamp) return false;
+      RefuseSamples({&s, 1}, reason(s.ordinal, s.timestamp), shard, result);
+      return true;
+    };
+    bucket->samples.erase(std::remove_if(bucket->samples.begin(), bucket->samples.end(), bad), bucket->samples.end());
+  }
+  const auto bad = [&](const PendingItem& p) {
+    Status status = ValidateItem(p.item);
+    if (status.ok() && (p.ordinal >= next || TimeOf(p.item) < floor)) status = reason(p.ordinal, TimeOf(p.item));
+    if (status.ok() && std::holds_alternative<Exemplar>(p.item) && !std::get<Exemplar>(p.item).labels.empty()) {
+      status = ValidateLabels(std::get<Exemplar>(p.item).labels.encoded(), LabelLimits{}).WithContext("exemplar");
+    }
+    if (status.ok()) return false;
+    result->refused.push_back({p.index, WhatOf(p.item), 0, std::move(status)});
+    return true;
+  };
+  bucket->items.erase(std::remove_if(bucket->items.begin(), bucket->items.end(), bad), bucket->items.end());
+}
+
+std::uint64_t Writer::ReplaceRemoved(Core* core, Shard* shard, Bucket* bucket, Deadline deadline, WriteResult* result) {
+  const std::uint64_t seen = shard->removals.load(std::memory_order_acquire);
+  if (seen == 0) return seen;
+  absl::flat_hash_map<Ordinal, std::optional<Ordinal>> moved;
+  {
+    MutexLock lock(&shard->removed_mu);
+    for (const SampleEntry& s : bucket->samples) {
+      if (shard->removed.Contains(s.ordinal)) moved.try_emplace(s.ordinal);
+    }
+    for (const PendingItem& p : bucket->items) {
+      if (shard->removed.Contains(p.ordinal)) moved.try_emplace(p.ordinal);
+    }
+  }
+  for (auto& [from, to] : moved) {
+    std::vector<Labels> labels;
+    const Status status = shard->index->LabelsOf({&from, 1}, &labels, true);
+    if (!status.ok() || labels[0].empty()) continue;
+    std::vector<SeriesRef> refs;
+    std::vector<Refusal> refused;
+    Resolve(core, labels, deadline, &refs, &refused);
+    if (refs[0].id != 0) to = OrdinalOf(refs[0]);  // the same labels hash to the same shard
+  }
+  if (moved.empty()) return seen;
+  const auto move = [&](auto& entry, Refusal::What what) {
+    const auto it = moved.find(entry.ordinal);
+    if (it == moved.end()) return false;
+    if (it->second) {
+      entry.ordinal = *it->second;
+      return false;
+    }
+    result->refused.push_back({entry.index, what, 0, UnknownReference()});
+    return true;
+  };
+  std::erase_if(bucket->samples, [&](SampleEntry& s) { return move(s, Refusal::What::kSample); });
+  std::erase_if(bucket->items, [&](PendingItem& p) { return move(p, WhatOf(p.item)); });
+  return seen;
+}
+
+// kCancelled: a series was removed meanwhile; look again.
+Status Writer::CommitSamples(Core* core, Shard* shard, std::span<const SampleEntry> samples, std::uint64_t removals, Deadline deadline) {
+  record_.clear();
+  AppendSamplesRecord(samples, &record_);
+  if (Status status = core->wal().Reserve(shard->id, record_.size(), core->BackpressureDeadline(deadline)); !status.ok()) return status;
+  MeasuredLock lock(&shard->head->mu());
+  if (shard->removals.load(std::memory_order_relaxed) != removals) [[unlikely]] {
+    shard->wal->Unreserve(record_.size());
+    return Cancelled("a series was removed");
+  }
+  const Lsn lsn = shard->wal->Append(record_, 1);
+  shard->head->Append(samples, lsn);
+  return Status::Ok();
+}
+
+Status Writer::CommitItems(Core* core, Shard* shard, std::span<const PendingItem> items, std::uint64_t removals, Deadline deadline,
+                           std::size_t* taken) {
+  record_.clear();
+  ItemsRecordBuilder builder(&record_);
+  *taken = 0;
+  for (const PendingItem& p : items) {
+    const std::string bytes = EncodeItem(p.item);
+    if (*taken > 0 && record_.size() + bytes.size() > kItemsRecordBytes) break;
+    builder.Add(TypeOf(p.item), p.ordinal, bytes);
+    ++*taken;
+  }
+  const std::size_t records = builder.Finish();
+  if (Status status = core->wal().Reserve(shard->id, record_.size(), core->BackpressureDeadline(deadline)); !status.ok()) return status;
+  MeasuredLock series_lock(&shard->series_mu);  // metadata is a change of the index: see Shard
+  if (shard->removals.load(std::memory_order_relaxed) != removals) {
+    shard->wal->Unreserve(record_.size());
+    return Cancelled("a series was removed");
+  }
+  Lsn lsn;
+  {
+    MeasuredLock lock(&shard->head->mu());
+    lsn = shard->wal->Append(record_, records);
+    for (const PendingItem& p : items.first(*taken)) {
+      if (const auto* histogram = std::get_if<HistogramSample>(&p.item)) shard->head->AppendHistogram(p.ordinal, *histogram, lsn);
+      if (const auto* exemplar = std::get_if<Exemplar>(&p.item)) shard->head->AppendExemplar(p.ordinal, *exemplar, lsn);
+    }
+  }
+  for (const PendingItem& p : items.first(*taken)) {
+    if (const auto* metadata = std::get_if<Metadata>(&p.item)) shard->index->SetMetadata(p.ordinal, *metadata, lsn);
+  }
+  return Status::Ok();
+}
+
+void Writer::CommitRejecting(Core* core, Shard* shard, Bucket* bucket, Deadline deadline, WriteResult* result) {
+  for (const SampleEntry& s : bucket->samples) {
+    // The store first (I/O, without a lock), then the head: a sample that moves from head to store between is found in one of them.
+    double existing = 0;
+    bool exists = false;
+    {
+      MeasuredReaderLock lock(&shard->head->mu());
+      exists = shard->head->FindSample(s.ordinal, s.timestamp, &existing);
+    }
+    Status status;
+    if (!exists) {
+      ChunkSet stored;
+      ChunkReadOptions read;
+      read.range = {s.timestamp, s.timestamp + 1};
+      status = shard->chunks->Read({&s.ordinal, 1}, read, &stored);
+      if (status.ok()) {
+        for (const ChunkSlice& slice : stored.Of(0)) {
+          if (slice.meta.type != ChunkType::kXor) continue;
+          const std::vector<TimeRange> hidden = shard->chunks->tombstones().HiddenIn(slice.meta);
+          if (std::any_of(hidden.begin(), hidden.end(), [&](const TimeRange& r) { return r.Contains(s.timestamp); })) continue;
+          for (XorIterator it(slice.data); !exists && it.Next() && it.sample().timestamp <= s.timestamp;) {
+            exists = it.sample().timestamp == s.timestamp;
+            existing = it.sample().value;
+          }
+        }
+      }
+    }
+    if (status.ok() && exists) {
+      if (std::bit_cast<std::uint64_t>(existing) == std::bit_cast<std::uint64_t>(s.value)) {
+        ++result->accepted;
+        continue;
+      }
+      status = AlreadyExists("a sample with another value is there at timestamp " + std::to_string(s.timestamp) +
+                             " (DuplicatePolicy::kReject)");
+    }
+    if (status.ok()) status = CommitSamples(core, shard, {&s, 1}, shard->removals.load(), deadline);
+    if (status.ok()) {
+      ++result->accepted;
+    } else {
+      RefuseSamples({&s, 1}, status, shard, result);
+    }
+  }
+}
+
+void Writer::CommitBucket(Core* core, Shard* shard, Bucket* bucket, Deadline deadline, WriteResult* result) {
+  Validate(shard, bucket, result);
+  std::uint64_t removals = ReplaceRemoved(core, shard, bucket, deadline, result);
+  if (core->options().duplicate_policy == DuplicatePolicy::kReject) {
+    CommitRejecting(core, shard, bucket, deadline, result);
+  } else {
+    for (std::size_t at = 0; at < bucket->samples.size();) {
+      const std::size_t n = std::min(kSamplesPerRecordMax, bucket->samples.size() - at);
+      const Status status = CommitSamples(core, shard, {bucket->samples.data() + at, n}, removals, deadline);
+      if (status.code() == StatusCode::kCancelled) {
+        bucket->samples.erase(bucket->samples.begin(), bucket->samples.begin() + static_cast<std::ptrdiff_t>(at));
+        at = 0;
+        removals = ReplaceRemoved(core, shard, bucket, deadline, result);
+        continue;
+      }
+      if (!status.ok()) {
+        RefuseSamples(std::span(bucket->samples).subspan(at), status, shard, result);
+        break;
+      }
+      result->accepted += n;
+      at += n;
+    }
+  }
+  for (std::size_t at = 0; at < bucket->items.size();) {
+    const std::span<const PendingItem> left = std::span<const PendingItem>(bucket->items).subspan(at);
+    std::size_t taken = 0;
+    const Status status = CommitItems(core, shard, left, removals, deadline, &taken);
+    if (status.code() == StatusCode::kCancelled) {
+      bucket->items.erase(bucket->items.begin(), bucket->items.begin() + static_cast<std::ptrdiff_t>(at));
+      at = 0;
+      removals = ReplaceRemoved(core, shard, bucket, deadline, result);
+      continue;
+    }
+    for (const PendingItem& p : left.first(taken)) {
+      if (status.ok()) {
+        ++result->accepted;
+      } else {
+        result->refused.push_back({p.index, WhatOf(p.item), 0, status});
+      }
+    }
+    at += taken;
+  }
+}
+
+WriteResult Writer::Commit(Core* core, const WriteOptions& options) {
+  WriteResult result;
+  const std::uint64_t start = NowNanos();
+  Status status;
+  if (core->options().read_only) status = FailedPrecondition("the store is open read-only (Options::read_only)");
+  if (status.ok() && core->wal().failed()) status = core->wal().failure();
+  if (status.ok()) status = core->Admit(core->BackpressureDeadline(options.deadline));
+  for (const Unknown& u : unknown_) result.refused.push_back({u.index, u.what, 0, UnknownReference()});
+  std::uint32_t touched = 0;
+  for (std::size_t s = 0; s < core->size(); ++s) {
+    Bucket& bucket = buckets_[s];
+    if (bucket.empty()) continue;
+    Shard& shard = core->shard(s);
+    touched |= 1U << s;
+    if (status.ok()) {
+      CommitBucket(core, &shard, &bucket, options.deadline, &result);
+    } else {
+      RefuseSamples(bucket.samples, status, &shard, &result);
+      for (const PendingItem& p : bucket.items) result.refused.push_back({p.index, WhatOf(p.item), 0, status});
+    }
+  }
+  for (std::size_t s = core->size(); s < kShardsMax; ++s) {
+    for (const SampleEntry& e : buckets_[s].samples) result.refused.push_back({e.index, Refusal::What::kSample, 0, UnknownReference()});
+    for (const PendingItem& p : buckets_[s].items) result.refused.push_back({p.index, WhatOf(p.item), 0, UnknownReference()});
+  }
+  Clear();
+  result.token = core->wal().Ticket();
+  if (status.ok()) {
+    if (options.level == AckLevel::kQueued) {
+      core->wal().NotifyQueued();
+    } else {
+      status = core->wal().Wait(result.token, options.level, options.deadline);
+    }
+  }
+  result.status = status.ok() && !result.refused.empty() ? result.refused.front().reason : status;
+  const std::uint64_t nanos = NowNanos() - start;
+  for (; touched != 0; touched &= touched - 1) {
+    core->shard(static_cast<std::size_t>(std::countr_zero(touched))).write_latency[static_cast<std::size_t>(options.level)].Observe(nanos);
+  }
+  return result;
+}
+
+}  // namespace chronolith

@@ -1,0 +1,121 @@
+// Writer: the write path. Collects samples by shard, resolves label sets to series, and commits: log record and head change together
+// under each shard's append lock, then the wait for the level asked for.
+//
+// What is done before a shard's lock is taken: validation, I/O look-ups, encoding of the record with its checksum, waiting for memory
+// and ring space. Under it: LSN, one copy into the ring, the head's appends. Nothing there fails or blocks.
+//
+// Thread safety: one thread at a time; many writers may work at once.
+#ifndef CHRONOLITH_STORAGE_WRITER_H_
+#define CHRONOLITH_STORAGE_WRITER_H_
+
+#include <array>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "chronolith/storage.h"
+#include "base/hash.h"
+#include "storage/core.h"
+#include "storage/items.h"
+
+namespace chronolith {
+
+class Writer {
+ public:
+  // ---- Resolving ----
+  // The series of each label set, created where there is none. refs is resized; refused ones are SeriesRef{0} and listed in
+  // `refused` by their index in `labels`.
+  void Resolve(Core* core, std::span<const Labels> labels, Deadline deadline, std::vector<SeriesRef>* refs,
+               std::vector<Refusal>* refused) {
+    ResolveEach(core, labels.size(), [&](std::size_t i) -> const Labels& { return labels[i]; }, deadline, refs, refused);
+  }
+  // The same for the labels of `series`; resolved(i) tells the reference.
+  void ResolveSeries(Core* core, std::span<const TimeSeries> series, Deadline deadline, std::vector<Refusal>* refused) {
+    ResolveEach(core, series.size(), [&](std::size_t i) -> const Labels& { return series[i].labels; }, deadline, &resolved_, refused);
+  }
+  SeriesRef resolved(std::size_t i) const { return resolved_[i]; }
+
+  // ---- Collecting ----
+  // `index` comes back in Refusal::series.
+  void AddSample(SeriesRef ref, Timestamp t, double value, std::uint32_t index) {
+    const std::uint32_t shard = ShardOf(ref);
+    if (shard >= kShardsMax) [[unlikely]] {
+      unknown_.push_back({index, Refusal::What::kSample});
+      return;
+    }
+    buckets_[shard].samples.push_back({OrdinalOf(ref), index, t, value});
+  }
+  void AddItem(SeriesRef ref, Item item, std::uint32_t index);
+  void Clear();
+
+  // ---- Committing ----
+  // Writes what was collected, waits for the level, and clears.
+  WriteResult Commit(Core* core, const WriteOptions& options);
+
+ private:
+  static constexpr std::uint32_t kShardsMax = 31;
+
+  struct PendingItem {
+    Ordinal ordinal;
+    std::uint32_t index;
+    Item item;
+  };
+  struct Bucket {
+    std::vector<SampleEntry> samples;
+    std::vector<PendingItem> items;
+    bool empty() const { return samples.empty() && items.empty(); }
+  };
+  struct Unknown {
+    std::uint32_t index;
+    Refusal::What what;
+  };
+
+  // Finds resident series itself; what is left goes to ResolveMissing.
+  template <typename LabelsAt>
+  void ResolveEach(Core* core, std::size_t n, const LabelsAt& labels_at, Deadline deadline, std::vector<SeriesRef>* refs,
+                   std::vector<Refusal>* refused) {
+    refs->assign(n, SeriesRef{});
+    missing_.clear();
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::string_view encoded = labels_at(i).encoded();
+      const SeriesKey key{StableHash(encoded), encoded};
+      const Shard& shard = core->ShardFor(key.hash);
+      if (const std::optional<Ordinal> ordinal = shard.index->FindResident(key)) {
+        (*refs)[i] = MakeSeriesRef(shard.id, *ordinal);
+      } else {
+        missing_.push_back({i, shard.id, key});
+      }
+    }
+    if (!missing_.empty()) ResolveMissing(core, deadline, refs, refused);
+  }
+  void ResolveMissing(Core* core, Deadline deadline, std::vector<SeriesRef>* refs, std::vector<Refusal>* refused);
+  // Creates series under the shard's series lock.
+  Status Create(Core* core, Shard* shard, std::span<const SeriesKey> keys, Deadline deadline, std::vector<Ordinal>* ordinals);
+  void CommitBucket(Core* core, Shard* shard, Bucket* bucket, Deadline deadline, WriteResult* result);
+  // Takes out what cannot be written, with its reason.
+  void Validate(Shard* shard, Bucket* bucket, WriteResult* result);
+  // Series removed since their reference was taken are resolved anew. Returns the count of removals it has seen.
+  std::uint64_t ReplaceRemoved(Core* core, Shard* shard, Bucket* bucket, Deadline deadline, WriteResult* result);
+  Status CommitSamples(Core* core, Shard* shard, std::span<const SampleEntry> samples, std::uint64_t removals, Deadline deadline);
+  // One record with as many of `items` as fit it; *taken says how many.
+  Status CommitItems(Core* core, Shard* shard, std::span<const PendingItem> items, std::uint64_t removals, Deadline deadline,
+                     std::size_t* taken);
+  // DuplicatePolicy::kReject: looks before each sample that may repeat a timestamp.
+  void CommitRejecting(Core* core, Shard* shard, Bucket* bucket, Deadline deadline, WriteResult* result);
+  static void RefuseSamples(std::span<const SampleEntry> samples, const Status& reason, Shard* shard, WriteResult* result);
+
+  std::array<Bucket, kShardsMax> buckets_;
+  std::vector<Unknown> unknown_;
+  std::string record_;
+  struct Missing {
+    std::size_t at;
+    ShardId shard;
+    SeriesKey key;
+  };
+  std::vector<Missing> missing_;
+  std::vector<SeriesRef> resolved_;
+};
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_STORAGE_WRITER_H_
