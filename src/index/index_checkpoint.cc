@@ -190,7 +190,7 @@ class IndexShard::Impl::CheckpointWriter {
 
   const Impl* const index_;
   const IndexDelta& delta_;
-  RowWriter rows_;
+  IndexRowWriter rows_;
   std::vector<HashChange> hashes_;
   std::vector<PairRemoval> removals_;
 };

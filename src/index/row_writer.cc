@@ -16,7 +16,7 @@ constexpr std::string_view kAtomicityKey = "index";
 
 }  // namespace
 
-RowWriter::RowWriter(KvEngine* engine, FamilyId family, Epoch epoch)
+IndexRowWriter::IndexRowWriter(KvEngine* engine, FamilyId family, Epoch epoch)
     : engine_(engine),
       family_(family),
       epoch_(epoch),
@@ -25,7 +25,7 @@ RowWriter::RowWriter(KvEngine* engine, FamilyId family, Epoch epoch)
   buffer_.reserve(batch_bytes_ + (64 << 10));
 }
 
-void RowWriter::BeginRow(Op::Type type, std::string_view key) {
+void IndexRowWriter::BeginRow(Op::Type type, std::string_view key) {
   Row row{type, buffer_.size(), 0, 0};
   buffer_.append(key);
   row.value = buffer_.size();
@@ -33,33 +33,33 @@ void RowWriter::BeginRow(Op::Type type, std::string_view key) {
   index_rows::BeginValue(&buffer_);
 }
 
-std::string_view RowWriter::key() const {
+std::string_view IndexRowWriter::key() const {
   const Row& row = pending_.back();
   return {buffer_.data() + row.key, row.value - row.key};
 }
 
-Status RowWriter::EndRow() {
+Status IndexRowWriter::EndRow() {
   Row& row = pending_.back();
   index_rows::SealValue(key(), &buffer_, row.value);
   row.end = buffer_.size();
   return FlushIfLarge();
 }
 
-Status RowWriter::Put(std::string_view key, std::string_view sealed_value) {
+Status IndexRowWriter::Put(std::string_view key, std::string_view sealed_value) {
   const std::size_t at = buffer_.size();
   buffer_.append(key).append(sealed_value);
   pending_.push_back({Op::Type::kPut, at, at + key.size(), buffer_.size()});
   return FlushIfLarge();
 }
 
-Status RowWriter::Merge(std::string_view key, std::string_view sealed_value) {
+Status IndexRowWriter::Merge(std::string_view key, std::string_view sealed_value) {
   const std::size_t at = buffer_.size();
   buffer_.append(key).append(sealed_value);
   pending_.push_back({Op::Type::kMerge, at, at + key.size(), buffer_.size()});
   return FlushIfLarge();
 }
 
-Status RowWriter::PutLong(char prefix, Ordinal ordinal, const index_rows::LongRow& row, std::string_view bytes) {
+Status IndexRowWriter::PutLong(char prefix, Ordinal ordinal, const index_rows::LongRow& row, std::string_view bytes) {
   if (bytes.size() <= index_rows::kPartBytesMax) {
     char key[1 + sizeof(Ordinal)] = {prefix};
     StoreBigEndian(key + 1, ordinal);
@@ -78,11 +78,11 @@ Status RowWriter::PutLong(char prefix, Ordinal ordinal, const index_rows::LongRo
   return FlushIfLarge();
 }
 
-Status RowWriter::Finish() { return status_.ok() && !pending_.empty() ? Flush() : status_; }
+Status IndexRowWriter::Finish() { return status_.ok() && !pending_.empty() ? Flush() : status_; }
 
-Status RowWriter::FlushIfLarge() { return buffer_.size() < batch_bytes_ ? status_ : Flush(); }
+Status IndexRowWriter::FlushIfLarge() { return buffer_.size() < batch_bytes_ ? status_ : Flush(); }
 
-Status RowWriter::Flush() {
+Status IndexRowWriter::Flush() {
   if (status_.ok()) {
     std::vector<Op> ops;
     ops.reserve(pending_.size());
@@ -102,7 +102,7 @@ Status RowWriter::Flush() {
   return status_;
 }
 
-Status RowWriter::FoldMerges(std::vector<Op>* ops, std::vector<std::string>* folded) {
+Status IndexRowWriter::FoldMerges(std::vector<Op>* ops, std::vector<std::string>* folded) {
   std::map<std::string_view, std::vector<std::string_view>> operands;  // by key, oldest first
   for (const Op& op : *ops) {
     if (op.type == Op::Type::kMerge) operands[op.key].push_back(op.value);

@@ -1,4 +1,4 @@
-// RowWriter: collects the rows of a checkpoint and writes them in batches within the engine's limits.
+// IndexRowWriter: collects the rows of a checkpoint and writes them in batches within the engine's limits.
 #ifndef CHRONOLITH_INDEX_ROW_WRITER_H_
 #define CHRONOLITH_INDEX_ROW_WRITER_H_
 
@@ -13,9 +13,9 @@ namespace chronolith {
 
 // Rows go into one buffer; Begin*/End* build a value in place. After an error every call returns it, nothing more is written.
 // Thread safety: one thread at a time.
-class RowWriter {
+class IndexRowWriter {
  public:
-  RowWriter(KvEngine* engine, FamilyId family, Epoch epoch);
+  IndexRowWriter(KvEngine* engine, FamilyId family, Epoch epoch);
 
   // buffer() then ends with the version byte of the new value; append its payload.
   void BeginRow(Op::Type type, std::string_view key);
