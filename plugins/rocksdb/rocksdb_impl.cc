@@ -200,12 +200,42 @@ Status RocksDbEngine::FailedWrite(const rocksdb::Status& s, bool logged) {
   return UnknownOutcome("writing the log of '" + path_ + "': " + s.ToString());
 }
 
+// RocksDB's own budget only starts flushes; it lets writers run ahead of them without bound (and where told to hold them, it also
+// counts memtables that are flushed already but still read by a cursor, so that a forgotten cursor stops the instance).
+Status RocksDbEngine::MakeRoom(std::uint64_t bytes, bool no_stall) {
+  const std::uint64_t budget = options_.write_buffer_bytes;
+  if (unchecked_bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes < budget / 16) return Status::Ok();
+  unchecked_bytes_.store(0, std::memory_order_relaxed);
+  while (true) {
+    std::uint64_t total = 0;
+    std::uint64_t largest_bytes = 0;
+    FamilyId largest = 0;
+    for (FamilyId i = 0; i < options_.families.size(); ++i) {
+      std::uint64_t unflushed = 0;
+      db_->GetIntProperty(Handle(i), rocksdb::DB::Properties::kCurSizeAllMemTables, &unflushed);
+      total += unflushed;
+      if (unflushed > largest_bytes) largest = i;
+      largest_bytes = std::max(largest_bytes, unflushed);
+    }
+    // Each family owns a first arena block, also when it is empty: a quarter of slack.
+    if (total <= budget + budget / 4) return Status::Ok();
+    if (no_stall) {
+      unchecked_bytes_.store(budget, std::memory_order_relaxed);  // the next write looks again
+      return ResourceExhausted("'" + path_ + "' holds " + std::to_string(total) + " bytes of unflushed rows, the budget is " +
+                               std::to_string(budget));
+    }
+    write_stalls_.Add();
+    if (Status s = Flush(std::span<const FamilyId>(&largest, 1)); !s.ok()) return s;
+  }
+}
+
 Status RocksDbEngine::WriteGroup(std::span<const Batch> batches, const Outcomes& checked, const EngineWriteOptions& options,
                                  std::uint64_t bytes) {
   const rocksdb::WriteOptions write = MakeWriteOptions(options_.instance, options.durability, options.no_stall);
   if (!write.disableWAL && log_failed_.load(std::memory_order_relaxed)) {
     return IoError("the log of '" + path_ + "' failed before: reopen it");
   }
+  if (Status s = MakeRoom(bytes, options.no_stall); !s.ok()) return s;
   std::unique_ptr<rocksdb::WriteBatch> group = batches_.Take(bytes);
   for (std::size_t i = 0; i < batches.size(); ++i) {
     if (!checked[i].ok()) continue;
@@ -410,7 +440,7 @@ EngineStats RocksDbEngine::Stats() const {
   }
   LogStats(&stats);
   stats.block_cache_bytes = resources_.block_cache->GetUsage();
-  stats.write_stalls = events_->stalls();
+  stats.write_stalls = events_->stalls() + write_stalls_.Get();
   stats.background_errors = events_->background_errors();
   std::uint64_t stopped = 0;
   db_->GetIntProperty(rocksdb::DB::Properties::kIsWriteStopped, &stopped);

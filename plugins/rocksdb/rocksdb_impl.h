@@ -93,6 +93,9 @@ class RocksDbEngine : public KvEngine {
   Status CheckFamily(FamilyId family, bool for_write) const;
   rocksdb::ColumnFamilyHandle* Handle(FamilyId family) const { return families_[family].handle.load(std::memory_order_acquire); }
   Status CheckOne(const Batch& batch) const ABSL_SHARED_LOCKS_REQUIRED(epochs_mu_);
+  // Waits, by flushing the fullest family, while the unflushed rows of all families exceed the budget; kResourceExhausted instead
+  // with `no_stall`. Looks once in a sixteenth of the budget.
+  Status MakeRoom(std::uint64_t bytes, bool no_stall);
   // Everything of Write between the checks and the outcomes.
   Status WriteGroup(std::span<const Batch> batches, const Outcomes& checked, const EngineWriteOptions& options, std::uint64_t bytes)
       ABSL_SHARED_LOCKS_REQUIRED(epochs_mu_);
@@ -111,6 +114,8 @@ class RocksDbEngine : public KvEngine {
   const std::unique_ptr<Family[]> families_;           // by FamilyId
   std::vector<rocksdb::ColumnFamilyHandle*> retired_;  // dropped by imports, perhaps still being read
   WriteBatchPool batches_;
+  std::atomic<std::uint64_t> unchecked_bytes_{0};  // written since MakeRoom looked
+  SharedCounter write_stalls_;                     // by MakeRoom
   mutable Mutex epochs_mu_;
   Mutex sync_mu_;  // one sync of the log at a time
   // A write or sync of the log failed: what later ones would do is not known, so there are none.

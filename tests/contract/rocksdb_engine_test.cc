@@ -1,0 +1,388 @@
+// What only the RocksDB engine can show: damage to its files, and what of them a killed process leaves. Files are edited by name,
+// as a bad disk would.
+#include "plugins/rocksdb/rocksdb_engine.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <atomic>
+#include <fstream>
+#include <iterator>
+#include <thread>
+
+#include "tests/contract/engine_fixture.h"
+
+namespace chronolith {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+void WriteFile(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+}
+std::vector<std::string> Files(const std::string& directory, const std::string& extension) {
+  std::vector<std::string> files;
+  for (const auto& entry : fs::directory_iterator(directory)) {
+    if (entry.path().extension() == extension) files.push_back(entry.path().string());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+std::string LargestFile(const std::string& directory, const std::string& extension) {
+  const std::vector<std::string> files = Files(directory, extension);
+  return *std::max_element(files.begin(), files.end(),
+                           [](const auto& a, const auto& b) { return fs::file_size(a) < fs::file_size(b); });
+}
+void FlipBit(const std::string& path, double place) {
+  std::string bytes = ReadFile(path);
+  bytes.at(static_cast<std::size_t>(static_cast<double>(bytes.size()) * place)) ^= 0x10;
+  WriteFile(path, bytes);
+}
+
+class CountingLogger : public Logger {
+ public:
+  void Log(LogLevel, std::string_view) override { ++lines; }
+  std::atomic<int> lines{0};
+};
+
+class RocksDbEngine : public testing::Test {
+ protected:
+  static constexpr int kFamilies = 4;
+  static constexpr int kRows = 200;  // of each family
+
+  static EngineOptions Options(InstanceRole role = InstanceRole::kLog) {
+    EngineOptions options;
+    options.instance = role;
+    options.write_buffer_bytes = 32UL << 20;
+    for (int i = 0; i < kFamilies; ++i) {
+      options.families.push_back({"f." + std::to_string(i), role == InstanceRole::kLog ? FamilyRole::kWal : FamilyRole::kChunk});
+    }
+    return options;
+  }
+  Result<std::unique_ptr<KvEngine>> Open(std::string_view name, const EngineOptions& options = Options()) {
+    return factory_->Open(directory_ / name, options);
+  }
+  // Row i of each family in one group, 2 KiB each.
+  static void WriteRow(KvEngine* engine, int i, Durability durability = Durability::kLogged) {
+    const std::string key = std::to_string(10'000 + i);
+    const std::string value(2048, static_cast<char>('a' + i % 26));
+    const Op op = PutOp(key, value);
+    std::vector<Batch> batches;
+    for (FamilyId f = 0; f < kFamilies; ++f) batches.push_back({f, key, 0, std::span(&op, 1)});
+    for (const Status& s : engine->Write(batches, {.durability = durability})) ASSERT_TRUE(s.ok()) << s.ToString();
+  }
+  // Rows in front, the same in every family; -1 where there is a hole or a wrong value.
+  static int RowsOf(KvEngine* engine) {
+    int rows[kFamilies] = {};
+    for (FamilyId f = 0; f < kFamilies; ++f) {
+      auto cursor = engine->NewIterator(f, {});
+      for ((*cursor)->Seek(""); (*cursor)->Valid(); (*cursor)->Next(), ++rows[f]) {
+        if ((*cursor)->key() != std::to_string(10'000 + rows[f])) return -1;
+        if ((*cursor)->value() != std::string(2048, static_cast<char>('a' + rows[f] % 26))) return -1;
+      }
+      if (!(*cursor)->status().ok() || rows[f] != rows[0]) return -1;
+    }
+    return rows[0];
+  }
+  // A copy of the files of a live engine is what kill -9 leaves of it.
+  void CopyAsKilled(std::string_view from, std::string_view to) {
+    fs::copy(directory_ / from, directory_ / to, fs::copy_options::recursive);
+    fs::remove(fs::path(directory_ / to) / "LOCK");
+  }
+  void MakeLog(std::string_view killed) {
+    auto engine = Open("live");
+    ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+    for (int i = 0; i < kRows; ++i) WriteRow(engine->get(), i);
+    CopyAsKilled("live", killed);
+  }
+
+  TempDirectory directory_;
+  const std::shared_ptr<EngineFactory> factory_ = MakeRocksDbEngineFactory();
+};
+
+TEST_F(RocksDbEngine, OpensWhatAKilledProcessLeaves) {
+  MakeLog("killed");
+  for (int i = 0; i < 2; ++i) {
+    auto engine = Open("killed");
+    ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+    EXPECT_EQ(RowsOf(engine->get()), kRows);
+    EXPECT_EQ((*engine)->Stats().families[0].file_count, 0U);  // recovery flushes nothing
+    EXPECT_GT((*engine)->Stats().families[0].oldest_log_number, 0U);
+  }
+}
+
+TEST_F(RocksDbEngine, CutsATornRecordAtTheEndOfTheLogAndWritesOnBehindIt) {
+  MakeLog("killed");
+  const std::string log = fs::path(LargestFile(directory_ / "killed", ".log")).filename();
+  const std::size_t size = fs::file_size(directory_ / ("killed/" + log));
+  int trial = 0;
+  for (const std::size_t cut : {std::size_t{1}, std::size_t{5}, std::size_t{2000}, std::size_t{8200}, size / 2}) {
+    const std::string copy = "torn" + std::to_string(trial++);
+    fs::copy(directory_ / "killed", directory_ / copy);
+    fs::resize_file(directory_ / (copy + "/" + log), size - cut);
+    int rows = 0;
+    {
+      auto engine = Open(copy);
+      ASSERT_TRUE(engine.ok()) << cut << ": " << engine.status().ToString();
+      rows = RowsOf(engine->get());
+      EXPECT_GE(rows, kRows - 1 - static_cast<int>(cut / 8192) - 1);
+      EXPECT_LT(rows, kRows);
+      for (int i = rows; i < rows + 10; ++i) WriteRow(engine->get(), i);
+    }
+    auto engine = Open(copy);
+    ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+    EXPECT_EQ(RowsOf(engine->get()), rows + 10);
+  }
+}
+
+TEST_F(RocksDbEngine, RefusesAFlippedBitInTheMiddleOfTheLogAndChangesNothing) {
+  MakeLog("killed");
+  for (const double place : {0.1, 0.5, 0.8}) {
+    fs::remove_all(directory_ / "damaged");
+    fs::copy(directory_ / "killed", directory_ / "damaged");
+    const std::string log = LargestFile(directory_ / "damaged", ".log");
+    FlipBit(log, place);
+    const std::string before = ReadFile(log);
+    for (int i = 0; i < 2; ++i) {
+      const Status s = Open("damaged").status();
+      EXPECT_EQ(s.code(), StatusCode::kDataLoss) << s.ToString();
+      EXPECT_NE(s.message().find("damaged"), std::string::npos);
+    }
+    EXPECT_EQ(ReadFile(log), before);
+
+    EngineOptions tolerant = Options();
+    tolerant.extra["wal_recovery_mode"] = "tolerate_tail";
+    int rows = 0;
+    {
+      auto engine = Open("damaged", tolerant);
+      ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+      rows = RowsOf(engine->get());
+      EXPECT_NEAR(rows, kRows * place, 3);
+      WriteRow(engine->get(), rows);
+    }
+    EXPECT_FALSE(fs::exists(log));  // strict opens must not meet the damage again
+    auto engine = Open("damaged");
+    ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+    EXPECT_EQ(RowsOf(engine->get()), rows + 1);
+  }
+}
+
+TEST_F(RocksDbEngine, RowsThatAreTrimmedInTheirMemtableNeverReachAFile) {
+  auto engine = Open("db");
+  ASSERT_TRUE(engine.ok());
+  for (int checkpoint = 0; checkpoint < 5; ++checkpoint) {
+    for (int i = 0; i < 1000; ++i) WriteRow(engine->get(), i);  // 8 MiB
+    for (FamilyId f = 0; f < kFamilies; ++f) {
+      const Op trim = DeleteRangeOp("", "99999");
+      const Batch batch{f, "", 0, std::span(&trim, 1)};
+      ASSERT_TRUE((*engine)->Write(std::span(&batch, 1), {.durability = Durability::kLogged}).at(0).ok());
+    }
+    const FamilyId all[] = {0, 1, 2, 3};
+    ASSERT_TRUE((*engine)->Flush(all).ok());
+    const EngineStats stats = (*engine)->Stats();
+    for (const FamilyStats& family : stats.families) EXPECT_LT(family.file_bytes, 100'000U);
+    EXPECT_LT(stats.log_bytes, 1'000'000U);  // logs whose rows are all flushed are gone
+    EXPECT_EQ(stats.write_stalls, 0U);
+  }
+}
+
+TEST_F(RocksDbEngine, StaysWithinItsWriteBufferBudget) {
+  EngineOptions options = Options(InstanceRole::kData);
+  options.write_buffer_bytes = 4UL << 20;
+  auto engine = Open("db", options);
+  ASSERT_TRUE(engine.ok());
+  for (int i = 0; i < 4000; ++i) {
+    WriteRow(engine->get(), i, Durability::kBuffered);  // 32 MiB
+    if (i % 500 != 0) continue;
+    std::uint64_t buffered = 0;
+    for (const FamilyStats& f : (*engine)->Stats().families) buffered += f.buffered_bytes;
+    EXPECT_LT(buffered, 6UL << 20);  // the budget, a quarter of slack, and what was written since the last look
+  }
+  EXPECT_EQ(RowsOf(engine->get()), 4000);
+  EXPECT_GT((*engine)->Stats().write_stalls, 0U);
+}
+
+TEST_F(RocksDbEngine, NamesTheDamagedTableFile) {
+  EngineOptions options = Options(InstanceRole::kData);
+  std::string sst;
+  {
+    auto engine = Open("db", options);
+    ASSERT_TRUE(engine.ok());
+    for (int i = 0; i < kRows; ++i) WriteRow(engine->get(), i, Durability::kBuffered);
+    const FamilyId all[] = {0, 1};
+    ASSERT_TRUE((*engine)->Flush(all).ok());
+    sst = Files(directory_ / "db", ".sst").at(1);  // of family 1
+  }
+  FlipBit(sst, 0.3);
+  auto engine = Open("db", options);
+  ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+  EXPECT_TRUE((*engine)->VerifyChecksums(0).ok());
+  const Status s = (*engine)->VerifyChecksums(1);
+  EXPECT_EQ(s.code(), StatusCode::kDataLoss);
+  EXPECT_NE(s.message().find(fs::path(sst).filename().string()), std::string::npos) << s.message();
+  EXPECT_NE(s.message().find("f.1"), std::string::npos) << s.message();
+}
+
+TEST_F(RocksDbEngine, OpensAroundAMissingTableFileOnlyWhereAsked) {
+  EngineOptions options = Options(InstanceRole::kData);
+  {
+    auto engine = Open("db", options);
+    ASSERT_TRUE(engine.ok());
+    for (int i = 0; i < kRows; ++i) WriteRow(engine->get(), i, Durability::kBuffered);
+    const FamilyId all[] = {0, 1};
+    ASSERT_TRUE((*engine)->Flush(all).ok());
+  }
+  const std::string sst = Files(directory_ / "db", ".sst").at(1);
+  WriteFile(sst, ReadFile(sst).substr(0, 1000));
+  EXPECT_EQ(Open("db", options).status().code(), StatusCode::kDataLoss);
+  options.extra["paranoid_checks"] = "false";
+  auto engine = Open("db", options);
+  ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+  std::string value;
+  EXPECT_TRUE((*engine)->Get(0, "10000", &value).ok());
+  EXPECT_EQ((*engine)->Get(1, "10000", &value).code(), StatusCode::kDataLoss);
+  EXPECT_EQ((*engine)->VerifyChecksums(1).code(), StatusCode::kDataLoss);
+}
+
+TEST_F(RocksDbEngine, RefusesADirectoryThatLostItsCurrentFileAndTouchesNothing) {
+  MakeLog("killed");
+  fs::remove(directory_ / "killed/CURRENT");
+  const Status s = Open("killed").status();
+  EXPECT_EQ(s.code(), StatusCode::kDataLoss);
+  EXPECT_NE(s.message().find("CURRENT"), std::string::npos);
+  EXPECT_FALSE(Files(directory_ / "killed", ".log").empty());
+}
+
+TEST_F(RocksDbEngine, RefusesPathsAndSettingsItCannotUse) {
+  WriteFile(directory_ / "file", "not a directory");
+  EXPECT_EQ(Open("file").status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(Open("file/below").status().code(), StatusCode::kInvalidArgument);
+  if (geteuid() != 0) {  // root may do anything
+    fs::create_directory(directory_ / "locked");
+    fs::permissions(directory_ / "locked", fs::perms::none);
+    EXPECT_EQ(Open("locked").status().code(), StatusCode::kPermissionDenied);
+    fs::permissions(directory_ / "locked", fs::perms::owner_all);
+  }
+  const std::pair<const char*, const char*> bad[] = {{"wal_recovery_mode", ""},
+                                                     {"wal_recovery_mode", "absolute"},
+                                                     {"paranoid_checks", "maybe"},
+                                                     {"paranoid_checks", "false"},
+                                                     {"paranoid_check", "true"}};  // `false` on a log instance; a misspelling
+  for (const auto& [key, value] : bad) {
+    EngineOptions options = Options();
+    options.extra[key] = value;
+    const Status s = Open("db", options).status();
+    EXPECT_EQ(s.code(), StatusCode::kInvalidArgument);
+    EXPECT_NE(s.message().find(key), std::string::npos) << s.message();
+  }
+  EXPECT_FALSE(fs::exists(directory_ / "db"));
+}
+
+TEST_F(RocksDbEngine, AfterAFailedLogWriteTheOutcomeIsUnknownAndNothingMoreIsTaken) {
+  auto engine = Open("db");
+  ASSERT_TRUE(engine.ok());
+  WriteRow(engine->get(), 0, Durability::kSynced);
+  // The log may not grow any more: the write fails half-way.
+  struct rlimit old;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &old), 0);
+  const auto old_handler = signal(SIGXFSZ, SIG_IGN);
+  const struct rlimit tight = {fs::file_size(LargestFile(directory_ / "db", ".log")) + 100, old.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &tight), 0);
+  const std::string value(4096, 'x');
+  const Op op = PutOp("k", value);
+  const Batch batch{0, "k", 0, std::span(&op, 1)};
+  const Status first = (*engine)->Write(std::span(&batch, 1), {.durability = Durability::kLogged}).at(0);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &old), 0);
+  signal(SIGXFSZ, old_handler);
+  EXPECT_EQ(first.code(), StatusCode::kUnknown) << first.ToString();
+  EXPECT_EQ((*engine)->Write(std::span(&batch, 1), {.durability = Durability::kLogged}).at(0).code(), StatusCode::kIoError);
+  EXPECT_EQ((*engine)->AcquireEpoch(0, 1).code(), StatusCode::kIoError);
+  EXPECT_FALSE((*engine)->SyncLog().ok());
+  engine->reset();
+  engine = Open("db");
+  ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+  EXPECT_EQ(RowsOf(engine->get()), 1);
+  WriteRow(engine->get(), 1);
+}
+
+TEST_F(RocksDbEngine, RefusesANewerFormatAndDamageOfAnImport) {
+  auto engine = Open("db");
+  ASSERT_TRUE(engine.ok());
+  WriteRow(engine->get(), 0);
+  ASSERT_TRUE((*engine)->ExportFamily(0, directory_ / "export").ok());
+  auto other = Open("other");
+  ASSERT_TRUE(other.ok());
+  const std::string manifest = directory_ / "export/CHRONOLITH_EXPORT";
+  const std::string good = ReadFile(manifest);
+  std::string newer = good;
+  newer[4] = 2;
+  const std::pair<std::string, StatusCode> rows[] = {{newer, StatusCode::kFailedPrecondition},
+                                                     {"", StatusCode::kDataLoss},
+                                                     {"something else", StatusCode::kDataLoss},
+                                                     {good.substr(0, good.size() - 1), StatusCode::kDataLoss},
+                                                     {good + "x", StatusCode::kDataLoss}};
+  for (const auto& [bytes, code] : rows) {
+    WriteFile(manifest, bytes);
+    EXPECT_EQ((*other)->ImportFamily(0, directory_ / "export").code(), code);
+  }
+  WriteFile(manifest, good);
+  const std::string sst = Files(directory_ / "export", ".sst").at(0);
+  const std::string rows_file = ReadFile(sst);
+  WriteFile(sst, rows_file.substr(0, 20));
+  EXPECT_FALSE((*other)->ImportFamily(0, directory_ / "export").ok());
+  WriteFile(sst, rows_file);
+  const Status s = (*other)->ImportFamily(0, directory_ / "export");  // a failed import leaves the family there and empty
+  ASSERT_TRUE(s.ok()) << s.ToString();
+  std::string value;
+  EXPECT_TRUE((*other)->Get(0, "10000", &value).ok());
+}
+
+TEST_F(RocksDbEngine, TalksToTheLoggerAlone) {
+  EngineOptions options = Options();
+  ASSERT_TRUE(Open("silent", options).ok());
+  EXPECT_FALSE(fs::exists(directory_ / "silent/LOG"));
+  auto logger = std::make_shared<CountingLogger>();
+  options.logger = logger;
+  ASSERT_TRUE(Open("heard", options).ok());
+  EXPECT_GT(logger->lines, 0);
+  EXPECT_FALSE(fs::exists(directory_ / "heard/LOG"));
+}
+
+TEST_F(RocksDbEngine, AReaderSurvivesAWriterThatFlushesAndCompacts) {
+  auto engine = Open("db", Options(InstanceRole::kData));
+  ASSERT_TRUE(engine.ok());
+  WriteRow(engine->get(), 0);
+  std::atomic<bool> stop{false};
+  std::thread writer([&] {
+    for (int i = 1; !stop; ++i) {
+      WriteRow(engine->get(), i);
+      const FamilyId all[] = {0, 1, 2, 3};
+      EXPECT_TRUE((*engine)->Flush(all).ok());
+      if (i % 4 == 0) (void)(*engine)->Compact(0, "", std::nullopt);
+    }
+  });
+  EngineOptions options = Options(InstanceRole::kData);
+  options.read_only = true;
+  int opened = 0;
+  for (int i = 0; i < 30; ++i) {
+    auto reader = Open("db", options);
+    if (!reader.ok()) {
+      EXPECT_EQ(reader.status().code(), StatusCode::kUnavailable) << reader.status().ToString();
+      continue;
+    }
+    ++opened;
+    std::string value;
+    EXPECT_TRUE((*reader)->Get(1, "10000", &value).ok());
+  }
+  stop = true;
+  writer.join();
+  EXPECT_GT(opened, 0);
+}
+
+}  // namespace
+}  // namespace chronolith
