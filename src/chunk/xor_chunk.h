@@ -59,7 +59,7 @@ struct XorAppender {
   bool HasRoom(std::uint32_t capacity) const { return (bits + kXorMaxSampleBytes * 8) / 64 * 8 <= capacity; }
 
   // Adds a sample. Never fails; the caller has seen to it that HasRoom(capacity of buffer) and count < kXorMaxSamples.
-  // About 4 ns a sample in cache, for counters and random walks alike (bench/chunk_bench).
+  // 4 ns in cache, 6.5 ns across 20,000 series in turn, 15 ns across a million (bench/chunk_bench).
   void Append(std::uint8_t* buffer, Timestamp timestamp, double value);
 
   // The size of the chunk in bytes; CopyTo may add one (below).
@@ -96,6 +96,7 @@ class XorIterator {
 
   // Decodes the next samples into `timestamps` and `values`, at most `capacity`; returns how many. 0: the end, or an error: see
   // status(). The samples before a malformed one are delivered. Much faster than Next: use it for scans.
+  // 3.3 ns a sample for counters, 0.8 ns where nothing changes (bench/chunk_bench).
   std::size_t Decode(Timestamp* timestamps, double* values, std::size_t capacity);
 
   // Moves to the next sample; false at the end and after an error.

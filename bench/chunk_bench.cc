@@ -1,0 +1,162 @@
+// Encoding and decoding of chunks: nanoseconds a sample, samples a second, bytes a sample.
+//   build/release/bench/chunk_bench
+#include <benchmark/benchmark.h>
+
+#include <bit>
+#include <random>
+#include <vector>
+
+#include "chunk/histogram_chunk.h"
+#include "chunk/xor_chunk.h"
+
+namespace chronolith {
+namespace {
+
+constexpr std::size_t kSamples = 120;  // Prometheus' chunk
+
+enum Kind { kConstant, kCounter, kWalk, kDecimal, kRandomBits, kJitter };
+const char* const kNames[] = {"constant", "counter", "random walk", "two decimals", "random bits", "counter, jittering times"};
+
+std::vector<Sample> Make(int kind) {
+  std::mt19937_64 rng(1);
+  std::vector<Sample> samples;
+  Timestamp t = 1'700'000'000'000;
+  double v = 1e6;
+  for (std::size_t i = 0; i < kSamples; ++i) {
+    t += 15'000;
+    switch (kind) {
+      case kConstant:
+        break;
+      case kCounter:
+        v += 1000;
+        break;
+      case kWalk:
+        v += static_cast<double>(static_cast<std::int64_t>(rng() % 2001) - 1000) / 64;
+        break;
+      case kDecimal:
+        v = static_cast<double>(rng() % 10'000) / 100;
+        break;
+      case kRandomBits:
+        v = std::bit_cast<double>(rng());
+        break;
+      case kJitter:
+        t += static_cast<std::int64_t>(rng() % 21) - 10, v += 1000;
+        break;
+    }
+    samples.push_back({t, v});
+  }
+  return samples;
+}
+
+void Report(benchmark::State& state, std::size_t samples_an_iteration) {
+  const auto total = static_cast<double>(state.iterations()) * static_cast<double>(samples_an_iteration);
+  state.counters["time/sample"] = benchmark::Counter(total, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+  state.counters["samples"] = benchmark::Counter(total, benchmark::Counter::kIsRate);
+}
+
+void XorEncode(benchmark::State& state) {
+  const std::vector<Sample> samples = Make(static_cast<int>(state.range(0)));
+  std::vector<std::uint8_t> buffer(kSamples * kXorMaxSampleBytes);
+  std::uint32_t size = 0;
+  for (auto _ : state) {
+    XorAppender a;
+    for (const Sample& s : samples) a.Append(buffer.data(), s.timestamp, s.value);
+    size = a.size();
+    benchmark::DoNotOptimize(buffer.data());
+    benchmark::ClobberMemory();
+  }
+  Report(state, kSamples);
+  state.counters["bytes/sample"] = static_cast<double>(size) / kSamples;
+  state.SetLabel(kNames[state.range(0)]);
+}
+BENCHMARK(XorEncode)->DenseRange(kConstant, kJitter);
+
+// As a head does it: one sample to each of many series in turn, so that no series' state is in the cache when its turn comes.
+void XorEncodeAcrossSeries(benchmark::State& state) {
+  struct alignas(64) Entry {
+    XorAppender appender;
+    std::uint8_t* buffer = nullptr;
+  };
+  constexpr std::size_t kBuffer = 512;
+  const auto series = static_cast<std::size_t>(state.range(0));
+  std::vector<Entry> entries(series);
+  std::vector<std::uint8_t> buffers(series * kBuffer);
+  for (std::size_t i = 0; i < series; ++i) entries[i].buffer = buffers.data() + i * kBuffer;
+  Timestamp t = 1'700'000'000'000;
+  double v = 0;
+  for (auto _ : state) {
+    t += 15'000;
+    v += 1000;
+    for (Entry& e : entries) {
+      if (e.appender.count == kSamples) e.appender = XorAppender();
+      e.appender.Append(e.buffer, t, v);
+    }
+  }
+  Report(state, series);
+}
+BENCHMARK(XorEncodeAcrossSeries)->Arg(100)->Arg(20'000)->Arg(1'000'000)->Unit(benchmark::kMillisecond);
+
+void XorDecode(benchmark::State& state) {
+  const std::string chunk = EncodeXor(Make(static_cast<int>(state.range(0))));
+  Timestamp t[kSamples];
+  double v[kSamples];
+  XorIterator it;
+  for (auto _ : state) {
+    it.Reset(chunk);
+    benchmark::DoNotOptimize(it.Decode(t, v, kSamples));
+    benchmark::ClobberMemory();
+  }
+  Report(state, kSamples);
+  state.SetLabel(kNames[state.range(0)]);
+}
+BENCHMARK(XorDecode)->DenseRange(kConstant, kJitter);
+
+std::vector<HistogramSample> MakeHistograms() {
+  std::mt19937_64 rng(1);
+  IntHistogram h;
+  h.schema = 3;
+  h.positive_spans = {{0, 20}, {3, 12}};
+  h.positive_deltas.resize(32);
+  std::vector<std::int64_t> counts(32);
+  std::vector<HistogramSample> samples;
+  for (std::size_t i = 0; i < kSamples; ++i) {
+    for (std::int64_t& c : counts) c += rng() % 3 == 0 ? static_cast<std::int64_t>(rng() % 20) : 0;
+    h.count = 0;
+    for (std::size_t b = 0; b < counts.size(); ++b) {
+      h.positive_deltas[b] = counts[b] - (b == 0 ? 0 : counts[b - 1]);
+      h.count += static_cast<std::uint64_t>(counts[b]);
+    }
+    h.sum += static_cast<double>(rng() % 1000) / 8;
+    samples.push_back({static_cast<Timestamp>(1'700'000'000'000 + 15'000 * i), h});
+  }
+  return samples;
+}
+
+// Histograms of 32 buckets, a third of which change between two samples.
+void HistogramEncode(benchmark::State& state) {
+  const std::vector<HistogramSample> samples = MakeHistograms();
+  std::size_t size = 0;
+  for (auto _ : state) {
+    const std::string chunk = EncodeHistograms(samples);
+    size = chunk.size();
+    benchmark::DoNotOptimize(chunk.data());
+  }
+  Report(state, kSamples);
+  state.counters["bytes/sample"] = static_cast<double>(size) / kSamples;
+}
+BENCHMARK(HistogramEncode);
+
+void HistogramDecode(benchmark::State& state) {
+  const std::string chunk = EncodeHistograms(MakeHistograms());
+  for (auto _ : state) {
+    HistogramIterator it(chunk);
+    while (it.Next()) benchmark::DoNotOptimize(it.sample().timestamp);
+  }
+  Report(state, kSamples);
+}
+BENCHMARK(HistogramDecode);
+
+}  // namespace
+}  // namespace chronolith
+
+BENCHMARK_MAIN();
