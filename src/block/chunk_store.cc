@@ -90,7 +90,7 @@ Status ChunkStore::Write(std::vector<Chunk> chunks) {
            std::tie(b.meta.window, b.meta.ordinal, b.meta.creation_lsn, b.meta.sequence, b.meta.type);
   });
   MutexLock lock(&rows_mu_);
-  RowWriter writer(engine_, options_.family, options_.epoch);
+  ChunkRowWriter writer(engine_, options_.family, options_.epoch);
   std::string value;
   std::uint64_t payload_bytes = 0;
   std::uint64_t samples = 0;
@@ -111,12 +111,12 @@ Status ChunkStore::Write(std::vector<Chunk> chunks) {
 }
 
 Status ChunkStore::WriteTombstones(Lsn up_to) {
-  RowWriter writer(engine_, options_.family, options_.epoch);
+  ChunkRowWriter writer(engine_, options_.family, options_.epoch);
   std::vector<Lsn> written;
   const auto list = tombstones_.Get();
   for (const auto& tombstone : *list) {
     if (tombstone->lsn > up_to || stored_tombstones_.contains(tombstone->lsn)) continue;
-    for (const Row& row : EncodeTombstone(*tombstone)) {
+    for (const ChunkFamilyRow& row : EncodeTombstone(*tombstone)) {
       writer.Put(row.key, row.value);
       if (Status s = writer.EndGroup(kTombstoneAtomicityKey); !s.ok()) return s;
     }
@@ -130,8 +130,8 @@ Status ChunkStore::WriteTombstones(Lsn up_to) {
 Status ChunkStore::Finish(const ChunkState& state) {
   MutexLock lock(&rows_mu_);
   if (Status s = WriteTombstones(state.applied_lsn); !s.ok()) return Named(s);
-  RowWriter writer(engine_, options_.family, options_.epoch);
-  const Row row = EncodeChunkState(state);
+  ChunkRowWriter writer(engine_, options_.family, options_.epoch);
+  const ChunkFamilyRow row = EncodeChunkState(state);
   writer.Put(row.key, row.value);
   if (Status s = writer.EndGroup(row.key); !s.ok()) return Named(s);
   if (Status s = writer.Flush(); !s.ok()) return Named(s);

@@ -12,10 +12,12 @@ Timestamp EndOf(const ChunkMeta& chunk) { return chunk.max_time == kMaxTimestamp
 
 }  // namespace
 
-void TombstoneView::HiddenIn(const ChunkMeta& chunk, std::vector<TimeRange>* hidden) const {
+void TombstoneView::HiddenIn(const ChunkMeta& chunk, TimeRange range, std::vector<TimeRange>* hidden) const {
   hidden->clear();
   const Timestamp end = EndOf(chunk);
-  if (chunk.min_time < floor_) hidden->push_back({chunk.min_time, std::min(end, floor_)});
+  const Timestamp start = std::max(floor_, range.start);
+  if (chunk.min_time < start) hidden->push_back({chunk.min_time, std::min(end, start)});
+  if (range.end < end) hidden->push_back({std::max(chunk.min_time, range.end), end});
   for (auto it = list_->rbegin(); it != list_->rend() && (*it)->lsn > chunk.creation_lsn; ++it) {
     const Tombstone& tombstone = **it;
     if (!tombstone.range.Overlaps(chunk.min_time, chunk.max_time) || !tombstone.ordinals.Contains(chunk.ordinal)) continue;
@@ -83,7 +85,7 @@ Timestamp Tombstones::floor() const { return floor_.load(std::memory_order_acqui
 
 std::vector<TimeRange> Tombstones::HiddenIn(const ChunkMeta& chunk) const {
   std::vector<TimeRange> hidden;
-  View().HiddenIn(chunk, &hidden);
+  View().HiddenIn(chunk, TimeRange{}, &hidden);
   return hidden;
 }
 

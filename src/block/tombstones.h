@@ -23,9 +23,9 @@ class TombstoneView {
   const List& list() const { return *list_; }
   Timestamp floor() const { return floor_; }
 
-  // The parts of `chunk`'s time span that are hidden, floor included, cut to that span; ascending, disjoint, not adjacent. Replaces
-  // *hidden; empty: all visible. Nearly free where there are no tombstones.
-  void HiddenIn(const ChunkMeta& chunk, std::vector<TimeRange>* hidden) const;
+  // The parts of `chunk`'s time span that are hidden: by tombstones, by the floor, and by lying outside of `range`. Cut to that
+  // span; ascending, disjoint, not adjacent. Replaces *hidden; empty: all visible. Nearly free where there are no tombstones.
+  void HiddenIn(const ChunkMeta& chunk, TimeRange range, std::vector<TimeRange>* hidden) const;
 
   // Adds the tombstones that only `other` has; the higher floor.
   void UnionWith(const TombstoneView& other);

@@ -150,7 +150,7 @@ std::string TombstonePrefix(Lsn lsn) {
   return key;
 }
 
-std::vector<Row> EncodeTombstone(const Tombstone& tombstone) {
+std::vector<ChunkFamilyRow> EncodeTombstone(const Tombstone& tombstone) {
   std::vector<std::string> parts(1);
   std::uint64_t end = 0;  // of the run before, exclusive
   const std::vector<std::uint32_t> ordinals = tombstone.ordinals.ToVector();
@@ -166,9 +166,9 @@ std::vector<Row> EncodeTombstone(const Tombstone& tombstone) {
     end = static_cast<std::uint64_t>(ordinals[j - 1]) + 1;
     i = j;
   }
-  std::vector<Row> rows;
+  std::vector<ChunkFamilyRow> rows;
   for (const std::string& runs : parts) {
-    Row row;
+    ChunkFamilyRow row;
     row.key = TombstonePrefix(tombstone.lsn);
     PutBigEndian32(&row.key, static_cast<std::uint32_t>(rows.size()));
     row.value.push_back(static_cast<char>(kChunkRowVersion));
@@ -207,8 +207,8 @@ Status DecodeTombstone(std::string_view key, std::string_view value, TombstonePa
   return Status::Ok();
 }
 
-Row EncodeChunkState(const ChunkState& state) {
-  Row row;
+ChunkFamilyRow EncodeChunkState(const ChunkState& state) {
+  ChunkFamilyRow row;
   row.key = kChunkStateKey;
   row.value.push_back(static_cast<char>(kChunkRowVersion));
   PutVarint(&row.value, state.applied_lsn);

@@ -59,7 +59,7 @@ struct Tombstone {
   OrdinalSet ordinals;
 };
 
-struct Row {
+struct ChunkFamilyRow {
   std::string key;
   std::string value;
 };
@@ -88,7 +88,7 @@ bool PeekChunkValue(std::string_view value, ChunkMeta* meta);
 
 // ---- Tombstones ----
 // One row or, where its series do not fit one, several.
-std::vector<Row> EncodeTombstone(const Tombstone& tombstone);
+std::vector<ChunkFamilyRow> EncodeTombstone(const Tombstone& tombstone);
 struct TombstonePart {
   Tombstone tombstone;  // the series of this part only
   std::uint32_t part = 0;
@@ -98,7 +98,7 @@ Status DecodeTombstone(std::string_view key, std::string_view value, TombstonePa
 std::string TombstonePrefix(Lsn lsn);  // of the keys of all its parts
 
 // ---- State ----
-Row EncodeChunkState(const ChunkState& state);
+ChunkFamilyRow EncodeChunkState(const ChunkState& state);
 Status DecodeChunkState(std::string_view key, std::string_view value, ChunkState* state);
 
 }  // namespace chronolith

@@ -31,6 +31,7 @@
 #include "format/wal_record.h"
 #include "head/buffer_pool.h"
 #include "head/cold_series.h"
+#include "head/head_view.h"
 
 namespace chronolith {
 
@@ -41,7 +42,7 @@ struct HeadOptions {
   DuplicatePolicy duplicate_policy = DuplicatePolicy::kLastWins;
 };
 
-class HeadShard {
+class HeadShard : public HeadView {
  public:
   explicit HeadShard(const HeadOptions& options) : options_(options) {}
   HeadShard(const HeadShard&) = delete;
@@ -80,9 +81,9 @@ class HeadShard {
   // Copies the in-memory chunks of each ordinal (ascending) that overlap `range`, of types type_from..type_to: (*chunks)[i] belongs to
   // ordinals[i]. A chunk that is also stored is the newer version of it.
   void Collect(std::span<const Ordinal> ordinals, TimeRange range, ChunkType type_from, ChunkType type_to,
-               std::vector<std::vector<Chunk>>* chunks) const;
+               std::vector<std::vector<Chunk>>* chunks) const override;
   // Adds the ordinals that have an in-memory sample overlapping `range`.
-  void OrdinalsWithData(TimeRange range, OrdinalSet* ordinals) const;
+  void OrdinalsWithData(TimeRange range, OrdinalSet* ordinals) const override;
   // Whether the chunk is still open here, or closed and not yet in a finished checkpoint: compaction leaves its row alone.
   bool MayGrow(const ChunkMeta& chunk) const;
 

@@ -1,4 +1,9 @@
-// Select: matchers and a time range to a streaming SeriesSet, over all shards of a store.
+// Select: matchers and a time range to a streaming SeriesSet, over all shards of a store; and the look-ups of labels.
+//
+// Life of a query: each shard's index turns matchers into ordinals; the labels of all of them are fetched and sorted; then series
+// are read in batches, in the order of their labels. A batch reads, shard by shard, first the head and then the store, so that a
+// chunk which a checkpoint moves meanwhile is seen at least once; seen twice, it is taken from the head. What is left is per
+// series: chunks that overlap no other are decoded in place, others are merged (series_cursor.h).
 #ifndef CHRONOLITH_QUERY_SELECT_H_
 #define CHRONOLITH_QUERY_SELECT_H_
 
@@ -10,7 +15,7 @@
 
 #include "block/chunk_store.h"
 #include "chronolith/storage.h"
-#include "head/head_shard.h"
+#include "head/head_view.h"
 #include "index/index_shard.h"
 
 namespace chronolith {
@@ -19,7 +24,7 @@ namespace chronolith {
 struct ShardReader {
   ShardId shard = 0;
   const IndexShard* index = nullptr;
-  const HeadShard* head = nullptr;
+  const HeadView* head = nullptr;
   const ChunkStore* chunks = nullptr;
 };
 
@@ -30,14 +35,22 @@ struct QueryContext {
   std::shared_ptr<void> pin;  // kept alive by every SeriesSet: what the shards live in
 };
 
+// No matcher selects everything. kInvalidArgument: a bad matcher, start > end (start == end is an empty result).
+// kResourceExhausted: more series match than options.max_series. kDeadlineExceeded and kCancelled also come later, from the set.
+// kDataLoss names the family and the chunk. Memory: the labels of all matching series, and about 32 MiB of chunks.
 Result<std::unique_ptr<SeriesSet>> SelectSeries(std::shared_ptr<const QueryContext> context, const std::vector<Matcher>& matchers,
                                                 TimeRange range, const SelectOptions& options);
-Result<Lookup<Labels>> LookupSeries(const QueryContext& context, const std::vector<Matcher>& matchers, const LookupOptions& options);
+
+// Where options.range is not the whole of time, only series with a chunk that overlaps it count. Sorted, distinct over all shards.
+Result<Lookup<Labels>> LookupSeries(const QueryContext& context, const std::vector<Matcher>& matchers,
+                                    const LookupOptions& options);
 Result<Lookup<std::string>> LookupLabelNames(const QueryContext& context, const std::vector<Matcher>& matchers,
                                              const LookupOptions& options);
 Result<Lookup<std::string>> LookupLabelValues(const QueryContext& context, const std::string& name,
                                               const std::vector<Matcher>& matchers, const LookupOptions& options);
+// Ascending by id.
 Result<std::vector<SeriesRef>> LookupSeriesIds(const QueryContext& context, const std::vector<Matcher>& matchers);
+// Ascending by timestamp, equal ones once. kNotFound where the context has no such shard.
 Result<std::vector<Exemplar>> SelectExemplars(const QueryContext& context, ShardId shard, Ordinal ordinal, TimeRange range);
 
 }  // namespace chronolith

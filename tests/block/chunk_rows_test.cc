@@ -218,7 +218,7 @@ TEST(WindowOf, RoundsDownAlsoBelowZeroAndAtTheEdge) {
   EXPECT_EQ(WindowOf(kMaxTimestamp, 100) % 100, 0);
 }
 
-std::vector<std::uint32_t> OrdinalsOf(const std::vector<Row>& rows, Tombstone* last) {
+std::vector<std::uint32_t> OrdinalsOf(const std::vector<ChunkFamilyRow>& rows, Tombstone* last) {
   OrdinalSet all;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     TombstonePart part;
@@ -245,7 +245,7 @@ TEST(TombstoneRow, RoundTripsAlsoInParts) {
     tombstone.lsn = 77;
     tombstone.range = {-5, kMaxTimestamp};
     tombstone.ordinals.AddMany(ordinals);
-    const std::vector<Row> rows = EncodeTombstone(tombstone);
+    const std::vector<ChunkFamilyRow> rows = EncodeTombstone(tombstone);
     Tombstone back;
     EXPECT_EQ(OrdinalsOf(rows, &back), ordinals);
     EXPECT_EQ(back.lsn, 77U);
@@ -261,7 +261,7 @@ TEST(TombstoneRow, RefusesDamageAndMalformedLists) {
   tombstone.lsn = 77;
   tombstone.range = {1, 2};
   tombstone.ordinals.AddMany(std::vector<std::uint32_t>{1, 5});
-  const Row row = EncodeTombstone(tombstone)[0];
+  const ChunkFamilyRow row = EncodeTombstone(tombstone)[0];
   EXPECT_EQ(Hex(row.key), "74000000000000004d00000000");
   EXPECT_EQ(Hex(row.value).substr(0, 16), "0101020401000300");
   TombstonePart part;
@@ -286,7 +286,7 @@ TEST(TombstoneRow, RefusesDamageAndMalformedLists) {
 }
 
 TEST(ChunkStateRow, RoundTripsAndRefusesDamage) {
-  const Row row = EncodeChunkState({.applied_lsn = 1000, .floor = -7, .epoch = 3});
+  const ChunkFamilyRow row = EncodeChunkState({.applied_lsn = 1000, .floor = -7, .epoch = 3});
   EXPECT_EQ(row.key, "s");
   EXPECT_EQ(Hex(row.value).substr(0, 10), "01e8070d03");
   ChunkState state;

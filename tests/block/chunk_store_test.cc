@@ -190,13 +190,13 @@ TEST_F(ChunkStoreTest, StateAndTombstonesSurviveReopen) {
 TEST_F(ChunkStoreTest, ATombstoneCutShortByACrashIsLeftToTheLog) {
   Tombstone large{.lsn = 50, .range = {2, 6}, .ordinals = {}};
   for (std::uint32_t i = 0; i < 100'000; ++i) large.ordinals.Add(i * 999);
-  const std::vector<Row> rows = EncodeTombstone(large);
+  const std::vector<ChunkFamilyRow> rows = EncodeTombstone(large);
   const std::vector<Op> ops = {{Op::Type::kPut, rows[1].key, rows[1].value}};
   const std::vector<Batch> batches = {{1, "t", 0, ops}};
   ASSERT_TRUE(engine_->Write(batches, {})[0].ok());
   ASSERT_TRUE(store_->Load().ok());
   EXPECT_TRUE(store_->tombstones().Get()->empty());
-  const Row state = EncodeChunkState({.applied_lsn = 60});
+  const ChunkFamilyRow state = EncodeChunkState({.applied_lsn = 60});
   const std::vector<Op> state_ops = {{Op::Type::kPut, state.key, state.value}};
   const std::vector<Batch> state_batches = {{1, "s", 0, state_ops}};
   ASSERT_TRUE(engine_->Write(state_batches, {})[0].ok());

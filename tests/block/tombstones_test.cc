@@ -51,6 +51,21 @@ TEST(Tombstones, HiddenRangesAreJoinedAndTheFloorCounts) {
   EXPECT_EQ(tombstones.HiddenIn(Chunk(11, 60, 1000)), (std::vector<TimeRange>{{500, 600}}));
 }
 
+TEST(TombstoneView, WhatLiesOutsideOfTheRangeIsHidden) {
+  const TombstoneView view;
+  std::vector<TimeRange> hidden;
+  const auto hidden_in = [&](TimeRange range) {
+    view.HiddenIn(Chunk(9, 100, 199), range, &hidden);
+    return hidden;
+  };
+  using Ranges = std::vector<TimeRange>;
+  EXPECT_EQ(hidden_in({100, 200}), Ranges{});
+  EXPECT_EQ(hidden_in({101, 199}), (Ranges{{100, 101}, {199, 200}}));
+  EXPECT_EQ(hidden_in({0, 100}), (Ranges{{100, 200}}));
+  EXPECT_EQ(hidden_in({200, 300}), (Ranges{{100, 200}}));
+  EXPECT_EQ(hidden_in({}), Ranges{});
+}
+
 TEST(Tombstones, AddIsIdempotentAndDropForgets) {
   Tombstones tombstones;
   tombstones.Add(Make(10, {100, 200}, {1}));
@@ -93,7 +108,7 @@ TEST(Tombstones, MayBeReadWhileTheyChange) {
   for (int i = 0; i < 200; ++i) {
     const TombstoneView view = tombstones.View();
     std::vector<TimeRange> hidden;
-    view.HiddenIn(Chunk(1, 0, 300), &hidden);
+    view.HiddenIn(Chunk(1, 0, 300), {}, &hidden);
     for (std::size_t j = 1; j < view.list().size(); ++j) ASSERT_LT(view.list()[j - 1]->lsn, view.list()[j]->lsn);
   }
   writer.join();

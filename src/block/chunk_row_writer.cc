@@ -1,10 +1,10 @@
-#include "block/row_writer.h"
+#include "block/chunk_row_writer.h"
 
 #include <algorithm>
 
 namespace chronolith {
 
-Status RowWriter::EndGroup(std::string_view atomicity_key) {
+Status ChunkRowWriter::EndGroup(std::string_view atomicity_key) {
   const std::size_t bytes = std::exchange(group_bytes_, 0);
   const std::size_t begin = groups_.empty() ? 0 : groups_.back().ops_end;
   if (ops_.size() == begin) return Status::Ok();
@@ -18,7 +18,7 @@ Status RowWriter::EndGroup(std::string_view atomicity_key) {
   return total_bytes_ < kBatchBytes ? Status::Ok() : Flush();
 }
 
-std::vector<Batch> RowWriter::MakeBatches() const {
+std::vector<Batch> ChunkRowWriter::MakeBatches() const {
   const std::size_t most = std::min<std::size_t>(kBatchBytes, engine_->limits().batch_bytes_max);
   std::vector<Batch> batches;
   std::size_t begin = 0;  // of the current batch in ops_
@@ -35,7 +35,7 @@ std::vector<Batch> RowWriter::MakeBatches() const {
   return batches;
 }
 
-Status RowWriter::Flush() {
+Status ChunkRowWriter::Flush() {
   std::vector<Batch> left = MakeBatches();
   Status result;
   for (int i = 0; i < kTries && !left.empty(); ++i) {

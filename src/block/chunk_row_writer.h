@@ -1,6 +1,6 @@
-// RowWriter: collects puts and deletes of one family into batches within the engine's limits and writes them.
-#ifndef CHRONOLITH_BLOCK_ROW_WRITER_H_
-#define CHRONOLITH_BLOCK_ROW_WRITER_H_
+// ChunkRowWriter: collects puts and deletes of one family into batches within the engine's limits and writes them.
+#ifndef CHRONOLITH_BLOCK_CHUNK_ROW_WRITER_H_
+#define CHRONOLITH_BLOCK_CHUNK_ROW_WRITER_H_
 
 #include <cstdint>
 #include <string>
@@ -16,9 +16,9 @@ namespace chronolith {
 // 1 MiB, and several batches share an engine write. An outcome that is unknown is tried again: rows are idempotent, and the engine
 // applies the writes of one epoch in the order of their submission, so a late first try cannot overtake anything.
 // Thread safety: one thread at a time.
-class RowWriter {
+class ChunkRowWriter {
  public:
-  RowWriter(KvEngine* engine, FamilyId family, Epoch epoch) : engine_(engine), family_(family), epoch_(epoch) {}
+  ChunkRowWriter(KvEngine* engine, FamilyId family, Epoch epoch) : engine_(engine), family_(family), epoch_(epoch) {}
 
   // Copies key and value.
   void Put(std::string_view key, std::string_view value) { Add(Op::Type::kPut, key, value); }
@@ -55,4 +55,4 @@ class RowWriter {
 
 }  // namespace chronolith
 
-#endif  // CHRONOLITH_BLOCK_ROW_WRITER_H_
+#endif  // CHRONOLITH_BLOCK_CHUNK_ROW_WRITER_H_

@@ -1,0 +1,77 @@
+#include "query/label_order.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+
+#include "base/coding.h"
+
+namespace chronolith {
+namespace {
+
+void AppendTerminated(std::string_view bytes, std::string* to) {
+  const bool plain = std::none_of(bytes.begin(), bytes.end(), [](char c) { return static_cast<unsigned char>(c) <= 1; });
+  if (plain) {
+    to->append(bytes);
+  } else {
+    for (const char c : bytes) {
+      if (static_cast<unsigned char>(c) <= 1) to->push_back('\x01');
+      to->push_back(static_cast<unsigned char>(c) == 0 ? '\x01' : static_cast<unsigned char>(c) == 1 ? '\x02' : c);
+    }
+  }
+  to->push_back('\0');
+}
+
+struct Item {
+  std::uint64_t key;  // the 8 bytes behind what all have in common
+  std::uint32_t index;
+};
+
+std::size_t CommonPrefix(std::string_view a, std::string_view b) {
+  const std::size_t n = std::min(a.size(), b.size());
+  return static_cast<std::size_t>(std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(n), b.begin()).first -
+                                  a.begin());
+}
+
+}  // namespace
+
+void AppendSortable(const Labels& labels, std::string* to) {
+  for (const Label& label : labels) {
+    AppendTerminated(label.name, to);
+    AppendTerminated(label.value, to);
+  }
+}
+
+std::vector<std::uint32_t> SortedByLabels(const std::vector<Labels>& labels) {
+  std::size_t bytes = 0;
+  for (const Labels& l : labels) bytes += l.encoded().size();
+  std::string sortable;
+  sortable.reserve(bytes + bytes / 16);
+  std::vector<std::size_t> begin(1, 0);
+  begin.reserve(labels.size() + 1);
+  for (const Labels& l : labels) {
+    AppendSortable(l, &sortable);
+    begin.push_back(sortable.size());
+  }
+  const auto form = [&](std::uint32_t i) { return std::string_view(sortable).substr(begin[i], begin[i + 1] - begin[i]); };
+
+  std::size_t common = labels.empty() ? 0 : form(0).size();
+  for (std::uint32_t i = 1; i < labels.size() && common > 0; ++i) common = CommonPrefix(form(0).substr(0, common), form(i));
+  std::vector<Item> items(labels.size());
+  for (std::uint32_t i = 0; i < labels.size(); ++i) {
+    char key[8] = {};
+    const std::string_view rest = form(i).substr(common, sizeof(key));
+    std::memcpy(key, rest.data(), rest.size());
+    items[i] = {LoadBigEndian<std::uint64_t>(key), i};
+  }
+  std::sort(items.begin(), items.end(), [&](const Item& a, const Item& b) {
+    if (a.key != b.key) return a.key < b.key;
+    const int c = form(a.index).substr(common).compare(form(b.index).substr(common));
+    return c != 0 ? c < 0 : a.index < b.index;
+  });
+  std::vector<std::uint32_t> order(items.size());
+  for (std::size_t i = 0; i < items.size(); ++i) order[i] = items[i].index;
+  return order;
+}
+
+}  // namespace chronolith

@@ -1,0 +1,135 @@
+#include <algorithm>
+#include <tuple>
+
+#include "block/chunk_merge.h"
+#include "chunk/exemplar_chunk.h"
+#include "query/label_order.h"
+#include "query/matching.h"
+#include "query/poll.h"
+#include "query/select.h"
+#include "query/series_batch.h"
+
+namespace chronolith {
+namespace {
+
+constexpr std::size_t kLabelsAtOnce = 1U << 14;
+
+// Sorts, removes duplicates, applies the limit.
+void FinishLookup(std::uint64_t limit, Lookup<std::string>* lookup) {
+  std::sort(lookup->values.begin(), lookup->values.end());
+  lookup->values.erase(std::unique(lookup->values.begin(), lookup->values.end()), lookup->values.end());
+  if (limit != 0 && lookup->values.size() > limit) {
+    lookup->values.resize(limit);
+    lookup->truncated = true;
+  }
+}
+
+// Calls `read(shard, within, &strings)` for each shard, where `within` is null for all of its series, and gathers.
+template <typename Read>
+Result<Lookup<std::string>> Gather(const QueryContext& context, const std::vector<Matcher>& matchers, const LookupOptions& options,
+                                   const Read& read) {
+  if (Status s = CheckRange(options.range); !s.ok()) return s;
+  Lookup<std::string> lookup;
+  if (options.range.empty()) return lookup;
+  Poll poll(options.deadline);
+  const bool all = matchers.empty() && IsAllOfTime(options.range);
+  std::vector<OrdinalSet> matched;
+  if (!all) {
+    if (Status s = MatchSeries(context, matchers, options.range, 0, &poll, &matched); !s.ok()) return s;
+  }
+  for (std::size_t k = 0; k < context.shards.size(); ++k) {
+    if (!all && matched[k].empty()) continue;
+    if (Status s = poll.Check(); !s.ok()) return s;
+    std::vector<std::string> strings;
+    if (Status s = read(*context.shards[k].index, all ? nullptr : &matched[k], &strings); !s.ok()) return s;
+    lookup.values.insert(lookup.values.end(), std::make_move_iterator(strings.begin()), std::make_move_iterator(strings.end()));
+  }
+  FinishLookup(options.limit, &lookup);
+  return lookup;
+}
+
+}  // namespace
+
+Result<Lookup<Labels>> LookupSeries(const QueryContext& context, const std::vector<Matcher>& matchers,
+                                    const LookupOptions& options) {
+  if (Status s = CheckRange(options.range); !s.ok()) return s;
+  Lookup<Labels> lookup;
+  if (options.range.empty()) return lookup;
+  Poll poll(options.deadline);
+  std::vector<OrdinalSet> matched;
+  if (Status s = MatchSeries(context, matchers, options.range, 0, &poll, &matched); !s.ok()) return s;
+  std::vector<Labels> all;
+  std::vector<Labels> labels;
+  for (std::size_t k = 0; k < matched.size(); ++k) {
+    const std::vector<Ordinal> ordinals = matched[k].ToVector();
+    for (std::size_t begin = 0; begin < ordinals.size(); begin += kLabelsAtOnce) {
+      if (Status s = poll.Check(); !s.ok()) return s;
+      const auto some = std::span(ordinals).subspan(begin, std::min(kLabelsAtOnce, ordinals.size() - begin));
+      if (Status s = context.shards[k].index->LabelsOf(some, &labels); !s.ok()) return s;
+      for (Labels& l : labels) {
+        if (!l.empty()) all.push_back(std::move(l));
+      }
+    }
+  }
+  for (const std::uint32_t i : SortedByLabels(all)) {
+    if (options.limit != 0 && lookup.values.size() == options.limit) {
+      lookup.truncated = true;
+      break;
+    }
+    lookup.values.push_back(std::move(all[i]));
+  }
+  return lookup;
+}
+
+Result<Lookup<std::string>> LookupLabelNames(const QueryContext& context, const std::vector<Matcher>& matchers,
+                                             const LookupOptions& options) {
+  return Gather(context, matchers, options, [](const IndexShard& index, const OrdinalSet* within, std::vector<std::string>* names) {
+    return index.LabelNames(within, names);
+  });
+}
+
+Result<Lookup<std::string>> LookupLabelValues(const QueryContext& context, const std::string& name,
+                                              const std::vector<Matcher>& matchers, const LookupOptions& options) {
+  return Gather(context, matchers, options,
+                [&](const IndexShard& index, const OrdinalSet* within, std::vector<std::string>* values) {
+                  return index.LabelValues(name, within, values);
+                });
+}
+
+Result<std::vector<SeriesRef>> LookupSeriesIds(const QueryContext& context, const std::vector<Matcher>& matchers) {
+  Poll poll(kNoDeadline);
+  std::vector<OrdinalSet> matched;
+  if (Status s = MatchSeries(context, matchers, TimeRange{}, 0, &poll, &matched); !s.ok()) return s;
+  std::vector<SeriesRef> refs;
+  for (std::size_t k = 0; k < matched.size(); ++k) {
+    for (const Ordinal ordinal : matched[k].ToVector()) refs.push_back(MakeSeriesRef(context.shards[k].shard, ordinal));
+  }
+  std::sort(refs.begin(), refs.end(), [](SeriesRef a, SeriesRef b) { return a.id < b.id; });
+  return refs;
+}
+
+Result<std::vector<Exemplar>> SelectExemplars(const QueryContext& context, ShardId shard, Ordinal ordinal, TimeRange range) {
+  if (Status s = CheckRange(range); !s.ok()) return s;
+  std::vector<Exemplar> exemplars;
+  if (range.empty()) return exemplars;
+  const auto reader =
+      std::find_if(context.shards.begin(), context.shards.end(), [&](const ShardReader& r) { return r.shard == shard; });
+  if (reader == context.shards.end()) return NotFound("there is no shard " + std::to_string(shard));
+  Poll poll(kNoDeadline);
+  SeriesBatch batch(&context, ChunkType::kExemplar, ChunkType::kExemplar);
+  const SeriesAt at{static_cast<std::uint32_t>(reader - context.shards.begin()), ordinal};
+  if (Status s = batch.Load(std::span(&at, 1), range, &poll); !s.ok()) return s;
+  SeriesParts parts;
+  batch.PartsOf(0, &parts);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    ExemplarIterator it(parts[i].chunk.data);
+    while (it.Next()) {
+      if (!IsHidden(parts.HiddenIn(parts[i]), it.exemplar().timestamp)) exemplars.push_back(it.exemplar());
+    }
+    if (!it.status().ok()) return BadChunk(parts[i].chunk.meta, it.status());
+  }
+  SortExemplars(&exemplars);
+  return exemplars;
+}
+
+}  // namespace chronolith

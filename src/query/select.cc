@@ -1,0 +1,149 @@
+#include "query/select.h"
+
+#include <algorithm>
+
+#include "query/label_order.h"
+#include "query/matching.h"
+#include "query/poll.h"
+#include "query/series_batch.h"
+#include "query/series_cursor.h"
+
+namespace chronolith {
+namespace {
+
+// The first batch is small, so that the first series comes soon; later ones are as large as the bytes allow, because rows lie in
+// the order of ordinals and not of labels: the more series a batch has, the more of what it passes over it also needs.
+constexpr std::size_t kFirstBatchSeries = 1024;
+constexpr std::size_t kBatchSeriesMin = 64;
+constexpr std::size_t kBatchSeriesMax = 1U << 16;
+constexpr std::size_t kBatchBytes = 32U << 20;
+constexpr std::size_t kBatchGrowth = 32;
+constexpr std::size_t kLabelsAtOnce = 1U << 14;
+
+struct Selected {
+  Labels labels;
+  SeriesAt at;
+};
+
+class SelectCursor : public SeriesSet {
+ public:
+  SelectCursor(std::shared_ptr<const QueryContext> context, std::vector<Selected> series, TimeRange range,
+               const SelectOptions& options)
+      : context_(std::move(context)),
+        series_(std::move(series)),
+        range_(range),
+        poll_(options.deadline, options.cancelled),
+        batch_(context_.get(), ChunkType::kXor, ChunkType::kHistogram),
+        samples_(context_->duplicate_policy, &poll_),
+        chunks_(context_->duplicate_policy, context_->max_samples_per_chunk, &poll_) {}
+
+  bool Next() override {
+    while (status_.ok()) {
+      if (next_ == batch_end_ && !LoadBatch()) return false;
+      if (status_ = poll_.After(kWorkOfSeries); !status_.ok()) return false;
+      current_ = next_++;
+      batch_.PartsOf(current_ - batch_begin_, &parts_);
+      if (HasSample()) {
+        samples_.Reset(&parts_);
+        chunks_.Reset(&parts_);
+        return true;
+      }
+    }
+    return false;
+  }
+  const Labels& labels() const override { return series_[current_].labels; }
+  SampleIterator& samples() override { return samples_; }
+  ChunkIterator& chunks() override { return chunks_; }
+  // What went wrong while reading samples or chunks of the current series counts as well.
+  Status status() const override {
+    if (!status_.ok()) return status_;
+    if (Status s = samples_.status(); !s.ok()) return s;
+    return chunks_.status();
+  }
+
+ private:
+  bool LoadBatch();
+  bool HasSample();
+
+  const std::shared_ptr<const QueryContext> context_;
+  const std::vector<Selected> series_;
+  const TimeRange range_;
+  Poll poll_;
+  SeriesBatch batch_;
+  std::size_t batch_begin_ = 0;  // in series_
+  std::size_t batch_end_ = 0;
+  std::size_t batch_size_ = kFirstBatchSeries;  // of the next one
+  std::size_t next_ = 0;
+  std::size_t current_ = 0;
+  SeriesParts parts_;
+  SeriesSamples samples_;
+  SeriesChunks chunks_;
+  Status status_;
+};
+
+bool SelectCursor::LoadBatch() {
+  if (batch_end_ == series_.size()) return false;
+  batch_begin_ = batch_end_;
+  batch_end_ = std::min(series_.size(), batch_begin_ + batch_size_);
+  std::vector<SeriesAt> at;
+  at.reserve(batch_end_ - batch_begin_);
+  for (std::size_t i = batch_begin_; i < batch_end_; ++i) at.push_back(series_[i].at);
+  if (status_ = batch_.Load(at, range_, &poll_); !status_.ok()) return false;
+  const std::size_t bytes_per_series = batch_.bytes() / at.size() + 1;
+  const std::size_t most = std::min(kBatchSeriesMax, batch_size_ * kBatchGrowth);
+  batch_size_ = std::clamp(kBatchBytes / bytes_per_series, kBatchSeriesMin, std::max(most, kBatchSeriesMin));
+  return true;
+}
+
+bool SelectCursor::HasSample() {
+  if (parts_.empty()) return false;
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    if (parts_[i].clean() && parts_[i].chunk.meta.samples > 0) return true;
+  }
+  samples_.Reset(&parts_);
+  if (samples_.Next() != ValueType::kNone) return true;
+  status_ = samples_.status();
+  return false;
+}
+
+// Labels of the matched series of all shards, in order.
+Status FetchSorted(const QueryContext& context, const std::vector<OrdinalSet>& matched, Poll* poll,
+                   std::vector<Selected>* selected) {
+  std::vector<Labels> all_labels;
+  std::vector<SeriesAt> all_at;
+  std::vector<Labels> labels;
+  for (std::uint32_t k = 0; k < matched.size(); ++k) {
+    const std::vector<Ordinal> ordinals = matched[k].ToVector();
+    for (std::size_t begin = 0; begin < ordinals.size(); begin += kLabelsAtOnce) {
+      if (Status s = poll->Check(); !s.ok()) return s;
+      const auto some = std::span(ordinals).subspan(begin, std::min(kLabelsAtOnce, ordinals.size() - begin));
+      if (Status s = context.shards[k].index->LabelsOf(some, &labels); !s.ok()) return s;
+      for (std::size_t i = 0; i < some.size(); ++i) {
+        if (labels[i].empty()) continue;  // removed since it matched
+        all_labels.push_back(std::move(labels[i]));
+        all_at.push_back({k, some[i]});
+      }
+    }
+  }
+  if (Status s = poll->Check(); !s.ok()) return s;
+  selected->reserve(all_labels.size());
+  for (const std::uint32_t i : SortedByLabels(all_labels)) selected->push_back({std::move(all_labels[i]), all_at[i]});
+  return Status::Ok();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SeriesSet>> SelectSeries(std::shared_ptr<const QueryContext> context, const std::vector<Matcher>& matchers,
+                                                TimeRange range, const SelectOptions& options) {
+  if (Status s = CheckRange(range); !s.ok()) return s;
+  Poll poll(options.deadline, options.cancelled);
+  std::vector<OrdinalSet> matched;
+  if (Status s = MatchSeries(*context, matchers, TimeRange{}, options.max_series, &poll, &matched); !s.ok()) return s;
+  std::vector<Selected> selected;
+  if (!range.empty()) {
+    if (Status s = FetchSorted(*context, matched, &poll, &selected); !s.ok()) return s;
+  }
+  return std::unique_ptr<SeriesSet>(std::make_unique<SelectCursor>(std::move(context), std::move(selected), range, options));
+}
+
+}  // namespace chronolith

@@ -1,0 +1,70 @@
+#include "query/series_batch.h"
+
+#include <algorithm>
+
+namespace chronolith {
+namespace {
+
+// A batch with more series than this is a scan: it does not displace what others have in the block cache.
+constexpr std::size_t kCachedSeriesMax = 1024;
+
+}  // namespace
+
+Status SeriesBatch::LoadShard(const ShardReader& reader, Poll* poll, Shard* shard) {
+  // The order of these steps is what makes a query see everything once. Head before store: a checkpoint stores a chunk before the
+  // head lets go of it. Tombstones on both sides: one that was there at the start is applied even if compaction, which is done with
+  // it, drops it meanwhile; one that comes during the read applies to all chunks of the shard or, being newer than the query, to
+  // none that matters.
+  shard->tombstones = reader.chunks->tombstones().View();
+  shard->head.clear();
+  reader.head->Collect(shard->ordinals, range_, type_from_, type_to_, &shard->head);
+  shard->head.resize(shard->ordinals.size());
+  ChunkReadOptions options;
+  options.range = range_;
+  options.range.start = std::max(range_.start, shard->tombstones.floor());
+  options.type_from = type_from_;
+  options.type_to = type_to_;
+  options.fill_cache = series_.size() <= kCachedSeriesMax;
+  options.poll = [poll] { return poll->Check(); };
+  if (Status s = reader.chunks->Read(shard->ordinals, options, &shard->stored); !s.ok()) return s;
+  shard->tombstones.UnionWith(reader.chunks->tombstones().View());
+  bytes_ += shard->stored.payload_bytes() + shard->stored.chunks() * 2 * sizeof(ChunkSlice);
+  for (const std::vector<Chunk>& chunks : shard->head) {
+    for (const Chunk& chunk : chunks) bytes_ += chunk.data.capacity() + sizeof(Chunk);
+  }
+  return Status::Ok();
+}
+
+Status SeriesBatch::Load(std::span<const SeriesAt> series, TimeRange range, Poll* poll) {
+  series_.assign(series.begin(), series.end());
+  place_.resize(series.size());
+  range_ = range;
+  bytes_ = 0;
+  for (Shard& shard : shards_) {
+    shard.series.clear();
+    shard.ordinals.clear();
+  }
+  for (std::uint32_t i = 0; i < series_.size(); ++i) shards_[series_[i].shard].series.push_back(i);
+  for (std::size_t k = 0; k < shards_.size(); ++k) {
+    Shard& shard = shards_[k];
+    if (shard.series.empty()) continue;
+    std::sort(shard.series.begin(), shard.series.end(),
+              [&](std::uint32_t a, std::uint32_t b) { return series_[a].ordinal < series_[b].ordinal; });
+    for (const std::uint32_t i : shard.series) {
+      place_[i] = static_cast<std::uint32_t>(shard.ordinals.size());
+      shard.ordinals.push_back(series_[i].ordinal);
+    }
+    if (Status s = poll->Check(); !s.ok()) return s;
+    if (Status s = LoadShard(context_->shards[k], poll, &shard); !s.ok()) return s;
+  }
+  return Status::Ok();
+}
+
+void SeriesBatch::PartsOf(std::size_t i, SeriesParts* parts) const {
+  const Shard& shard = shards_[series_[i].shard];
+  parts->Clear();
+  parts->AddAll(shard.head[place_[i]], shard.stored.Of(place_[i]), shard.tombstones, range_);
+  parts->Sort();
+}
+
+}  // namespace chronolith
