@@ -176,6 +176,7 @@ Status RocksDbEngine::AcquireEpoch(FamilyId family, Epoch epoch) {
   const rocksdb::Status s = db_->Put(write, default_family_, EpochKey(name), EncodeEpoch(name, epoch));
   if (!s.ok()) return FailedWrite(s, true);
   families_[family].epoch = epoch;
+  epochs_unflushed_ = true;
   return Status::Ok();
 }
 
@@ -349,9 +350,15 @@ Status RocksDbEngine::Flush(std::span<const FamilyId> families) {
   }
   rocksdb::FlushOptions flush;
   flush.wait = true;
+  // Rows that lie unflushed in the family of the epochs would pin the log for ever. After an open there may be some.
+  const bool with_epochs = epochs_unflushed_.exchange(false);
+  if (with_epochs) handles.push_back(default_family_);
   flush.allow_write_stall = true;  // waiting until no stall is near could wait for ever under load
   const std::uint64_t sequence = db_->GetLatestSequenceNumber();
-  if (rocksdb::Status s = db_->Flush(flush, handles); !s.ok()) return FromRocks(s).WithContext("flushing '" + path_ + "'");
+  if (rocksdb::Status s = db_->Flush(flush, handles); !s.ok()) {
+    if (with_epochs) epochs_unflushed_ = true;
+    return FromRocks(s).WithContext("flushing '" + path_ + "'");
+  }
   for (const FamilyId family : families) events_->NoteFlushed(options_.families[family].name, sequence);
   return Status::Ok();
 }

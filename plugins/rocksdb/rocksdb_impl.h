@@ -121,6 +121,7 @@ class RocksDbEngine : public KvEngine {
   // A write or sync of the log failed: what later ones would do is not known, so there are none.
   std::atomic<bool> log_failed_{false};
   std::atomic<bool> log_dirty_{true};  // the log may hold rows that are not synced
+  std::atomic<bool> epochs_unflushed_{true};
   bool closed_ = false;
 };
 
