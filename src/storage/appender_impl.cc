@@ -22,7 +22,7 @@ WriteResult AppenderImpl::Refs(std::span<const Labels> labels, std::vector<Serie
     result.status = core.wal().failure();
     return result;
   }
-  if (result.status = core.Admit(core.BackpressureDeadline(kNoDeadline)); !result.status.ok()) return result;
+  if (result.status = core.Admit(kNoDeadline); !result.status.ok()) return result;
   writer_.Resolve(&core, labels, kNoDeadline, refs, &result.refused);
   core.wal().NotifyQueued();
   result.accepted = labels.size() - result.refused.size();

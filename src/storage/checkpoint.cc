@@ -106,7 +106,7 @@ Status Core::Checkpoint() {
 Status Core::LogFloor(Shard* shard, Timestamp floor) {
   std::string record;
   AppendFloorRecord(floor, &record);
-  if (Status status = wal_->Reserve(shard->id, record.size(), BackpressureDeadline(kNoDeadline)); !status.ok()) return status;
+  if (Status status = wal_->Reserve(shard->id, record.size(), kNoDeadline); !status.ok()) return status;
   MeasuredLock lock(&shard->head->mu());
   shard->wal->Append(record, 1);
   shard->chunks->tombstones().RaiseFloor(floor);
@@ -181,7 +181,7 @@ Status Core::RemoveExpiredSeries(Shard* shard, CompactResult* result) {
     }
     if (gone.empty()) continue;
     AppendRemoveSeriesRecord(gone, &record);
-    if (Status status = wal_->Reserve(shard->id, record.size(), BackpressureDeadline(kNoDeadline)); !status.ok()) return status;
+    if (Status status = wal_->Reserve(shard->id, record.size(), kNoDeadline); !status.ok()) return status;
     Lsn lsn;
     {
       MeasuredLock lock(&shard->head->mu());

@@ -279,10 +279,6 @@ std::uint64_t Core::MemoryBytes() const {
   return bytes + wal_->PinnedBytes();
 }
 
-Deadline Core::BackpressureDeadline(Deadline caller) const {
-  return std::min(caller, std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.backpressure_wait_ms));
-}
-
 // Runs in the leader after each group: keeps the store's share of the budget and starts checkpoints. Cheap: counters as a rule.
 void Core::OnLoggedBytes(std::uint64_t bytes) {
   const std::uint64_t since = bytes_since_checkpoint_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
@@ -318,6 +314,7 @@ std::uint64_t Core::CheckpointThreshold() const {
 
 Status Core::Admit(Deadline deadline) {
   if (!over_budget_.load(std::memory_order_relaxed)) [[likely]] return Status::Ok();
+  deadline = std::min(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.backpressure_wait_ms));
   MutexLock lock(&wake_mu_);
   while (over_budget_.load() && !stop_) {
     if (wal_->failed()) return wal_->failure();

@@ -47,10 +47,10 @@ class Core {
   std::uint64_t series_total() const;
   void AddSeries(std::int64_t n) { series_total_.fetch_add(static_cast<std::uint64_t>(n), std::memory_order_relaxed); }
 
-  // Before a write: waits while the memory budget is exceeded (a checkpoint frees the head), until `deadline`.
+  // Before a write: waits while the memory budget is exceeded (a checkpoint frees the head), until `deadline` or for
+  // Options::backpressure_wait_ms.
   // kResourceExhausted, kUnavailable.
   Status Admit(Deadline deadline);
-  Deadline BackpressureDeadline(Deadline caller) const;
 
   // ---- Upkeep (checkpoint.cc) ----
   Status Checkpoint();

@@ -224,6 +224,7 @@ Status Core::OpenShards(const std::vector<std::uint64_t>* ordinal_floors) {
   ShardedWALOptions wal_options{.ring_bytes = options_.ring_bytes,
                                 .commit_interval_ms = options_.commit_interval_ms,
                                 .sync_interval_ms = options_.sync_interval_ms,
+                                .backpressure_wait_ms = options_.backpressure_wait_ms,
                                 .clock = options_.clock,
                                 .logger = options_.logger,
                                 .on_logged_bytes = [this](std::uint64_t bytes) { OnLoggedBytes(bytes); }};

@@ -199,7 +199,7 @@ Status StorageImpl::LogDelete(Shard* shard, const OrdinalSet& ordinals, TimeRang
     std::string record;
     AppendDeleteRecord(range, EncodeOrdinals(tombstone.ordinals), &record);
     Core& c = core();
-    if (Status status = c.wal().Reserve(shard->id, record.size(), c.BackpressureDeadline(kNoDeadline)); !status.ok()) return status;
+    if (Status status = c.wal().Reserve(shard->id, record.size(), kNoDeadline); !status.ok()) return status;
     MeasuredLock lock(&shard->head->mu());
     tombstone.lsn = shard->wal->Append(record, 1);
     shard->head->Cut(tombstone.ordinals, range);

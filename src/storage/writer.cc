@@ -3,7 +3,7 @@
 #include <absl/container/flat_hash_map.h>
 
 #include <algorithm>
-#include <cmath>
+#include <bit>
 
 
 namespace chronolith {
@@ -39,11 +39,13 @@ void Writer::AddItem(SeriesRef ref, Item item, std::uint32_t index) {
     unknown_.push_back({index, WhatOf(item)});
     return;
   }
+  touched_ |= 1U << shard;
   buckets_[shard].items.push_back({OrdinalOf(ref), index, std::move(item)});
 }
 
 void Writer::Clear() {
-  for (Bucket& bucket : buckets_) {
+  for (; touched_ != 0; touched_ &= touched_ - 1) {
+    Bucket& bucket = buckets_[static_cast<std::size_t>(std::countr_zero(touched_))];
     bucket.samples.clear();
     bucket.items.clear();
   }
@@ -128,7 +130,7 @@ Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys,
       Status status = NextRecord(&rest, &view);
       if (status.ok()) status = DecodeSeries(view.body, &entries);
       const std::string_view one = left.substr(0, left.size() - rest.size());
-      if (status.ok()) status = core->wal().Reserve(shard->id, one.size(), core->BackpressureDeadline(deadline));
+      if (status.ok()) status = core->wal().Reserve(shard->id, one.size(), deadline);
       if (!status.ok()) {
         // What was inserted stays; the caller refuses the rest.
         std::size_t kept = 0;
@@ -245,7 +247,7 @@ std::uint64_t Writer::ReplaceRemoved(Core* core, Shard* shard, Bucket* bucket, D
 Status Writer::CommitSamples(Core* core, Shard* shard, std::span<const SampleEntry> samples, std::uint64_t removals, Deadline deadline) {
   record_.clear();
   AppendSamplesRecord(samples, &record_);
-  if (Status status = core->wal().Reserve(shard->id, record_.size(), core->BackpressureDeadline(deadline)); !status.ok()) return status;
+  if (Status status = core->wal().Reserve(shard->id, record_.size(), deadline); !status.ok()) return status;
   MeasuredLock lock(&shard->head->mu());
   if (shard->removals.load(std::memory_order_relaxed) != removals) [[unlikely]] {
     shard->wal->Unreserve(record_.size());
@@ -268,7 +270,7 @@ Status Writer::CommitItems(Core* core, Shard* shard, std::span<const PendingItem
     ++*taken;
   }
   const std::size_t records = builder.Finish();
-  if (Status status = core->wal().Reserve(shard->id, record_.size(), core->BackpressureDeadline(deadline)); !status.ok()) return status;
+  if (Status status = core->wal().Reserve(shard->id, record_.size(), deadline); !status.ok()) return status;
   MeasuredLock series_lock(&shard->series_mu);  // metadata is a change of the index: see Shard
   if (shard->removals.load(std::memory_order_relaxed) != removals) {
     shard->wal->Unreserve(record_.size());
@@ -383,24 +385,19 @@ WriteResult Writer::Commit(Core* core, const WriteOptions& options) {
   Status status;
   if (core->options().read_only) status = FailedPrecondition("the store is open read-only (Options::read_only)");
   if (status.ok() && core->wal().failed()) status = core->wal().failure();
-  if (status.ok()) status = core->Admit(core->BackpressureDeadline(options.deadline));
+  if (status.ok()) status = core->Admit(options.deadline);
   for (const Unknown& u : unknown_) result.refused.push_back({u.index, u.what, 0, UnknownReference()});
-  std::uint32_t touched = 0;
-  for (std::size_t s = 0; s < core->size(); ++s) {
-    Bucket& bucket = buckets_[s];
-    if (bucket.empty()) continue;
-    Shard& shard = core->shard(s);
-    touched |= 1U << s;
-    if (status.ok()) {
-      CommitBucket(core, &shard, &bucket, options.deadline, &result);
-    } else {
-      RefuseSamples(bucket.samples, status, &shard, &result);
-      for (const PendingItem& p : bucket.items) result.refused.push_back({p.index, WhatOf(p.item), 0, status});
+  const std::uint32_t touched = touched_;
+  for (std::uint32_t m = touched; m != 0; m &= m - 1) {
+    const auto i = static_cast<std::size_t>(std::countr_zero(m));
+    Bucket& bucket = buckets_[i];
+    if (status.ok() && i < core->size()) {
+      CommitBucket(core, &core->shard(i), &bucket, options.deadline, &result);
+      continue;
     }
-  }
-  for (std::size_t s = core->size(); s < kShardsMax; ++s) {
-    for (const SampleEntry& e : buckets_[s].samples) result.refused.push_back({e.index, Refusal::What::kSample, 0, UnknownReference()});
-    for (const PendingItem& p : buckets_[s].items) result.refused.push_back({p.index, WhatOf(p.item), 0, UnknownReference()});
+    const Status reason = status.ok() ? UnknownReference() : status;
+    for (const SampleEntry& s : bucket.samples) result.refused.push_back({s.index, Refusal::What::kSample, 0, reason});
+    for (const PendingItem& p : bucket.items) result.refused.push_back({p.index, WhatOf(p.item), 0, reason});
   }
   Clear();
   result.token = core->wal().Ticket();
@@ -413,8 +410,8 @@ WriteResult Writer::Commit(Core* core, const WriteOptions& options) {
   }
   result.status = status.ok() && !result.refused.empty() ? result.refused.front().reason : status;
   const std::uint64_t nanos = NowNanos() - start;
-  for (; touched != 0; touched &= touched - 1) {
-    core->shard(static_cast<std::size_t>(std::countr_zero(touched))).write_latency[static_cast<std::size_t>(options.level)].Observe(nanos);
+  for (std::uint32_t m = touched & ((1U << core->size()) - 1); m != 0; m &= m - 1) {
+    core->shard(static_cast<std::size_t>(std::countr_zero(m))).write_latency[static_cast<std::size_t>(options.level)].Observe(nanos);
   }
   return result;
 }

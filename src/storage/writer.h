@@ -43,6 +43,7 @@ class Writer {
       unknown_.push_back({index, Refusal::What::kSample});
       return;
     }
+    touched_ |= 1U << shard;
     buckets_[shard].samples.push_back({OrdinalOf(ref), index, t, value});
   }
   void AddItem(SeriesRef ref, Item item, std::uint32_t index);
@@ -105,6 +106,7 @@ class Writer {
   static void RefuseSamples(std::span<const SampleEntry> samples, const Status& reason, Shard* shard, WriteResult* result);
 
   std::array<Bucket, kShardsMax> buckets_;
+  std::uint32_t touched_ = 0;  // one bit a bucket that is not empty
   std::vector<Unknown> unknown_;
   std::string record_;
   struct Missing {

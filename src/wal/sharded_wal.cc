@@ -1,5 +1,6 @@
 #include "wal/sharded_wal.h"
 
+#include <bit>
 #include <utility>
 
 #include "base/coding.h"
@@ -20,7 +21,7 @@ constexpr std::uint32_t kCommitterUrgent = 2;
 ShardedWAL::ShardedWAL(KvEngine* engine, std::vector<FamilyId> families, const ShardedWALOptions& options)
     : engine_(engine), options_(options) {
   for (std::size_t i = 0; i < families.size(); ++i) {
-    shards_.push_back(std::make_unique<WALShard>(static_cast<ShardId>(i), families[i], options.ring_bytes));
+    shards_.push_back(std::make_unique<WALShard>(static_cast<ShardId>(i), families[i], options.ring_bytes, &queued_));
   }
 }
 
@@ -176,13 +177,13 @@ std::uint64_t ShardedWAL::BuildRows(WALShard* s, std::uint64_t to, const WalRowH
 }
 
 Status ShardedWAL::WriteGroup(std::uint64_t generation) {
+  std::uint32_t queued = queued_.exchange(0, std::memory_order_seq_cst);
+  if (queued == 0) return Status::Ok();
   std::array<std::uint64_t, 32> tails;
-  bool any = false;
-  for (std::size_t i = 0; i < shards_.size(); ++i) {
+  for (std::uint32_t m = queued; m != 0; m &= m - 1) {
+    const auto i = static_cast<std::size_t>(std::countr_zero(m));
     tails[i] = shards_[i]->ring_.Tail();
-    any = any || tails[i] != shards_[i]->ring_.Head();
   }
-  if (!any) return Status::Ok();
   WalRowHeader header;
   header.group = generation;
   header.synced_group = synced_.load(std::memory_order_acquire);
@@ -193,10 +194,12 @@ Status ShardedWAL::WriteGroup(std::uint64_t generation) {
     left = false;
     batches_.clear();
     std::uint64_t bytes = 0;
-    std::array<Lsn, 32> logged{};
-    for (std::size_t i = 0; i < shards_.size(); ++i) {
+    std::uint32_t written = 0;
+    std::array<Lsn, 32> logged;
+    for (std::uint32_t m = queued; m != 0; m &= m - 1) {
+      const auto i = static_cast<std::size_t>(std::countr_zero(m));
       WALShard& s = *shards_[i];
-      if (s.ring_.Head() == tails[i]) continue;
+      if (s.ring_.Head() == tails[i]) continue;  // taken by the group before, which saw the records but not yet the bit
       if (bytes >= kGroupBytes) {
         left = true;
         continue;
@@ -205,8 +208,10 @@ Status ShardedWAL::WriteGroup(std::uint64_t generation) {
       bytes += BuildRows(&s, tails[i], header);
       logged[i] = s.logged_lsn_.load(std::memory_order_relaxed) + (s.group_records_.Get() - before);
       left = left || s.ring_.Head() != tails[i];
+      written |= 1U << i;
       batches_.push_back({s.family_, {}, s.epoch_, s.ops_});
     }
+    if (batches_.empty()) break;
     EngineWriteOptions write;
     write.durability = Durability::kLogged;
     Outcomes outcomes;
@@ -218,8 +223,8 @@ Status ShardedWAL::WriteGroup(std::uint64_t generation) {
       if (!outcome.ok()) return outcome;
     }
     total += bytes;
-    for (std::size_t i = 0; i < shards_.size(); ++i) {
-      if (logged[i] == 0) continue;
+    for (std::uint32_t m = written; m != 0; m &= m - 1) {
+      const auto i = static_cast<std::size_t>(std::countr_zero(m));
       WALShard& s = *shards_[i];
       {
         MutexLock lock(&s.rows_mu_);
@@ -271,35 +276,32 @@ Status ShardedWAL::WaitLogged(CommitToken token, Deadline deadline) {
 
 Status ShardedWAL::Reserve(ShardId id, std::uint64_t bytes, Deadline deadline) {
   WALShard& s = *shards_[id];
-  if (s.ring_.Reserve(bytes)) [[likely]] {
-    if (s.ring_.QueuedBytes() > s.ring_.capacity() / 2 && committer_word_.load(std::memory_order_relaxed) != kCommitterUrgent) {
-      committer_word_.store(kCommitterUrgent);
-      FutexWake(&committer_word_, 1);
-    }
-    return failed() ? failure() : Status::Ok();
+  if (!s.ring_.Reserve(bytes)) [[unlikely]] return ReserveSlow(&s, bytes, deadline);
+  if (s.ring_.QueuedBytes() > s.ring_.capacity() / 2 && committer_word_.load(std::memory_order_relaxed) != kCommitterUrgent) {
+    committer_word_.store(kCommitterUrgent);
+    FutexWake(&committer_word_, 1);
   }
-  if (bytes > s.ring_.capacity()) {
-    return ResourceExhausted("a record of " + std::to_string(bytes) + " bytes does not fit the ring of shard " + std::to_string(id) +
-                             "; raise Options::ring_bytes");
+  return failed() ? failure() : Status::Ok();
+}
+
+Status ShardedWAL::ReserveSlow(WALShard* s, std::uint64_t bytes, Deadline deadline) {
+  if (bytes > s->ring_.capacity()) {
+    return ResourceExhausted("a record of " + std::to_string(bytes) + " bytes does not fit the ring of shard " +
+                             std::to_string(s->shard()) + "; raise Options::ring_bytes");
   }
-  s.full_waits_.Add();
+  s->full_waits_.Add();
+  deadline = std::min(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.backpressure_wait_ms));
   while (true) {
     if (failed()) return failure();
-    if (s.ring_.Reserve(bytes)) return Status::Ok();
+    if (s->ring_.Reserve(bytes)) return Status::Ok();
     if (std::chrono::steady_clock::now() >= deadline) {
-      return ResourceExhausted("the ring of shard " + std::to_string(id) + " stayed full for Options::backpressure_wait_ms");
+      return ResourceExhausted("the ring of shard " + std::to_string(s->shard()) +
+                               " stayed full for Options::backpressure_wait_ms or until the deadline");
     }
     if (const Status status = WaitLogged(Ticket(), deadline); !status.ok() && status.code() != StatusCode::kDeadlineExceeded) {
       return status;
     }
   }
-}
-
-bool ShardedWAL::AnythingQueued() const {
-  for (const auto& s : shards_) {
-    if (s->ring_.QueuedBytes() > 0) return true;
-  }
-  return false;
 }
 
 void ShardedWAL::NotifyQueued() {

@@ -44,7 +44,9 @@ namespace chronolith {
 // The log of one shard: its ring, its LSNs and its rows' boundaries. Fields are written by the party named beside them.
 class alignas(kCacheLine) WALShard {
  public:
-  WALShard(ShardId shard, FamilyId family, std::uint64_t ring_bytes) : shard_(shard), family_(family), ring_(ring_bytes) {}
+  // `queued`: one bit a shard, set while its ring may hold records that no group commit has taken.
+  WALShard(ShardId shard, FamilyId family, std::uint64_t ring_bytes, std::atomic<std::uint32_t>* queued)
+      : shard_(shard), family_(family), queued_(queued), ring_(ring_bytes) {}
 
   ShardId shard() const { return shard_; }
   FamilyId family() const { return family_; }
@@ -54,6 +56,10 @@ class alignas(kCacheLine) WALShard {
   Lsn Append(std::string_view records, std::uint64_t count) {
     const Lsn first = last_lsn_.load(std::memory_order_relaxed) + 1;
     ring_.Publish(records);
+    // Sequentially consistent with Publish and with the leader's exchange: a leader that misses the bit started before this write's
+    // ticket is taken.
+    const std::uint32_t bit = 1U << shard_;
+    if ((queued_->load(std::memory_order_seq_cst) & bit) == 0) queued_->fetch_or(bit, std::memory_order_seq_cst);
     last_lsn_.store(first + count - 1, std::memory_order_relaxed);
     records_.Add(count);
     bytes_.Add(records.size());
@@ -73,6 +79,7 @@ class alignas(kCacheLine) WALShard {
 
   const ShardId shard_;
   const FamilyId family_;
+  std::atomic<std::uint32_t>* const queued_;
   std::uint64_t epoch_ = 0;
   RecordRing ring_;
   std::atomic<Lsn> last_lsn_{0};    // writers, under the append lock
@@ -105,6 +112,7 @@ struct ShardedWALOptions {
   std::uint64_t ring_bytes = 256 << 10;
   std::int64_t commit_interval_ms = 5;
   std::int64_t sync_interval_ms = 200;
+  std::int64_t backpressure_wait_ms = 5000;
   std::shared_ptr<Clock> clock;
   std::shared_ptr<Logger> logger;
   // Called by the leader after a group was logged, with the bytes it added; must not block. (Starts checkpoints.)
@@ -151,8 +159,8 @@ class ShardedWAL {
   const WALShard& shard(ShardId shard) const { return *shards_[shard]; }
   std::size_t size() const { return shards_.size(); }
 
-  // Room for `bytes` in the shard's ring; waits until `deadline` where there is none, leading commits itself. Call without locks.
-  // kResourceExhausted: still full; kUnavailable: the log failed.
+  // Room for `bytes` in the shard's ring; waits, until `deadline` or for Options::backpressure_wait_ms, where there is none, leading
+  // commits itself. Call without locks. kResourceExhausted: still full; kUnavailable: the log failed.
   Status Reserve(ShardId shard, std::uint64_t bytes, Deadline deadline);
 
   // Stands for everything published before the call.
@@ -198,10 +206,12 @@ class ShardedWAL {
   void CommitterLoop();
   void SyncerLoop();
   void RunCallbacks();
-  bool AnythingQueued() const;
+  bool AnythingQueued() const { return queued_.load(std::memory_order_relaxed) != 0; }
+  Status ReserveSlow(WALShard* shard, std::uint64_t bytes, Deadline deadline);
 
   KvEngine* const engine_;
   const ShardedWALOptions options_;
+  alignas(kCacheLine) std::atomic<std::uint32_t> queued_{0};
   std::vector<std::unique_ptr<WALShard>> shards_;
 
   alignas(kCacheLine) std::atomic<std::uint64_t> started_{0};
