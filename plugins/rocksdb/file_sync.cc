@@ -26,7 +26,7 @@ Status SyncFile(const std::string& path) {
   return result;
 }
 
-Status SyncDirectory(const std::string& path) {
+Status SyncTree(const std::string& path) {
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
     if (!entry.is_regular_file()) continue;

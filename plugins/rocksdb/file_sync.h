@@ -10,7 +10,7 @@
 namespace chronolith {
 
 Status SyncFile(const std::string& path);       // or a directory: its entries
-Status SyncDirectory(const std::string& path);  // every file in it, itself, and its entry in its parent
+Status SyncTree(const std::string& path);  // every file in it, itself, and its entry in its parent
 Status WriteSyncedFile(const std::string& path, std::string_view bytes);
 
 }  // namespace chronolith

@@ -65,7 +65,7 @@ Status RocksDbEngine::CreateCheckpoint(const std::string& path) {
       TuningOf(options_.instance).log_every_write ? std::numeric_limits<std::uint64_t>::max() : 0;
   const rocksdb::Status s = checkpoint->CreateCheckpoint(path, flush_from_log_bytes);
   if (!s.ok()) return FromRocks(s).WithContext("copying '" + path_ + "' to '" + path + "'");
-  return SyncDirectory(path);  // 7.8.3 links log files that are not synced
+  return SyncTree(path);  // 7.8.3 links log files that are not synced
 }
 
 Status RocksDbEngine::ExportFamily(FamilyId family, const std::string& path) {
@@ -88,7 +88,7 @@ Status RocksDbEngine::ExportFamily(FamilyId family, const std::string& path) {
   const std::unique_ptr<rocksdb::ExportImportFilesMetaData> files(exported);
   if (!s.ok()) return FromRocks(s).WithContext("exporting family '" + options_.families[family].name + "'");
   if (Status w = WriteSyncedFile(path + "/" + kExportManifestName, EncodeExportManifest(*files)); !w.ok()) return w;
-  return SyncDirectory(path);
+  return SyncTree(path);
 }
 
 Status RocksDbEngine::ImportFamily(FamilyId family, const std::string& path) {
