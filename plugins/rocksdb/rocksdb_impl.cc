@@ -17,6 +17,7 @@ namespace chronolith {
 namespace {
 
 constexpr char kEpochVersion = 1;
+constexpr std::uint64_t kEmptyMemtableBytes = 64 << 10;
 
 class RocksDbIterator : public KvIterator {
  public:
@@ -204,7 +205,8 @@ Status RocksDbEngine::FailedWrite(const rocksdb::Status& s, bool logged) {
 // RocksDB's own budget only starts flushes; it lets writers run ahead of them without bound (and where told to hold them, it also
 // counts memtables that are flushed already but still read by a cursor, so that a forgotten cursor stops the instance).
 Status RocksDbEngine::MakeRoom(std::uint64_t bytes, bool no_stall) {
-  const std::uint64_t budget = options_.write_buffer_bytes;
+  // Each family owns a first arena block, also when it is empty.
+  const std::uint64_t budget = std::max<std::uint64_t>(options_.write_buffer_bytes, options_.families.size() * kEmptyMemtableBytes);
   if (unchecked_bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes < budget / 16) return Status::Ok();
   unchecked_bytes_.store(0, std::memory_order_relaxed);
   while (true) {
@@ -218,7 +220,6 @@ Status RocksDbEngine::MakeRoom(std::uint64_t bytes, bool no_stall) {
       if (unflushed > largest_bytes) largest = i;
       largest_bytes = std::max(largest_bytes, unflushed);
     }
-    // Each family owns a first arena block, also when it is empty: a quarter of slack.
     if (total <= budget + budget / 4) return Status::Ok();
     if (no_stall) {
       unchecked_bytes_.store(budget, std::memory_order_relaxed);  // the next write looks again

@@ -228,6 +228,21 @@ TEST_F(RocksDbEngine, StaysWithinItsWriteBufferBudget) {
   EXPECT_GT((*engine)->Stats().write_stalls, 0U);
 }
 
+TEST_F(RocksDbEngine, WorksWithABudgetBelowWhatEmptyFamiliesTake) {
+  EngineOptions options = Options(InstanceRole::kData);
+  options.write_buffer_bytes = 1;
+  for (int i = kFamilies; i < 49; ++i) options.families.push_back({"f." + std::to_string(i), FamilyRole::kIndex});
+  auto engine = Open("db", options);
+  ASSERT_TRUE(engine.ok());
+  for (int i = 0; i < kRows; ++i) WriteRow(engine->get(), i, Durability::kBuffered);
+  const Op op = PutOp("k", "v");
+  for (FamilyId f = kFamilies; f < 49; ++f) {
+    const Batch batch{f, "", 0, std::span(&op, 1)};
+    EXPECT_TRUE((*engine)->Write(std::span(&batch, 1), {.no_stall = true}).at(0).ok());
+  }
+  EXPECT_EQ(RowsOf(engine->get()), kRows);
+}
+
 TEST_F(RocksDbEngine, NamesTheDamagedTableFile) {
   EngineOptions options = Options(InstanceRole::kData);
   std::string sst;
