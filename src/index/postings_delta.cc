@@ -44,8 +44,8 @@ void PostingsDelta::Append(PairId pair, Ordinal ordinal) {
 
 // From in place to an array, to one of twice the size, to a bitmap.
 void PostingsDelta::Grow(List* list) {
-  const std::uint32_t capacity = list->count == kInPlace ? 4 * kInPlace : list->capacity * 2;
-  if (capacity > kBitmapFrom) {
+  const std::uint32_t capacity = list->count == kInPlace ? kFirstArray : list->capacity * 2;
+  if (capacity > kLastArray) {
     roaring_bitmap_t* bitmap = roaring_bitmap_create();
     roaring_bitmap_add_many(bitmap, list->count, list->array);
     std::free(list->array);

@@ -11,7 +11,7 @@
 
 namespace chronolith {
 
-// A short list holds two ordinals in place, then an array, then (from 32 on) a roaring bitmap: a pair that one series has costs 16
+// A short list holds two ordinals in place, then an array, then (from 25 on) a roaring bitmap: a pair that one series has costs 16
 // bytes, one that thousands share 2 bytes a series or less, and copying a long list is copying a bitmap.
 // Thread safety: as std::vector.
 class PostingsDelta {
@@ -38,7 +38,8 @@ class PostingsDelta {
 
  private:
   static constexpr std::uint32_t kInPlace = 2;
-  static constexpr std::uint32_t kBitmapFrom = 32;
+  static constexpr std::uint32_t kFirstArray = 6;   // fills the smallest block of the allocator
+  static constexpr std::uint32_t kLastArray = 24;  // then a bitmap
   struct List {
     std::uint32_t count;     // kIsBitmap: `bitmap` holds them
     std::uint32_t capacity;  // of `array`; up to kInPlace: in place
