@@ -129,7 +129,7 @@ Status IndexShard::Impl::ReadStoredPoints(std::vector<Term>* terms, const Snapsh
     sets.resize(missing.size());
   }
   for (std::size_t i = 0; i < missing.size(); ++i) {
-    *places[i] = std::make_shared<const OrdinalSet>(std::move(sets[i]));
+    *places[i] = MakePostings(std::move(sets[i]));
     cache_.Put({PostingsKey::Kind::kPair, missing[i].name, missing[i].value}, stamp, *places[i]);
   }
   return Status::Ok();
@@ -157,7 +157,7 @@ Status IndexShard::Impl::ReadStoredRange(Term* term) const {
         return true;
       });
   if (!s.ok()) return s;
-  term->stored.push_back(std::make_shared<const OrdinalSet>(std::move(united)));
+  term->stored.push_back(MakePostings(std::move(united)));
   cache_.Put(key, stamp, term->stored.back());
   return Status::Ok();
 }
@@ -174,50 +174,65 @@ Status IndexShard::Impl::FilterByLabels(const CompiledMatcher& matcher, OrdinalS
 
 namespace {
 
-// One union as a bitmap: the stored part itself where there is nothing else, so that large postings are not copied.
-const OrdinalSet* United(const std::vector<SharedPostings>& stored, OrdinalSet* delta) {
-  if (stored.size() == 1 && delta->empty()) return stored[0].get();
+// One operand of the intersection. `postings` is null where the set was put together for this query.
+struct Operand {
+  const OrdinalSet* set;
+  const Postings* postings;
+};
+
+// One union: the stored part itself where there is nothing else, so that large postings are not copied.
+Operand United(const std::vector<SharedPostings>& stored, OrdinalSet* delta) {
+  if (stored.size() == 1 && delta->empty()) return {&stored[0]->set(), stored[0].get()};
   if (stored.size() <= 2) {
-    for (const SharedPostings& part : stored) delta->UnionWith(*part);
-    return delta;
+    for (const SharedPostings& part : stored) delta->UnionWith(part->set());
+    return {delta, nullptr};
   }
   std::vector<const roaring_bitmap_t*> parts{delta->raw()};
-  for (const SharedPostings& part : stored) parts.push_back(part->raw());
+  for (const SharedPostings& part : stored) parts.push_back(part->set().raw());
   roaring_bitmap_t* all = roaring_bitmap_or_many(parts.size(), parts.data());
   std::swap(*all, *delta->raw());
   roaring_bitmap_free(all);
-  return delta;
+  return {delta, nullptr};
+}
+
+OrdinalSet Intersection(const OrdinalSet& smaller, const Operand& other) {
+  OrdinalSet result;
+  if (other.postings != nullptr && other.postings->has_bits() && smaller.size() <= other.set->size()) {
+    std::vector<std::uint32_t> ordinals = smaller.ToVector();
+    ordinals.resize(other.postings->Keep(ordinals));
+    result.AddMany(ordinals);
+    return result;
+  }
+  roaring_bitmap_t* both = roaring_bitmap_and(smaller.raw(), other.set->raw());
+  std::swap(*both, *result.raw());
+  roaring_bitmap_free(both);
+  return result;
 }
 
 }  // namespace
 
 Result<OrdinalSet> IndexShard::Impl::Combine(std::vector<Term>* terms, const Snapshot& snapshot) const {
   // 1. Intersect what has been read, smallest first.
-  std::vector<const OrdinalSet*> sets;
+  std::vector<Operand> operands;
   for (Term& term : *terms) {
-    if (!term.take_away && term.stored_known) sets.push_back(United(term.stored, &term.delta));
+    if (!term.take_away && term.stored_known) operands.push_back(United(term.stored, &term.delta));
   }
-  std::sort(sets.begin(), sets.end(), [](const OrdinalSet* a, const OrdinalSet* b) { return a->size() < b->size(); });
+  std::sort(operands.begin(), operands.end(), [](const Operand& a, const Operand& b) { return a.set->size() < b.set->size(); });
   OrdinalSet result;
   bool any = false;
-  const auto intersect = [&](const OrdinalSet& set) {
-    if (any) {
-      result.IntersectWith(set);
-    } else {
-      result = set;
-    }
+  std::size_t next = 0;
+  if (operands.size() >= 2) {
+    result = Intersection(*operands[0].set, operands[1]);
+    any = true;
+    next = 2;
+  }
+  const auto intersect = [&](const Operand& operand) {
+    result = any ? Intersection(result, operand) : *operand.set;
     any = true;
   };
-  if (sets.size() >= 2) {
-    roaring_bitmap_t* both = roaring_bitmap_and(sets[0]->raw(), sets[1]->raw());
-    std::swap(*both, *result.raw());
-    roaring_bitmap_free(both);
-    any = true;
-    sets.erase(sets.begin(), sets.begin() + 2);
-  }
-  for (const OrdinalSet* set : sets) {
+  for (; next < operands.size(); ++next) {
     if (any && result.empty()) return result;
-    intersect(*set);
+    intersect(operands[next]);
   }
   // 2. The terms whose values have to be enumerated, those that take away last; few candidates are looked at one by one.
   for (const bool take_away : {false, true}) {
@@ -231,11 +246,11 @@ Result<OrdinalSet> IndexShard::Impl::Combine(std::vector<Term>* terms, const Sna
       if (!term.stored_known) {
         if (Status s = ReadStoredRange(&term); !s.ok()) return s;
       }
-      const OrdinalSet* set = United(term.stored, &term.delta);
+      const Operand operand = United(term.stored, &term.delta);
       if (take_away) {
-        result.Subtract(*set);
+        result.Subtract(*operand.set);
       } else {
-        intersect(*set);
+        intersect(operand);
       }
     }
   }

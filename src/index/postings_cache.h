@@ -14,11 +14,9 @@
 
 #include "base/counters.h"
 #include "base/mutex.h"
-#include "base/ordinal_set.h"
+#include "index/postings.h"
 
 namespace chronolith {
-
-using SharedPostings = std::shared_ptr<const OrdinalSet>;
 
 // Names an entry within one shard.
 struct PostingsKey {
