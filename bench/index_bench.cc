@@ -231,7 +231,7 @@ BENCHMARK(BM_SelectCached)->Unit(benchmark::kMicrosecond);
 void BM_SelectRegexCached(benchmark::State& state) {
   World::Get().Checkpoint();
   std::vector<CompiledMatcher> compiled;
-  const std::vector<Matcher> matchers{Matcher::Regex("pod", "svc-1-0.*"), Matcher::NotEqual("container", "c1")};
+  const std::vector<Matcher> matchers{Matcher::Regex("pod", "svc-1-0.*"), Matcher::NotEqual("container", "c2")};
   if (!CompiledMatcher::CompileAll(matchers, &compiled).ok()) std::abort();
   SelectLoop(state, compiled);
 }
@@ -265,7 +265,7 @@ void BM_SelectRegexCold(benchmark::State& state) {
   World::Get().Checkpoint();
   World::Get().Open(false);
   std::vector<CompiledMatcher> compiled;
-  const std::vector<Matcher> matchers{Matcher::Regex("pod", "svc-1-.*"), Matcher::NotEqual("container", "c1")};
+  const std::vector<Matcher> matchers{Matcher::Regex("pod", "svc-1-.*"), Matcher::NotEqual("container", "c2")};
   if (!CompiledMatcher::CompileAll(matchers, &compiled).ok()) std::abort();
   SelectLoop(state, compiled);
   World::Get().Open(true);

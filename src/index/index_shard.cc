@@ -13,7 +13,7 @@ constexpr std::size_t kFindBatch = 256;
 // One in so many FindResident calls is timed (two clock readings cost a sixth of one).
 constexpr std::uint64_t kSampleMask = 15;
 // Forgotten records are worth a rebuild from so many bytes on.
-constexpr std::size_t kRebuildBytes = 256 << 10;
+constexpr std::size_t kRebuildBytes = 64 << 10;
 
 }  // namespace
 

@@ -12,8 +12,8 @@
 
 namespace chronolith {
 
-// Beside the bitmap, runs of 65536 ordinals that it holds as a long sorted array (1024 to 4096 of them) are also kept as plain bits, so
-// that intersecting a shorter list is one bit test an ordinal; merging two arrays was 3 of 4 parts of a cached look-up.
+// Beside the bitmap, runs of 65536 ordinals that it holds as a long sorted array (1024 to 4096 of them) are also kept as plain
+// bits, so that intersecting a shorter list is one bit test an ordinal; merging two arrays was 3 of 4 parts of a cached look-up.
 // Thread safety: immutable.
 class Postings {
  public:
@@ -21,7 +21,9 @@ class Postings {
   explicit Postings(OrdinalSet set);
 
   const OrdinalSet& set() const { return set_; }
-  std::uint64_t memory_bytes() const { return set_.memory_bytes() + bits_.size() * (kWords * sizeof(std::uint64_t) + sizeof(Bits)); }
+  std::uint64_t memory_bytes() const {
+    return set_.memory_bytes() + bits_.size() * (kWords * sizeof(std::uint64_t) + sizeof(Bits));
+  }
 
   // Whether Keep is faster than intersecting bitmaps.
   bool has_bits() const { return !bits_.empty(); }

@@ -38,7 +38,7 @@ class PostingsDelta {
 
  private:
   static constexpr std::uint32_t kInPlace = 2;
-  static constexpr std::uint32_t kFirstArray = 6;   // fills the smallest block of the allocator
+  static constexpr std::uint32_t kFirstArray = 6;  // fills the smallest block of the allocator
   static constexpr std::uint32_t kLastArray = 24;  // then a bitmap
   struct List {
     std::uint32_t count;     // kIsBitmap: `bitmap` holds them

@@ -111,7 +111,7 @@ class IndexFixture : public ::testing::Test {
     return labels[0];
   }
 
-  std::shared_ptr<MemoryEngineFactory> factory_ = std::make_shared<MemoryEngineFactory>();
+  std::shared_ptr<MemoryEngineFactory> factory_ = MakeAdversarialMemoryEngineFactory({});
   PostingsCache cache_{4 << 20};
   std::unique_ptr<KvEngine> engine_;
   std::unique_ptr<IndexShard> index_;
