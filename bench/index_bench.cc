@@ -2,7 +2,8 @@
 //
 //   build/release/bench/index_bench        INDEX_BENCH_SERIES=1000000 INDEX_BENCH_ENGINE=rocksdb
 //
-// One world is built once, in the order of the benchmarks: insert, checkpoint, queries, reopen. CPU figures are of the whole process.
+// One world is built once, in the order of the benchmarks: insert, checkpoint, queries, reopen. CPU figures are of the whole
+// process.
 #include <benchmark/benchmark.h>
 #include <malloc.h>
 #include <sys/resource.h>
@@ -98,7 +99,8 @@ class World {
     }
     insert_ns = (ProcessCpuSeconds() - cpu) * 1e9 / static_cast<double>(labels.size());
     rss_per_series = (ResidentBytes() - rss) / static_cast<double>(labels.size());
-    for (const auto& shard : shards) bytes_per_series += static_cast<double>(shard->memory_bytes()) / static_cast<double>(labels.size());
+    for (const auto& shard : shards)
+      bytes_per_series += static_cast<double>(shard->memory_bytes()) / static_cast<double>(labels.size());
   }
   void Checkpoint() {
     Fill();

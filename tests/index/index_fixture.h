@@ -35,6 +35,7 @@ inline EngineOptions IndexEngineOptions() {
   return options;
 }
 
+// Valid as long as `labels`.
 inline SeriesKey KeyOf(const Labels& labels) { return {StableHash(labels.encoded()), labels.encoded()}; }
 
 inline std::vector<CompiledMatcher> Compiled(const std::vector<Matcher>& matchers) {

@@ -266,7 +266,8 @@ TEST_F(IndexShardTest, DamagedRowsAreNamed) {
   EXPECT_EQ(selected.status().code(), StatusCode::kDataLoss);
   EXPECT_NE(selected.status().message().find("pjob"), std::string::npos) << selected.status().ToString();
   EXPECT_EQ(Select({Matcher::Equal("job", "odd")}).size(), 2u);
-  const SeriesKey bad = KeyOf(Numbered(1));
+  const Labels one = Numbered(1);
+  const SeriesKey bad = KeyOf(one);
   std::vector<std::optional<Ordinal>> found;
   EXPECT_EQ(index_->FindStored({&bad, 1}, &found).code(), StatusCode::kDataLoss);
   std::vector<Labels> read;
@@ -362,13 +363,14 @@ TEST_F(IndexShardTest, ReadersSeeEverySettledSeriesDuringCheckpoints) {
     });
   }
   std::thread checkpoints([&] {
+    const Labels three = Numbered(3);
     while (!stop.load()) {
       const auto n = static_cast<std::uint64_t>(inserted.load());
       if (!index_->Checkpoint({n, n, n}).ok()) wrong.fetch_add(1);
       std::vector<Ordinal> some;
       for (Ordinal i = 0; i < n; i += 3) some.push_back(i);
       index_->Evict(some);
-      const SeriesKey key = KeyOf(Numbered(3));
+      const SeriesKey key = KeyOf(three);
       std::vector<std::optional<Ordinal>> found;
       if (n > 3 && (!index_->FindStored({&key, 1}, &found).ok() || found[0] != std::optional<Ordinal>(3))) wrong.fetch_add(1);
     }
