@@ -19,6 +19,7 @@ namespace chronolith {
 namespace {
 
 constexpr std::uint64_t kMemoryCheckBytes = 1 << 20;
+constexpr int kReadOnlyTries = 5;
 
 Status ErrnoStatus(const std::string& what, int error) {
   const std::string message = what + ": " + std::strerror(error);
@@ -104,17 +105,29 @@ Result<std::unique_ptr<Core>> Core::Open(const Options& options, const std::stri
                                          const std::vector<std::uint64_t>* ordinal_floors) {
   if (Status status = CheckOptions(options); !status.ok()) return status;
   if (path.empty()) return InvalidArgument("the path of the store is empty");
+  // A reader beside a live writer may meet a log that was trimmed, or files that were removed, after it had opened the data: it looks
+  // again, at newer data.
+  int tries = options.read_only ? kReadOnlyTries : 1;
+  while (true) {
+    Result<std::unique_ptr<Core>> core = OpenOnce(options, path, ordinal_floors);
+    const StatusCode code = core.ok() ? StatusCode::kOk : core.status().code();
+    const bool passing = code == StatusCode::kDataLoss || code == StatusCode::kIoError || code == StatusCode::kUnavailable;
+    if (core.ok() || !passing || --tries == 0) return core;
+  }
+}
+
+Result<std::unique_ptr<Core>> Core::OpenOnce(const Options& options, const std::string& path,
+                                             const std::vector<std::uint64_t>* ordinal_floors) {
   std::unique_ptr<Core> core(new Core(options, path));
   Status status = core->LoadOrCreateManifest();
   if (status.ok()) status = core->OpenEngines();
   if (status.ok()) status = core->OpenShards(ordinal_floors);
-  if (!status.ok()) return status.WithContext("store " + path);
-  if (!core->options_.read_only) {
+  if (status.ok() && !core->options_.read_only) {
     core->wal_->Start();
     status = core->BeginEpoch();
-    if (!status.ok()) return status.WithContext("store " + path);
-    core->upkeep_ = std::thread([c = core.get()] { c->UpkeepLoop(); });
   }
+  if (!status.ok()) return status.WithContext("store " + path);
+  if (!core->options_.read_only) core->upkeep_ = std::thread([c = core.get()] { c->UpkeepLoop(); });
   return core;
 }
 

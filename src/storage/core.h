@@ -67,6 +67,8 @@ class Core {
 
  private:
   Core(const Options& options, std::string path);
+  static Result<std::unique_ptr<Core>> OpenOnce(const Options& options, const std::string& path,
+                                                const std::vector<std::uint64_t>* ordinal_floors);
 
   Status LoadOrCreateManifest();
   Status CreateManifest();

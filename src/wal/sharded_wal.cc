@@ -1,5 +1,7 @@
 #include "wal/sharded_wal.h"
 
+#include <sched.h>
+
 #include <bit>
 #include <utility>
 
@@ -12,9 +14,19 @@ constexpr std::size_t kRowPayloadBytes = 56 << 10;      // below the engine's 64
 constexpr std::uint64_t kGroupBytes = 4ULL << 20;       // of one engine write
 constexpr std::size_t kCompressBytesMin = 512;          // LZ4 needs repetition to find
 constexpr std::uint32_t kCompressRetryRows = 16;        // rows of a shard stored plainly between two attempts
+constexpr int kSpins = 100;                             // of a pause each, some 40 ns: 4 us
+constexpr int kLeaderRounds = 4;                        // groups that one caller leads for others after its own
 constexpr std::uint32_t kCommitterIdle = 0;
 constexpr std::uint32_t kCommitterTold = 1;
 constexpr std::uint32_t kCommitterUrgent = 2;
+
+inline void Pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb");  // the longer of the two usual hints, about as long as x86's
+#endif
+}
 
 }  // namespace
 
@@ -101,12 +113,27 @@ bool ShardedWAL::TryLead() {
 }
 
 void ShardedWAL::LeadAndRelease() {
-  Drain();
-  const std::uint64_t g = started_.load(std::memory_order_relaxed);
+  std::uint64_t g = started_.load(std::memory_order_relaxed);
+  for (int round = 0; round < kLeaderRounds; ++round) {
+    // Others wait already: let those that run reach the ring, so that the group is larger and a wake-up serves more writes.
+    if (wake_[(g + 1) & 3].sleepers.load(std::memory_order_relaxed) > 0) sched_yield();
+    Drain();
+    g = started_.load(std::memory_order_relaxed);
+    WakeWord& done = wake_[g & 3];
+    if (done.sleepers.load(std::memory_order_seq_cst) > 0) {
+      done.word.fetch_add(1, std::memory_order_seq_cst);
+      FutexWakeAll(&done.word);
+    }
+    if (failed() || wake_[(g + 1) & 3].sleepers.load(std::memory_order_seq_cst) == 0) break;
+  }
   leader_.store(0, std::memory_order_seq_cst);
+  // Those who saw a leader and went to sleep: all of the generation just completed (they may have come after the wake-up above), and
+  // one of the next, to lead it.
   WakeWord& done = wake_[g & 3];
-  done.word.fetch_add(1, std::memory_order_seq_cst);
-  if (done.sleepers.load(std::memory_order_seq_cst) > 0) FutexWakeAll(&done.word);
+  if (done.sleepers.load(std::memory_order_seq_cst) > 0) {
+    done.word.fetch_add(1, std::memory_order_seq_cst);
+    FutexWakeAll(&done.word);
+  }
   WakeWord& next = wake_[(g + 1) & 3];
   if (next.sleepers.load(std::memory_order_seq_cst) > 0) {
     next.word.fetch_add(1, std::memory_order_seq_cst);
@@ -256,6 +283,13 @@ Status ShardedWAL::WaitLogged(CommitToken token, Deadline deadline) {
       LeadAndRelease();
       continue;
     }
+    // A group takes a few microseconds, about as long as going to sleep: look again for that long first.
+    bool changed = false;
+    for (int i = 0; i < kSpins && !changed; ++i) {
+      changed = completed_.load(std::memory_order_acquire) >= token.generation || leader_.load(std::memory_order_relaxed) == 0;
+      Pause();
+    }
+    if (changed) continue;
     WakeWord& w = wake_[token.generation & 3];
     w.sleepers.fetch_add(1, std::memory_order_seq_cst);
     const std::uint32_t seen = w.word.load(std::memory_order_seq_cst);
