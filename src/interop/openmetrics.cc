@@ -72,7 +72,8 @@ class ExpositionParser::Impl {
   void Line(std::string_view line);
   void Comment(std::string_view line);
   Status SampleLine(std::string_view line);
-  Result<KnownSeries*> FindSeries(std::string_view line, std::size_t* length);
+  KnownSeries* FindSeries(std::string_view line, std::string_view* text);
+  Result<KnownSeries*> Announce(std::string_view text);
   void TellMetadata(KnownSeries* series);
   Status ParseTimestamp(std::string_view token, Timestamp* t) const;
   void ExemplarText(std::string_view text, const KnownSeries& series, Timestamp sample_time);
@@ -190,46 +191,43 @@ void ExpositionParser::Impl::Comment(std::string_view line) {
   if (Status s = families_.Read(keyword, line); !s.ok()) Refuse(s);
 }
 
-Result<ExpositionParser::Impl::KnownSeries*> ExpositionParser::Impl::FindSeries(std::string_view line, std::size_t* length) {
+ExpositionParser::Impl::KnownSeries* ExpositionParser::Impl::FindSeries(std::string_view line, std::string_view* text) {
   // Whoever stood behind the last series the last time probably stands here. A bare name must not be a prefix of something longer.
   if (last_ != nullptr && last_->next != nullptr) {
     KnownSeries* guess = last_->next;
     const std::size_t n = guess->text.size();
     if (line.size() > n + 1 && line[n] == ' ' && line[n + 1] != '{' && !IsBlank(line[n + 1]) &&
         std::memcmp(line.data(), guess->text.data(), n) == 0) {
-      *length = n;
-      last_ = guess;
+      *text = guess->text;
       return guess;
     }
   }
-  const std::string_view text = line.substr(0, SeriesTextLength(line));
-  *length = text.size();
-  if (text.empty()) return InvalidArgument("expected a metric name, got " + Quoted(line));
-  KnownSeries* found = nullptr;
-  if (const auto it = by_text_.find(text); it != by_text_.end()) {
-    found = it->second;
-  } else {
-    if (Status s = scratch_.Parse(text); !s.ok()) return s;
-    if (series_bytes_ > options_.series_cache_bytes) Forget();
-    auto handle = sink_->OnSeries(scratch_.labels());
-    if (!handle.ok()) return handle.status();
-    series_.push_back({std::string(text), *handle, 0, nullptr});
-    found = &series_.back();
-    by_text_.emplace(found->text, found);
-    series_bytes_ += text.size() + sizeof(KnownSeries) + 32;  // 32: the hash table's share
-    if (!families_.changed()) TellMetadata(found);            // else SampleLine does
-  }
-  if (last_ != nullptr) last_->next = found;
-  last_ = found;
-  return found;
+  *text = line.substr(0, SeriesTextLength(line));
+  const auto it = by_text_.find(*text);
+  return it == by_text_.end() ? nullptr : it->second;
+}
+
+// The labels stand in scratch_.
+Result<ExpositionParser::Impl::KnownSeries*> ExpositionParser::Impl::Announce(std::string_view text) {
+  if (series_bytes_ > options_.series_cache_bytes) Forget();
+  auto handle = sink_->OnSeries(scratch_.labels());
+  if (!handle.ok()) return handle.status();
+  series_.push_back({std::string(text), *handle, 0, nullptr});
+  KnownSeries* added = &series_.back();
+  by_text_.emplace(added->text, added);
+  series_bytes_ += text.size() + sizeof(KnownSeries) + 32;  // 32: the hash table's share
+  TellMetadata(added);
+  return added;
 }
 
 Status ExpositionParser::Impl::SampleLine(std::string_view line) {
-  std::size_t length = 0;
-  auto series = FindSeries(line, &length);
-  if (!series.ok()) return series.status();
-  if (families_.changed()) TellMetadata(*series);
-  line.remove_prefix(length);
+  std::string_view text;
+  KnownSeries* series = FindSeries(line, &text);
+  if (text.empty()) return InvalidArgument("expected a metric name, got " + Quoted(line));
+  if (series == nullptr) {
+    if (Status s = scratch_.Parse(text); !s.ok()) return s;
+  }
+  line.remove_prefix(text.size());
   const std::string_view value = TakeToken(&line);
   Sample sample;
   if (value.empty()) return InvalidArgument("value is missing");
@@ -247,9 +245,18 @@ Status ExpositionParser::Impl::SampleLine(std::string_view line) {
   if (!line.empty() && (line[0] != '#' || format_ != TextFormat::kOpenMetrics)) {
     return InvalidArgument("unexpected " + Quoted(line) + " after the timestamp");
   }
-  if (Status s = sink_->OnSample((*series)->handle, line_, sample); !s.ok()) return s;
+  if (series == nullptr) {  // only now: a bad line must not leave a series behind
+    const auto added = Announce(text);
+    if (!added.ok()) return added.status();
+    series = *added;
+  } else if (families_.changed()) {
+    TellMetadata(series);
+  }
+  if (last_ != nullptr) last_->next = series;
+  last_ = series;
+  if (Status s = sink_->OnSample(series->handle, line_, sample); !s.ok()) return s;
   ++stats_.samples;
-  if (!line.empty()) ExemplarText(line.substr(1), **series, sample.timestamp);
+  if (!line.empty()) ExemplarText(line.substr(1), *series, sample.timestamp);
   return Status::Ok();
 }
 

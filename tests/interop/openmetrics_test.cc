@@ -115,6 +115,7 @@ TEST_P(BadLines, AreRefusedWithNumberAndCulpritAndOthersKept) {
   const std::string text = "good 1 1\n" + std::string(GetParam().line) + "\ngood 2 2\n";
   const RecordingSink sink = Read(text, Format(TextFormat::kPrometheus));
   EXPECT_THAT(sink.samples, SizeIs(2));
+  EXPECT_EQ(sink.announced, 1);  // a bad line leaves no series behind
   EXPECT_THAT(sink.refused, ElementsAre(Pair(2U, HasSubstr(GetParam().culprit))));
 }
 
@@ -310,7 +311,7 @@ std::string Gunzip(const std::string& path) {
 }
 
 TEST(ExpositionParser, ReadsTheRecordedNodeExporterCaptureWhole) {
-  const std::string text = Gunzip(CHRONOLITH_TEST_DATA "/node_exporter_capture.om.gz");
+  const std::string text = Gunzip(CHRONOLITH_TEST_DATA "/node_exporter.om.gz");
   ASSERT_GT(text.size(), 100'000U);
   const RecordingSink sink = Read(text);
   EXPECT_THAT(sink.refused, IsEmpty());

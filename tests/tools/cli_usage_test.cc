@@ -1,0 +1,107 @@
+#include <gmock/gmock.h>
+
+#include "tests/tools/cli_test_base.h"
+
+namespace chronolith::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+class CliUsage : public CliTest {};
+
+TEST_F(CliUsage, WrongArgumentsExitWithTwoAndSayWhy) {
+  struct Row {
+    std::vector<std::string> args;
+    const char* culprit;
+  };
+  const Row kRows[] = {
+      {{}, "subcommand is required"},
+      {{"fly"}, "fly"},
+      {{"import"}, "--db"},
+      {{"import", "--db"}, "--db"},
+      {{"import", "--db", db_, "--level", "fast"}, "fast"},
+      {{"import", "--db", db_, "--timestamp", "yesterday"}, "yesterday"},
+      {{"import", "--db", db_, "--batch", "0"}, "--batch"},
+      {{"import", "--db", db_, "--shards", "32"}, "--shards"},
+      {{"import", "--db", db_, "--shards", "0"}, "--shards"},
+      {{"import", "--db", db_, "--memory-limit", "lots"}, "--memory-limit"},
+      {{"import", "--db", db_, "--metrics-port", "70000"}, "--metrics-port"},
+      {{"import", "--db", db_, "--input-format", "xml"}, "xml"},
+      {{"import", "--db", db_, "--frobnicate"}, "--frobnicate"},
+      {{"query", "--db", db_}, "SELECTOR"},
+      {{"query", "--db", db_, "up", "down"}, "down"},
+      {{"query", "--db", db_, "up{"}, "position 4"},
+      {{"query", "--db", db_, "rate(up[5m])"}, "position 5"},
+      {{"query", "--db", db_, "up", "--start", "later"}, "later"},
+      {{"query", "--db", db_, "up", "--start", "now", "--end", "-1h"}, "--start"},
+      {{"query", "--db", db_, "up", "--format", "xml"}, "xml"},
+      {{"query", "--db", db_, "up", "--limit", "-1"}, "--limit"},
+      {{"series", "--db", db_, "{a=b}"}, "position 4"},
+      {{"values", "--db", db_}, "NAME"},
+      {{"stat"}, "--db"},
+      {{"bench", "fly"}, "fly"},
+      {{"bench", "write", "--db", db_, "--series", "-5"}, "--series"},
+      {{"bench"}, "subcommand is required"},
+      {{"bench", "write", "--db", db_}, "--series"},
+      {{"bench", "write", "--db", db_, "--series", "1", "--threads", "0"}, "--threads"},
+      {{"bench", "write", "--db", db_, "--series", "1", "--values", "odd"}, "odd"},
+      {{"bench", "wal", "--db", db_, "--outstanding", "0"}, "--outstanding"},
+      {{"bench", "read", "--db", db_, "--selector", "{"}, "position"},
+  };
+  for (const Row& row : kRows) {
+    const ProcessResult result = Cli(row.args);
+    std::string args;
+    for (const std::string& arg : row.args) args += arg + " ";
+    EXPECT_EQ(result.exit_code, kUsage) << args << result.err;
+    EXPECT_THAT(result.err, HasSubstr(row.culprit)) << args;
+    EXPECT_THAT(result.out, IsEmpty()) << args;
+  }
+  EXPECT_FALSE(std::filesystem::exists(db_));
+}
+
+TEST_F(CliUsage, HelpAndVersionAreData) {
+  const ProcessResult version = Cli({"--version"});
+  EXPECT_EQ(version.exit_code, kOk);
+  EXPECT_THAT(version.out, ::testing::StartsWith("chronolith "));
+  const ProcessResult help = Cli({"--help"});
+  EXPECT_EQ(help.exit_code, kOk);
+  EXPECT_THAT(help.out, HasSubstr("Exit codes"));
+  for (const char* command : {"import", "query", "series", "labels", "values", "stat"}) {
+    EXPECT_THAT(help.out, HasSubstr(command));
+    const ProcessResult one = Cli({command, "--help"});
+    EXPECT_EQ(one.exit_code, kOk);
+    EXPECT_THAT(one.out, HasSubstr("Example")) << command;
+  }
+  for (const char* command : {"write", "read", "index", "wal"}) {
+    EXPECT_THAT(Cli({"bench", command, "--help"}).out, HasSubstr("Example")) << command;
+  }
+}
+
+TEST_F(CliUsage, ReadingNeitherFindsNorCreatesAMissingDatabase) {
+  const std::vector<std::vector<std::string>> kReads = {
+      {"query", "--db", db_, "{}"}, {"series", "--db", db_},        {"labels", "--db", db_},        {"values", "--db", db_, "job"},
+      {"stat", "--db", db_},        {"bench", "read", "--db", db_}, {"bench", "index", "--db", db_}};
+  for (const auto& args : kReads) {
+    const ProcessResult result = Cli(args);
+    EXPECT_EQ(result.exit_code, kFailure) << args[0] << result.err;
+    EXPECT_THAT(result.err, HasSubstr(db_));
+    EXPECT_THAT(result.out, IsEmpty());
+  }
+  EXPECT_FALSE(std::filesystem::exists(db_));
+}
+
+TEST_F(CliUsage, ADirectoryThatIsNoDatabaseIsRefusedAndLeftAlone) {
+  std::filesystem::create_directory(db_);
+  std::ofstream(db_ + "/letter.txt") << "dear diary";
+  for (const auto& args : std::vector<std::vector<std::string>>{{"query", "--db", db_, "{}"}, {"stat", "--db", db_}}) {
+    const ProcessResult result = Cli(args);
+    EXPECT_EQ(result.exit_code, kFailure);
+    EXPECT_THAT(result.err, HasSubstr(db_));
+  }
+  EXPECT_EQ(ReadFile(db_ + "/letter.txt"), "dear diary");
+}
+
+}  // namespace
+}  // namespace chronolith::testing

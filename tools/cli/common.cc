@@ -1,0 +1,74 @@
+#include "tools/cli/common.h"
+
+#include <cstdio>
+#include <map>
+
+#include "interop/selector.h"
+#include "interop/time_text.h"
+
+namespace chronolith::cli {
+
+void PrintError(std::string_view message) {
+  std::fprintf(stderr, "chronolith: error: %.*s\n", static_cast<int>(message.size()), message.data());
+}
+
+int Fail(const Status& status) {
+  PrintError(status.message().empty() ? status.ToString() : status.message());
+  return kExitFailure;
+}
+
+int FailReading(const Status& status) {
+  Fail(status);
+  return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
+}
+
+void AddFormat(CLI::App* command, Format* format) {
+  static const std::map<std::string, Format> kFormats = {{"table", Format::kTable}, {"json", Format::kJson}, {"csv", Format::kCsv}};
+  command->add_option("--format", *format, "table (default), json or csv")
+      ->transform(CLI::CheckedTransformer(kFormats, CLI::ignore_case).description(""))
+      ->option_text("FORMAT");
+}
+
+void AddLevel(CLI::App* command, AckLevel* level) {
+  static const std::map<std::string, AckLevel> kLevels = {
+      {"queued", AckLevel::kQueued}, {"logged", AckLevel::kLogged}, {"synced", AckLevel::kSynced}};
+  command
+      ->add_option("--level", *level,
+                   "what a write waits for: queued, logged (default; survives kill -9), synced (survives power loss)")
+      ->transform(CLI::CheckedTransformer(kLevels, CLI::ignore_case).description(""))
+      ->option_text("LEVEL");
+}
+
+void AddTimeRange(CLI::App* command, TimeFlags* flags) {
+  const auto now = [](const std::string& text) { return interop::ParseTime(text, Clock::System()->NowMs()); };
+  command->add_option("--start", flags->start, "first point in time, inclusive: RFC 3339, milliseconds since 1970, now, or -1h")
+      ->check(Checked(now))
+      ->option_text("TIME");
+  command->add_option("--end", flags->end, "end of the range, exclusive")->check(Checked(now))->option_text("TIME");
+}
+
+Result<TimeRange> ParseTimeRange(const TimeFlags& flags) {
+  const Timestamp now = Clock::System()->NowMs();
+  TimeRange range;
+  const std::pair<const std::string*, Timestamp*> kEnds[] = {{&flags.start, &range.start}, {&flags.end, &range.end}};
+  for (const auto& [text, to] : kEnds) {
+    if (text->empty()) continue;
+    const auto t = interop::ParseTime(*text, now);
+    if (!t.ok()) return t.status();
+    *to = *t;
+  }
+  if (range.start > range.end) return InvalidArgument("--start lies behind --end");
+  return range;
+}
+
+Result<std::vector<std::vector<Matcher>>> ParseSelectors(const std::vector<std::string>& selectors) {
+  std::vector<std::vector<Matcher>> all;
+  for (const std::string& text : selectors) {
+    auto matchers = interop::ParseSelector(text);
+    if (!matchers.ok()) return matchers.status().WithContext("selector " + text);
+    all.push_back(std::move(*matchers));
+  }
+  return all;
+}
+
+}  // namespace chronolith::cli

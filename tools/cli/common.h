@@ -1,0 +1,69 @@
+// What all commands share: exit codes, formats, how a command is registered, errors on stderr.
+#ifndef CHRONOLITH_TOOLS_CLI_COMMON_H_
+#define CHRONOLITH_TOOLS_CLI_COMMON_H_
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chronolith/result.h"
+#include "chronolith/storage.h"
+
+namespace chronolith::cli {
+
+// Exit codes; part of the program's interface (tools/README.md).
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitFailure = 1,   // the command could not do its work: no such database, I/O error, ...
+  kExitUsage = 2,     // wrong arguments; nothing was done
+  kExitProblems = 3,  // done, but something was refused or found damaged
+};
+
+enum class Format : std::uint8_t { kTable, kJson, kCsv };
+
+// The chosen command: each Add* function registers a subcommand that sets it.
+using Run = std::function<int()>;
+
+void AddImport(CLI::App* app, Run* run);
+void AddQuery(CLI::App* app, Run* run);
+void AddLookups(CLI::App* app, Run* run);  // series, labels, values
+void AddStat(CLI::App* app, Run* run);
+void AddBench(CLI::App* app, Run* run);
+void AddBenchWrite(CLI::App* bench, Run* run);
+void AddBenchRead(CLI::App* bench, Run* run);
+void AddBenchIndex(CLI::App* bench, Run* run);
+void AddBenchWal(CLI::App* bench, Run* run);
+
+// "chronolith: error: ..." on stderr.
+void PrintError(std::string_view message);
+// Prints a status that is not ok and returns kExitFailure.
+int Fail(const Status& status);
+// The same for a read that was asked for: a wrong selector (a bad regular expression) is the user's, kExitUsage.
+int FailReading(const Status& status);
+
+// Options that several commands take.
+void AddFormat(CLI::App* command, Format* format);
+void AddLevel(CLI::App* command, AckLevel* level);
+
+struct TimeFlags {
+  std::string start;
+  std::string end;
+};
+void AddTimeRange(CLI::App* command, TimeFlags* flags);
+// "" is unbounded. kInvalidArgument names the flag.
+Result<TimeRange> ParseTimeRange(const TimeFlags& flags);
+// Of each selector, one vector of matchers. kInvalidArgument shows the selector and the position in it.
+Result<std::vector<std::vector<Matcher>>> ParseSelectors(const std::vector<std::string>& selectors);
+
+// An option whose text `parse` must accept; otherwise it is a usage error with the status' message.
+template <typename Parse>
+CLI::Validator Checked(Parse parse) {
+  return CLI::Validator([parse](std::string& text) { return parse(text).status().message(); }, "", "");
+}
+
+}  // namespace chronolith::cli
+
+#endif  // CHRONOLITH_TOOLS_CLI_COMMON_H_

@@ -1,0 +1,195 @@
+// chronolith import: OpenMetrics or Prometheus text into a database.
+#include <chrono>
+#include <cstdio>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "interop/openmetrics.h"
+#include "interop/time_text.h"
+#include "tools/cli/common.h"
+#include "tools/cli/import_sink.h"
+#include "tools/cli/input.h"
+#include "tools/cli/output.h"
+#include "tools/cli/progress.h"
+#include "tools/cli/store.h"
+
+namespace chronolith::cli {
+
+namespace {
+
+struct ImportFlags {
+  StoreFlags store;
+  std::vector<std::string> files;
+  interop::TextFormat input_format = interop::TextFormat::kAuto;
+  std::string timestamp;
+  AckLevel level = AckLevel::kLogged;
+  std::size_t batch = 5000;
+  std::size_t max_errors = 20;
+  bool strict = false;
+  ProgressMode progress = ProgressMode::kAuto;
+  Format format = Format::kTable;
+};
+
+struct Totals {
+  std::uint64_t bytes = 0;
+  double seconds = 0;
+  std::vector<std::string> failed_files;
+};
+
+struct SeriesCount {
+  std::uint64_t total = 0;
+  std::uint64_t created = 0;  // since the store was opened
+};
+SeriesCount CountSeries(const Storage& storage) {
+  SeriesCount count;
+  for (const ShardStats& shard : storage.Stats().shards) {
+    count.total += shard.series_total;
+    count.created += shard.series_created;
+  }
+  return count;
+}
+
+// Reads one file to its end, or to the first error.
+Status ImportFile(const ImportFlags& flags, const std::string& path, interop::ExpositionParser* parser, ImportSink* sink,
+                  Totals* totals) {
+  auto input = TextInput::Open(path);
+  if (!input.ok()) return input.status();
+  const std::string name = path == "-" ? "stdin" : path;
+  sink->SetFile(name);
+  parser->SetFormat(flags.input_format != interop::TextFormat::kAuto ? flags.input_format : (*input)->format());
+  Status status;
+  while (status.ok() && sink->fatal().ok()) {
+    const auto piece = (*input)->Next();
+    status = piece.status();
+    if (!piece.ok() || piece->empty()) break;
+    status = parser->Feed(*piece);
+  }
+  const Status finished = parser->Finish();
+  if (status.ok()) status = finished;
+  sink->Flush();
+  totals->bytes += (*input)->bytes();
+  if (!sink->fatal().ok()) return sink->fatal();
+  if (status.ok() && parser->format() == interop::TextFormat::kOpenMetrics && !parser->eof_seen() && (*input)->bytes() > 0) {
+    std::fprintf(stderr, "%s: warning: OpenMetrics text without \"# EOF\": it may be cut off\n", name.c_str());
+  }
+  return status.code() == StatusCode::kInvalidArgument ? status.WithContext(name) : status;  // strict; others name the file
+}
+
+void PrintJson(const ImportSink& sink, const Totals& totals, std::uint64_t lines, SeriesCount series, Output* out) {
+  JsonWriter json(out);
+  json.BeginObject();
+  json.Key("samples").Unsigned(sink.samples()).Key("series").Unsigned(series.total).Key("new_series").Unsigned(series.created);
+  json.Key("exemplars").Unsigned(sink.exemplars()).Key("metadata").Unsigned(sink.metadata());
+  json.Key("lines").Unsigned(lines).Key("bytes").Unsigned(totals.bytes).Key("seconds").Double(totals.seconds);
+  json.Key("refused").Unsigned(sink.refused()).Key("refusals").BeginArray();
+  for (const RefusedLine& r : sink.refusals()) {
+    json.BeginObject().Key("file").String(r.file).Key("line").Unsigned(r.line).Key("reason").String(r.reason).EndObject();
+  }
+  json.EndArray().Key("failed_files").BeginArray();
+  for (const std::string& file : totals.failed_files) json.String(file);
+  json.EndArray().EndObject().Newline();
+}
+
+// The summary: data for scripts goes to stdout, the line for people to stderr.
+bool PrintSummary(const ImportFlags& flags, const ImportSink& sink, const Totals& totals, std::uint64_t lines, SeriesCount series) {
+  Output out;
+  if (flags.format == Format::kJson) {
+    PrintJson(sink, totals, lines, series, &out);
+  } else if (flags.format == Format::kCsv) {
+    Table table({"samples", "series", "new_series", "exemplars", "metadata", "lines", "bytes", "seconds", "refused"});
+    table.Add({std::to_string(sink.samples()), std::to_string(series.total), std::to_string(series.created),
+               std::to_string(sink.exemplars()), std::to_string(sink.metadata()), std::to_string(lines),
+               std::to_string(totals.bytes), FixedPoint(totals.seconds, 3), std::to_string(sink.refused())});
+    table.PrintCsv(&out);
+  } else {
+    std::fprintf(stderr, "imported %llu samples in %.2f s (%s/s); %llu series in the database, %llu of them new; %llu refused\n",
+                 static_cast<unsigned long long>(sink.samples()), totals.seconds,
+                 HumanCount(totals.seconds > 0 ? static_cast<double>(sink.samples()) / totals.seconds : 0).c_str(),
+                 static_cast<unsigned long long>(series.total), static_cast<unsigned long long>(series.created),
+                 static_cast<unsigned long long>(sink.refused()));
+  }
+  return out.Finish();
+}
+
+int ImportInto(const ImportFlags& flags, Storage* storage) {
+  interop::ParserOptions options;
+  options.strict = flags.strict;
+  if (!flags.timestamp.empty()) options.default_timestamp = *interop::ParseTime(flags.timestamp, Clock::System()->NowMs());
+  ImportSink sink(storage, flags.level, flags.batch, flags.max_errors);
+  interop::ExpositionParser parser(options, &sink);
+  Totals totals;
+  const auto start = std::chrono::steady_clock::now();
+  bool stopped = false;
+  {
+    const Progress progress(flags.progress, "import", [&sink] { return sink.samples(); });
+    for (const std::string& path : flags.files) {
+      if (Status s = ImportFile(flags, path, &parser, &sink, &totals); !s.ok()) {
+        PrintError(s.message());
+        totals.failed_files.push_back(path);
+        stopped = !sink.fatal().ok() || flags.strict;
+        if (stopped) break;
+      }
+    }
+    if (!stopped && flags.level == AckLevel::kQueued) {
+      if (Status s = storage->Flush(); !s.ok()) return Fail(s.WithContext("flush"));
+    }
+  }
+  totals.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (!PrintSummary(flags, sink, totals, parser.stats().lines, CountSeries(*storage)))
+    return Fail(IoError("cannot write to stdout"));
+  const bool strict_stop = flags.strict && sink.fatal().ok() && sink.refused() > 0;
+  if (!totals.failed_files.empty() && !strict_stop) return kExitFailure;
+  return sink.refused() > 0 ? kExitProblems : kExitOk;
+}
+
+int Import(ImportFlags flags) {
+  if (flags.files.empty()) flags.files.emplace_back("-");
+  auto storage = Storage::Open(MakeOptions(flags.store), flags.store.db);
+  if (!storage.ok()) return Fail(storage.status());
+  auto metrics = MetricsServer::Start(flags.store, storage->get());
+  if (!metrics.ok()) return Fail(metrics.status());
+  int code = ImportInto(flags, storage->get());
+  metrics->reset();
+  if (Status s = (*storage)->Close(); !s.ok()) code = Fail(s.WithContext("close"));
+  return code;
+}
+
+}  // namespace
+
+void AddImport(CLI::App* app, Run* run) {
+  auto flags = std::make_shared<ImportFlags>();
+  CLI::App* command = app->add_subcommand("import", "Read OpenMetrics or Prometheus text into a database");
+  AddWriterFlags(command, &flags->store);
+  static const std::map<std::string, interop::TextFormat> kFormats = {{"auto", interop::TextFormat::kAuto},
+                                                                      {"prometheus", interop::TextFormat::kPrometheus},
+                                                                      {"openmetrics", interop::TextFormat::kOpenMetrics}};
+  command->add_option("FILES", flags->files, "text files, gzip or not; - is stdin (default)");
+  command
+      ->add_option("--input-format", flags->input_format,
+                   "auto (default), prometheus (timestamps in milliseconds) or openmetrics (in seconds)")
+      ->transform(CLI::CheckedTransformer(kFormats, CLI::ignore_case).description(""))
+      ->option_text("FORMAT");
+  command
+      ->add_option("--timestamp", flags->timestamp,
+                   "for samples without one: now, RFC 3339 or milliseconds; without it they are refused")
+      ->check(Checked([](const std::string& text) { return interop::ParseTime(text, 0); }))
+      ->option_text("TIME");
+  command->add_option("--batch", flags->batch, "samples a write (5000)")->check(CLI::Range(1, 1'000'000))->option_text("N");
+  command->add_option("--max-errors", flags->max_errors, "refused lines to show (20); all are counted")
+      ->check(CLI::NonNegativeNumber)
+      ->option_text("N");
+  command->add_flag("--strict", flags->strict, "stop at the first refused line");
+  AddLevel(command, &flags->level);
+  AddProgress(command, &flags->progress);
+  AddFormat(command, &flags->format);
+  command->footer(
+      "Lines that are refused do not stop the others; the exit code is then 3.\n\n"
+      "Examples:\n"
+      "  chronolith import --db metrics.db dump.om.gz\n"
+      "  curl -s localhost:9100/metrics | chronolith import --db metrics.db --timestamp now");
+  command->callback([flags, run] { *run = [flags] { return Import(*flags); }; });
+}
+
+}  // namespace chronolith::cli

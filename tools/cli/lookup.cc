@@ -1,0 +1,188 @@
+// chronolith series, labels, values: what is in the index.
+#include <algorithm>
+#include <cstdio>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "interop/family_metadata.h"
+#include "tools/cli/common.h"
+#include "tools/cli/output.h"
+#include "tools/cli/store.h"
+
+namespace chronolith::cli {
+
+namespace {
+
+struct LookupFlags {
+  StoreFlags store;
+  std::string name;  // values
+  std::vector<std::string> selectors;
+  TimeFlags time;
+  std::uint64_t limit = 0;
+  bool metadata = false;  // series
+  Format format = Format::kTable;
+};
+
+// Asks for each selector (or once for everything) and unites the answers.
+template <typename T, typename Ask>
+Result<Lookup<T>> Unite(const LookupFlags& flags, const std::vector<std::vector<Matcher>>& selectors, TimeRange range, Ask ask) {
+  LookupOptions options;
+  options.range = range;
+  options.limit = flags.limit;
+  Lookup<T> all;
+  const std::vector<std::vector<Matcher>> everything(1);
+  for (const auto& matchers : selectors.empty() ? everything : selectors) {
+    Result<Lookup<T>> found = ask(matchers, options);
+    if (!found.ok()) return found.status();
+    all.truncated |= found->truncated;
+    all.values.insert(all.values.end(), std::make_move_iterator(found->values.begin()),
+                      std::make_move_iterator(found->values.end()));
+  }
+  if (selectors.size() > 1) {
+    std::sort(all.values.begin(), all.values.end());
+    all.values.erase(std::unique(all.values.begin(), all.values.end()), all.values.end());
+    if (flags.limit > 0 && all.values.size() > flags.limit) {
+      all.values.resize(flags.limit);
+      all.truncated = true;
+    }
+  }
+  return all;
+}
+
+using Print = std::function<Result<bool>(Storage*, const std::vector<std::vector<Matcher>>&, TimeRange, Output*)>;
+
+int RunLookup(const LookupFlags& flags, const Print& print) {
+  const auto selectors = ParseSelectors(flags.selectors);
+  const auto range = ParseTimeRange(flags.time);
+  for (const Status& s : {selectors.status(), range.status()}) {
+    if (!s.ok()) {
+      PrintError(s.message());
+      return kExitUsage;
+    }
+  }
+  auto storage = OpenForReading(flags.store);
+  if (!storage.ok()) return Fail(storage.status());
+  Output out;
+  const auto truncated = print(storage->get(), *selectors, *range, &out);
+  const bool written = out.Finish();
+  if (!truncated.ok()) return FailReading(truncated.status());
+  if (!written) return Fail(IoError("cannot write to stdout"));
+  if (*truncated) std::fprintf(stderr, "truncated: --limit %llu left some out\n", static_cast<unsigned long long>(flags.limit));
+  return kExitOk;
+}
+
+bool PrintStrings(const Lookup<std::string>& found, Format format, std::string_view header, Output* out) {
+  if (format == Format::kJson) {
+    JsonWriter json(out);
+    json.BeginObject().Key(header).BeginArray();
+    for (const std::string& value : found.values) json.String(value);
+    json.EndArray().Key("truncated").Bool(found.truncated).EndObject().Newline();
+  } else {
+    if (format == Format::kCsv) *out << header << "\n";
+    for (const std::string& value : found.values) *out << (format == Format::kCsv ? CsvField(value) : value) << "\n";
+  }
+  return found.truncated;
+}
+
+Result<bool> PrintSeries(const LookupFlags& flags, Storage* storage, const Lookup<Labels>& found, Output* out) {
+  JsonWriter json(out);
+  if (flags.format == Format::kJson) json.BeginObject().Key("series").BeginArray();
+  if (flags.format == Format::kCsv) *out << (flags.metadata ? "series,type,unit,help\n" : "series\n");
+  for (const Labels& labels : found.values) {
+    Metadata metadata;
+    if (flags.metadata) {
+      const auto known = storage->SeriesMetadata(labels);
+      if (!known.ok()) return known.status();
+      metadata = known->value_or(Metadata{});
+    }
+    const std::string_view type = interop::MetricTypeName(metadata.type);
+    if (flags.format == Format::kJson) {
+      if (!flags.metadata) {
+        json.LabelSet(labels);
+      } else {
+        json.BeginObject().Key("labels").LabelSet(labels).Key("type").String(type);
+        json.Key("unit").String(metadata.unit).Key("help").String(metadata.help).EndObject();
+      }
+      json.Newline();
+    } else if (flags.format == Format::kCsv) {
+      *out << CsvField(labels.ToString());
+      if (flags.metadata) *out << "," << type << "," << CsvField(metadata.unit) << "," << CsvField(metadata.help);
+      *out << "\n";
+    } else {
+      *out << labels.ToString();
+      if (flags.metadata) *out << "  # " << type << (metadata.unit.empty() ? "" : " in ") << metadata.unit << ": " << metadata.help;
+      *out << "\n";
+    }
+  }
+  if (flags.format == Format::kJson) json.EndArray().Key("truncated").Bool(found.truncated).EndObject().Newline();
+  return found.truncated;
+}
+
+int Series(const LookupFlags& flags) {
+  return RunLookup(flags, [&flags](Storage* storage, const auto& selectors, TimeRange range, Output* out) -> Result<bool> {
+    const auto found =
+        Unite<Labels>(flags, selectors, range, [storage](const auto& m, const auto& o) { return storage->Series(m, o); });
+    if (!found.ok()) return found.status();
+    return PrintSeries(flags, storage, *found, out);
+  });
+}
+
+int LabelNames(const LookupFlags& flags) {
+  return RunLookup(flags, [&flags](Storage* storage, const auto& selectors, TimeRange range, Output* out) -> Result<bool> {
+    const auto found =
+        Unite<std::string>(flags, selectors, range, [storage](const auto& m, const auto& o) { return storage->LabelNames(m, o); });
+    if (!found.ok()) return found.status();
+    return PrintStrings(*found, flags.format, "labels", out);
+  });
+}
+
+int LabelValues(const LookupFlags& flags) {
+  return RunLookup(flags, [&flags](Storage* storage, const auto& selectors, TimeRange range, Output* out) -> Result<bool> {
+    const auto found = Unite<std::string>(flags, selectors, range, [storage, &flags](const auto& m, const auto& o) {
+      return storage->LabelValues(flags.name, m, o);
+    });
+    if (!found.ok()) return found.status();
+    return PrintStrings(*found, flags.format, "values", out);
+  });
+}
+
+CLI::App* AddLookup(CLI::App* app, const char* name, const char* description, const std::shared_ptr<LookupFlags>& flags) {
+  CLI::App* command = app->add_subcommand(name, description);
+  AddStoreFlags(command, &flags->store);
+  AddTimeRange(command, &flags->time);
+  command->add_option("--limit", flags->limit, "print at most so many, and say so on stderr; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->option_text("N");
+  AddFormat(command, &flags->format);
+  return command;
+}
+
+}  // namespace
+
+void AddLookups(CLI::App* app, Run* run) {
+  static constexpr const char* kSelectors = "only series that match one of these; default: all";
+
+  auto series = std::make_shared<LookupFlags>();
+  CLI::App* command = AddLookup(app, "series", "List the series that selectors match", series);
+  command->add_option("SELECTORS", series->selectors, kSelectors);
+  command->add_flag("--metadata", series->metadata, "print type, unit and help text as well");
+  command->footer("Example:\n  chronolith series --db metrics.db 'up' '{job=\"node\",mode=~\"idle|user\"}' --limit 10");
+  command->callback([series, run] { *run = [series] { return Series(*series); }; });
+
+  auto labels = std::make_shared<LookupFlags>();
+  command = AddLookup(app, "labels", "List the label names", labels);
+  command->add_option("SELECTORS", labels->selectors, kSelectors);
+  command->footer("Example:\n  chronolith labels --db metrics.db 'node_cpu_seconds_total'");
+  command->callback([labels, run] { *run = [labels] { return LabelNames(*labels); }; });
+
+  auto values = std::make_shared<LookupFlags>();
+  command = AddLookup(app, "values", "List the values of a label", values);
+  command->add_option("NAME", values->name, "name of the label; __name__ lists the metrics")->required();
+  command->add_option("SELECTORS", values->selectors, kSelectors);
+  command->footer(
+      "Examples:\n  chronolith values --db metrics.db __name__\n  chronolith values --db metrics.db job 'up' --start -1d");
+  command->callback([values, run] { *run = [values] { return LabelValues(*values); }; });
+}
+
+}  // namespace chronolith::cli

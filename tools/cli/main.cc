@@ -1,0 +1,56 @@
+// chronolith: the command line of the time-series store.
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include "tools/cli/common.h"
+
+namespace chronolith::cli {
+namespace {
+
+// CLI11 only says that a command is missing where the one given is unknown.
+bool NamesUnknownCommand(CLI::App* app, int argc, char** argv) {
+  for (int i = 1; i < argc && argv[i][0] != '-' && app->get_require_subcommand_min() > 0; ++i) {
+    const auto named = app->get_subcommands([&](const CLI::App* command) { return command->get_name() == argv[i]; });
+    if (named.empty()) {
+      PrintError("unknown command " + std::string(argv[i]) + "; see --help");
+      return true;
+    }
+    app = named.front();
+  }
+  return false;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Stores time series: imports, queries and inspects a Chronolith database.", "chronolith");
+  app.set_version_flag("--version", "chronolith " CHRONOLITH_VERSION);
+  app.require_subcommand(1);
+  app.footer(
+      "Exit codes: 0 ok, 1 failure, 2 wrong arguments, 3 done, but something was refused.\n"
+      "Data goes to stdout, messages and progress to stderr. See `chronolith COMMAND --help`.");
+  Run run;
+  AddImport(&app, &run);
+  AddQuery(&app, &run);
+  AddLookups(&app, &run);
+  AddStat(&app, &run);
+  AddBench(&app, &run);
+  if (NamesUnknownCommand(&app, argc, argv)) return kExitUsage;
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? kExitOk : kExitUsage;  // 0: --help, --version
+  }
+  return run();
+}
+
+}  // namespace
+}  // namespace chronolith::cli
+
+int main(int argc, char** argv) {
+  try {
+    return chronolith::cli::Main(argc, argv);
+  } catch (const std::exception& e) {  // out of memory, and what the standard library throws
+    chronolith::cli::PrintError(e.what());
+    return chronolith::cli::kExitFailure;
+  }
+}

@@ -1,0 +1,34 @@
+// Progress of long-running commands, on stderr.
+#ifndef CHRONOLITH_TOOLS_CLI_PROGRESS_H_
+#define CHRONOLITH_TOOLS_CLI_PROGRESS_H_
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+namespace chronolith::cli {
+
+enum class ProgressMode : std::uint8_t {
+  kAuto,   // one line that is redrawn, only where stderr is a terminal
+  kPlain,  // "logged N" a line: N samples so far are acknowledged at the level asked for; for scripts
+  kNone,
+};
+
+void AddProgress(CLI::App* command, ProgressMode* mode);
+
+// Shows `acknowledged()` a few times a second, from a thread of its own, until it is destroyed (then once more).
+class Progress {
+ public:
+  Progress(ProgressMode mode, std::string what, std::function<std::uint64_t()> acknowledged);
+  ~Progress();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace chronolith::cli
+
+#endif  // CHRONOLITH_TOOLS_CLI_PROGRESS_H_

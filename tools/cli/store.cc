@@ -1,0 +1,87 @@
+#include "tools/cli/store.h"
+
+#include <prometheus/collectable.h>
+#include <prometheus/exposer.h>
+
+#include <cstdio>
+#include <exception>
+
+#include "chronolith/metrics.h"
+
+namespace chronolith::cli {
+
+namespace {
+
+class StderrLogger : public Logger {
+ public:
+  explicit StderrLogger(LogLevel least) : least_(least) {}
+  void Log(LogLevel level, std::string_view message) override {
+    static constexpr const char* kNames[] = {"debug", "info", "warning", "error"};
+    if (level < least_) return;
+    std::fprintf(stderr, "chronolith: %s: %.*s\n", kNames[static_cast<int>(level)], static_cast<int>(message.size()),
+                 message.data());
+  }
+
+ private:
+  const LogLevel least_;
+};
+
+}  // namespace
+
+void AddStoreFlags(CLI::App* command, StoreFlags* flags) {
+  command->add_option("--db", flags->db, "directory of the database")->required()->option_text("DIR");
+  command->add_option("--log-dir", flags->log_dir, "directory of its log, where it is not DIR/log")->option_text("DIR");
+  command->add_option("--engine", flags->engine, "storage engine (rocksdb)")->option_text("NAME");
+  command->add_flag("-v,--verbose", flags->verbose, "tell on stderr what the store does");
+}
+
+void AddWriterFlags(CLI::App* command, StoreFlags* flags) {
+  AddStoreFlags(command, flags);
+  command->add_option("--shards", flags->shards, "shards of a new database, 1 to 31 (16)")
+      ->check(CLI::Range(1, 31))
+      ->option_text("N");
+  command->add_option("--memory-limit", flags->memory_limit, "bound on memory, such as 512MiB (2GiB)")
+      ->transform(CLI::AsSizeValue(false))
+      ->option_text("BYTES");
+  command
+      ->add_option("--metrics-port", flags->metrics_port,
+                   "serve Prometheus metrics on this port of 127.0.0.1 while running; 0: any")
+      ->check(CLI::Range(0, 65535))
+      ->option_text("PORT");
+}
+
+Options MakeOptions(const StoreFlags& flags) {
+  Options options;
+  options.log_path = flags.log_dir;
+  options.engine = flags.engine;
+  if (flags.shards > 0) options.shards = flags.shards;
+  if (flags.memory_limit > 0) options.memory_limit_bytes = flags.memory_limit;
+  options.logger = std::make_shared<StderrLogger>(flags.verbose ? LogLevel::kDebug : LogLevel::kWarning);
+  return options;
+}
+
+Result<std::unique_ptr<Storage>> OpenForReading(const StoreFlags& flags) {
+  Options options = MakeOptions(flags);
+  options.read_only = true;
+  options.create_if_missing = false;
+  return Storage::Open(options, flags.db);
+}
+
+Result<std::unique_ptr<MetricsServer>> MetricsServer::Start(const StoreFlags& flags, const Storage* storage) {
+  if (flags.metrics_port < 0) return std::unique_ptr<MetricsServer>();
+  std::unique_ptr<MetricsServer> server(new MetricsServer);
+  const std::string address = "127.0.0.1:" + std::to_string(flags.metrics_port);
+  try {
+    server->exposer_ = std::make_unique<prometheus::Exposer>(address, 1);
+    server->collectable_ = MakeCollectable(storage);
+    server->exposer_->RegisterCollectable(server->collectable_);
+  } catch (const std::exception& e) {
+    return IoError("cannot serve metrics on " + address + ": " + e.what());
+  }
+  std::fprintf(stderr, "metrics: http://127.0.0.1:%d/metrics\n", server->exposer_->GetListeningPorts().at(0));
+  return server;
+}
+
+MetricsServer::~MetricsServer() = default;
+
+}  // namespace chronolith::cli

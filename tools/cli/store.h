@@ -1,0 +1,55 @@
+// Opening a store for a command, and the metrics port of long-running ones.
+#ifndef CHRONOLITH_TOOLS_CLI_STORE_H_
+#define CHRONOLITH_TOOLS_CLI_STORE_H_
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "chronolith/result.h"
+#include "chronolith/storage.h"
+
+namespace prometheus {
+class Collectable;
+class Exposer;
+}  // namespace prometheus
+
+namespace chronolith::cli {
+
+struct StoreFlags {
+  std::string db;
+  std::string log_dir;
+  std::string engine = "rocksdb";
+  bool verbose = false;
+  // Of commands that write:
+  int shards = 0;                  // 0: the default of Options
+  std::uint64_t memory_limit = 0;  // 0: the default of Options
+  int metrics_port = -1;           // -1: none; 0: any free one
+};
+
+void AddStoreFlags(CLI::App* command, StoreFlags* flags);
+// The same and what only writers take: --shards, --memory-limit, --metrics-port.
+void AddWriterFlags(CLI::App* command, StoreFlags* flags);
+
+// Options from the flags; warnings go to stderr.
+Options MakeOptions(const StoreFlags& flags);
+// Read-only: works beside a process that writes. kNotFound where there is no database.
+Result<std::unique_ptr<Storage>> OpenForReading(const StoreFlags& flags);
+
+// Serves the store's metrics on http://127.0.0.1:port/metrics. Must be destroyed before the store is closed.
+class MetricsServer {
+ public:
+  // Null where flags ask for none. The address goes to stderr.
+  static Result<std::unique_ptr<MetricsServer>> Start(const StoreFlags& flags, const Storage* storage);
+  ~MetricsServer();
+
+ private:
+  MetricsServer() = default;
+  std::shared_ptr<prometheus::Collectable> collectable_;
+  std::unique_ptr<prometheus::Exposer> exposer_;
+};
+
+}  // namespace chronolith::cli
+
+#endif  // CHRONOLITH_TOOLS_CLI_STORE_H_
