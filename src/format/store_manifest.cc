@@ -43,12 +43,13 @@ Result<StoreManifest> DecodeManifest(std::string_view bytes) {
   const std::string_view uuid = in.Bytes(m.uuid.size());
   if (in.ok()) std::copy(uuid.begin(), uuid.end(), m.uuid.begin());
   m.incarnation = in.Varint();
-  m.shards = static_cast<std::uint32_t>(in.Varint());
+  const std::uint64_t shards = in.Varint();
+  m.shards = static_cast<std::uint32_t>(shards);
   m.window_ms = static_cast<std::int64_t>(in.Varint());
   m.engine = in.LengthPrefixed();
   m.log_path = in.LengthPrefixed();
   m.partition_map = in.LengthPrefixed();
-  if (!in.AtEnd() || m.shards < 1 || m.shards > 31 || m.window_ms <= 0) return DataLoss("the store's manifest is malformed");
+  if (!in.AtEnd() || shards < 1 || shards > 31 || m.window_ms <= 0) return DataLoss("the store's manifest is malformed");
   return m;
 }
 

@@ -86,7 +86,7 @@ void AppendSamplesRecord(std::span<const SampleEntry> samples, std::string* out)
   bool consecutive = true;
   for (std::size_t i = 1; i < samples.size(); ++i) {
     same_time &= samples[i].timestamp == samples[0].timestamp;
-    consecutive &= samples[i].ordinal == samples[i - 1].ordinal + 1;
+    consecutive &= samples[i].ordinal == samples[i - 1].ordinal + std::uint64_t{1};  // 64 bits: 0 does not follow 2^32 - 1
   }
   if (!consecutive) {
     for (std::size_t i = 1; i < samples.size(); ++i) {
@@ -224,7 +224,7 @@ Status DecodeSeries(std::string_view body, std::vector<SeriesRecordEntry>* entri
   ByteReader in(body);
   const std::uint64_t first = in.Varint();
   const std::uint64_t n = in.Varint();
-  if (!in.ok() || n > in.remaining() || first + n > (1ULL << 32)) return Malformed("series count");
+  if (!in.ok() || n > in.remaining() || first > 0xffffffffULL || first + n > (1ULL << 32)) return Malformed("series count");
   entries->reserve(n);
   for (std::uint64_t i = 0; i < n; ++i) entries->push_back({static_cast<Ordinal>(first + i), in.LengthPrefixed()});
   return in.AtEnd() ? Status::Ok() : Malformed("series labels");
@@ -242,8 +242,10 @@ Status DecodeSamples(std::string_view body, std::vector<SampleEntry>* samples) {
   auto ordinal = static_cast<std::int64_t>(first);
   s[0].ordinal = static_cast<Ordinal>(first);
   for (std::uint64_t i = 1; i < n; ++i) {
-    ordinal += (flags & kConsecutive) != 0 ? 1 : in.SignedVarint();
-    if (ordinal < 0 || ordinal > 0xffffffffLL) return Malformed("sample ordinal");
+    const std::int64_t step = (flags & kConsecutive) != 0 ? 1 : in.SignedVarint();
+    // Bounded before it is added: a damaged step may be as large as its type.
+    if (step < -ordinal || step > 0xffffffffLL - ordinal) return Malformed("sample ordinal");
+    ordinal += step;
     s[i].ordinal = static_cast<Ordinal>(ordinal);
   }
   auto time = static_cast<std::uint64_t>(first_time);

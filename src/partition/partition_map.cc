@@ -41,9 +41,10 @@ Result<PartitionMap> PartitionMap::Decode(std::string_view bytes) {
   for (std::uint64_t i = 0; in.ok() && i < n; ++i) {
     Range range;
     range.first = in.Fixed<std::uint64_t>();
-    range.shard = static_cast<std::uint32_t>(in.Varint());
+    const std::uint64_t shard = in.Varint();
+    range.shard = static_cast<std::uint32_t>(shard);
     const bool ascending = map.ranges_.empty() ? range.first == 0 : range.first > map.ranges_.back().first;
-    if (!ascending || range.shard >= 31) in.Fail();
+    if (!ascending || shard >= 31) in.Fail();
     map.ranges_.push_back(range);
   }
   if (!in.AtEnd() || map.ranges_.empty()) return DataLoss("the partition map is malformed");
