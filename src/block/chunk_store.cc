@@ -196,6 +196,13 @@ Status ChunkStore::Read(std::span<const Ordinal> ordinals, const ChunkReadOption
   return Status::Ok();
 }
 
+std::uint64_t ChunkStore::EstimateBytes(TimeRange range) const {
+  range.start = std::max(range.start, tombstones_.floor());
+  if (range.empty()) return 0;
+  const Result<std::uint64_t> bytes = engine_->EstimateBytes(options_.family, LowerKey(range, options_.window_ms), UpperKey(range));
+  return bytes.ok() ? *bytes : 0;
+}
+
 Status ChunkStore::OrdinalsWithData(TimeRange range, OrdinalSet* ordinals) const {
   range.start = std::max(range.start, tombstones_.floor());  // expired rows may still be there
   if (range.empty()) return Status::Ok();

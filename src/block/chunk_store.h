@@ -71,6 +71,10 @@ class ChunkStore {
   // run of near ordinals).
   Status Read(std::span<const Ordinal> ordinals, const ChunkReadOptions& options, ChunkSet* chunks) const;
 
+  // Bytes on disk of all windows that overlap `range`, estimated; what is not flushed may be left out. For planning: 0 on any
+  // error.
+  std::uint64_t EstimateBytes(TimeRange range) const;
+
   // Adds the ordinals that have a sample chunk overlapping `range` (by windows and chunk spans).
   Status OrdinalsWithData(TimeRange range, OrdinalSet* ordinals) const;
 

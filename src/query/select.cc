@@ -11,13 +11,15 @@
 namespace chronolith {
 namespace {
 
-// The first batch is small, so that the first series comes soon; later ones are as large as the bytes allow, because rows lie in
-// the order of ordinals and not of labels: the more series a batch has, the more of what it passes over it also needs.
-constexpr std::size_t kFirstBatchSeries = 1024;
+// Rows lie in the order of windows and ordinals, not of labels. Each batch passes over all rows of its shards and range, so a scan
+// is the faster the fewer batches it takes: they are as large as the bytes allow.
+constexpr std::size_t kBatchBytes = 64U << 20;
 constexpr std::size_t kBatchSeriesMin = 64;
 constexpr std::size_t kBatchSeriesMax = 1U << 16;
-constexpr std::size_t kBatchBytes = 32U << 20;
 constexpr std::size_t kBatchGrowth = 32;
+// With no more series than this the first batch takes what a batch may have at least, and learns from it.
+constexpr std::size_t kFewSeries = 256;
+constexpr std::size_t kBytesOfSeriesMin = 1024;  // what an estimate may miss: rows not flushed, chunks in the head
 constexpr std::size_t kLabelsAtOnce = 1U << 14;
 
 struct Selected {
@@ -35,14 +37,18 @@ class SelectCursor : public SeriesSet {
         poll_(options.deadline, options.cancelled),
         batch_(context_.get(), ChunkType::kXor, ChunkType::kHistogram),
         samples_(context_->duplicate_policy, &poll_),
-        chunks_(context_->duplicate_policy, context_->max_samples_per_chunk, &poll_) {}
+        chunks_(context_->duplicate_policy, context_->max_samples_per_chunk, &poll_) {
+    batch_size_ = FirstBatchSize();
+  }
 
   bool Next() override {
+    status_ = status();  // an error within the series before ends the set
     while (status_.ok()) {
       if (next_ == batch_end_ && !LoadBatch()) return false;
       if (status_ = poll_.After(kWorkOfSeries); !status_.ok()) return false;
       current_ = next_++;
       batch_.PartsOf(current_ - batch_begin_, &parts_);
+      batch_.Prefetch(next_ - batch_begin_);  // while the caller decodes this one
       if (HasSample()) {
         samples_.Reset(&parts_);
         chunks_.Reset(&parts_);
@@ -62,6 +68,7 @@ class SelectCursor : public SeriesSet {
   }
 
  private:
+  std::size_t FirstBatchSize() const;
   bool LoadBatch();
   bool HasSample();
 
@@ -72,7 +79,7 @@ class SelectCursor : public SeriesSet {
   SeriesBatch batch_;
   std::size_t batch_begin_ = 0;  // in series_
   std::size_t batch_end_ = 0;
-  std::size_t batch_size_ = kFirstBatchSeries;  // of the next one
+  std::size_t batch_size_ = kBatchSeriesMin;  // of the next one
   std::size_t next_ = 0;
   std::size_t current_ = 0;
   SeriesParts parts_;
@@ -80,6 +87,16 @@ class SelectCursor : public SeriesSet {
   SeriesChunks chunks_;
   Status status_;
 };
+
+// Guesses from the bytes on disk. Where few of a shard's series match, a series seems larger than it is, and the first batch is
+// smaller than it could be; seeking between far rows, it loses nothing by that.
+std::size_t SelectCursor::FirstBatchSize() const {
+  if (series_.size() <= kFewSeries) return kBatchSeriesMin;
+  std::uint64_t bytes = 0;
+  for (const ShardReader& shard : context_->shards) bytes += shard.chunks->EstimateBytes(range_);
+  const std::uint64_t each = bytes / series_.size() + kBytesOfSeriesMin;
+  return std::clamp<std::size_t>(kBatchBytes / each, kBatchSeriesMin, kBatchSeriesMax);
+}
 
 bool SelectCursor::LoadBatch() {
   if (batch_end_ == series_.size()) return false;
