@@ -65,6 +65,9 @@ class IndexShard::Impl {
   // Makes the memory of forgotten series and their labels free, once there is enough of it.
   void MaybeRebuild() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Status FindStoredSome(std::span<const SeriesKey> keys, std::span<std::optional<Ordinal>> ordinals);
+  // Series come back after a restart in about the order in which they were created: where the ordinals just found (ascending) run
+  // on like that, makes the next ones resident by one scan, which costs a fraction of looking them up.
+  Status ReadAhead(std::vector<Ordinal> found);
 
   // ---- index_select.cc ----
   struct Term;      // the postings of one matcher
@@ -99,6 +102,8 @@ class IndexShard::Impl {
   std::shared_ptr<IndexDelta> writing_ ABSL_GUARDED_BY(mu_);  // null: no checkpoint under way, none failed
   OrdinalSet stored_only_ ABSL_GUARDED_BY(mu_);               // live in the rows, not resident
   std::uint64_t next_ordinal_ ABSL_GUARDED_BY(mu_) = 0;       // above every ordinal seen
+  std::uint64_t ahead_ ABSL_GUARDED_BY(mu_) = 0;              // end of the last read-ahead
+  std::uint64_t ahead_window_ ABSL_GUARDED_BY(mu_) = 0;
   PodVector<PairId> scratch_ ABSL_GUARDED_BY(mu_);
   bool cut_ ABSL_GUARDED_BY(mu_) = false;  // Cut was called for the next Checkpoint
 

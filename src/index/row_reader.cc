@@ -3,6 +3,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/coding.h"
 #include "index/symbols.h"
 
 namespace chronolith {
@@ -57,6 +58,24 @@ Status RowReader::ReadParts(char prefix, Ordinal ordinal, index_rows::LongRow* r
     if (Status t = index_rows::AppendPart(key, value, row); !t.ok()) return t;
   }
   return Status::Ok();
+}
+
+Status RowReader::ScanLabels(std::uint64_t from, std::uint64_t to, const TakeLong& take) const {
+  const auto key_of = [](std::uint64_t ordinal) {
+    return ordinal > 0xffffffff ? index_rows::PrefixEnd(std::string(1, index_rows::kLabelsPrefix))
+                                : index_rows::OrdinalKey(index_rows::kLabelsPrefix, static_cast<Ordinal>(ordinal));
+  };
+  const std::string lower = key_of(from);
+  Result<std::unique_ptr<KvIterator>> it = engine_->NewIterator(family_, {.lower = lower, .upper = key_of(to)});
+  if (!it.ok()) return it.status();
+  index_rows::LongRow row;
+  for ((*it)->Seek(lower); (*it)->Valid(); (*it)->Next()) {
+    const std::string_view key = (*it)->key();
+    if (key.size() != 1 + sizeof(Ordinal)) continue;  // a further part
+    if (Status s = index_rows::DecodeLongRow(key, (*it)->value(), &row); !s.ok()) return s;
+    if (row.parts == 1) take(LoadBigEndian<Ordinal>(key.data() + 1), row);
+  }
+  return (*it)->status();
 }
 
 Status RowReader::ReadHashes(std::span<const std::uint64_t> hashes, std::vector<std::vector<Ordinal>>* ordinals) const {

@@ -26,6 +26,10 @@ class RowReader {
   // The long rows ('l' or 'm') of the ordinals; nullopt where there is none.
   Status ReadLong(char prefix, std::span<const Ordinal> ordinals, std::vector<std::optional<index_rows::LongRow>>* rows) const;
 
+  // Labels rows of [from, to) in order, those of one part only; `take` gets each.
+  using TakeLong = std::function<void(Ordinal ordinal, const index_rows::LongRow& row)>;
+  Status ScanLabels(std::uint64_t from, std::uint64_t to, const TakeLong& take) const;
+
   // Ordinals listed for each hash. One MultiGet.
   Status ReadHashes(std::span<const std::uint64_t> hashes, std::vector<std::vector<Ordinal>>* ordinals) const;
 

@@ -175,6 +175,45 @@ TEST_F(IndexShardTest, FindStoredCostsNothingWhileAllIsResident) {
   EXPECT_EQ(engine_->Get(0, "s", &value).code(), StatusCode::kIoError);  // the fault was still there
 }
 
+TEST_F(IndexShardTest, SeriesThatComeBackInOrderAreReadAhead) {
+  constexpr int kSeries = 4000;
+  for (int i = 0; i < kSeries; ++i) Add(Numbered(i));
+  for (Ordinal i = 500; i < 520; ++i) ASSERT_TRUE(index_->Remove(i, ++lsn_).ok());
+  Checkpoint();
+  Close();
+  Open();
+  ASSERT_TRUE(index_->Remove(530, ++lsn_).ok());  // pending
+  for (int begin = 0; begin < kSeries; begin += 50) {
+    std::vector<Labels> labels;
+    for (int i = begin; i < begin + 50; ++i) labels.push_back(Numbered(i));
+    std::vector<SeriesKey> keys;
+    for (const Labels& l : labels) keys.push_back(KeyOf(l));
+    std::vector<std::optional<Ordinal>> found;
+    ASSERT_TRUE(index_->FindStored(keys, &found).ok());
+    for (int i = begin; i < begin + 50; ++i) {
+      const bool removed = (i >= 500 && i < 520) || i == 530;
+      EXPECT_EQ(found[static_cast<std::size_t>(i - begin)], removed ? std::nullopt : std::optional<Ordinal>(i)) << i;
+    }
+    if (begin == 0) {
+      EXPECT_EQ(index_->resident_series(), 50u + 256u);
+    }
+  }
+  EXPECT_EQ(index_->resident_series(), 4000u - 21u);
+  EXPECT_EQ(Select({}).size(), 4000u - 21u);
+  // All is resident again: nothing is read.
+  factory_->FailCall(EngineMethod::kRead, 1, IoError("no reads expected"));
+  EXPECT_EQ(Find(KeyOf(Numbered(kSeries))), std::nullopt);
+}
+
+TEST_F(IndexShardTest, SeriesThatComeBackAtRandomAreNotReadAhead) {
+  for (int i = 0; i < 2000; ++i) Add(Numbered(i));
+  Checkpoint();
+  Close();
+  Open();
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(Find(KeyOf(Numbered(i * 613 % 2000))), std::optional<Ordinal>(i * 613 % 2000));
+  EXPECT_EQ(index_->resident_series(), 100u);
+}
+
 TEST_F(IndexShardTest, AFailedCheckpointIsWrittenAgainWithTheNext) {
   for (int i = 0; i < 5; ++i) Add(Numbered(i));
   factory_->FailCall(EngineMethod::kWrite, 1, IoError("disk"));
