@@ -24,7 +24,7 @@ bool IsFatal(const Status& s) {
 }  // namespace
 
 ImportSink::ImportSink(Storage* storage, AckLevel level, std::size_t batch, std::size_t refusals_kept)
-    : storage_(storage), appender_(storage->NewAppender()), level_(level), batch_(batch), refusals_kept_(refusals_kept) {
+    : appender_(storage->NewAppender()), level_(level), batch_(batch), refusals_kept_(refusals_kept) {
   items_.reserve(batch);
 }
 

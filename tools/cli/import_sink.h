@@ -60,7 +60,6 @@ class ImportSink : public interop::ExpositionSink {
   void Resolve();
   std::vector<const Item*> AppendAll();
 
-  Storage* storage_;
   std::unique_ptr<Appender> appender_;
   const AckLevel level_;
   const std::size_t batch_;
