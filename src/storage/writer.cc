@@ -79,14 +79,18 @@ void Writer::ResolveMissing(Core* core, Deadline deadline, std::vector<SeriesRef
     for (std::size_t i = 0; status.ok() && i < p.keys.size(); ++i) {
       if (!found[i]) missing.push_back(p.keys[i]);
     }
-    std::vector<Ordinal> created;
+    std::vector<std::optional<Ordinal>> created;
     if (status.ok() && !missing.empty()) status = Create(core, &shard, missing, deadline, &created);
     std::size_t next = 0;
     for (std::size_t i = 0; i < p.keys.size(); ++i) {
+      std::optional<Ordinal> ordinal;
       if (i < found.size() && found[i]) {
-        (*refs)[p.at[i]] = MakeSeriesRef(shard.id, *found[i]);
+        ordinal = found[i];
       } else if (next < created.size()) {
-        (*refs)[p.at[i]] = MakeSeriesRef(shard.id, created[next++]);
+        ordinal = created[next++];
+      }
+      if (ordinal) {
+        (*refs)[p.at[i]] = MakeSeriesRef(shard.id, *ordinal);
       } else {
         refused->push_back({p.at[i], Refusal::What::kSeries, 0, status});
       }
@@ -94,12 +98,14 @@ void Writer::ResolveMissing(Core* core, Deadline deadline, std::vector<SeriesRef
   }
 }
 
-Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys, Deadline deadline, std::vector<Ordinal>* ordinals) {
+Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys, Deadline deadline,
+                      std::vector<std::optional<Ordinal>>* ordinals) {
   MeasuredLock series_lock(&shard->series_mu);
   std::uint64_t next = shard->next_ordinal.load(std::memory_order_relaxed);
   absl::flat_hash_map<std::string, Ordinal> in_batch;
   std::vector<std::string_view> labels;
   std::vector<std::uint64_t> hashes;
+  bool all = true;
   const std::uint64_t room = core->options().max_series - std::min(core->options().max_series, core->series_total());
   for (const SeriesKey& key : keys) {
     std::optional<Ordinal> ordinal = shard->index->FindResident(key);  // another creator may have been faster
@@ -107,7 +113,9 @@ Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys,
       const auto [it, is_new] = in_batch.try_emplace(std::string(key.encoded), static_cast<Ordinal>(next + labels.size()));
       if (is_new && (labels.size() >= room || next + labels.size() > 0xffffffffULL)) {
         in_batch.erase(it);
-        break;
+        ordinals->push_back(std::nullopt);  // those behind it may exist
+        all = false;
+        continue;
       }
       ordinal = it->second;
       if (is_new) {
@@ -115,7 +123,7 @@ Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys,
         hashes.push_back(key.hash);
       }
     }
-    ordinals->push_back(*ordinal);
+    ordinals->push_back(ordinal);
   }
   if (!labels.empty()) {
     record_.clear();
@@ -133,9 +141,9 @@ Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys,
       if (status.ok()) status = core->wal().Reserve(shard->id, one.size(), deadline);
       if (!status.ok()) {
         // What was inserted stays; the caller refuses the rest.
-        std::size_t kept = 0;
-        while (kept < ordinals->size() && (*ordinals)[kept] < next + inserted) ++kept;
-        ordinals->resize(kept);
+        for (std::optional<Ordinal>& ordinal : *ordinals) {
+          if (ordinal && *ordinal >= next + inserted) ordinal.reset();
+        }
         return status;
       }
       left = rest;
@@ -155,7 +163,7 @@ Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys,
       core->AddSeries(static_cast<std::int64_t>(entries.size()));
     }
   }
-  if (ordinals->size() == keys.size()) return Status::Ok();
+  if (all) return Status::Ok();
   if (labels.size() >= room) {
     return ResourceExhausted("the store has " + std::to_string(core->series_total()) + " series, the limit (Options::max_series) is " +
                              std::to_string(core->options().max_series));

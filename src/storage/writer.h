@@ -90,8 +90,9 @@ class Writer {
     if (!missing_.empty()) ResolveMissing(core, deadline, refs, refused);
   }
   void ResolveMissing(Core* core, Deadline deadline, std::vector<SeriesRef>* refs, std::vector<Refusal>* refused);
-  // Creates series under the shard's series lock.
-  Status Create(Core* core, Shard* shard, std::span<const SeriesKey> keys, Deadline deadline, std::vector<Ordinal>* ordinals);
+  // Creates series under the shard's series lock; one entry a key, none where that one was refused with the status returned.
+  Status Create(Core* core, Shard* shard, std::span<const SeriesKey> keys, Deadline deadline,
+                std::vector<std::optional<Ordinal>>* ordinals);
   void CommitBucket(Core* core, Shard* shard, Bucket* bucket, Deadline deadline, WriteResult* result);
   // Takes out what cannot be written, with its reason.
   void Validate(Shard* shard, Bucket* bucket, WriteResult* result);
