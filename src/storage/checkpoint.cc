@@ -25,7 +25,7 @@ Status Core::CheckpointIndex() {
   std::vector<FamilyId> families;
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     Shard& shard = *shards_[i];
-    const IndexState state{cuts_[i], cut_ordinals_[i], shard.series_total.load()};
+    const IndexState state{cuts_[i], cut_ordinals_[i], cut_series_[i]};
     if (Status status = shard.index->Checkpoint(state); !status.ok()) return status;
     families.push_back(shard.index_family);
   }
@@ -61,12 +61,14 @@ Status Core::Checkpoint() {
   bytes_since_checkpoint_.store(0, std::memory_order_relaxed);
   cuts_.resize(shards_.size());
   cut_ordinals_.resize(shards_.size());
+  cut_series_.resize(shards_.size());
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     Shard& shard = *shards_[i];
     MeasuredLock series_lock(&shard.series_mu);
     MeasuredLock append_lock(&shard.head->mu());
     cuts_[i] = shard.wal->last_lsn();
     cut_ordinals_[i] = shard.next_ordinal.load();
+    cut_series_[i] = shard.series_total.load();
     shard.head->BeginCheckpoint();
   }
   Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline);

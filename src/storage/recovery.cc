@@ -44,6 +44,8 @@ class ReplayVisitor : public WalVisitor {
   }
 
   std::uint64_t next_ordinal() const { return next_ordinal_; }
+  // Series that the index gained by the records, less those it lost.
+  std::int64_t series_gained() const { return series_gained_; }
 
  private:
   Status OnSeries(Lsn lsn, std::string_view body) {
@@ -51,6 +53,7 @@ class ReplayVisitor : public WalVisitor {
     for (const SeriesRecordEntry& entry : series_) {
       next_ordinal_ = std::max<std::uint64_t>(next_ordinal_, entry.ordinal + std::uint64_t{1});
       if (lsn <= index_applied_) continue;
+      ++series_gained_;
       if (!shard_->index->Insert(entry.ordinal, {StableHash(entry.labels), entry.labels}, lsn)) {
         return DataLoss("series " + std::to_string(entry.ordinal) + " is recorded with two label sets");
       }
@@ -123,6 +126,7 @@ class ReplayVisitor : public WalVisitor {
     if (Status status = DecodeRemoveSeries(body, &ordinals_); !status.ok()) return status;
     for (const Ordinal ordinal : ordinals_) {
       if (lsn > index_applied_) {
+        --series_gained_;
         if (Status status = shard_->index->Remove(ordinal, lsn); !status.ok() && status.code() != StatusCode::kNotFound) return status;
       }
       MutexLock lock(&shard_->removed_mu);
@@ -136,6 +140,7 @@ class ReplayVisitor : public WalVisitor {
   const Lsn index_applied_;
   const Lsn chunk_applied_;
   std::uint64_t next_ordinal_ = 0;
+  std::int64_t series_gained_ = 0;
   std::uint64_t ensured_ = 0;
   std::vector<SeriesRecordEntry> series_;
   std::vector<SampleEntry> samples_;
@@ -204,6 +209,7 @@ Status Core::RecoverShard(Shard* shard, std::uint64_t ordinal_floor) {
   }
   const std::uint64_t next_ordinal = std::max({index_state->next_ordinal, visitor.next_ordinal(), ordinal_floor});
   shard->next_ordinal.store(next_ordinal);
+  shard->series_total.store(index_state->series + static_cast<std::uint64_t>(visitor.series_gained()));
   {
     MeasuredLock lock(&shard->head->mu());
     shard->head->EnsureOrdinals(next_ordinal);
@@ -256,10 +262,7 @@ Status Core::OpenShards(const std::vector<std::uint64_t>* ordinal_floors) {
   std::uint64_t replayed = 0;
   for (const auto& shard : shards_) {
     replayed += shard->replayed_bytes;
-    ShardStats stats;
-    shard->index->FillStats(&stats);
-    shard->series_total.store(stats.series_total);
-    series_total_.fetch_add(stats.series_total);
+    series_total_.fetch_add(shard->series_total.load());
   }
   bytes_since_checkpoint_.store(replayed);
   if (replayed > 0) Log(LogLevel::kInfo, "replayed " + std::to_string(replayed) + " bytes of log in " + std::to_string(replay_seconds_) + " s");
