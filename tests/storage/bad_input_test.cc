@@ -107,7 +107,8 @@ TEST_P(BadInput, ExactlyTheRefusedItemsAreListed) {
   negative.count = -1;
   TimeSeries first = MakeSeries(kGood, {{kT, 1}, {kMaxTimestamp, 2}, {kT + 1, 3}, {kMaxTimestamp, 4}});
   first.histograms = {{kT + 10, bad}, {kT + 20, good}, {kMaxTimestamp, good}};
-  first.exemplars = {{{{"", "v"}}, 1, kT}, {{{"trace", "1"}}, 1, kT}, {{{"trace", std::string(2000, 'x')}}, 1, kT}, {{}, 1, kMaxTimestamp}};
+  first.exemplars = {
+      {{{"", "v"}}, 1, kT}, {{{"trace", "1"}}, 1, kT}, {{{"trace", std::string(2000, 'x')}}, 1, kT}, {{}, 1, kMaxTimestamp}};
   first.metadata = {{MetricType::kGauge, "", std::string(20'000, 'h')}};
   TimeSeries second = MakeSeries({{"b", "c"}}, {{kMaxTimestamp, 1}, {kT, 2}});
   second.histograms = {{kT + 1, negative}};
@@ -122,15 +123,17 @@ TEST_P(BadInput, ExactlyTheRefusedItemsAreListed) {
   }
   std::sort(listed.begin(), listed.end());
   using What = Refusal::What;
-  EXPECT_THAT(listed, ElementsAre(std::tuple(0U, What::kSample, 1U), std::tuple(0U, What::kSample, 3U), std::tuple(0U, What::kHistogram, 0U),
-                                  std::tuple(0U, What::kHistogram, 2U), std::tuple(0U, What::kExemplar, 0U),
-                                  std::tuple(0U, What::kExemplar, 2U), std::tuple(0U, What::kExemplar, 3U),
-                                  std::tuple(0U, What::kMetadata, 0U), std::tuple(1U, What::kSeries, 0U), std::tuple(2U, What::kSample, 0U),
-                                  std::tuple(2U, What::kHistogram, 0U)));
+  EXPECT_THAT(
+      listed,
+      ElementsAre(std::tuple(0U, What::kSample, 1U), std::tuple(0U, What::kSample, 3U), std::tuple(0U, What::kHistogram, 0U),
+                  std::tuple(0U, What::kHistogram, 2U), std::tuple(0U, What::kExemplar, 0U), std::tuple(0U, What::kExemplar, 2U),
+                  std::tuple(0U, What::kExemplar, 3U), std::tuple(0U, What::kMetadata, 0U), std::tuple(1U, What::kSeries, 0U),
+                  std::tuple(2U, What::kSample, 0U), std::tuple(2U, What::kHistogram, 0U)));
   EXPECT_EQ(result.accepted, 2U + 1 + 1 + 1 + 1);
   ThroughEverything([&] {
-    EXPECT_EQ(store_.Read(), (Contents{{Labels(kGood).ToString(), {{kT, Shown(1)}, {kT + 1, Shown(3)}, {kT + 20, Shown(kT + 20, good)}}},
-                                       {Labels{{"b", "c"}}.ToString(), {{kT, Shown(2)}}}}));
+    EXPECT_EQ(store_.Read(),
+              (Contents{{Labels(kGood).ToString(), {{kT, Shown(1)}, {kT + 1, Shown(3)}, {kT + 20, Shown(kT + 20, good)}}},
+                        {Labels{{"b", "c"}}.ToString(), {{kT, Shown(2)}}}}));
     EXPECT_EQ(store_->Exemplars(kGood, {}).value().size(), 1U);
     EXPECT_EQ(store_->SeriesMetadata({{"b", "c"}}).value()->help, "fine");
   });
@@ -153,10 +156,16 @@ TEST_P(BadInput, HistogramsAreRefusedByWhatIsWrong) {
       {change([](IntHistogram* h) { h->schema = -5; }), "schema -5"},
       {change([](IntHistogram* h) { h->count = 4; }), "count is 4"},
       {change([](IntHistogram* h) { h->positive_spans[0].length = 3; }), "describe 3"},
-      {change([](IntHistogram* h) { h->positive_deltas = {1, -2}; }), "negative"},
+      {change([](IntHistogram* h) {
+         h->positive_deltas = {1, -2};
+       }),
+       "negative"},
       {change([](IntHistogram* h) { h->custom_values = {1}; }), "custom_values"},
       {change([](IntHistogram* h) { h->zero_threshold = -1; }), "zero_threshold"},
-      {change([](IntHistogram* h) { h->positive_spans = {{0, 1}, {-1, 1}}; }), "negative offset"},
+      {change([](IntHistogram* h) {
+         h->positive_spans = {{0, 1}, {-1, 1}};
+       }),
+       "negative offset"},
       {change([](IntHistogram* h) {
          h->schema = kCustomBucketsSchema;
          h->custom_values = {2, 1};
@@ -194,8 +203,8 @@ TEST_P(BadInput, NothingAtAllIsFine) {
 TEST_P(BadInput, UnknownReferencesAreRefusedItemByItem) {
   auto appender = store_->NewAppender();
   const SeriesRef good = appender->Ref(kGood).value();
-  for (const std::uint64_t id : std::initializer_list<std::uint64_t>{0, 1, ~0ULL, good.id + 1, good.id + 1000, (7ULL << 32), (31ULL << 32),
-                                 (32ULL << 32), (1ULL << 32) | 0xffffffffU}) {
+  for (const std::uint64_t id : std::initializer_list<std::uint64_t>{0, 1, ~0ULL, good.id + 1, good.id + 1000, (7ULL << 32),
+                                                                     (31ULL << 32), (32ULL << 32), (1ULL << 32) | 0xffffffffU}) {
     if (id == good.id) continue;
     SCOPED_TRACE(id);
     appender->Append(good, kT, 1);
@@ -288,11 +297,10 @@ TEST_P(BadInput, MatchersAndRangesAreRefused) {
     SCOPED_TRACE(c.says);
     LookupOptions lookup;
     lookup.range = c.range;
-    const Status statuses[] = {store_->Select(c.matchers, c.range).status(), store_->Series(c.matchers, lookup).status(),
-                               store_->LabelNames(c.matchers, lookup).status(), store_->LabelValues("job", c.matchers, lookup).status(),
-                               store_->Delete(c.matchers.empty() ? std::vector<Matcher>{Matcher::Equal("__name__", "good")} : c.matchers,
-                                              c.range)
-                                   .status};
+    const Status statuses[] = {
+        store_->Select(c.matchers, c.range).status(), store_->Series(c.matchers, lookup).status(),
+        store_->LabelNames(c.matchers, lookup).status(), store_->LabelValues("job", c.matchers, lookup).status(),
+        store_->Delete(c.matchers.empty() ? std::vector<Matcher>{Matcher::Equal("__name__", "good")} : c.matchers, c.range).status};
     for (const Status& status : statuses) {
       EXPECT_EQ(status.code(), StatusCode::kInvalidArgument) << status.ToString();
       EXPECT_THAT(status.message(), HasSubstr(c.says));
@@ -519,12 +527,12 @@ int InChild(const std::function<int()>& body) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-#define CHILD_CHECK(condition, text)                                                                       \
-  do {                                                                                                     \
-    if (!(condition)) {                                                                                    \
-      std::fprintf(stderr, "%s:%d: " #condition ": %s\n", __FILE__, __LINE__, std::string(text).c_str());  \
-      return 1;                                                                                            \
-    }                                                                                                      \
+#define CHILD_CHECK(condition, text)                                                                      \
+  do {                                                                                                    \
+    if (!(condition)) {                                                                                   \
+      std::fprintf(stderr, "%s:%d: " #condition ": %s\n", __FILE__, __LINE__, std::string(text).c_str()); \
+      return 1;                                                                                           \
+    }                                                                                                     \
   } while (false)
 
 // These use the plain memory engine's STORE file or start before any engine has threads in this process: fork keeps only one.

@@ -280,8 +280,14 @@ TEST_P(Lifecycle, DeleteOfAllRemovesTheSeriesAtCompaction) {
 }
 
 TEST_P(Lifecycle, EveryValueIsKeptBitForBit) {
-  const std::uint64_t patterns[] = {kStaleNaNBits,          0x7ff8000000000001ULL, 0xfff8000000000001ULL, 0x7ff0000000000000ULL,
-                                    0xfff0000000000000ULL,  0x8000000000000000ULL, 1ULL,                  0x7fefffffffffffffULL};
+  const std::uint64_t patterns[] = {kStaleNaNBits,
+                                    0x7ff8000000000001ULL,
+                                    0xfff8000000000001ULL,
+                                    0x7ff0000000000000ULL,
+                                    0xfff0000000000000ULL,
+                                    0x8000000000000000ULL,
+                                    1ULL,
+                                    0x7fefffffffffffffULL};
   std::vector<Sample> samples;
   Points expected;
   for (std::size_t i = 0; i < std::size(patterns); ++i) {

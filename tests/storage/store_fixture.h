@@ -134,8 +134,8 @@ class TestStore {
     Close();
     Open();
   }
-  // The process dies and starts again. RocksDB: the directory as the operating system has it at this moment is what a killed process
-  // would leave; it takes the place of the real one, whose owner goes on to close it elsewhere.
+  // The process dies and starts again. RocksDB: the directory as the operating system has it at this moment is what a killed
+  // process would leave; it takes the place of the real one, whose owner goes on to close it elsewhere.
   void KillWithoutOpening() {
     if (is_memory()) {
       memory_->CrashAll(CrashKind::kKill);
