@@ -276,6 +276,11 @@ std::uint64_t IndexShard::Impl::memory_bytes() const {
 }
 
 void IndexShard::Impl::FillStats(ShardStats* stats) const {
+  {
+    MeasuredReaderLock lock(&mu_);
+    stats->series_resident = series_.findable();
+    stats->series_total = series_.findable() + stored_only_.size();
+  }
   stats->locks.push_back(mu_.ReadStats("index_read"));
   stats->locks.push_back(mu_.WriteStats("index_write"));
   stats->index_read_latency.Add(read_latency_.Snapshot());

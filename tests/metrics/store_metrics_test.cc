@@ -51,8 +51,12 @@ class StoreMetrics : public ::testing::Test {
     std::string path = ::testing::TempDir() + "chronolith_store_metrics_XXXXXX";
     EXPECT_NE(::mkdtemp(path.data()), nullptr);
     directory_ = path;
+    Open();
+  }
+  void Open() {
     Options options;
     options.engine = "memory";
+    options.engines = engines_;
     options.shards = 1;
     options.ring_bytes = 64 << 10;
     options.clock = clock_;
@@ -103,6 +107,7 @@ class StoreMetrics : public ::testing::Test {
   }
 
   std::string directory_;
+  std::shared_ptr<EngineRegistry> engines_ = EngineRegistry::Default();  // the memory engine keeps its stores as long as this lives
   std::shared_ptr<StoppableClock> clock_ = std::make_shared<StoppableClock>();
   std::unique_ptr<Storage> store_;
   int next_series_ = 0;
@@ -144,6 +149,23 @@ TEST_F(StoreMetrics, WritesShowInTheFiguresOfTheirShard) {
   EXPECT_EQ(ValueAfter(text, R"(chronolith_wal_write_latency_seconds_count{shard="0",level="logged"})"), 1);
   EXPECT_GE(ValueAfter(text, R"(chronolith_wal_logged_lsn{shard="0"})"), 1);
   EXPECT_GE(ValueAfter(text, "chronolith_wal_group_write_seconds_count"), 1);
+}
+
+TEST_F(StoreMetrics, SeriesAreCountedAfterAReopen) {
+  ASSERT_NE(store_, nullptr);
+  for (const bool checkpoint : {false, true}) {
+    SCOPED_TRACE(checkpoint);
+    const TimeSeries up{.labels = {{"checkpoint", checkpoint ? "1" : "0"}}, .samples = {{1700000000000, 1}}};
+    ASSERT_TRUE(store_->Write(up).ok());
+    if (checkpoint) {
+      ASSERT_TRUE(store_->Checkpoint().ok());
+    }
+    ASSERT_TRUE(store_->Close().ok());
+    store_.reset();
+    Open();
+    ASSERT_NE(store_, nullptr);
+    EXPECT_EQ(ValueAfter(MetricsText(*store_), R"(chronolith_index_series{shard="0"})"), checkpoint ? 2 : 1);
+  }
 }
 
 TEST_F(StoreMetrics, NoSeriesAppearsTwice) {
