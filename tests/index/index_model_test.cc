@@ -1,7 +1,9 @@
 // IndexShard against a naive model, with random operations.
+#include <filesystem>
 #include <map>
 #include <set>
 
+#include "chronolith/engine_registry.h"
 #include "index_fixture.h"
 
 namespace chronolith {
@@ -143,9 +145,7 @@ class IndexModel : public IndexFixture {
     if (!crash) Checkpoint();
     std::size_t from = crash ? checkpointed_ - std::min<std::size_t>(checkpointed_, Below(5)) : log_.size();
     if (crash) {
-      index_.reset();
-      engine_.reset();
-      factory_->CrashAll(CrashKind::kKill);
+      Crash();
     } else {
       Close();
     }
@@ -159,6 +159,13 @@ class IndexModel : public IndexFixture {
       }
     }
   }
+
+  virtual void Crash() {
+    index_.reset();
+    engine_.reset();
+    factory_->CrashAll(CrashKind::kKill);
+  }
+  void RunRandomly(int steps);
 
   struct LogEntry {
     Ordinal ordinal;
@@ -174,10 +181,10 @@ class IndexModel : public IndexFixture {
   std::size_t checkpointed_ = 0;
 };
 
-TEST_F(IndexModel, AnswersAsTheModelUnderRandomOperations) {
+void IndexModel::RunRandomly(int steps) {
   MakeWords();
   random_.seed(TestSeed());
-  for (int step = 0; step < 6000 && !HasFatalFailure(); ++step) {
+  for (int step = 0; step < steps && !HasFatalFailure(); ++step) {
     const std::size_t dice = Below(1000);
     if (dice < 400) {
       InsertOne();
@@ -204,6 +211,31 @@ TEST_F(IndexModel, AnswersAsTheModelUnderRandomOperations) {
   std::printf("%zu live series, %zu removed, cache %llu bytes\n", model_.size(), removed_.size(),
               static_cast<unsigned long long>(cache_.bytes()));
 }
+
+TEST_F(IndexModel, AnswersAsTheModelUnderRandomOperations) { RunRandomly(6000); }
+
+// The same over RocksDB; what a crash leaves is what was flushed.
+class IndexModelOnRocksDb : public IndexModel {
+ protected:
+  void SetUp() override {
+    Result<std::shared_ptr<EngineFactory>> found = EngineRegistry::Default()->Find("rocksdb");
+    if (!found.ok()) GTEST_SKIP() << "this build has no RocksDB engine";
+    rocksdb_ = *found;
+    path_ = ::testing::TempDir() + "index_model_" + std::to_string(std::random_device{}());
+    Open();
+  }
+  void TearDown() override {
+    Close();
+    if (!path_.empty()) std::filesystem::remove_all(path_);
+  }
+  Result<std::unique_ptr<KvEngine>> OpenEngine() override { return rocksdb_->Open(path_, IndexEngineOptions()); }
+  void Crash() override { Close(); }
+
+  std::shared_ptr<EngineFactory> rocksdb_;
+  std::string path_;
+};
+
+TEST_F(IndexModelOnRocksDb, AnswersAsTheModelUnderRandomOperations) { RunRandomly(2500); }
 
 }  // namespace
 }  // namespace chronolith
