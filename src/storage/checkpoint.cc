@@ -62,14 +62,12 @@ Status Core::Checkpoint() {
   cuts_.resize(shards_.size());
   cut_ordinals_.resize(shards_.size());
   cut_series_.resize(shards_.size());
-  cut_series_.resize(shards_.size());
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     Shard& shard = *shards_[i];
     MeasuredLock series_lock(&shard.series_mu);
     MeasuredLock append_lock(&shard.head->mu());
     cuts_[i] = shard.wal->last_lsn();
     cut_ordinals_[i] = shard.next_ordinal.load();
-    cut_series_[i] = shard.series_total.load();
     cut_series_[i] = shard.series_total.load();
     shard.head->BeginCheckpoint();
   }

@@ -110,7 +110,6 @@ class Core {
   std::vector<Lsn> cuts_ ABSL_GUARDED_BY(upkeep_mu_);
   std::vector<std::uint64_t> cut_ordinals_ ABSL_GUARDED_BY(upkeep_mu_);
   std::vector<std::uint64_t> cut_series_ ABSL_GUARDED_BY(upkeep_mu_);
-  std::vector<std::uint64_t> cut_series_ ABSL_GUARDED_BY(upkeep_mu_);
   Timestamp released_before_ ABSL_GUARDED_BY(upkeep_mu_) = kMinTimestamp;
   DurationCell checkpoint_duration_;
   SharedCounter checkpoints_;

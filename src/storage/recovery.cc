@@ -44,8 +44,6 @@ class ReplayVisitor : public WalVisitor {
   }
 
   std::uint64_t next_ordinal() const { return next_ordinal_; }
-  // Series created less series removed, behind what the index rows count.
-  std::int64_t series_change() const { return series_change_; }
   // Series that the index gained by the records, less those it lost.
   std::int64_t series_gained() const { return series_gained_; }
 
@@ -144,7 +142,6 @@ class ReplayVisitor : public WalVisitor {
   std::uint64_t next_ordinal_ = 0;
   std::int64_t series_gained_ = 0;
   std::uint64_t ensured_ = 0;
-  std::int64_t series_change_ = 0;
   std::vector<SeriesRecordEntry> series_;
   std::vector<SampleEntry> samples_;
   std::vector<ItemEntry> items_;
@@ -218,7 +215,6 @@ Status Core::RecoverShard(Shard* shard, std::uint64_t ordinal_floor) {
     shard->head->EnsureOrdinals(next_ordinal);
   }
   shard->applied_lsn.store(applied);
-  shard->series_total.store(index_state->series + static_cast<std::uint64_t>(visitor.series_change()));
   shard->replayed_records = end.records;
   shard->replayed_bytes = end.bytes;
   wal_->Restore(shard->id, end, log_end + 1, epoch, rows);
