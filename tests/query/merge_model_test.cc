@@ -1,6 +1,7 @@
 // Random chunks, of all kinds and in all places, against a model that looks at one timestamp at a time; before, during and after
 // compaction.
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <random>
 #include <set>
@@ -19,7 +20,6 @@ class MergeModel : public QueryFixture, public ::testing::WithParamInterface<Dup
  protected:
   static constexpr int kShards = 2;
   static constexpr Lsn kApplied = 100;
-  static constexpr int kRounds = 80;
 
   MergeModel() : QueryFixture(kShards, GetParam()), random_(TestSeed()) {}
 
@@ -188,7 +188,8 @@ class MergeModel : public QueryFixture, public ::testing::WithParamInterface<Dup
 
 TEST_P(MergeModel, SelectAgreesBeforeDuringAndAfterCompaction) {
   std::uint64_t rows_before = 0, rows_after = 0, dropped = 0, further_passes = 0;
-  for (int round = 0; round < kRounds; ++round) {
+  const int rounds = std::getenv("CHRONOLITH_TEST_FULL") != nullptr ? 2000 : 60;
+  for (int round = 0; round < rounds; ++round) {
     SCOPED_TRACE(round);
     Open(kShards, GetParam());
     Generate();
