@@ -1,10 +1,9 @@
 // Any bytes as rows of a chunk family: decoding never reads outside of them, and what decodes encodes to the same bytes again.
-// Byte 0 chooses the row: 0 chunk, 1 tombstone, 2 state; then comes the key, then the value. Bit 2 of byte 0: the last four bytes of the
-// value are replaced by the right checksum, so that the fuzzer gets past it.
-#include "format/chunk_rows.h"
-
+// Byte 0 chooses the row: 0 chunk, 1 tombstone, 2 state; then comes the key, then the value. Bit 2 of byte 0: the last four bytes
+// of the value are replaced by the right checksum, so that the fuzzer gets past it.
 #include "base/checksum.h"
 #include "base/coding.h"
+#include "format/chunk_rows.h"
 #include "tests/fuzz/fuzz_check.h"
 
 using namespace chronolith;

@@ -188,7 +188,7 @@ class MergeModel : public QueryFixture, public ::testing::WithParamInterface<Dup
 
 TEST_P(MergeModel, SelectAgreesBeforeDuringAndAfterCompaction) {
   std::uint64_t rows_before = 0, rows_after = 0, dropped = 0, further_passes = 0;
-  const int rounds = std::getenv("CHRONOLITH_TEST_FULL") != nullptr ? 2000 : 60;
+  const int rounds = std::getenv("CHRONOLITH_TEST_FULL") != nullptr ? 2000 : 30;
   for (int round = 0; round < rounds; ++round) {
     SCOPED_TRACE(round);
     Open(kShards, GetParam());
