@@ -103,8 +103,11 @@ Status IndexShard::Impl::LabelNames(const OrdinalSet* within, std::vector<std::s
       removed = PendingRemovals();
       if (!active_->postings.empty() || (writing_ != nullptr && !writing_->postings.empty())) {
         for (const auto& [name, pairs] : symbols_.names()) {
-          const auto any = [&](PairId pair) { return AnyInDelta(pair, within, removed); };
-          if (std::any_of(pairs.begin(), pairs.end(), any)) found.insert(name);
+          for (const PairId pair : pairs) {
+            if (!AnyInDelta(pair, within, removed)) continue;
+            found.insert(name);
+            break;
+          }
         }
       }
     }

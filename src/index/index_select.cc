@@ -70,10 +70,10 @@ struct IndexShard::Impl::Snapshot {
 
 template <typename F>
 void IndexShard::Impl::ForEachDeltaPair(const Term& term, const F& f) const {
-  const auto has = [&](PairId pair) {
-    return active_->postings.Has(pair) || (writing_ != nullptr && writing_->postings.Has(pair));
-  };
-  if (active_->postings.empty() && (writing_ == nullptr || writing_->postings.empty())) return;
+  const PostingsDelta& active = active_->postings;
+  const PostingsDelta* const writing = writing_ != nullptr ? &writing_->postings : nullptr;
+  if (active.empty() && (writing == nullptr || writing->empty())) return;
+  const auto has = [&](PairId pair) { return active.Has(pair) || (writing != nullptr && writing->Has(pair)); };
   if (term.points) {
     std::string encoded;
     for (const std::string_view value : term.values) {
@@ -96,10 +96,12 @@ void IndexShard::Impl::TakeSnapshot(std::vector<Term>* terms, Snapshot* snapshot
   snapshot->next_ordinal = next_ordinal_;
   if (!active_->removed.empty()) snapshot->removed = active_->removed;
   if (writing_ != nullptr && !writing_->removed.empty()) snapshot->removed.UnionWith(writing_->removed);
+  const PostingsDelta& active = active_->postings;
+  const PostingsDelta* const writing = writing_ != nullptr ? &writing_->postings : nullptr;
   for (Term& term : *terms) {
     ForEachDeltaPair(term, [&](PairId pair) {
-      active_->postings.AddTo(pair, &term.delta);
-      if (writing_ != nullptr) writing_->postings.AddTo(pair, &term.delta);
+      active.AddTo(pair, &term.delta);
+      if (writing != nullptr) writing->AddTo(pair, &term.delta);
     });
   }
 }

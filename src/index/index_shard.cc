@@ -247,12 +247,14 @@ void IndexShard::Impl::MaybeRebuild() {
   if (writing_ != nullptr || !active_->postings.empty() || !active_->removals.empty()) return;  // they hold pair ids
   const Symbols old_symbols = std::exchange(symbols_, Symbols());
   const SeriesTable old_series = std::exchange(series_, SeriesTable());
+  std::vector<Ordinal> ordinals;
+  old_series.ForEach([&](Ordinal ordinal) { ordinals.push_back(ordinal); });
   std::string encoded;
-  old_series.ForEach([&](Ordinal ordinal) {
+  for (const Ordinal ordinal : ordinals) {
     encoded.clear();
     old_series.AppendLabels(ordinal, old_symbols, &encoded);
-    AddSeries(ordinal, {old_series.HashOf(ordinal, old_symbols), encoded}, true);
-  });
+    AddSeries(ordinal, {old_series.HashOf(ordinal, encoded), encoded}, true);
+  }
 }
 
 std::optional<Lsn> IndexShard::Impl::OldestUnwritten() const {
