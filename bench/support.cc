@@ -122,7 +122,10 @@ std::string Text(const Cell& cell, bool json) {
   if (const auto* text = std::get_if<std::string>(&cell)) return json ? '"' + *text + '"' : *text;
   const double v = std::get<double>(cell);
   char buffer[64];
-  std::snprintf(buffer, sizeof(buffer), json ? "%.6g" : v >= 1000 || v == static_cast<double>(static_cast<long long>(v)) ? "%.0f" : "%.3g",
+  std::snprintf(buffer, sizeof(buffer),
+                json                                                               ? "%.6g"
+                : v >= 1000 || v == static_cast<double>(static_cast<long long>(v)) ? "%.0f"
+                                                                                   : "%.3g",
                 v);
   return buffer;
 }

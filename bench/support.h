@@ -43,6 +43,9 @@ class Stopwatch {
     seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
     cpu_seconds_ += ProcessCpuSeconds() - cpu_started_;
   }
+  double ElapsedSeconds() const {  // since Start
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
+  }
   double seconds() const { return seconds_; }
   double cpu_seconds() const { return cpu_seconds_; }
 
