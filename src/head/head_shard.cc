@@ -293,12 +293,14 @@ void HeadShard::Cut(const OrdinalSet& ordinals, TimeRange range) {
   for (const Ordinal ordinal : ordinals.ToVector()) {
     if ((ordinal >> kPageBits) >= pages_.size()) break;
     Entry* const e = &At(ordinal);
-    if (e->open.count > 0 && range.Overlaps(HeaderOf(*e)->min_time, e->open.t)) CloseOpen(e, ordinal);
+    // Up to the window's end, not to the newest sample: what comes later, in the range, must not join a chunk that the delete hides.
+    if (e->open.count > 0 && range.Overlaps(HeaderOf(*e)->min_time, e->window_end - 1)) CloseOpen(e, ordinal);
     if (!e->cold) continue;
     ColdSeries& cold = ColdOf(e, ordinal);
     SealLate(e, &cold);
-    if (cold.open_histograms && range.Overlaps(cold.open_histograms->meta.min_time, cold.open_histograms->meta.max_time)) {
-      CloseHistograms(e, &cold);
+    if (cold.open_histograms) {
+      const ChunkMeta& meta = cold.open_histograms->meta;
+      if (range.Overlaps(meta.min_time, WindowEnd(meta.window) - 1)) CloseHistograms(e, &cold);
     }
   }
 }

@@ -54,7 +54,8 @@ class HeadShard : public HeadView {
   void Append(std::span<const SampleEntry> samples, Lsn lsn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AppendHistogram(Ordinal ordinal, const HistogramSample& sample, Lsn lsn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AppendExemplar(Ordinal ordinal, const Exemplar& exemplar, Lsn lsn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Closes the open chunks of the series that overlap `range`, so that a delete hides whole chunks: later samples begin new ones.
+  // Closes the open chunks of the series that overlap `range`, or may grow into it, so that a delete hides whole chunks: later samples
+  // begin new ones.
   void Cut(const OrdinalSet& ordinals, TimeRange range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Makes room for ordinals below `end`, so that Append does not allocate pages.
   void EnsureOrdinals(std::uint64_t end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -259,6 +259,22 @@ TEST_P(Lifecycle, DeleteHidesWhatWasThereAndNothingLater) {
   });
 }
 
+TEST_P(Lifecycle, DeleteOfTheFutureHidesNothingThatIsWrittenLater) {
+  TimeSeries histograms;
+  histograms.labels = Up("h");
+  histograms.histograms = {{kT, SomeIntHistogram()}};
+  store_.Write(Up("f"), {{kT, 1}});
+  ASSERT_TRUE(store_->Write(histograms).ok());
+  for (const char* job : {"f", "h"}) ASSERT_TRUE(store_->Delete({Matcher::Equal("job", job)}, {kT + 10, kT + 1000}).ok());
+  store_.Write(Up("f"), {{kT + 20, 2}});
+  histograms.histograms[0].timestamp = kT + 20;
+  ASSERT_TRUE(store_->Write(histograms).ok());
+  ThroughEverything([&] {
+    EXPECT_EQ(store_.Read({Matcher::Equal("job", "f")}), (Contents{{Up("f").ToString(), {{kT, Shown(1)}, {kT + 20, Shown(2)}}}}));
+    EXPECT_EQ(store_.Read({Matcher::Equal("job", "h")})[Up("h").ToString()].size(), 2U);
+  });
+}
+
 TEST_P(Lifecycle, DeleteOfAllRemovesTheSeriesAtCompaction) {
   store_.Write(Up("gone"), {{kT, 1}, {kT + kWindow, 2}});
   store_.Write(Up("stays"), {{kT, 1}});
