@@ -293,24 +293,15 @@ void HeadShard::Cut(const OrdinalSet& ordinals, TimeRange range) {
   for (const Ordinal ordinal : ordinals.ToVector()) {
     if ((ordinal >> kPageBits) >= pages_.size()) break;
     Entry* const e = &At(ordinal);
-<<<<<<< HEAD
     // Up to the window's end, not to the newest sample: what comes later, in the range, must not join a chunk that the delete hides.
-=======
-    // Not only what the chunk spans now counts but what it could grow into: up to the end of its window.
->>>>>>> 87b4fad (head: a delete cuts open chunks that could grow into its range)
     if (e->open.count > 0 && range.Overlaps(HeaderOf(*e)->min_time, e->window_end - 1)) CloseOpen(e, ordinal);
     if (!e->cold) continue;
     ColdSeries& cold = ColdOf(e, ordinal);
     SealLate(e, &cold);
-<<<<<<< HEAD
     if (cold.open_histograms) {
       const ChunkMeta& meta = cold.open_histograms->meta;
       if (range.Overlaps(meta.min_time, WindowEnd(meta.window) - 1)) CloseHistograms(e, &cold);
     }
-=======
-    const auto& histograms = cold.open_histograms;
-    if (histograms && range.Overlaps(histograms->meta.min_time, WindowEnd(histograms->meta.window) - 1)) CloseHistograms(e, &cold);
->>>>>>> 87b4fad (head: a delete cuts open chunks that could grow into its range)
   }
 }
 
