@@ -14,6 +14,7 @@
 #ifndef CHRONOLITH_WAL_RECORD_RING_H_
 #define CHRONOLITH_WAL_RECORD_RING_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <cstring>
@@ -36,7 +37,9 @@ class RecordRing {
   bool Reserve(std::uint64_t n) {
     std::uint64_t reserved = reserved_.load(std::memory_order_relaxed);
     do {
-      if (reserved + n - head_.load(std::memory_order_acquire) > capacity()) return false;
+      // Signed: where others have moved on since `reserved` was read, head may be past it, and the exchange below reads it again.
+      const auto used = static_cast<std::int64_t>(reserved + n - head_.load(std::memory_order_acquire));
+      if (used > static_cast<std::int64_t>(capacity())) return false;
     } while (!reserved_.compare_exchange_weak(reserved, reserved + n, std::memory_order_acq_rel));
     return true;
   }

@@ -495,9 +495,11 @@ Status ShardedWAL::Trim(ShardId id, Lsn lsn) {
   {
     MutexLock lock(&s.rows_mu_);
     while (rows + 1 < s.rows_.size() && s.rows_[rows + 1].first_lsn <= lsn + 1) ++rows;
-    if (rows + 1 == s.rows_.size() && s.logged_lsn() <= lsn) ++rows;
+    // A leader lists its rows before it raises logged_lsn: one that is listed already and not counted yet stays.
+    const Lsn logged = s.logged_lsn();
+    if (rows + 1 == s.rows_.size() && logged <= lsn && s.rows_[rows].first_lsn <= logged) ++rows;
     if (rows == 0) return Status::Ok();
-    trimmed_to = rows < s.rows_.size() ? s.rows_[rows].first_lsn - 1 : s.logged_lsn();
+    trimmed_to = rows < s.rows_.size() ? s.rows_[rows].first_lsn - 1 : logged;
   }
   const std::string begin = WalKey(0);
   const std::string end = WalKey(trimmed_to + 1);

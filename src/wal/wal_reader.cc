@@ -10,13 +10,24 @@ Status Hole(ShardId shard, Lsn from, Lsn to) {
   return DataLoss("the log of shard " + std::to_string(shard) + " lacks LSN " + std::to_string(from) + " to " + std::to_string(to));
 }
 
-// A row may begin after a gap only where its first record opens an epoch that says so.
-Status CheckGap(ShardId shard, Lsn expected, const WalRowHeader& row, std::string_view payload) {
+// A row may begin after a gap, or with another epoch than the row before, only where its first record opens that epoch and vouches
+// for the end of the one before.
+Status CheckEpoch(ShardId shard, Lsn expected, std::uint64_t last_epoch, const WalRowHeader& row, std::string_view payload) {
+  const bool gap = row.first_lsn > expected;
+  if (!gap && (last_epoch == 0 || row.epoch == last_epoch)) return Status::Ok();
   RecordView record;
   EpochRecord epoch;
-  if (Status status = NextRecord(&payload, &record); !status.ok()) return status;
-  if (record.type != RecordType::kEpoch) return Hole(shard, expected, row.first_lsn - 1);
-  if (Status status = DecodeEpoch(record.body, &epoch); !status.ok()) return status;
+  if (Status status = NextRecord(&payload, &record); !status.ok()) {
+    return status.WithContext("log of shard " + std::to_string(shard) + ", LSN " + std::to_string(row.first_lsn));
+  }
+  if (gap && record.type != RecordType::kEpoch) return Hole(shard, expected, row.first_lsn - 1);
+  if (record.type == RecordType::kEpoch) {
+    if (Status status = DecodeEpoch(record.body, &epoch); !status.ok()) return status;
+  }
+  if (row.epoch < last_epoch || epoch.epoch != row.epoch) {
+    return DataLoss("the log of shard " + std::to_string(shard) + " has epoch " + std::to_string(row.epoch) + " at LSN " +
+                    std::to_string(row.first_lsn) + " behind epoch " + std::to_string(last_epoch) + ", which no record opened");
+  }
   if (epoch.previous_end + 1 > expected) return Hole(shard, expected, epoch.previous_end);
   return Status::Ok();
 }
@@ -47,9 +58,8 @@ Status ReadWal(KvEngine* engine, FamilyId family, ShardId shard, Lsn after, cons
     if (Status status = DecodeWalRow(shard, (*it)->key(), (*it)->value(), &row, &payload, &scratch); !status.ok()) return status;
     // Rows wholly below trimmed_to may still be there: trimming is a range delete that a reader may be ahead of.
     if (row.first_lsn + row.records <= end->trimmed_to + 1) continue;
-    if (row.first_lsn > expected) {
-      if (Status status = CheckGap(shard, expected, row, payload); !status.ok()) return status;
-    } else if (row.first_lsn < expected && end->last_lsn != 0) {
+    if (Status status = CheckEpoch(shard, expected, end->last_epoch, row, payload); !status.ok()) return status;
+    if (row.first_lsn < expected && end->last_lsn != 0) {
       return DataLoss("the log of shard " + std::to_string(shard) + " has LSN " + std::to_string(row.first_lsn) + " twice");
     }
     if (rows != nullptr) rows->emplace_back(row.first_lsn, (*it)->value().size() + kWalKeyBytes);
