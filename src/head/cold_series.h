@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -26,8 +27,11 @@ template <typename T>
 struct Overlay {
   ChunkMeta meta;
   std::vector<T> samples;
+  std::uint64_t bytes = 0;  // held, roughly
 
   void Add(T sample) {
+    bytes += sizeof(T);
+    if constexpr (std::is_same_v<T, HistogramSample>) bytes += HistogramAppender::MaxBytes(sample.histogram);
     meta.min_time = samples.empty() ? sample.timestamp : std::min(meta.min_time, sample.timestamp);
     meta.max_time = samples.empty() ? sample.timestamp : std::max(meta.max_time, sample.timestamp);
     samples.push_back(std::move(sample));
@@ -66,6 +70,17 @@ struct ColdSeries {
   std::optional<OpenExemplars> open_exemplars;
   Lsn last_creation = 0;  // of the newest chunk begun here
   std::uint32_t last_sequence = 0;
+  std::uint64_t counted_bytes = 0;  // OpenBytes as the head last counted it
+
+  // Memory held, roughly.
+  std::uint64_t OpenBytes() const {
+    std::uint64_t bytes = sizeof(ColdSeries);
+    for (const auto& [window, overlay] : floats) bytes += sizeof(overlay) + overlay.bytes;
+    for (const auto& [window, overlay] : histograms) bytes += sizeof(overlay) + overlay.bytes;
+    if (open_histograms) bytes += open_histograms->appender.data().capacity();
+    if (open_exemplars) bytes += open_exemplars->appender.data().capacity();
+    return bytes;
+  }
 };
 
 inline Chunk EncodeOverlay(const Overlay<Sample>& overlay, DuplicatePolicy policy) {

@@ -199,6 +199,7 @@ void HeadShard::AppendOverlay(Entry* e, const SampleEntry& s, Lsn lsn) {
   }
   it->second.Add({s.timestamp, s.value});
   out_of_order_.Add();
+  CountCold(&cold);
 }
 
 void HeadShard::AppendHistogram(Ordinal ordinal, const HistogramSample& sample, Lsn lsn) {
@@ -228,6 +229,8 @@ void HeadShard::AppendHistogram(Ordinal ordinal, const HistogramSample& sample, 
     }
     it->second.Add(sample);
     out_of_order_.Add();
+    CountCold(&cold);
+    CountMemory();
     return;
   }
   if (e->open.count > 0) CloseOpen(e, ordinal);
@@ -247,6 +250,8 @@ void HeadShard::AppendHistogram(Ordinal ordinal, const HistogramSample& sample, 
   open.meta.max_time = sample.timestamp;
   open.meta.samples = open.appender.count();
   NoteNewest(e, sample.timestamp);
+  CountCold(&cold);
+  CountMemory();
 }
 
 void HeadShard::CloseHistograms(Entry* e, ColdSeries* cold) {
@@ -272,6 +277,8 @@ void HeadShard::AppendExemplar(Ordinal ordinal, const Exemplar& exemplar, Lsn ls
   open.meta.min_time = std::min(open.meta.min_time, exemplar.timestamp);
   open.meta.max_time = std::max(open.meta.max_time, exemplar.timestamp);
   open.meta.samples = open.appender.count();
+  CountCold(&cold);
+  CountMemory();
 }
 
 void HeadShard::CloseExemplars(Entry* e, ColdSeries* cold) {
@@ -302,6 +309,7 @@ void HeadShard::Cut(const OrdinalSet& ordinals, TimeRange range) {
       const ChunkMeta& meta = cold.open_histograms->meta;
       if (range.Overlaps(meta.min_time, WindowEnd(meta.window) - 1)) CloseHistograms(e, &cold);
     }
+    CountCold(&cold);
   }
 }
 
@@ -332,10 +340,11 @@ bool HeadShard::CopySlice(std::uint64_t budget_bytes, std::vector<Chunk>* chunks
     if (e.cold) {
       ColdSeries& cold = ColdOf(&e, ordinal);
       SealLate(&e, &cold);
+      CountCold(&cold);
       if (cold.open_histograms) {
         chunks->push_back({cold.open_histograms->meta, cold.open_histograms->appender.data()});
       } else {
-        cold_.erase(ordinal);
+        EraseCold(ordinal);
         e.cold = 0;
       }
     }
@@ -390,7 +399,7 @@ std::vector<Ordinal> HeadShard::ReleaseIdle(Timestamp before) {
       const auto ordinal = static_cast<Ordinal>(page << kPageBits | i);
       if (!e.seen || e.dirty || e.open.t >= before || ClosedAt(e.closed, ordinal) != nullptr) continue;
       if (e.buffer != nullptr) pool_.Free(e.buffer, e.size_class);
-      if (e.cold) cold_.erase(ordinal);
+      if (e.cold) EraseCold(ordinal);
       const Timestamp newest = e.open.t;
       e = Entry{};
       e.open.t = newest;
@@ -518,8 +527,22 @@ bool HeadShard::FindSample(Ordinal ordinal, Timestamp t, double* value) const {
   return false;
 }
 
+// To be called after a change of what is open in `cold`.
+void HeadShard::CountCold(ColdSeries* cold) {
+  const std::uint64_t bytes = cold->OpenBytes();
+  cold_bytes_ += bytes - cold->counted_bytes;
+  cold->counted_bytes = bytes;
+}
+
+void HeadShard::EraseCold(Ordinal ordinal) {
+  const auto it = cold_.find(ordinal);
+  if (it == cold_.end()) return;
+  cold_bytes_ -= it->second->counted_bytes;
+  cold_.erase(it);
+}
+
 void HeadShard::CountMemory() {
-  memory_bytes_.store(pages_.size() * kPageEntries * sizeof(Entry) + pool_.slab_bytes() + closed_bytes_ + dirty_.capacity() * 4,
+  memory_bytes_.store(pages_.size() * kPageEntries * sizeof(Entry) + pool_.slab_bytes() + closed_bytes_ + cold_bytes_ + dirty_.capacity() * 4,
                       std::memory_order_relaxed);
 }
 

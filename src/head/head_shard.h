@@ -157,6 +157,8 @@ class HeadShard : public HeadView {
       ABSL_SHARED_LOCKS_REQUIRED(mu_);
   const Closed* ClosedAt(std::uint32_t index, Ordinal ordinal) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
   void CountMemory() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void CountCold(ColdSeries* cold) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void EraseCold(Ordinal ordinal) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const HeadOptions options_;
   mutable MeasuredMutex mu_;
@@ -167,6 +169,7 @@ class HeadShard : public HeadView {
   std::deque<Closed> closed_ ABSL_GUARDED_BY(mu_);
   std::uint32_t closed_base_ ABSL_GUARDED_BY(mu_) = 1;
   std::uint64_t closed_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  std::uint64_t cold_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   std::vector<Ordinal> dirty_ ABSL_GUARDED_BY(mu_);
 
   // The running checkpoint.

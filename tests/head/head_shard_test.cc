@@ -334,5 +334,28 @@ TEST(HeadShard, AReleasedSeriesStillKnowsWhatIsLate) {
   EXPECT_EQ(h.SamplesOf(0), Floats({{500, 2}, {600, 3}}));
 }
 
+// ---- Memory ----
+
+TEST(HeadShard, CountsTheMemoryOfEveryTypeOfSample) {
+  const auto grown = [](const auto& add) {
+    HeadHarness h(Options(1'000'000));
+    h.Append(0, 900'000, 1);
+    const std::uint64_t before = h.head().memory_bytes();
+    for (int i = 0; i < 2000; ++i) add(&h, i);
+    const std::uint64_t after = h.head().memory_bytes();
+    h.Checkpoint();
+    EXPECT_LT(h.head().memory_bytes(), before + (64 << 10)) << "given back: only open chunks stay";
+    return after - before;
+  };
+  EXPECT_GT(grown([](HeadHarness* h, int i) { h->Append(0, i, 0.1 * i); }), 15000U) << "late floats";
+  EXPECT_GT(grown([](HeadHarness* h, int i) { h->Do(HistogramOp{0, {900'001 + i, Hist(0.1 * i)}}); }), 15000U) << "histograms";
+  EXPECT_GT(grown([](HeadHarness* h, int i) { h->Do(HistogramOp{0, {i, Hist(0.1 * i)}}); }), 15000U) << "late histograms";
+  EXPECT_GT(grown([](HeadHarness* h, int i) {
+              h->Do(ExemplarOp{0, {Labels({{"trace_id", std::to_string(i * 7919)}}), 0.1 * i, i}});
+            }),
+            15000U)
+      << "exemplars";
+}
+
 }  // namespace
 }  // namespace chronolith
