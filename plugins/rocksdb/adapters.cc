@@ -88,8 +88,12 @@ class LoggerAdapter : public rocksdb::Logger {
     const int n = std::vsnprintf(line, sizeof(line), format, arguments);
     if (n <= 0) return;
     std::string_view text(line, std::min<std::size_t>(static_cast<std::size_t>(n), sizeof(line) - 1));
-    while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
-    logger_->Log(ToLevel(level), std::string("rocksdb: ").append(text));
+    // Dumps of options come as one event of many lines; a logger receives them one by one.
+    while (!text.empty()) {
+      const std::size_t end = std::min(text.find('\n'), text.size());
+      if (end > 0) logger_->Log(ToLevel(level), std::string("rocksdb: ").append(text.substr(0, end)));
+      text.remove_prefix(std::min(end + 1, text.size()));
+    }
   }
 
  private:
