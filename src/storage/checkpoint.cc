@@ -302,8 +302,10 @@ void Core::FillStats(StorageStats* stats) const {
     for (std::size_t i = 0; i < s.write_latency.size(); ++i) s.write_latency[i] = shard->write_latency[i].Snapshot();
     stats->shards.push_back(std::move(s));
   }
-  stats->log_engine = log_engine_->Stats();
-  stats->data_engine = data_engine_->Stats();
+  if (!closed_) {  // closed but still there: the store could not be reopened yet
+    stats->log_engine = log_engine_->Stats();
+    stats->data_engine = data_engine_->Stats();
+  }
   stats->checkpoint_duration = checkpoint_duration_.Snapshot();
   stats->checkpoints = checkpoints_.Get();
   stats->last_checkpoint_ms = last_checkpoint_ms_.load();

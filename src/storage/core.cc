@@ -102,14 +102,14 @@ void Core::Log(LogLevel level, const std::string& message) const {
 }
 
 Result<std::unique_ptr<Core>> Core::Open(const Options& options, const std::string& path,
-                                         const std::vector<std::uint64_t>* ordinal_floors) {
+                                         const std::vector<HandedOut>* earlier) {
   if (Status status = CheckOptions(options); !status.ok()) return status;
   if (path.empty()) return InvalidArgument("the path of the store is empty");
   // A reader beside a live writer may meet a log that was trimmed, or files that were removed, after it had opened the data: it looks
   // again, at newer data.
   int tries = options.read_only ? kReadOnlyTries : 1;
   while (true) {
-    Result<std::unique_ptr<Core>> core = OpenOnce(options, path, ordinal_floors);
+    Result<std::unique_ptr<Core>> core = OpenOnce(options, path, earlier);
     const StatusCode code = core.ok() ? StatusCode::kOk : core.status().code();
     const bool passing = code == StatusCode::kDataLoss || code == StatusCode::kIoError || code == StatusCode::kUnavailable;
     if (core.ok() || !passing || --tries == 0) return core;
@@ -117,11 +117,11 @@ Result<std::unique_ptr<Core>> Core::Open(const Options& options, const std::stri
 }
 
 Result<std::unique_ptr<Core>> Core::OpenOnce(const Options& options, const std::string& path,
-                                             const std::vector<std::uint64_t>* ordinal_floors) {
+                                             const std::vector<HandedOut>* earlier) {
   std::unique_ptr<Core> core(new Core(options, path));
   Status status = core->LoadOrCreateManifest();
   if (status.ok()) status = core->OpenEngines();
-  if (status.ok()) status = core->OpenShards(ordinal_floors);
+  if (status.ok()) status = core->OpenShards(earlier);
   if (status.ok() && !core->options_.read_only) {
     core->wal_->Start();
     status = core->BeginEpoch();
@@ -341,10 +341,13 @@ Status Core::Admit(Deadline deadline) {
 
 // ---- Closing ----
 
-std::vector<std::uint64_t> Core::OrdinalFloors() const {
-  std::vector<std::uint64_t> floors;
-  for (const auto& shard : shards_) floors.push_back(shard->next_ordinal.load());
-  return floors;
+std::vector<Core::HandedOut> Core::HandedOutOrdinals() const {
+  std::vector<HandedOut> handed_out;
+  for (const auto& shard : shards_) {
+    MutexLock lock(&shard->removed_mu);
+    handed_out.push_back({shard->next_ordinal.load(), shard->removed});
+  }
+  return handed_out;
 }
 
 Status Core::Close() {

@@ -28,9 +28,14 @@ namespace chronolith {
 
 class Core {
  public:
-  // `ordinal_floors` (may be null): per shard, ordinals below were handed out by an earlier Core of this process.
+  // What callers may still hold of one shard after the store was reopened.
+  struct HandedOut {
+    std::uint64_t next_ordinal = 0;  // ordinals below were given to a series; none of them is given to another
+    OrdinalSet gone;                 // those of them whose series was removed, or whose record was lost with the log's end
+  };
+  // `earlier` (may be null): per shard, by earlier Cores of this process.
   static Result<std::unique_ptr<Core>> Open(const Options& options, const std::string& path,
-                                            const std::vector<std::uint64_t>* ordinal_floors);
+                                            const std::vector<HandedOut>* earlier);
   ~Core();
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
@@ -63,12 +68,12 @@ class Core {
 
   // Logs and syncs, stops threads, closes the engines.
   Status Close();
-  std::vector<std::uint64_t> OrdinalFloors() const;
+  std::vector<HandedOut> HandedOutOrdinals() const;
 
  private:
   Core(const Options& options, std::string path);
   static Result<std::unique_ptr<Core>> OpenOnce(const Options& options, const std::string& path,
-                                                const std::vector<std::uint64_t>* ordinal_floors);
+                                                const std::vector<HandedOut>* earlier);
 
   Status LoadOrCreateManifest();
   Status CreateManifest();
@@ -77,8 +82,8 @@ class Core {
   Result<std::unique_ptr<KvEngine>> OpenInstance(const std::string& path, EngineOptions engine_options);
   Status CheckIdentity(KvEngine* engine, const char* instance, bool* fresh);
   Status WriteIdentity(KvEngine* engine);
-  Status OpenShards(const std::vector<std::uint64_t>* ordinal_floors);
-  Status RecoverShard(Shard* shard, std::uint64_t ordinal_floor);
+  Status OpenShards(const std::vector<HandedOut>* earlier);
+  Status RecoverShard(Shard* shard, const HandedOut* earlier);
   Status AcquireEpochs(Shard* shard, std::uint64_t* epoch);
   Status BeginEpoch();
   void OnLoggedBytes(std::uint64_t bytes);

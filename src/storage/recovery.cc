@@ -166,7 +166,7 @@ Status Core::AcquireEpochs(Shard* shard, std::uint64_t* epoch) {
   return Status::Ok();
 }
 
-Status Core::RecoverShard(Shard* shard, std::uint64_t ordinal_floor) {
+Status Core::RecoverShard(Shard* shard, const HandedOut* earlier) {
   std::uint64_t epoch = 0;
   if (Status status = AcquireEpochs(shard, &epoch); !status.ok()) return status;
   const Epoch write_epoch = options_.read_only ? 0 : epoch;
@@ -207,7 +207,17 @@ Status Core::RecoverShard(Shard* shard, std::uint64_t ordinal_floor) {
     return DataLoss("the log of shard " + std::to_string(shard->id) + " was trimmed up to LSN " + std::to_string(end.trimmed_to) +
                     ", but the data instance holds records only up to " + std::to_string(applied) + ": data files were lost");
   }
-  const std::uint64_t next_ordinal = std::max({index_state->next_ordinal, visitor.next_ordinal(), ordinal_floor});
+  std::uint64_t next_ordinal = std::max(index_state->next_ordinal, visitor.next_ordinal());
+  if (earlier != nullptr) {
+    // References from before the reopening: to a series whose record was lost, or that was removed, nothing may be appended.
+    MutexLock lock(&shard->removed_mu);
+    shard->removed.UnionWith(earlier->gone);
+    if (next_ordinal < earlier->next_ordinal) {
+      shard->removed.AddRange(static_cast<Ordinal>(next_ordinal), static_cast<Ordinal>(earlier->next_ordinal - 1));
+      next_ordinal = earlier->next_ordinal;
+    }
+    if (!shard->removed.empty()) shard->removals.fetch_add(1);
+  }
   shard->next_ordinal.store(next_ordinal);
   shard->series_total.store(index_state->series + static_cast<std::uint64_t>(visitor.series_gained()));
   {
@@ -223,7 +233,7 @@ Status Core::RecoverShard(Shard* shard, std::uint64_t ordinal_floor) {
   return Status::Ok();
 }
 
-Status Core::OpenShards(const std::vector<std::uint64_t>* ordinal_floors) {
+Status Core::OpenShards(const std::vector<HandedOut>* earlier) {
   cache_ = std::make_unique<PostingsCache>(options_.postings_cache_bytes);
   std::vector<FamilyId> families;
   for (const auto& shard : shards_) families.push_back(shard->wal_family);
@@ -241,7 +251,7 @@ Status Core::OpenShards(const std::vector<std::uint64_t>* ordinal_floors) {
   std::vector<Status> statuses(shards_.size());
   const auto work = [&] {
     for (std::size_t i = next.fetch_add(1); i < shards_.size(); i = next.fetch_add(1)) {
-      statuses[i] = RecoverShard(shards_[i].get(), ordinal_floors == nullptr ? 0 : (*ordinal_floors)[i]);
+      statuses[i] = RecoverShard(shards_[i].get(), earlier == nullptr ? nullptr : &(*earlier)[i]);
     }
   };
   std::vector<std::thread> threads;

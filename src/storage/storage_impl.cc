@@ -31,6 +31,13 @@ void LocateRefusals(std::span<const TimeSeries> series, std::vector<Refusal>* re
   }
 }
 
+// The store is there now: opening it again must neither refuse that nor create another where it went away.
+Options ForReopening(Options options) {
+  options.error_if_exists = false;
+  options.create_if_missing = false;
+  return options;
+}
+
 }  // namespace
 
 Storage::~Storage() = default;
@@ -43,7 +50,7 @@ Result<std::unique_ptr<Storage>> Storage::Open(const Options& options, const std
 }
 
 StorageImpl::StorageImpl(const Options& options, std::string path, std::shared_ptr<Core> core)
-    : options_(core->options()), path_(std::move(path)) {
+    : options_(ForReopening(core->options())), path_(std::move(path)) {
   (void)options;
   MutexLock lock(&life_mu_);
   Install(std::move(core));
@@ -217,6 +224,7 @@ WriteResult StorageImpl::Delete(const std::vector<Matcher>& matchers, TimeRange 
     return result;
   };
   if (c.options().read_only) return refuse(FailedPrecondition("the store is open read-only (Options::read_only)"));
+  if (c.wal().failed()) return refuse(c.wal().failure());
   if (range.start > range.end) return refuse(InvalidArgument("the range is reversed: start " + std::to_string(range.start) + " > end " + std::to_string(range.end)));
   std::vector<CompiledMatcher> compiled;
   bool selective = false;
@@ -274,6 +282,7 @@ class GuardedSeriesSet : public SeriesSet {
 Result<std::unique_ptr<SeriesSet>> StorageImpl::Select(const std::vector<Matcher>& matchers, TimeRange range,
                                                        const SelectOptions& options) {
   ReaderMutexLock lock(&life_mu_);
+  if (!reopen_failure_.ok()) return reopen_failure_;
   ScopedTimer timer(&select_latency_);
   Result<std::unique_ptr<SeriesSet>> inner = SelectSeries(query(), matchers, range, options);
   if (!inner.ok()) return inner.status();
@@ -282,17 +291,20 @@ Result<std::unique_ptr<SeriesSet>> StorageImpl::Select(const std::vector<Matcher
 
 Result<Lookup<Labels>> StorageImpl::Series(const std::vector<Matcher>& matchers, const LookupOptions& options) {
   ReaderMutexLock lock(&life_mu_);
+  if (!reopen_failure_.ok()) return reopen_failure_;
   return LookupSeries(*query(), matchers, options);
 }
 
 Result<Lookup<std::string>> StorageImpl::LabelNames(const std::vector<Matcher>& matchers, const LookupOptions& options) {
   ReaderMutexLock lock(&life_mu_);
+  if (!reopen_failure_.ok()) return reopen_failure_;
   return LookupLabelNames(*query(), matchers, options);
 }
 
 Result<Lookup<std::string>> StorageImpl::LabelValues(const std::string& name, const std::vector<Matcher>& matchers,
                                                      const LookupOptions& options) {
   ReaderMutexLock lock(&life_mu_);
+  if (!reopen_failure_.ok()) return reopen_failure_;
   return LookupLabelValues(*query(), name, matchers, options);
 }
 
@@ -308,6 +320,7 @@ Result<SeriesRef> StorageImpl::FindSeries(const Labels& labels) {
 
 Result<std::vector<Exemplar>> StorageImpl::Exemplars(const Labels& series, TimeRange range) {
   ReaderMutexLock lock(&life_mu_);
+  if (!reopen_failure_.ok()) return reopen_failure_;
   Result<SeriesRef> ref = FindSeries(series);
   if (!ref.ok()) return ref.status();
   return SelectExemplars(*query(), ShardOf(*ref), OrdinalOf(*ref), range);
@@ -315,6 +328,7 @@ Result<std::vector<Exemplar>> StorageImpl::Exemplars(const Labels& series, TimeR
 
 Result<std::optional<Metadata>> StorageImpl::SeriesMetadata(const Labels& series) {
   ReaderMutexLock lock(&life_mu_);
+  if (!reopen_failure_.ok()) return reopen_failure_;
   Result<SeriesRef> ref = FindSeries(series);
   if (!ref.ok()) return ref.status();
   return core().shard(ShardOf(*ref)).index->MetadataOf(OrdinalOf(*ref));
@@ -322,6 +336,7 @@ Result<std::optional<Metadata>> StorageImpl::SeriesMetadata(const Labels& series
 
 Result<std::vector<SeriesRef>> StorageImpl::SeriesIds(const std::vector<Matcher>& matchers) {
   ReaderMutexLock lock(&life_mu_);
+  if (!reopen_failure_.ok()) return reopen_failure_;
   return LookupSeriesIds(*query(), matchers);
 }
 
@@ -341,26 +356,34 @@ Status StorageImpl::Checkpoint() {
 
 Result<CompactResult> StorageImpl::Compact(const CompactOptions& options) {
   ReaderMutexLock lock(&life_mu_);
+  if (!reopen_failure_.ok()) return reopen_failure_;
   return core().Compact(options);
 }
 
 Status StorageImpl::Snapshot(const std::string& path) {
   ReaderMutexLock lock(&life_mu_);
+  if (!reopen_failure_.ok()) return reopen_failure_;
   return core().Snapshot(path);
 }
 
 Status StorageImpl::Reopen() {
   MutexLock lock(&life_mu_);
   if (closed_) return FailedPrecondition("the store is closed");
-  std::vector<std::uint64_t> floors;
-  if (live_.core) {
-    floors = live_.core->OrdinalFloors();
-    live_.token_base += live_.core->wal().Ticket().generation;
-    reopen_floors_ = floors;
-    (void)live_.core->Close();  // after a log error closing fails as well: the log decides what survived
+  Core& before = *live_.core;
+  if (reopen_failure_.ok()) {
+    handed_out_ = before.HandedOutOrdinals();
+    live_.token_base += before.wal().Ticket().generation;
+    (void)before.Close();  // after a log error closing fails as well: the log decides what survived
   }
-  Result<std::unique_ptr<Core>> core = Core::Open(options_, path_, &reopen_floors_);
-  if (!core.ok()) return core.status();
+  Result<std::unique_ptr<Core>> core = Core::Open(options_, path_, &handed_out_);
+  if (!core.ok()) {
+    // Readers and writers meet a clear error instead of closed engines, until a later Reopen succeeds.
+    reopen_failure_ = Unavailable("the store could not be reopened, try again (Storage::Reopen): " + core.status().ToString());
+    ++live_.generation;
+    before.wal().Fail(core.status());
+    return core.status();
+  }
+  reopen_failure_ = Status::Ok();
   Install(std::move(*core));
   return Status::Ok();
 }

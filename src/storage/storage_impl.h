@@ -76,7 +76,8 @@ class StorageImpl : public Storage {
   mutable Mutex life_mu_;
   Live live_ ABSL_GUARDED_BY(life_mu_);
   bool closed_ ABSL_GUARDED_BY(life_mu_) = false;
-  std::vector<std::uint64_t> reopen_floors_ ABSL_GUARDED_BY(life_mu_);  // per shard: ordinals below were handed out
+  std::vector<Core::HandedOut> handed_out_ ABSL_GUARDED_BY(life_mu_);  // by the core that Reopen closed
+  Status reopen_failure_ ABSL_GUARDED_BY(life_mu_);  // not ok: the core is closed, and Reopen could not open another
   struct alignas(kCacheLine) Slot {
     std::atomic<Writer*> writer{nullptr};
   };
