@@ -29,8 +29,6 @@ Status Core::CheckpointIndex() {
     if (Status status = shard.index->Checkpoint(state); !status.ok()) return status;
     families.push_back(shard.index_family);
   }
-  // Series created while the rows were written may be among them: sync their records before the rows can become durable.
-  if (Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline); !status.ok()) return status;
   return data_engine_->Flush(families);
 }
 
@@ -70,6 +68,7 @@ Status Core::Checkpoint() {
     cut_ordinals_[i] = shard.next_ordinal.load();
     cut_series_[i] = shard.series_total.load();
     shard.head->BeginCheckpoint();
+    shard.index->Cut();
   }
   Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline);
   if (status.ok()) status = CheckpointIndex();

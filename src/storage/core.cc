@@ -247,6 +247,7 @@ Status Core::OpenEngines() {
   log.block_cache_bytes = 8ULL << 20;
   log.families.push_back({"meta", FamilyRole::kMeta, nullptr, nullptr});
   const auto postings_merge = std::make_shared<PostingsMergeFunction>();
+  const auto postings_filter = std::make_shared<EmptyPostingsFilter>();
   for (std::uint32_t i = 0; i < manifest_.shards; ++i) {
     auto shard = std::make_unique<Shard>();
     shard->id = i;
@@ -254,7 +255,7 @@ Status Core::OpenEngines() {
     shard->wal_family = static_cast<FamilyId>(log.families.size());
     log.families.push_back({"wal." + std::to_string(i), FamilyRole::kWal, nullptr, nullptr});
     shard->index_family = static_cast<FamilyId>(data.families.size());
-    data.families.push_back({"index." + std::to_string(i), FamilyRole::kIndex, postings_merge, nullptr});
+    data.families.push_back({"index." + std::to_string(i), FamilyRole::kIndex, postings_merge, postings_filter});
     shard->chunk_family = static_cast<FamilyId>(data.families.size());
     data.families.push_back({"chunk." + std::to_string(i), FamilyRole::kChunk, nullptr, shard->expiry});
     shards_.push_back(std::move(shard));
