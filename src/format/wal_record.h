@@ -50,6 +50,7 @@ enum class ItemType : std::uint8_t { kHistogram = 1, kExemplar = 2, kMetadata = 
 
 inline constexpr std::size_t kRecordHeaderBytes = 8;
 inline constexpr std::size_t kRecordBytesMax = 48 << 10;       // a row (engine limit 64 KiB) takes at least one
+inline constexpr std::size_t kLabelSetBytesMax = kRecordBytesMax - 64;  // encoded; writes refuse more: a record takes at least one
 inline constexpr std::size_t kSamplesPerRecordMax = 1700;       // times kSampleBytesMax stays below kRecordBytesMax
 inline constexpr std::size_t kSampleBytesMax = 8 + 10 + 10;    // value, timestamp, ordinal: the most that a sample takes in a record
 inline constexpr std::size_t kSamplesHeaderBytesMax = kRecordHeaderBytes + 40;
@@ -65,7 +66,7 @@ struct SampleEntry {
 // ---- Encoding: each appends one whole record to `out` ----
 // At most kSamplesPerRecordMax entries, and at least one.
 void AppendSamplesRecord(std::span<const SampleEntry> samples, std::string* out);
-// `out` receives several records where one would pass kRecordBytesMax; returns how many.
+// `out` receives several records where one would pass kRecordBytesMax; returns how many. Each label set: at most kLabelSetBytesMax.
 std::size_t AppendSeriesRecords(Ordinal first, std::span<const std::string_view> labels, std::string* out);
 void AppendEpochRecord(std::uint64_t epoch, Lsn previous_end, std::string* out);
 void AppendDeleteRecord(TimeRange range, std::string_view bitmap, std::string* out);

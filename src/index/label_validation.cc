@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "format/wal_record.h"
 #include "index/symbols.h"
 #include "index/utf8.h"
 
@@ -57,6 +58,10 @@ Status TooLong(std::string_view what, std::string_view option, std::uint32_t lim
 
 Status ValidateLabels(std::string_view encoded, const LabelLimits& limits) {
   if (encoded.empty()) return InvalidArgument("a series needs at least one label");
+  if (encoded.size() > kLabelSetBytesMax) {
+    return InvalidArgument("the labels take " + std::to_string(encoded.size()) + " bytes together, more than " +
+                           std::to_string(kLabelSetBytesMax));
+  }
   const bool ascii = IsAscii(encoded);  // then all names and values are
   std::string_view rest = encoded;
   std::string_view pair;

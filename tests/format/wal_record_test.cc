@@ -283,6 +283,23 @@ TEST(WalRecord, SeriesAreCutIntoRecordsOfBoundedSize) {
   EXPECT_EQ(AppendSeriesRecords(0, {}, &bytes), 0U);
 }
 
+TEST(WalRecord, TheLargestLabelSetFitsARecord) {
+  const std::string set(kLabelSetBytesMax, 'x');
+  const std::vector<std::string_view> labels = {set, set};
+  std::string bytes;
+  ASSERT_EQ(AppendSeriesRecords(kLastOrdinal - 1, labels, &bytes), 2U);
+  EXPECT_LE(bytes.size(), 2 * kRecordBytesMax);
+  std::string_view payload = bytes;
+  for (int i = 0; i < 2; ++i) {
+    RecordView record;
+    ASSERT_TRUE(NextRecord(&payload, &record).ok());
+    std::vector<SeriesRecordEntry> entries;
+    ASSERT_TRUE(DecodeSeries(record.body, &entries).ok());
+    ASSERT_EQ(entries.size(), 1U);
+    EXPECT_EQ(entries[0].labels, set);
+  }
+}
+
 TEST(WalRecord, ItemsAreCutIntoRecordsOfBoundedSize) {
   std::string bytes;
   ItemsRecordBuilder builder(&bytes);

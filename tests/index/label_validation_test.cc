@@ -81,6 +81,17 @@ TEST(ValidateLabels, TakesItsLimitsFromTheCaller) {
   EXPECT_FALSE(ValidateLabels(Encoded({{"a", "b"}, {"c", "d"}}), limits).ok());
 }
 
+// Each label within its limits, and together more than a record of the log can carry.
+TEST(ValidateLabels, RefusesMoreThanTheLogCarries) {
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (int i = 0; i < 20; ++i) pairs.emplace_back("n" + std::to_string(10 + i), std::string(2048, 'v'));
+  EXPECT_TRUE(ValidateLabels(Encoded(pairs), LabelLimits{}).ok());
+  for (int i = 20; i < 30; ++i) pairs.emplace_back("n" + std::to_string(10 + i), std::string(2048, 'v'));
+  const Status status = ValidateLabels(Encoded(pairs), LabelLimits{});
+  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+  EXPECT_NE(status.message().find(std::to_string(Encoded(pairs).size())), std::string::npos) << status.ToString();
+}
+
 TEST(Utf8, KnowsTheEdgesOfEachForm) {
   struct {
     std::string bytes;
