@@ -4,6 +4,7 @@
 #define CHRONOLITH_OPTIONS_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -12,6 +13,14 @@
 #include "chronolith/types.h"
 
 namespace chronolith {
+
+// How far replaying one shard's log has come, at Open and Reopen.
+struct ReplayProgress {
+  std::uint32_t shard = 0;
+  std::uint64_t records = 0;  // read so far
+  std::uint64_t bytes = 0;    // of rows, read so far
+  bool done = false;
+};
 
 // Which of two samples of one series with the same timestamp is kept. The same live, after a restart and after compaction.
 enum class DuplicatePolicy : std::uint8_t {
@@ -59,6 +68,10 @@ struct Options {
   std::uint32_t max_label_name_bytes = 1024;
   std::uint32_t max_label_value_bytes = 2048;
   std::uint64_t max_series = 50'000'000;
+
+  // Told how replay goes: about every 4 MiB of a shard's log, and once when the shard is done. Called from several threads at once;
+  // must not block. null: nobody is told.
+  std::function<void(const ReplayProgress&)> on_replay;
 
   std::shared_ptr<Clock> clock;    // null: the system's
   std::shared_ptr<Logger> logger;  // null: silent

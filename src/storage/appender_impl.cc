@@ -10,8 +10,9 @@ Result<SeriesRef> AppenderImpl::Ref(const Labels& labels) {
 }
 
 WriteResult AppenderImpl::Refs(std::span<const Labels> labels, std::vector<SeriesRef>* refs) {
-  WriteResult result;
   refs->clear();
+  if (store_->fork_.InChild()) return RefusedAfterFork();
+  WriteResult result;
   ReaderMutexLock lock(&store_->life_mu_);
   Core& core = store_->core();
   if (core.options().read_only) {
@@ -32,6 +33,7 @@ WriteResult AppenderImpl::Refs(std::span<const Labels> labels, std::vector<Serie
 }
 
 WriteResult AppenderImpl::Commit(const WriteOptions& options) {
+  if (store_->fork_.InChild()) return RefusedAfterFork();
   ReaderMutexLock lock(&store_->life_mu_);
   next_ = 0;
   WriteResult result = writer_.Commit(&store_->core(), options);

@@ -17,11 +17,25 @@
 
 namespace chronolith {
 
+namespace {
+
+constexpr std::uint64_t kProgressBytes = 4 << 20;  // between two calls of Options::on_replay
+
+}  // namespace
+
 // Applies the records of one shard's log; used by one thread a shard.
 class ReplayVisitor : public WalVisitor {
  public:
-  ReplayVisitor(Shard* shard, Lsn index_applied, Lsn chunk_applied)
-      : shard_(shard), index_applied_(index_applied), chunk_applied_(chunk_applied) {}
+  ReplayVisitor(Shard* shard, Lsn index_applied, Lsn chunk_applied, const std::function<void(const ReplayProgress&)>& on_replay)
+      : shard_(shard), index_applied_(index_applied), chunk_applied_(chunk_applied), on_replay_(on_replay) {}
+
+  void OnProgress(ShardId, const WalEnd& end) override {
+    if (end.bytes - told_bytes_ >= kProgressBytes) Tell(end, false);
+  }
+  void Tell(const WalEnd& end, bool done) {
+    told_bytes_ = end.bytes;
+    if (on_replay_) on_replay_({shard_->id, end.records, end.bytes, done});
+  }
 
   Status OnRecord(ShardId, Lsn lsn, const WalRowHeader&, const RecordView& record) override {
     switch (record.type) {
@@ -139,6 +153,8 @@ class ReplayVisitor : public WalVisitor {
   Shard* const shard_;
   const Lsn index_applied_;
   const Lsn chunk_applied_;
+  const std::function<void(const ReplayProgress&)>& on_replay_;
+  std::uint64_t told_bytes_ = 0;
   std::uint64_t next_ordinal_ = 0;
   std::int64_t series_gained_ = 0;
   std::uint64_t ensured_ = 0;
@@ -191,12 +207,13 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier) {
                                                         .duplicate_policy = options_.duplicate_policy});
 
   const Lsn applied = std::min(index_state->applied_lsn, chunk_state->applied_lsn);
-  ReplayVisitor visitor(shard, index_state->applied_lsn, chunk_state->applied_lsn);
+  ReplayVisitor visitor(shard, index_state->applied_lsn, chunk_state->applied_lsn, options_.on_replay);
   WalEnd end;
   std::vector<std::pair<Lsn, std::uint64_t>> rows;
   if (Status status = ReadWal(log_engine_.get(), shard->wal_family, shard->id, applied, nullptr, &visitor, &rows, &end); !status.ok()) {
     return status;
   }
+  visitor.Tell(end, true);
   const Lsn log_end = std::max(end.last_lsn, end.trimmed_to);
   const Lsn applied_most = std::max(index_state->applied_lsn, chunk_state->applied_lsn);
   if (log_end < applied_most) {

@@ -40,6 +40,16 @@ Options ForReopening(Options options) {
 
 }  // namespace
 
+Status UsedAfterFork() {
+  return FailedPrecondition("the store was opened before fork() and belongs to the parent process: open it after the fork");
+}
+
+WriteResult RefusedAfterFork() {
+  WriteResult result;
+  result.status = UsedAfterFork();
+  return result;
+}
+
 Storage::~Storage() = default;
 Appender::~Appender() = default;
 
@@ -57,6 +67,10 @@ StorageImpl::StorageImpl(const Options& options, std::string path, std::shared_p
 }
 
 StorageImpl::~StorageImpl() {
+  if (fork_.InChild()) {  // its threads and locks are the parent's: leave everything alone
+    new Live(std::move(live_));
+    return;
+  }
   (void)Close();
   for (Slot& slot : writers_) delete slot.writer.load();
 }
@@ -98,6 +112,7 @@ Status StorageImpl::ToInternal(CommitToken* token) const {
 }
 
 Status StorageImpl::Wait(CommitToken token, AckLevel level, Deadline deadline) {
+  if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   if (token.generation == 0) return Status::Ok();
   if (Status status = ToInternal(&token); !status.ok()) return status;
@@ -118,6 +133,7 @@ void StorageImpl::OnReached(CommitToken token, AckLevel level, std::function<voi
 }
 
 Result<Lsn> StorageImpl::ReachedLsn(std::uint32_t shard, AckLevel level) const {
+  if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   if (shard >= core().size()) {
     return InvalidArgument("shard " + std::to_string(shard) + " does not exist, the store has " + std::to_string(core().size()));
@@ -152,6 +168,7 @@ void StorageImpl::ReturnWriter(std::unique_ptr<Writer> writer) {
 }
 
 WriteResult StorageImpl::Write(std::span<const TimeSeries> series, const WriteOptions& options) {
+  if (fork_.InChild()) return RefusedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   Core& c = core();
   std::unique_ptr<Writer> writer = BorrowWriter();
@@ -216,6 +233,7 @@ Status StorageImpl::LogDelete(Shard* shard, const OrdinalSet& ordinals, TimeRang
 }
 
 WriteResult StorageImpl::Delete(const std::vector<Matcher>& matchers, TimeRange range, const WriteOptions& options) {
+  if (fork_.InChild()) return RefusedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   Core& c = core();
   WriteResult result;
@@ -281,6 +299,7 @@ class GuardedSeriesSet : public SeriesSet {
 
 Result<std::unique_ptr<SeriesSet>> StorageImpl::Select(const std::vector<Matcher>& matchers, TimeRange range,
                                                        const SelectOptions& options) {
+  if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   if (!reopen_failure_.ok()) return reopen_failure_;
   ScopedTimer timer(&select_latency_);
@@ -290,12 +309,14 @@ Result<std::unique_ptr<SeriesSet>> StorageImpl::Select(const std::vector<Matcher
 }
 
 Result<Lookup<Labels>> StorageImpl::Series(const std::vector<Matcher>& matchers, const LookupOptions& options) {
+  if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   if (!reopen_failure_.ok()) return reopen_failure_;
   return LookupSeries(*query(), matchers, options);
 }
 
 Result<Lookup<std::string>> StorageImpl::LabelNames(const std::vector<Matcher>& matchers, const LookupOptions& options) {
+  if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   if (!reopen_failure_.ok()) return reopen_failure_;
   return LookupLabelNames(*query(), matchers, options);
@@ -303,6 +324,7 @@ Result<Lookup<std::string>> StorageImpl::LabelNames(const std::vector<Matcher>& 
 
 Result<Lookup<std::string>> StorageImpl::LabelValues(const std::string& name, const std::vector<Matcher>& matchers,
                                                      const LookupOptions& options) {
+  if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   if (!reopen_failure_.ok()) return reopen_failure_;
   return LookupLabelValues(*query(), name, matchers, options);
@@ -319,6 +341,7 @@ Result<SeriesRef> StorageImpl::FindSeries(const Labels& labels) {
 }
 
 Result<std::vector<Exemplar>> StorageImpl::Exemplars(const Labels& series, TimeRange range) {
+  if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   if (!reopen_failure_.ok()) return reopen_failure_;
   Result<SeriesRef> ref = FindSeries(series);
@@ -327,6 +350,7 @@ Result<std::vector<Exemplar>> StorageImpl::Exemplars(const Labels& series, TimeR
 }
 
 Result<std::optional<Metadata>> StorageImpl::SeriesMetadata(const Labels& series) {
+  if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   if (!reopen_failure_.ok()) return reopen_failure_;
   Result<SeriesRef> ref = FindSeries(series);
@@ -335,6 +359,7 @@ Result<std::optional<Metadata>> StorageImpl::SeriesMetadata(const Labels& series
 }
 
 Result<std::vector<SeriesRef>> StorageImpl::SeriesIds(const std::vector<Matcher>& matchers) {
+  if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   if (!reopen_failure_.ok()) return reopen_failure_;
   return LookupSeriesIds(*query(), matchers);
@@ -343,30 +368,35 @@ Result<std::vector<SeriesRef>> StorageImpl::SeriesIds(const std::vector<Matcher>
 // ---- Upkeep ----
 
 Status StorageImpl::Flush() {
+  if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   if (core().options().read_only) return Status::Ok();
   return core().wal().WaitSynced(core().wal().Ticket(), kNoDeadline);
 }
 
 Status StorageImpl::Checkpoint() {
+  if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   if (Status status = core().Checkpoint(); !status.ok()) return status;
   return core().ApplyRetention();
 }
 
 Result<CompactResult> StorageImpl::Compact(const CompactOptions& options) {
+  if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   if (!reopen_failure_.ok()) return reopen_failure_;
   return core().Compact(options);
 }
 
 Status StorageImpl::Snapshot(const std::string& path) {
+  if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   if (!reopen_failure_.ok()) return reopen_failure_;
   return core().Snapshot(path);
 }
 
 Status StorageImpl::Reopen() {
+  if (fork_.InChild()) return UsedAfterFork();
   MutexLock lock(&life_mu_);
   if (closed_) return FailedPrecondition("the store is closed");
   Core& before = *live_.core;
@@ -398,6 +428,7 @@ StorageStats StorageImpl::Stats() const {
 }
 
 Status StorageImpl::Close() {
+  if (fork_.InChild()) return UsedAfterFork();
   MutexLock lock(&life_mu_);
   if (closed_) return Status::Ok();
   closed_ = true;

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/fork_guard.h"
 #include "base/mutex.h"
 #include "chronolith/storage.h"
 #include "query/select.h"
@@ -18,6 +19,10 @@
 #include "storage/writer.h"
 
 namespace chronolith {
+
+// What every call answers in a child process.
+Status UsedAfterFork();
+WriteResult RefusedAfterFork();
 
 class StorageImpl : public Storage {
  public:
@@ -71,6 +76,7 @@ class StorageImpl : public Storage {
   std::unique_ptr<Writer> BorrowWriter();
   void ReturnWriter(std::unique_ptr<Writer> writer);
 
+  const ForkGuard fork_;
   const Options options_;
   const std::string path_;
   mutable Mutex life_mu_;

@@ -119,14 +119,6 @@ struct ShardedWALOptions {
   std::function<void(std::uint64_t)> on_logged_bytes;
 };
 
-// Receives what a shard's log holds, in LSN order. Called concurrently for different shards.
-class WalVisitor {
- public:
-  virtual ~WalVisitor() = default;
-  // After each row: how far the shard has come.
-  virtual Status OnRecord(ShardId shard, Lsn lsn, const WalRowHeader& row, const RecordView& record) = 0;
-};
-
 // Where reading a shard's log ended.
 struct WalEnd {
   Lsn last_lsn = 0;  // 0: no record
@@ -134,6 +126,15 @@ struct WalEnd {
   std::uint64_t records = 0;
   std::uint64_t bytes = 0;
   Lsn trimmed_to = 0;
+};
+
+// Receives what a shard's log holds, in LSN order. Called concurrently for different shards.
+class WalVisitor {
+ public:
+  virtual ~WalVisitor() = default;
+  // How far the shard has come, after each row.
+  virtual void OnProgress(ShardId, const WalEnd&) {}
+  virtual Status OnRecord(ShardId shard, Lsn lsn, const WalRowHeader& row, const RecordView& record) = 0;
 };
 
 // Reads one shard's rows with LSN > `after`, checks every checksum, the density of LSNs and the epoch chain: kDataLoss naming the

@@ -78,6 +78,7 @@ Status ReadWal(KvEngine* engine, FamilyId family, ShardId shard, Lsn after, cons
     end->last_epoch = row.epoch;
     end->records += row.records;
     end->bytes += (*it)->value().size();
+    if (visitor != nullptr) visitor->OnProgress(shard, *end);
     expected = lsn;
   }
   return (*it)->status();

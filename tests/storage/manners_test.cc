@@ -1,6 +1,8 @@
 // The manners of an embedded library: no output of its own, no threads left behind, budgets shared between stores.
 #include <dirent.h>
 #include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <mutex>
 
@@ -108,6 +110,46 @@ TEST_P(Manners, CloseJoinsEveryThread) {
   // A joined thread may stay listed for a moment.
   for (int i = 0; i < 1'000'000 && ThreadsOfThisProcess() > before; ++i) sched_yield();
   EXPECT_LE(ThreadsOfThisProcess(), before);
+}
+
+TEST_P(Manners, ReplayTellsHowFarItIs) {
+  store_.Open();
+  for (int i = 0; i < 100; ++i) store_.Write({{"__name__", "m" + std::to_string(i)}}, {{i, 1}});
+  std::mutex mu;
+  std::map<std::uint32_t, ReplayProgress> told;
+  store_.options().on_replay = [&](const ReplayProgress& progress) {
+    const std::lock_guard lock(mu);
+    EXPECT_FALSE(told[progress.shard].done) << "told after the end";
+    told[progress.shard] = progress;
+  };
+  store_.Kill();
+  const std::lock_guard lock(mu);
+  EXPECT_EQ(told.size(), static_cast<std::size_t>(store_.options().shards));
+  std::uint64_t records = 0;
+  for (const auto& [shard, progress] : told) {
+    EXPECT_TRUE(progress.done);
+    EXPECT_GT(progress.bytes, 0U);
+    records += progress.records;
+  }
+  EXPECT_GE(records, 200U);  // a series and a sample each
+}
+
+// Threads and locks do not survive a fork: every call says so, and the child can exit without touching the parent's store.
+TEST_P(Manners, AChildProcessIsRefused) {
+  store_.Open();
+  store_.Write({{"__name__", "m"}}, {{1, 1}});
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const bool refused = store_->Write(MakeSeries({{"__name__", "m"}}, {{2, 2}})).status.code() == StatusCode::kFailedPrecondition &&
+                         store_->Select({}, {}).status().message().find("fork") != std::string::npos &&
+                         store_->Close().code() == StatusCode::kFailedPrecondition;
+    _exit(refused ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(store_.Read().size(), 1U);
 }
 
 TEST_P(Manners, AnOpeningThatFailsLeavesNoThreadAndNoLock) {

@@ -29,6 +29,7 @@ struct WriteFlags {
   int threads = 2;
   std::uint64_t batch = 1000;
   std::uint64_t block_scrapes = 100;
+  std::uint64_t outstanding = 8;
   std::int64_t interval_ms = 30'000;
   AckLevel level = AckLevel::kLogged;
   Values values = Values::kCounter;
@@ -49,7 +50,13 @@ struct alignas(64) Share {
   std::vector<SeriesRef> refs;
   std::vector<double> walk;
   Status status;
-  CommitToken last;
+  // Commits on their way, as a ring: the oldest is waited for before the next is begun.
+  struct InFlight {
+    CommitToken token;
+    std::uint64_t samples = 0;
+  };
+  std::vector<InFlight> in_flight;
+  std::size_t next = 0;
   std::atomic<std::uint64_t> acknowledged{0};
 };
 
@@ -57,7 +64,10 @@ class WriteBench {
  public:
   WriteBench(const WriteFlags& flags, Storage* storage)
       : flags_(flags), storage_(storage), shares_(static_cast<std::size_t>(flags.threads)) {
-    for (Share& share : shares_) share.appender = storage->NewAppender();
+    for (Share& share : shares_) {
+      share.appender = storage->NewAppender();
+      share.in_flight.resize(flags.outstanding);
+    }
   }
 
   // Reads label sets with the clock stopped, creates series with the clock running, in turn, so that memory stays small.
@@ -78,6 +88,7 @@ class WriteBench {
   Status OnThreads(Work work);
   void CreateShare(Share* share);
   void AppendShare(Share* share, std::size_t index);
+  bool Reach(Share* share, Share::InFlight* commit);
   bool AppendBatch(Share* share, FastRandom* random, std::size_t first, std::size_t last, std::uint64_t scrape);
 
   const WriteFlags& flags_;
@@ -159,12 +170,24 @@ bool WriteBench::AppendBatch(Share* share, FastRandom* random, std::size_t first
       appender.Append(share->refs[i], t, share->walk[i]);
     }
   }
-  WriteOptions options;
-  options.level = flags_.level;
-  WriteResult result = appender.Commit(options);
-  share->last = result.token;
-  share->acknowledged.fetch_add(result.accepted, std::memory_order_relaxed);
-  if (!result.ok()) share->status = std::move(result.status);
+  const WriteResult result = appender.Commit({.level = AckLevel::kQueued});
+  if (!result.ok()) {
+    share->status = result.status;
+    return false;
+  }
+  Share::InFlight& oldest = share->in_flight[share->next];
+  if (!Reach(share, &oldest)) return false;
+  oldest = {result.token, result.accepted};
+  share->next = (share->next + 1) % share->in_flight.size();
+  return true;
+}
+
+// Waits until the commit has its level; at level queued it has.
+bool WriteBench::Reach(Share* share, Share::InFlight* commit) {
+  if (commit->samples == 0) return true;
+  if (flags_.level != AckLevel::kQueued) share->status = storage_->Wait(commit->token, flags_.level);
+  if (share->status.ok()) share->acknowledged.fetch_add(commit->samples, std::memory_order_relaxed);
+  commit->samples = 0;
   return share->status.ok();
 }
 
@@ -194,8 +217,12 @@ Status WriteBench::Append() {
   const Progress progress(flags_.progress, "bench write", [this] { return samples(); });
   all_.Start();
   Status status = OnThreads([this](Share* share, std::size_t index) { AppendShare(share, index); });
-  for (Share& share : shares_) {  // queued: until all is logged, so that no level leaves work behind
-    if (status.ok() && share.last.generation != 0) status = storage_->Wait(share.last, std::max(flags_.level, AckLevel::kLogged));
+  for (Share& share : shares_) {
+    for (Share::InFlight& commit : share.in_flight) {
+      // At level queued too: until all is logged, so that no level leaves work behind.
+      if (status.ok() && commit.samples > 0) status = storage_->Wait(commit.token, std::max(flags_.level, AckLevel::kLogged));
+      if (status.ok() && !Reach(&share, &commit)) status = share.status;
+    }
   }
   all_.Stop();
   return status;
@@ -212,6 +239,7 @@ void Describe(const WriteFlags& flags, const WriteBench& bench, const StorageSta
   report->Add("threads", static_cast<std::uint64_t>(flags.threads));
   report->Add("batch", flags.batch);
   report->Add("block_scrapes", flags.block_scrapes);
+  report->Add("outstanding", flags.outstanding);
   report->Add("interval_ms", static_cast<std::uint64_t>(flags.interval_ms));
   report->Add("level", LevelName(flags.level));
   report->Add("values", std::string(flags.values == Values::kWalk ? "walk" : "counter"));
@@ -222,7 +250,7 @@ void Describe(const WriteFlags& flags, const WriteBench& bench, const StorageSta
   report->Add("group_records_mean",
               totals.groups == 0 ? 0.0 : static_cast<double>(totals.group_records) / static_cast<double>(totals.groups));
   report->Add("ring_full_waits", totals.ring_full_waits);
-  report->AddLatency("commit", totals.write_latency[static_cast<std::size_t>(flags.level)]);
+  report->AddLatency("commit", totals.write_latency[static_cast<std::size_t>(AckLevel::kQueued)]);
   report->AddLatency("lock_wait", totals.lock_wait);
 }
 
@@ -289,6 +317,11 @@ void AddBenchWrite(CLI::App* bench, Run* run) {
       ->check(CLI::Range(1, 1024))
       ->option_text("T");
   command->add_option("--batch", flags->batch, "samples a commit (1000)")->check(CLI::Range(1, 10'000'000))->option_text("N");
+  command
+      ->add_option("--outstanding", flags->outstanding,
+                   "commits of a thread on their way to the level before it waits for the oldest (8; 1 waits for each)")
+      ->check(CLI::Range(1, 10'000))
+      ->option_text("N");
   command
       ->add_option("--block-scrapes", flags->block_scrapes,
                    "scrapes of one batch of series before the next batch's turn (100, as promtool does; 1 is scrape after scrape)")
