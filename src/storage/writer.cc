@@ -299,47 +299,71 @@ Status Writer::CommitItems(Core* core, Shard* shard, std::span<const PendingItem
   return Status::Ok();
 }
 
+Status Writer::CheckDuplicate(const Shard& shard, Ordinal ordinal, Timestamp t, const std::variant<double, Histogram>& value,
+                              bool* repeated) {
+  *repeated = false;
+  const TimeRange at{t, t + 1};
+  bool other = false;
+  const auto look = [&](const ChunkMeta& meta, std::string_view data) -> Status {
+    if (!at.Overlaps(meta.min_time, meta.max_time)) return Status::Ok();
+    const std::vector<TimeRange> hidden = shard.chunks->tombstones().HiddenIn(meta);
+    if (std::any_of(hidden.begin(), hidden.end(), [&](const TimeRange& r) { return r.Contains(t); })) return Status::Ok();
+    if (meta.type == ChunkType::kXor) {
+      for (XorIterator it(data); it.Next() && it.sample().timestamp <= t;) {
+        if (it.sample().timestamp != t) continue;
+        const auto* given = std::get_if<double>(&value);
+        const bool same = given != nullptr && std::bit_cast<std::uint64_t>(*given) == std::bit_cast<std::uint64_t>(it.sample().value);
+        (same ? *repeated : other) = true;
+      }
+      return Status::Ok();
+    }
+    Result<std::vector<HistogramSample>> samples = DecodeHistograms(data);
+    if (!samples.ok()) return samples.status();
+    for (const HistogramSample& sample : *samples) {
+      if (sample.timestamp != t) continue;
+      const auto* given = std::get_if<Histogram>(&value);
+      // Encoded forms are compared: a stale marker is a NaN and equals nothing.
+      const bool same = given != nullptr && EncodeHistograms({&sample, 1}) == EncodeItem(HistogramSample{t, *given});
+      (same ? *repeated : other) = true;
+    }
+    return Status::Ok();
+  };
+  // The head first, then the store: a chunk that a checkpoint moves between the two looks is found in one of them.
+  std::vector<std::vector<Chunk>> open;
+  shard.head->Collect({&ordinal, 1}, at, ChunkType::kXor, ChunkType::kHistogram, &open);
+  for (const Chunk& chunk : open[0]) {
+    if (Status status = look(chunk.meta, chunk.data); !status.ok()) return status;
+  }
+  ChunkSet stored;
+  ChunkReadOptions read;
+  read.range = at;
+  if (Status status = shard.chunks->Read({&ordinal, 1}, read, &stored); !status.ok()) return status;
+  for (const ChunkSlice& slice : stored.Of(0)) {
+    if (Status status = look(slice.meta, slice.data); !status.ok()) return status;
+  }
+  if (!other || *repeated) return Status::Ok();
+  return AlreadyExists("a sample with another value is there at timestamp " + std::to_string(t) + " (DuplicatePolicy::kReject)");
+}
+
 void Writer::CommitRejecting(Core* core, Shard* shard, Bucket* bucket, Deadline deadline, WriteResult* result) {
-  for (const SampleEntry& s : bucket->samples) {
-    // The store first (I/O, without a lock), then the head: a sample that moves from head to store between is found in one of them.
-    double existing = 0;
-    bool exists = false;
-    {
-      MeasuredReaderLock lock(&shard->head->mu());
-      exists = shard->head->FindSample(s.ordinal, s.timestamp, &existing);
+  std::uint64_t removals = ReplaceRemoved(core, shard, bucket, deadline, result);
+  for (std::size_t at = 0; at < bucket->samples.size();) {
+    const SampleEntry s = bucket->samples[at];
+    bool repeated = false;
+    Status status = CheckDuplicate(*shard, s.ordinal, s.timestamp, s.value, &repeated);
+    if (status.ok() && !repeated) status = CommitSamples(core, shard, {&s, 1}, removals, deadline);
+    if (status.code() == StatusCode::kCancelled) {
+      bucket->samples.erase(bucket->samples.begin(), bucket->samples.begin() + static_cast<std::ptrdiff_t>(at));
+      at = 0;
+      removals = ReplaceRemoved(core, shard, bucket, deadline, result);
+      continue;
     }
-    Status status;
-    if (!exists) {
-      ChunkSet stored;
-      ChunkReadOptions read;
-      read.range = {s.timestamp, s.timestamp + 1};
-      status = shard->chunks->Read({&s.ordinal, 1}, read, &stored);
-      if (status.ok()) {
-        for (const ChunkSlice& slice : stored.Of(0)) {
-          if (slice.meta.type != ChunkType::kXor) continue;
-          const std::vector<TimeRange> hidden = shard->chunks->tombstones().HiddenIn(slice.meta);
-          if (std::any_of(hidden.begin(), hidden.end(), [&](const TimeRange& r) { return r.Contains(s.timestamp); })) continue;
-          for (XorIterator it(slice.data); !exists && it.Next() && it.sample().timestamp <= s.timestamp;) {
-            exists = it.sample().timestamp == s.timestamp;
-            existing = it.sample().value;
-          }
-        }
-      }
-    }
-    if (status.ok() && exists) {
-      if (std::bit_cast<std::uint64_t>(existing) == std::bit_cast<std::uint64_t>(s.value)) {
-        ++result->accepted;
-        continue;
-      }
-      status = AlreadyExists("a sample with another value is there at timestamp " + std::to_string(s.timestamp) +
-                             " (DuplicatePolicy::kReject)");
-    }
-    if (status.ok()) status = CommitSamples(core, shard, {&s, 1}, shard->removals.load(), deadline);
     if (status.ok()) {
       ++result->accepted;
     } else {
       RefuseSamples({&s, 1}, status, shard, result);
     }
+    ++at;
   }
 }
 
@@ -366,8 +390,25 @@ void Writer::CommitBucket(Core* core, Shard* shard, Bucket* bucket, Deadline dea
       at += n;
     }
   }
+  const bool rejecting = core->options().duplicate_policy == DuplicatePolicy::kReject;
   for (std::size_t at = 0; at < bucket->items.size();) {
-    const std::span<const PendingItem> left = std::span<const PendingItem>(bucket->items).subspan(at);
+    std::span<const PendingItem> left = std::span<const PendingItem>(bucket->items).subspan(at);
+    if (rejecting) {
+      left = left.first(1);  // one may repeat the one before
+      if (const auto* histogram = std::get_if<HistogramSample>(&left[0].item)) {
+        bool repeated = false;
+        Status status = CheckDuplicate(*shard, left[0].ordinal, histogram->timestamp, histogram->histogram, &repeated);
+        if (repeated || !status.ok()) {
+          if (status.ok()) {
+            ++result->accepted;
+          } else {
+            result->refused.push_back({left[0].index, Refusal::What::kHistogram, 0, std::move(status)});
+          }
+          ++at;
+          continue;
+        }
+      }
+    }
     std::size_t taken = 0;
     const Status status = CommitItems(core, shard, left, removals, deadline, &taken);
     if (status.code() == StatusCode::kCancelled) {

@@ -11,6 +11,7 @@
 #include <array>
 #include <span>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "chronolith/storage.h"
@@ -102,6 +103,9 @@ class Writer {
   // One record with as many of `items` as fit it; *taken says how many.
   Status CommitItems(Core* core, Shard* shard, std::span<const PendingItem> items, std::uint64_t removals, Deadline deadline,
                      std::size_t* taken);
+  // kAlreadyExists where the series has another visible value at `t`; *repeated: it has this one, bit for bit.
+  static Status CheckDuplicate(const Shard& shard, Ordinal ordinal, Timestamp t, const std::variant<double, Histogram>& value,
+                               bool* repeated);
   // DuplicatePolicy::kReject: looks before each sample that may repeat a timestamp.
   void CommitRejecting(Core* core, Shard* shard, Bucket* bucket, Deadline deadline, WriteResult* result);
   static void RefuseSamples(std::span<const SampleEntry> samples, const Status& reason, Shard* shard, WriteResult* result);

@@ -372,6 +372,40 @@ TEST_P(Lifecycle, RejectKeepsTheFirstAndSaysSo) {
   ThroughEverything([&] { EXPECT_EQ(store_.Read(), (Contents{{labels.ToString(), expected}})); });
 }
 
+TEST_P(Lifecycle, RejectLooksThroughDeletes) {
+  store_.options().duplicate_policy = DuplicatePolicy::kReject;
+  store_.Restart();
+  store_.Write(Up("again"), {{kT, 1}, {kT + 1000, 1}});
+  store_.Checkpoint();
+  store_.Write(Up("again"), {{kT + 2000, 1}});
+  ASSERT_TRUE(store_->Delete({Matcher::Equal("job", "again")}, {}).ok());
+  store_.Write(Up("again"), {{kT, 2}, {kT + 2000, 2}});  // what was there is deleted: no duplicate
+  EXPECT_EQ(store_->Write(MakeSeries(Up("again"), {{kT + 2000, 3}})).status.code(), StatusCode::kAlreadyExists);
+  ThroughEverything([&] {
+    EXPECT_EQ(store_.Read(), (Contents{{Up("again").ToString(), {{kT, Shown(2)}, {kT + 2000, Shown(2)}}}}));
+  });
+}
+
+TEST_P(Lifecycle, RejectHoldsForHistogramsToo) {
+  store_.options().duplicate_policy = DuplicatePolicy::kReject;
+  store_.Restart();
+  TimeSeries series = MakeSeries(Up("h"), {{kT, 1}});
+  series.histograms = {
+      {kT + 1, SomeIntHistogram()}, {kT + 1, SomeFloatHistogram()}, {kT + 1, SomeIntHistogram()}, {kT, SomeIntHistogram()}};
+  WriteResult result = store_->Write(series);
+  EXPECT_EQ(result.status.code(), StatusCode::kAlreadyExists);
+  EXPECT_EQ(result.accepted, 3U);  // the third equals the first
+  ASSERT_EQ(result.refused.size(), 2U);
+  EXPECT_EQ(result.refused[0].item, 1U);
+  EXPECT_EQ(result.refused[1].item, 3U);
+  store_.Checkpoint();
+  result = store_->Write(MakeSeries(Up("h"), {{kT + 1, 1}, {kT + 2, 1}}));
+  EXPECT_EQ(result.status.code(), StatusCode::kAlreadyExists);
+  EXPECT_EQ(result.accepted, 1U);
+  const Points expected = {{kT, Shown(1)}, {kT + 1, Shown(kT + 1, SomeIntHistogram())}, {kT + 2, Shown(1)}};
+  ThroughEverything([&] { EXPECT_EQ(store_.Read(), (Contents{{Up("h").ToString(), expected}})); });
+}
+
 TEST_P(Lifecycle, AllOfTimeIsValid) {
   const std::vector<Timestamp> times = {kMinTimestamp, kMinTimestamp + 1, -3 * kWindow, -kWindow - 1, -kWindow, -1, 0, 1,
                                         kWindow,       kMaxTimestamp - 1};
