@@ -350,8 +350,13 @@ void Writer::CommitRejecting(Core* core, Shard* shard, Bucket* bucket, Deadline 
   for (std::size_t at = 0; at < bucket->samples.size();) {
     const SampleEntry s = bucket->samples[at];
     bool repeated = false;
-    Status status = CheckDuplicate(*shard, s.ordinal, s.timestamp, s.value, &repeated);
-    if (status.ok() && !repeated) status = CommitSamples(core, shard, {&s, 1}, removals, deadline);
+    Status status;
+    {
+      // Between the look and the write no other writer may take the timestamp.
+      MeasuredLock series_lock(&shard->series_mu);
+      status = CheckDuplicate(*shard, s.ordinal, s.timestamp, s.value, &repeated);
+      if (status.ok() && !repeated) status = CommitSamples(core, shard, {&s, 1}, removals, deadline);
+    }
     if (status.code() == StatusCode::kCancelled) {
       bucket->samples.erase(bucket->samples.begin(), bucket->samples.begin() + static_cast<std::ptrdiff_t>(at));
       at = 0;

@@ -33,5 +33,17 @@ TEST_P(DeleteOpenChunk, HistogramsWrittenLaterIntoTheRangeStay) {
   ThroughEverything([&] { EXPECT_EQ(store_.Read()["h"].size(), 2U); });
 }
 
+TEST_P(DeleteOpenChunk, RejectTakesANewValueForADeletedTimestamp) {
+  store_.options().duplicate_policy = DuplicatePolicy::kReject;
+  store_.Open();
+  const Labels labels{{"__name__", "m"}};
+  store_.Write(labels, {{1 * kMinute, 1}});
+  EXPECT_EQ(store_->Write(MakeSeries(labels, {{1 * kMinute, 2}})).status.code(), StatusCode::kAlreadyExists);
+  ASSERT_TRUE(store_->Delete({Matcher::Equal("__name__", "m")}, {0, 2 * kMinute}).ok());
+  store_.Write(labels, {{1 * kMinute, 3}});
+  const Contents expected = {{"m", {{1 * kMinute, Shown(3)}}}};
+  ThroughEverything([&] { EXPECT_EQ(store_.Read(), expected); });
+}
+
 }  // namespace
 }  // namespace chronolith
