@@ -52,7 +52,7 @@ class AcknowledgedWrites {
     AckLevel level;
   };
   std::map<int, std::vector<Write>> writes_;
-  const Points none_;
+  const Points none_{};
 };
 
 TEST(RecoveryCycles, AcknowledgedWritesSurviveAndTheRestIsAPrefix) {
