@@ -33,6 +33,13 @@ inline void FutexWait(const std::atomic<std::uint32_t>* word, std::uint32_t expe
 inline void FutexWake(const std::atomic<std::uint32_t>* word, int sleepers) {
   syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, sleepers, nullptr, nullptr, 0);
 }
+// The same, but a sleeper is woken only where its `bits` and the waker's have one in common.
+inline void FutexWaitBits(const std::atomic<std::uint32_t>* word, std::uint32_t expected, std::uint32_t bits) {
+  syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, nullptr, nullptr, bits);
+}
+inline void FutexWakeBits(const std::atomic<std::uint32_t>* word, int sleepers, std::uint32_t bits) {
+  syscall(SYS_futex, word, FUTEX_WAKE_BITSET_PRIVATE, sleepers, nullptr, nullptr, bits);
+}
 inline void FutexWakeAll(const std::atomic<std::uint32_t>* word) { FutexWake(word, INT_MAX); }
 
 }  // namespace chronolith

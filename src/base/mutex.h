@@ -1,18 +1,19 @@
 // Mutexes with clang thread-safety attributes, and MeasuredMutex, which counts acquisitions and times contended ones.
 //
-// POSIX reader/writer locks underneath, which prefer waiting writers. Not absl::Mutex: Debian builds Abseil with its deadlock
-// detector compiled in, which costs more than the lock (7 % of a single logged write), and without ThreadSanitizer's hooks.
-// Use MutexLock, ReaderMutexLock, CondVar; never lock by hand across a return. Not recursive, shared locks neither.
+// RwLock underneath (base/rw_lock.h). Not absl::Mutex: Debian builds Abseil with its deadlock detector compiled in, which costs
+// more than the lock (7 % of a single logged write), and without ThreadSanitizer's hooks. Not pthread_rwlock_t: it hands the lock
+// over to sleepers, which collapses where threads outnumber cores. Use MutexLock, ReaderMutexLock, CondVar; never lock by hand
+// across a return. Not recursive, shared locks neither.
 #ifndef CHRONOLITH_BASE_MUTEX_H_
 #define CHRONOLITH_BASE_MUTEX_H_
 
 #include <absl/base/thread_annotations.h>
-#include <pthread.h>
 
 #include <chrono>
 #include <condition_variable>
 
 #include "base/counters.h"
+#include "base/rw_lock.h"
 #include "chronolith/kv_engine.h"
 
 namespace chronolith {
@@ -20,26 +21,19 @@ namespace chronolith {
 // A reader/writer mutex. Thread safety: of course.
 class ABSL_LOCKABLE Mutex {
  public:
-  Mutex() {
-    pthread_rwlockattr_t attributes;
-    pthread_rwlockattr_init(&attributes);
-    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-    pthread_rwlock_init(&lock_, &attributes);
-    pthread_rwlockattr_destroy(&attributes);
-  }
-  ~Mutex() { pthread_rwlock_destroy(&lock_); }
+  Mutex() = default;
   Mutex(const Mutex&) = delete;
   Mutex& operator=(const Mutex&) = delete;
 
-  void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { pthread_rwlock_wrlock(&lock_); }
-  void Unlock() ABSL_UNLOCK_FUNCTION() { pthread_rwlock_unlock(&lock_); }
-  bool TryLock() ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true) { return pthread_rwlock_trywrlock(&lock_) == 0; }
-  void ReaderLock() ABSL_SHARED_LOCK_FUNCTION() { pthread_rwlock_rdlock(&lock_); }
-  void ReaderUnlock() ABSL_UNLOCK_FUNCTION() { pthread_rwlock_unlock(&lock_); }
-  bool ReaderTryLock() ABSL_SHARED_TRYLOCK_FUNCTION(true) { return pthread_rwlock_tryrdlock(&lock_) == 0; }
+  void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { lock_.Lock(); }
+  void Unlock() ABSL_UNLOCK_FUNCTION() { lock_.Unlock(); }
+  bool TryLock() ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true) { return lock_.TryLock(); }
+  void ReaderLock() ABSL_SHARED_LOCK_FUNCTION() { lock_.ReaderLock(); }
+  void ReaderUnlock() ABSL_UNLOCK_FUNCTION() { lock_.ReaderUnlock(); }
+  bool ReaderTryLock() ABSL_SHARED_TRYLOCK_FUNCTION(true) { return lock_.ReaderTryLock(); }
 
  private:
-  pthread_rwlock_t lock_;
+  RwLock lock_;
 };
 
 // A Mutex that counts acquisitions and times the ones that had to wait (try-lock first: an uncontended one costs no clock reading).
