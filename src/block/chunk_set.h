@@ -23,6 +23,7 @@ struct ChunkSlice {
 class ByteArena {
  public:
   std::string_view Copy(std::string_view bytes) {
+    if (bytes.empty()) return {};
     if (bytes.size() > left_) Grow(bytes.size());
     char* const to = at_;
     std::memcpy(to, bytes.data(), bytes.size());

@@ -18,6 +18,7 @@ namespace chronolith {
 namespace {
 
 constexpr std::uint64_t kSliceBytes = 8 << 20;
+constexpr std::int64_t kRetryMs = 1000;
 
 }  // namespace
 
@@ -55,8 +56,7 @@ Status Core::Checkpoint() {
   MutexLock upkeep(&upkeep_mu_);
   if (wal_->failed()) return wal_->failure();  // the head may hold what the log lost: it is never stored
   ScopedTimer timer(&checkpoint_duration_);
-  checkpoint_asked_.store(false);
-  bytes_since_checkpoint_.store(0, std::memory_order_relaxed);
+  const std::uint64_t bytes = bytes_since_checkpoint_.exchange(0, std::memory_order_relaxed);
   cuts_.resize(shards_.size());
   cut_ordinals_.resize(shards_.size());
   cut_series_.resize(shards_.size());
@@ -85,7 +85,10 @@ Status Core::Checkpoint() {
     if (!status.ok()) wal_->Fail(status);
   }
   if (status.ok()) status = wal_->FlushTrimmed();
-  if (!status.ok()) return status.WithContext("checkpoint");
+  if (!status.ok()) {
+    bytes_since_checkpoint_.fetch_add(bytes, std::memory_order_relaxed);  // still to be done
+    return status.WithContext("checkpoint");
+  }
 
   // Series that have been silent for two windows give their memory back.
   Timestamp newest = kMinTimestamp;
@@ -262,17 +265,19 @@ void Core::UpkeepLoop() {
   while (true) {
     {
       MutexLock lock(&wake_mu_);
-      const Deadline until = options_.checkpoint_interval_ms == 0
-                                 ? kNoDeadline
-                                 : std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.checkpoint_interval_ms);
+      // While writers are refused for want of memory nothing is logged that would wake this thread: it tries again by itself.
+      const std::int64_t interval_ms = over_budget_.load() ? kRetryMs : options_.checkpoint_interval_ms;
+      const Deadline until =
+          interval_ms == 0 ? kNoDeadline : std::chrono::steady_clock::now() + std::chrono::milliseconds(interval_ms);
       while (!stop_ && !wanted_) {
         if (!wake_cv_.WaitUntil(&wake_mu_, until)) break;
       }
       if (stop_) return;
       wanted_ = false;
+      checkpoint_asked_.store(false);
     }
     if (wal_->failed()) continue;
-    if (bytes_since_checkpoint_.load() == 0) continue;
+    if (bytes_since_checkpoint_.load() == 0 && !over_budget_.load()) continue;
     Status status = Checkpoint();
     if (status.ok()) status = ApplyRetention();
     if (!status.ok()) Log(LogLevel::kError, "background upkeep: " + status.ToString());

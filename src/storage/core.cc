@@ -274,6 +274,12 @@ Status Core::OpenEngines() {
   if (Status status = CheckIdentity(log_engine_.get(), "log", &fresh_log); !status.ok()) return status;
   // Creation writes the log's identity last: a store whose log has one is complete.
   if (fresh_data && !fresh_log) return DataLoss("the data instance is empty but the log instance is not");
+  // Epochs are acquired after both identities are written: one in the data instance says that there was a log.
+  for (std::size_t i = 0; fresh_log && !fresh_data && i < shards_.size(); ++i) {
+    Result<Epoch> epoch = data_engine_->CurrentEpoch(shards_[i]->index_family);
+    if (!epoch.ok()) return epoch.status();
+    if (*epoch > 0) return DataLoss("the log instance is empty but the data instance is not: the log was lost, or its disk is not mounted");
+  }
   if (!options_.read_only && fresh_data) {
     if (Status status = WriteIdentity(data_engine_.get()); !status.ok()) return status;
   }

@@ -23,6 +23,12 @@ Refusal::What WhatOf(const Item& item) {
   return Refusal::What::kSeries;
 }
 
+// What the next item of the batch would meet as well, after another wait.
+bool EndsTheBatch(const Status& status) {
+  return status.code() == StatusCode::kResourceExhausted || status.code() == StatusCode::kUnavailable ||
+         status.code() == StatusCode::kDeadlineExceeded;
+}
+
 Status UnknownReference() { return NotFound("unknown series reference: get one with Appender::Ref of this store"); }
 
 Timestamp TimeOf(const Item& item) {
@@ -226,6 +232,10 @@ std::uint64_t Writer::ReplaceRemoved(Core* core, Shard* shard, Bucket* bucket, D
       if (shard->removed.Contains(p.ordinal)) moved.try_emplace(p.ordinal);
     }
   }
+  if (!moved.empty()) {
+    // Who removes holds this lock until the index has forgotten the series: resolving before would find it once more.
+    MeasuredLock series_lock(&shard->series_mu);
+  }
   for (auto& [from, to] : moved) {
     std::vector<Labels> labels;
     const Status status = shard->index->LabelsOf({&from, 1}, &labels, true);
@@ -233,7 +243,7 @@ std::uint64_t Writer::ReplaceRemoved(Core* core, Shard* shard, Bucket* bucket, D
     std::vector<SeriesRef> refs;
     std::vector<Refusal> refused;
     Resolve(core, labels, deadline, &refs, &refused);
-    if (refs[0].id != 0) to = OrdinalOf(refs[0]);  // the same labels hash to the same shard
+    if (refs[0].id != 0 && OrdinalOf(refs[0]) != from) to = OrdinalOf(refs[0]);  // the same labels hash to the same shard
   }
   if (moved.empty()) return seen;
   const auto move = [&](auto& entry, Refusal::What what) {
@@ -278,8 +288,9 @@ Status Writer::CommitItems(Core* core, Shard* shard, std::span<const PendingItem
     ++*taken;
   }
   const std::size_t records = builder.Finish();
+  // Metadata is a change of the index: see Shard. The lock comes before the reservation, because its holder may wait for room.
+  MeasuredLock series_lock(&shard->series_mu);
   if (Status status = core->wal().Reserve(shard->id, record_.size(), deadline); !status.ok()) return status;
-  MeasuredLock series_lock(&shard->series_mu);  // metadata is a change of the index: see Shard
   if (shard->removals.load(std::memory_order_relaxed) != removals) {
     shard->wal->Unreserve(record_.size());
     return Cancelled("a series was removed");
@@ -365,6 +376,9 @@ void Writer::CommitRejecting(Core* core, Shard* shard, Bucket* bucket, Deadline 
     }
     if (status.ok()) {
       ++result->accepted;
+    } else if (EndsTheBatch(status)) {
+      RefuseSamples(std::span(bucket->samples).subspan(at), status, shard, result);
+      return;
     } else {
       RefuseSamples({&s, 1}, status, shard, result);
     }
@@ -421,6 +435,12 @@ void Writer::CommitBucket(Core* core, Shard* shard, Bucket* bucket, Deadline dea
       at = 0;
       removals = ReplaceRemoved(core, shard, bucket, deadline, result);
       continue;
+    }
+    if (EndsTheBatch(status)) {
+      for (std::size_t i = at; i < bucket->items.size(); ++i) {
+        result->refused.push_back({bucket->items[i].index, WhatOf(bucket->items[i].item), 0, status});
+      }
+      return;
     }
     for (const PendingItem& p : left.first(taken)) {
       if (status.ok()) {

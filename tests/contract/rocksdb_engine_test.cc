@@ -393,6 +393,8 @@ TEST_F(RocksDbEngine, AReaderSurvivesAWriterThatFlushesAndCompacts) {
   auto engine = Open("db", Options(InstanceRole::kData));
   ASSERT_TRUE(engine.ok());
   WriteRow(engine->get(), 0);
+  const FamilyId families[] = {0, 1, 2, 3};
+  ASSERT_TRUE((*engine)->Flush(families).ok());  // a reader sees what is flushed
   std::atomic<bool> stop{false};
   std::thread writer([&] {
     for (int i = 1; !stop; ++i) {

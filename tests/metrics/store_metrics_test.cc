@@ -80,7 +80,8 @@ class StoreMetrics : public ::testing::Test {
   }
 
   LockStats SeriesLock() const {
-    for (const LockStats& lock : store_->Stats().shards.at(0).locks) {
+    const StorageStats stats = store_->Stats();
+    for (const LockStats& lock : stats.shards.at(0).locks) {
       if (lock.name == "series") return lock;
     }
     ADD_FAILURE() << "the store has no lock of this name";
