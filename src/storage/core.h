@@ -58,6 +58,8 @@ class Core {
   Status Admit(Deadline deadline);
 
   // ---- Upkeep (checkpoint.cc) ----
+  // Held by a checkpoint, compaction or snapshot from beginning to end.
+  Mutex* upkeep_mu() const ABSL_LOCK_RETURNED(upkeep_mu_) { return &upkeep_mu_; }
   Status Checkpoint();
   Result<CompactResult> Compact(const CompactOptions& options);
   Status Snapshot(const std::string& path);

@@ -182,10 +182,6 @@ WriteResult StorageImpl::Write(std::span<const TimeSeries> series, const WriteOp
     result.status = c.wal().failure();
     return result;
   }
-  if (result.status = c.Admit(options.deadline); !result.status.ok()) {
-    ReturnWriter(std::move(writer));
-    return result;
-  }
   writer->ResolveSeries(&c, series, options.deadline, &refused);
   std::uint32_t sample = 0;
   std::uint32_t histogram = 0;

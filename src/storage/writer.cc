@@ -232,10 +232,9 @@ std::uint64_t Writer::ReplaceRemoved(Core* core, Shard* shard, Bucket* bucket, D
       if (shard->removed.Contains(p.ordinal)) moved.try_emplace(p.ordinal);
     }
   }
-  if (!moved.empty()) {
-    // Who removes holds this lock until the index has forgotten the series: resolving before would find it once more.
-    MeasuredLock series_lock(&shard->series_mu);
-  }
+  if (moved.empty()) return seen;
+  // Series are removed, and their removal stored, under this lock: resolving meanwhile could find the old series once more.
+  MutexLock upkeep(core->upkeep_mu());
   for (auto& [from, to] : moved) {
     std::vector<Labels> labels;
     const Status status = shard->index->LabelsOf({&from, 1}, &labels, true);
@@ -245,7 +244,6 @@ std::uint64_t Writer::ReplaceRemoved(Core* core, Shard* shard, Bucket* bucket, D
     Resolve(core, labels, deadline, &refs, &refused);
     if (refs[0].id != 0 && OrdinalOf(refs[0]) != from) to = OrdinalOf(refs[0]);  // the same labels hash to the same shard
   }
-  if (moved.empty()) return seen;
   const auto move = [&](auto& entry, Refusal::What what) {
     const auto it = moved.find(entry.ordinal);
     if (it == moved.end()) return false;
