@@ -242,6 +242,11 @@ std::uint64_t Writer::ReplaceRemoved(Core* core, Shard* shard, Bucket* bucket, D
     std::vector<SeriesRef> refs;
     std::vector<Refusal> refused;
     Resolve(core, labels, deadline, &refs, &refused);
+    if (refs[0].id != 0 && OrdinalOf(refs[0]) == from) {
+      // A look-up that had read the rows before the removal made the series resident after it. Now the rows tell the truth.
+      shard->index->Evict({&from, 1});
+      Resolve(core, labels, deadline, &refs, &refused);
+    }
     if (refs[0].id != 0 && OrdinalOf(refs[0]) != from) to = OrdinalOf(refs[0]);  // the same labels hash to the same shard
   }
   const auto move = [&](auto& entry, Refusal::What what) {
