@@ -159,11 +159,12 @@ Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys,
         shard->head->EnsureOrdinals(next + inserted + entries.size());
         lsn = shard->wal->Append(one, 1);
       }
+      // Before anybody can find the series: a writer refuses ordinals from here on as unknown.
+      shard->next_ordinal.store(next + inserted + entries.size(), std::memory_order_release);
       for (const SeriesRecordEntry& entry : entries) {
         shard->index->Insert(entry.ordinal, {hashes[inserted], labels[inserted]}, lsn);
         ++inserted;
       }
-      shard->next_ordinal.store(next + inserted, std::memory_order_release);
       shard->series_created.Add(entries.size());
       shard->series_total.fetch_add(entries.size(), std::memory_order_relaxed);
       core->AddSeries(static_cast<std::int64_t>(entries.size()));
