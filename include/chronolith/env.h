@@ -31,7 +31,7 @@ class CHRONOLITH_EXPORT Logger {
   virtual void Log(LogLevel level, std::string_view message) = 0;
 };
 
-// A bound in bytes on the memory of one or several stores. A store counts its rings, heads, engine buffers and caches against it
+// A bound in bytes on the memory of one or several stores. A store counts its rings, heads, index, log and caches against it
 // and answers kResourceExhausted to writes that would exceed it.
 // Thread safety: all methods may be called concurrently.
 class CHRONOLITH_EXPORT MemoryBudget {

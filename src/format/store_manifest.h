@@ -21,7 +21,7 @@ inline constexpr std::string_view kStoreMagic = "chronolith store\n";
 
 struct StoreManifest {
   std::array<char, 16> uuid{};
-  std::uint64_t incarnation = 1;  // raised when a copy is restored: log and data of different copies do not mix
+  std::uint64_t incarnation = 1;  // 1 so far: for restored copies, so that log and data of different copies do not mix
   std::uint32_t shards = 0;
   std::int64_t window_ms = 0;
   std::string engine;

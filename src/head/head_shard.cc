@@ -133,7 +133,10 @@ void HeadShard::CloseOpen(Entry* e, Ordinal ordinal) {
 }
 
 void HeadShard::PushClosed(Entry* e, Chunk chunk) {
-  if (closed_base_ + static_cast<std::uint32_t>(closed_.size()) == 0) closed_.push_back({});  // the number 0 means none
+  if (closed_base_ + static_cast<std::uint32_t>(closed_.size()) == 0) {  // the number 0 means none
+    closed_.push_back({});
+    closed_bytes_ += sizeof(Closed) + closed_.back().chunk.data.capacity();
+  }
   closed_bytes_ += sizeof(Closed) + chunk.data.capacity();
   closed_.push_back({std::move(chunk), e->closed});
   e->closed = closed_base_ + static_cast<std::uint32_t>(closed_.size() - 1);
