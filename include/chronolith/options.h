@@ -10,6 +10,7 @@
 
 #include "chronolith/engine_registry.h"
 #include "chronolith/env.h"
+#include "chronolith/log_archiver.h"
 #include "chronolith/types.h"
 
 namespace chronolith {
@@ -62,6 +63,13 @@ struct Options {
   // An upper bound on how long a logged write can stay unsynced, in ms. A power loss takes at most this much of what was
   // acknowledged as logged. Lower costs an fdatasync as often; 0 turns the background sync off.
   std::int64_t sync_interval_ms = 200;
+
+  // Sees the log's rows before they are trimmed; null: nobody does.
+  std::shared_ptr<LogArchiver> log_archiver;
+  // How much of a shard's log is held while the archiver refuses it, in bytes. Beyond, the oldest rows are trimmed unarchived, the
+  // archiver is told (LogArchiver::OnGap) and the loss is counted: an archive that is away does not stop the store. More costs disk
+  // (and opening reads it).
+  std::uint64_t log_archive_backlog_bytes = 64ULL << 20;
 
   // Limits of what a write may carry. Beyond: kInvalidArgument (labels), kResourceExhausted (series).
   std::uint32_t max_labels_per_series = 30;

@@ -48,6 +48,9 @@ struct ShardStats {
   std::uint64_t wal_records = 0;          // since open
   std::uint64_t wal_bytes = 0;            // encoded, since open
   std::uint64_t wal_bytes_pinned = 0;     // in the log and not yet trimmed
+  std::uint64_t wal_archived_bytes = 0;         // given to Options::log_archiver, since open
+  std::uint64_t wal_archive_backlog_bytes = 0;  // superfluous, but held in the log until the archiver takes it
+  std::uint64_t wal_archive_gap_bytes = 0;      // trimmed without the archiver having taken it, since open
   std::uint64_t ring_bytes_queued = 0;    // in the ring now
   std::uint64_t ring_full_waits = 0;      // writers that met a full ring
   std::uint64_t groups = 0;               // group commits that carried this shard

@@ -7,6 +7,7 @@
 #include "chronolith/env.h"
 #include "chronolith/kv_engine.h"
 #include "chronolith/labels.h"
+#include "chronolith/log_archiver.h"
 #include "chronolith/series_set.h"
 #include "chronolith/stats.h"
 #include "chronolith/status.h"
@@ -52,6 +53,7 @@ KvEngine::~KvEngine() = default;
 EngineFactory::~EngineFactory() = default;
 Clock::~Clock() = default;
 Logger::~Logger() = default;
+LogArchiver::~LogArchiver() = default;
 SampleIterator::~SampleIterator() = default;
 ChunkIterator::~ChunkIterator() = default;
 SeriesSet::~SeriesSet() = default;

@@ -81,10 +81,8 @@ Status Core::Checkpoint() {
     }
     shard.head->FinishCheckpoint();
     shard.applied_lsn.store(cuts_[i]);
-    status = wal_->Trim(shard.id, cuts_[i]);
-    if (!status.ok()) wal_->Fail(status);
   }
-  if (status.ok()) status = wal_->FlushTrimmed();
+  if (status.ok()) status = TrimLog();
   if (!status.ok()) {
     bytes_since_checkpoint_.fetch_add(bytes, std::memory_order_relaxed);  // still to be done
     return status.WithContext("checkpoint");
@@ -103,6 +101,17 @@ Status Core::Checkpoint() {
   MutexLock lock(&wake_mu_);
   admitted_cv_.SignalAll();
   return Status::Ok();
+}
+
+// What the data instance holds leaves the log, past the archiver if there is one.
+Status Core::TrimLog() {
+  for (const auto& shard : shards_) {
+    if (Status status = wal_->Trim(shard->id, shard->applied_lsn.load()); !status.ok()) {
+      wal_->Fail(status);
+      return status;
+    }
+  }
+  return wal_->FlushTrimmed();
 }
 
 // ---- Retention ----
@@ -277,9 +286,14 @@ void Core::UpkeepLoop() {
       checkpoint_asked_.store(false);
     }
     if (wal_->failed()) continue;
-    if (bytes_since_checkpoint_.load() == 0 && !over_budget_.load()) continue;
-    Status status = Checkpoint();
-    if (status.ok()) status = ApplyRetention();
+    Status status;
+    if (bytes_since_checkpoint_.load() > 0 || over_budget_.load()) {
+      status = Checkpoint();
+      if (status.ok()) status = ApplyRetention();
+    } else if (wal_->HasArchiveBacklog()) {  // the store is idle, perhaps the archiver is back
+      MutexLock upkeep(&upkeep_mu_);
+      status = TrimLog();
+    }
     if (!status.ok()) Log(LogLevel::kError, "background upkeep: " + status.ToString());
   }
 }

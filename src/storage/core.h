@@ -93,6 +93,7 @@ class Core {
   void UpkeepLoop();
   Status CheckpointIndex() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status CheckpointChunks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
+  Status TrimLog() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status RemoveExpiredSeries(Shard* shard, CompactResult* result);
   Status LogFloor(Shard* shard, Timestamp floor);
   void Log(LogLevel level, const std::string& message) const;

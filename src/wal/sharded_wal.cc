@@ -490,6 +490,7 @@ void ShardedWAL::RunCallbacks() {
 
 Status ShardedWAL::Trim(ShardId id, Lsn lsn) {
   WALShard& s = *shards_[id];
+  if (options_.archiver) lsn = Archive(&s, lsn);
   Lsn trimmed_to = 0;
   std::size_t rows = 0;
   {
@@ -549,6 +550,9 @@ void ShardedWAL::FillStats(ShardId id, ShardStats* stats) const {
   stats->ring_full_waits = s.full_waits_.Get();
   stats->groups = s.groups_.Get();
   stats->group_records = s.group_records_.Get();
+  stats->wal_archived_bytes = s.archived_bytes_.Get();
+  stats->wal_archive_gap_bytes = s.archive_gap_bytes_.Get();
+  stats->wal_archive_backlog_bytes = s.archive_backlog_.load(std::memory_order_relaxed);
   MutexLock lock(&s.rows_mu_);
   stats->wal_bytes_pinned = s.row_bytes_;
 }

@@ -34,6 +34,7 @@
 #include "base/mutex.h"
 #include "chronolith/env.h"
 #include "chronolith/kv_engine.h"
+#include "chronolith/log_archiver.h"
 #include "chronolith/options.h"
 #include "chronolith/storage.h"
 #include "format/wal_record.h"
@@ -89,6 +90,8 @@ class alignas(kCacheLine) WALShard {
   OwnedCounter records_, bytes_;    // writers, under the append lock
   SharedCounter full_waits_;
   OwnedCounter groups_, group_records_;  // the leader
+  SharedCounter archived_bytes_, archive_gap_bytes_;  // the checkpoint
+  std::atomic<std::uint64_t> archive_backlog_{0};     // the checkpoint
 
   // Rows in the log, for trimming: first LSN and bytes.
   struct Row {
@@ -98,6 +101,10 @@ class alignas(kCacheLine) WALShard {
   mutable Mutex rows_mu_;
   std::deque<Row> rows_ ABSL_GUARDED_BY(rows_mu_);
   std::uint64_t row_bytes_ ABSL_GUARDED_BY(rows_mu_) = 0;
+  // The last LSN of rows_[i]. A leader lists its rows before it raises logged_lsn: then below first_lsn for the newest.
+  Lsn RowEnd(std::size_t i) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(rows_mu_) {
+    return i + 1 < rows_.size() ? rows_[i + 1].first_lsn - 1 : logged_lsn();
+  }
 
   // The leader's own.
   std::uint32_t compress_countdown_ = 0;
@@ -115,6 +122,8 @@ struct ShardedWALOptions {
   std::int64_t backpressure_wait_ms = 5000;
   std::shared_ptr<Clock> clock;
   std::shared_ptr<Logger> logger;
+  std::shared_ptr<LogArchiver> archiver;  // null: trimmed records are gone
+  std::uint64_t archive_backlog_bytes = 0;  // a shard; see Options::log_archive_backlog_bytes
   // Called by the leader after a group was logged, with the bytes it added; must not block. (Starts checkpoints.)
   std::function<void(std::uint64_t)> on_logged_bytes;
 };
@@ -134,6 +143,8 @@ class WalVisitor {
   virtual ~WalVisitor() = default;
   // How far the shard has come, after each row.
   virtual void OnProgress(ShardId, const WalEnd&) {}
+  // Each row, before its records; `value` as it is stored. An error ends the reading.
+  virtual Status OnRow(ShardId, const WalRowHeader&, std::string_view) { return Status::Ok(); }
   virtual Status OnRecord(ShardId shard, Lsn lsn, const WalRowHeader& row, const RecordView& record) = 0;
 };
 
@@ -177,10 +188,13 @@ class ShardedWAL {
   // Waits until everything of the shard up to `lsn` is synced.
   Status SyncPast(ShardId shard, Lsn lsn);
 
-  // Removes rows that hold nothing past `lsn`; the caller knows that every family has persisted an applied_lsn of at least `lsn`.
-  // Frees the space with FlushTrimmed, once for all shards.
+  // Removes rows that hold nothing past `lsn`; the caller knows that every family has persisted an applied_lsn of at least `lsn`, and
+  // that they are synced. With an archiver only those that it took, or that are too many to be held for it.
+  // Frees the space with FlushTrimmed, once for all shards. One call at a time.
   Status Trim(ShardId shard, Lsn lsn);
   Status FlushTrimmed();
+  // Whether Trim has held something back for the archiver.
+  bool HasArchiveBacklog() const;
 
   // Not ok: the log failed and with what.
   Status failure() const;
@@ -203,6 +217,7 @@ class ShardedWAL {
   void Drain();
   std::uint64_t BuildRows(WALShard* shard, std::uint64_t to, const WalRowHeader& header);
   Status WriteGroup(std::uint64_t generation);
+  Lsn Archive(WALShard* shard, Lsn lsn);  // up to where the log may be trimmed now
   Status SyncOnce();
   void CommitterLoop();
   void SyncerLoop();

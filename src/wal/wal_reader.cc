@@ -62,6 +62,9 @@ Status ReadWal(KvEngine* engine, FamilyId family, ShardId shard, Lsn after, cons
     if (row.first_lsn < expected && end->last_lsn != 0) {
       return DataLoss("the log of shard " + std::to_string(shard) + " has LSN " + std::to_string(row.first_lsn) + " twice");
     }
+    if (visitor != nullptr) {
+      if (Status status = visitor->OnRow(shard, row, (*it)->value()); !status.ok()) return status;
+    }
     if (rows != nullptr) rows->emplace_back(row.first_lsn, (*it)->value().size() + kWalKeyBytes);
     Lsn lsn = row.first_lsn;
     for (; !payload.empty(); ++lsn) {

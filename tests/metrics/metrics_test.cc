@@ -140,6 +140,9 @@ TEST(Metrics, NamesTypesAndLabelsAreGolden) {
                          "chronolith_wal_records_total counter shard",
                          "chronolith_wal_written_bytes_total counter shard",
                          "chronolith_wal_pinned_bytes gauge shard",
+                         "chronolith_wal_archived_bytes_total counter shard",
+                         "chronolith_wal_archive_backlog_bytes gauge shard",
+                         "chronolith_wal_archive_gap_bytes_total counter shard",
                          "chronolith_wal_ring_queued_bytes gauge shard",
                          "chronolith_wal_ring_full_waits_total counter shard",
                          "chronolith_wal_groups_total counter shard",
@@ -213,6 +216,9 @@ TEST(Metrics, EveryFieldOfAShardShowsItsValue) {
   set("chronolith_wal_records_total", &s.wal_records);
   set("chronolith_wal_written_bytes_total", &s.wal_bytes);
   set("chronolith_wal_pinned_bytes", &s.wal_bytes_pinned);
+  set("chronolith_wal_archived_bytes_total", &s.wal_archived_bytes);
+  set("chronolith_wal_archive_backlog_bytes", &s.wal_archive_backlog_bytes);
+  set("chronolith_wal_archive_gap_bytes_total", &s.wal_archive_gap_bytes);
   set("chronolith_wal_ring_queued_bytes", &s.ring_bytes_queued);
   set("chronolith_wal_ring_full_waits_total", &s.ring_full_waits);
   set("chronolith_wal_groups_total", &s.groups);

@@ -108,6 +108,8 @@ struct HostileEngine {
 struct TestWalOptions {
   std::uint64_t ring_bytes = 256 << 10;
   std::int64_t sync_interval_ms = 0;  // no background sync: a test decides
+  std::shared_ptr<LogArchiver> archiver = nullptr;
+  std::uint64_t archive_backlog_bytes = 0;
 };
 
 // One opening of the log at "log". Open may be called again after Close or a crash.
@@ -132,7 +134,9 @@ class TestWal {
                                        ShardedWALOptions{.ring_bytes = options_.ring_bytes,
                                                          .commit_interval_ms = 1,
                                                          .sync_interval_ms = options_.sync_interval_ms,
-                                                         .clock = std::make_shared<FixedClock>()});
+                                                         .clock = std::make_shared<FixedClock>(),
+                                                         .archiver = options_.archiver,
+                                                         .archive_backlog_bytes = options_.archive_backlog_bytes});
     if (contents != nullptr) contents->assign(shards_, {});
     for (std::uint32_t i = 0; i < shards_; ++i) {
       Result<Epoch> epoch = engine->CurrentEpoch(i);
