@@ -101,12 +101,10 @@ void Core::Log(LogLevel level, const std::string& message) const {
   if (options_.logger) options_.logger->Log(level, message);
 }
 
-Result<std::unique_ptr<Core>> Core::Open(const Options& options, const std::string& path,
-                                         const std::vector<HandedOut>* earlier) {
+Result<std::unique_ptr<Core>> Core::Open(const Options& options, const std::string& path, const std::vector<HandedOut>* earlier) {
   if (Status status = CheckOptions(options); !status.ok()) return status;
   if (path.empty()) return InvalidArgument("the path of the store is empty");
-  // A reader beside a live writer may meet a log that was trimmed, or files that were removed, after it had opened the data: it looks
-  // again, at newer data.
+  // A reader beside a live writer may find that files were removed while it opened them: it looks again.
   int tries = options.read_only ? kReadOnlyTries : 1;
   while (true) {
     Result<std::unique_ptr<Core>> core = OpenOnce(options, path, earlier);
@@ -152,7 +150,8 @@ Status Core::LoadOrCreateManifest() {
   if (!manifest.ok()) return manifest.status().WithContext(file);
   manifest_ = std::move(*manifest);
   if (manifest_.engine != options_.engine) {
-    return FailedPrecondition("was created with storage engine '" + manifest_.engine + "', Options::engine says '" + options_.engine + "'");
+    return FailedPrecondition("was created with storage engine '" + manifest_.engine + "', Options::engine says '" +
+                              options_.engine + "'");
   }
   Result<PartitionMap> map = PartitionMap::Decode(manifest_.partition_map);
   if (!map.ok()) return map.status().WithContext(file);
@@ -234,39 +233,59 @@ Result<std::unique_ptr<KvEngine>> Core::OpenInstance(const std::string& path, En
   return (*factory)->Open(path, engine_options);
 }
 
-Status Core::OpenEngines() {
-  EngineOptions data;
-  data.instance = InstanceRole::kData;
-  data.write_buffer_bytes = std::max<std::uint64_t>(32ULL << 20, options_.checkpoint_bytes / 2);
-  data.block_cache_bytes = options_.block_cache_bytes;
-  data.families.push_back({"meta", FamilyRole::kMeta, nullptr, nullptr});
+// Family 0 of either instance is its meta.
+FamilyId Core::WalFamily(ShardId shard) { return static_cast<FamilyId>(1 + shard); }
+
+Result<std::unique_ptr<KvEngine>> Core::OpenLog() {
   EngineOptions log;
   log.instance = InstanceRole::kLog;
   // Records trimmed before their memtable fills never reach a file: room for the interval, and for what comes while it is flushed.
   log.write_buffer_bytes = 2 * options_.checkpoint_bytes + (32ULL << 20);
   log.block_cache_bytes = 8ULL << 20;
   log.families.push_back({"meta", FamilyRole::kMeta, nullptr, nullptr});
+  for (std::uint32_t i = 0; i < manifest_.shards; ++i)
+    log.families.push_back({"wal." + std::to_string(i), FamilyRole::kWal, nullptr, nullptr});
+  Result<std::unique_ptr<KvEngine>> engine = OpenInstance(manifest_.log_path.empty() ? path_ + "/log" : manifest_.log_path, log);
+  return engine.ok() ? std::move(engine) : engine.status().WithContext("log instance");
+}
+
+Status Core::OpenEngines() {
+  EngineOptions data;
+  data.instance = InstanceRole::kData;
+  data.write_buffer_bytes = std::max<std::uint64_t>(32ULL << 20, options_.checkpoint_bytes / 2);
+  data.block_cache_bytes = options_.block_cache_bytes;
+  data.families.push_back({"meta", FamilyRole::kMeta, nullptr, nullptr});
   const auto postings_merge = std::make_shared<PostingsMergeFunction>();
   const auto postings_filter = std::make_shared<EmptyPostingsFilter>();
   for (std::uint32_t i = 0; i < manifest_.shards; ++i) {
     auto shard = std::make_unique<Shard>();
     shard->id = i;
     shard->expiry = std::make_shared<ExpiryFilter>(manifest_.window_ms);
-    shard->wal_family = static_cast<FamilyId>(log.families.size());
-    log.families.push_back({"wal." + std::to_string(i), FamilyRole::kWal, nullptr, nullptr});
+    shard->wal_family = WalFamily(i);
     shard->index_family = static_cast<FamilyId>(data.families.size());
     data.families.push_back({"index." + std::to_string(i), FamilyRole::kIndex, postings_merge, postings_filter});
     shard->chunk_family = static_cast<FamilyId>(data.families.size());
     data.families.push_back({"chunk." + std::to_string(i), FamilyRole::kChunk, nullptr, shard->expiry});
     shards_.push_back(std::move(shard));
   }
-  // A reader beside a live writer opens the data first: what is trimmed from the log later is in the data it has.
-  Result<std::unique_ptr<KvEngine>> engine = OpenInstance(path_ + "/data", data);
-  if (!engine.ok()) return engine.status().WithContext("data instance");
-  data_engine_ = std::move(*engine);
-  engine = OpenInstance(manifest_.log_path.empty() ? path_ + "/log" : manifest_.log_path, log);
-  if (!engine.ok()) return engine.status().WithContext("log instance");
+  // A reader beside a live writer opens the log first: what that log was trimmed of is in the data it opens next. The other order
+  // would meet, beside a writer that checkpoints often, one log after the other that is trimmed beyond the data. A writer opens the
+  // log last.
+  const auto open_data = [&] {
+    Result<std::unique_ptr<KvEngine>> engine = OpenInstance(path_ + "/data", data);
+    if (!engine.ok()) return engine.status().WithContext("data instance");
+    data_engine_ = std::move(*engine);
+    return Status::Ok();
+  };
+  if (!options_.read_only) {
+    if (Status status = open_data(); !status.ok()) return status;
+  }
+  Result<std::unique_ptr<KvEngine>> engine = OpenLog();
+  if (!engine.ok()) return engine.status();
   log_engine_ = std::move(*engine);
+  if (options_.read_only) {
+    if (Status status = open_data(); !status.ok()) return status;
+  }
 
   bool fresh_data = false;
   bool fresh_log = false;
@@ -278,7 +297,8 @@ Status Core::OpenEngines() {
   for (std::size_t i = 0; fresh_log && !fresh_data && i < shards_.size(); ++i) {
     Result<Epoch> epoch = data_engine_->CurrentEpoch(shards_[i]->index_family);
     if (!epoch.ok()) return epoch.status();
-    if (*epoch > 0) return DataLoss("the log instance is empty but the data instance is not: the log was lost, or its disk is not mounted");
+    if (*epoch > 0)
+      return DataLoss("the log instance is empty but the data instance is not: the log was lost, or its disk is not mounted");
   }
   if (!options_.read_only && fresh_data) {
     if (Status status = WriteIdentity(data_engine_.get()); !status.ok()) return status;
@@ -333,7 +353,8 @@ std::uint64_t Core::CheckpointThreshold() const {
 }
 
 Status Core::Admit(Deadline deadline) {
-  if (!over_budget_.load(std::memory_order_relaxed)) [[likely]] return Status::Ok();
+  if (!over_budget_.load(std::memory_order_relaxed)) [[likely]]
+    return Status::Ok();
   deadline = std::min(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.backpressure_wait_ms));
   MutexLock lock(&wake_mu_);
   while (over_budget_.load() && !stop_) {

@@ -81,6 +81,9 @@ class Core {
   Status CreateManifest();
   static Status WriteManifest(const std::string& directory, const StoreManifest& manifest);
   Status OpenEngines();
+  static FamilyId WalFamily(ShardId shard);
+  Result<std::unique_ptr<KvEngine>> OpenLog();
+  Status CheckLogAgain();
   Result<std::unique_ptr<KvEngine>> OpenInstance(const std::string& path, EngineOptions engine_options);
   Status CheckIdentity(KvEngine* engine, const char* instance, bool* fresh);
   Status WriteIdentity(KvEngine* engine);

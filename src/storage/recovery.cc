@@ -3,11 +3,12 @@
 //   1. State rows: index.<k> and chunk.<k> each say up to which LSN they are complete (applied_lsn).
 //   2. The log is read behind the smaller of the two; every checksum, the density of LSNs and the chain of epochs are checked.
 //   3. Each record goes to the layers that lack it. Applying one twice changes nothing: rows and head chunks are idempotent.
-//   4. The next LSN is past the end of the log, trimmed_to and every applied_lsn; a new epoch begins, synced, and names where the old
+//   4. The next LSN is past the end of the log, trimmed_to and every applied_lsn; a new epoch begins, synced, and names where the
+//   old
 //      one ended.
 //
-// Refused with kDataLoss: a hole in the log; a log that ends before what the data instance holds (it was removed or cut: its LSNs and
-// ordinals would be used twice); a log trimmed beyond what the data instance holds.
+// Refused with kDataLoss: a hole in the log; a log that ends before what the data instance holds (it was removed or cut: its LSNs
+// and ordinals would be used twice); a log trimmed beyond what the data instance holds.
 #include <algorithm>
 #include <thread>
 
@@ -20,6 +21,11 @@ namespace chronolith {
 namespace {
 
 constexpr std::uint64_t kProgressBytes = 4 << 20;  // between two calls of Options::on_replay
+
+Status LogFilesLost(ShardId shard, Lsn log_end, Lsn applied) {
+  return DataLoss("the log of shard " + std::to_string(shard) + " ends at LSN " + std::to_string(log_end) +
+                  ", but the data instance holds records up to " + std::to_string(applied) + ": log files were lost");
+}
 
 }  // namespace
 
@@ -141,7 +147,8 @@ class ReplayVisitor : public WalVisitor {
     for (const Ordinal ordinal : ordinals_) {
       if (lsn > index_applied_) {
         --series_gained_;
-        if (Status status = shard_->index->Remove(ordinal, lsn); !status.ok() && status.code() != StatusCode::kNotFound) return status;
+        if (Status status = shard_->index->Remove(ordinal, lsn); !status.ok() && status.code() != StatusCode::kNotFound)
+          return status;
       }
       MutexLock lock(&shard_->removed_mu);
       shard_->removed.Add(ordinal);
@@ -166,9 +173,8 @@ class ReplayVisitor : public WalVisitor {
 
 Status Core::AcquireEpochs(Shard* shard, std::uint64_t* epoch) {
   *epoch = 0;
-  const std::pair<KvEngine*, FamilyId> families[] = {{log_engine_.get(), shard->wal_family},
-                                                     {data_engine_.get(), shard->index_family},
-                                                     {data_engine_.get(), shard->chunk_family}};
+  const std::pair<KvEngine*, FamilyId> families[] = {
+      {log_engine_.get(), shard->wal_family}, {data_engine_.get(), shard->index_family}, {data_engine_.get(), shard->chunk_family}};
   for (const auto& [engine, family] : families) {
     Result<Epoch> current = engine->CurrentEpoch(family);
     if (!current.ok()) return current.status();
@@ -188,17 +194,18 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier) {
   const Epoch write_epoch = options_.read_only ? 0 : epoch;
 
   shard->index = std::make_unique<IndexShard>(
-      data_engine_.get(), IndexShardOptions{.shard = shard->id, .family = shard->index_family, .epoch = write_epoch, .cache = cache_.get()});
+      data_engine_.get(),
+      IndexShardOptions{.shard = shard->id, .family = shard->index_family, .epoch = write_epoch, .cache = cache_.get()});
   Result<IndexState> index_state = shard->index->Load();
   if (!index_state.ok()) return index_state.status();
-  shard->chunks = std::make_unique<ChunkStore>(data_engine_.get(),
-                                               ChunkStoreOptions{.shard = shard->id,
-                                                                 .family = shard->chunk_family,
-                                                                 .epoch = write_epoch,
-                                                                 .window_ms = manifest_.window_ms,
-                                                                 .max_samples_per_chunk = options_.max_samples_per_chunk,
-                                                                 .duplicate_policy = options_.duplicate_policy,
-                                                                 .expiry = shard->expiry});
+  shard->chunks =
+      std::make_unique<ChunkStore>(data_engine_.get(), ChunkStoreOptions{.shard = shard->id,
+                                                                         .family = shard->chunk_family,
+                                                                         .epoch = write_epoch,
+                                                                         .window_ms = manifest_.window_ms,
+                                                                         .max_samples_per_chunk = options_.max_samples_per_chunk,
+                                                                         .duplicate_policy = options_.duplicate_policy,
+                                                                         .expiry = shard->expiry});
   Result<ChunkState> chunk_state = shard->chunks->Load();
   if (!chunk_state.ok()) return chunk_state.status();
   shard->head = std::make_unique<HeadShard>(HeadOptions{.epoch = epoch,
@@ -210,15 +217,17 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier) {
   ReplayVisitor visitor(shard, index_state->applied_lsn, chunk_state->applied_lsn, options_.on_replay);
   WalEnd end;
   std::vector<std::pair<Lsn, std::uint64_t>> rows;
-  if (Status status = ReadWal(log_engine_.get(), shard->wal_family, shard->id, applied, nullptr, &visitor, &rows, &end); !status.ok()) {
+  if (Status status = ReadWal(log_engine_.get(), shard->wal_family, shard->id, applied, nullptr, &visitor, &rows, &end);
+      !status.ok()) {
     return status;
   }
   visitor.Tell(end, true);
-  const Lsn log_end = std::max(end.last_lsn, end.trimmed_to);
+  Lsn log_end = std::max(end.last_lsn, end.trimmed_to);
   const Lsn applied_most = std::max(index_state->applied_lsn, chunk_state->applied_lsn);
   if (log_end < applied_most) {
-    return DataLoss("the log of shard " + std::to_string(shard->id) + " ends at LSN " + std::to_string(log_end) +
-                    ", but the data instance holds records up to " + std::to_string(applied_most) + ": log files were lost");
+    if (!options_.read_only) return LogFilesLost(shard->id, log_end, applied_most);
+    shard->data_past_log = applied_most;
+    log_end = applied_most;
   }
   if (end.trimmed_to > applied) {
     return DataLoss("the log of shard " + std::to_string(shard->id) + " was trimmed up to LSN " + std::to_string(end.trimmed_to) +
@@ -247,6 +256,22 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier) {
   wal_->Restore(shard->id, end, log_end + 1, epoch, rows);
   shard->wal = &wal_->shard(shard->id);
   shard->expiry->RaiseFloor(chunk_state->floor);
+  return Status::Ok();
+}
+
+// The reader's log was opened before its data, which may go further: then the log as it is now must go at least as far.
+Status Core::CheckLogAgain() {
+  if (std::all_of(shards_.begin(), shards_.end(), [](const auto& shard) { return shard->data_past_log == 0; })) return Status::Ok();
+  Result<std::unique_ptr<KvEngine>> log = OpenLog();
+  if (!log.ok()) return log.status();
+  for (const auto& shard : shards_) {
+    if (shard->data_past_log == 0) continue;
+    WalEnd end;
+    if (Status status = ReadWal(log->get(), shard->wal_family, shard->id, 0, nullptr, nullptr, nullptr, &end); !status.ok())
+      return status;
+    const Lsn log_end = std::max(end.last_lsn, end.trimmed_to);
+    if (log_end < shard->data_past_log) return LogFilesLost(shard->id, log_end, shard->data_past_log);
+  }
   return Status::Ok();
 }
 
@@ -286,6 +311,7 @@ Status Core::OpenShards(const std::vector<HandedOut>* earlier) {
     problems.append(problems.empty() ? "" : "; ").append(status.message());
   }
   if (!first.ok()) return {first.code(), problems};
+  if (Status status = CheckLogAgain(); !status.ok()) return status;
   replay_seconds_ = static_cast<double>(NowNanos() - start) * 1e-9;
 
   std::uint64_t replayed = 0;
@@ -294,7 +320,8 @@ Status Core::OpenShards(const std::vector<HandedOut>* earlier) {
     series_total_.fetch_add(shard->series_total.load());
   }
   bytes_since_checkpoint_.store(replayed);
-  if (replayed > 0) Log(LogLevel::kInfo, "replayed " + std::to_string(replayed) + " bytes of log in " + std::to_string(replay_seconds_) + " s");
+  if (replayed > 0)
+    Log(LogLevel::kInfo, "replayed " + std::to_string(replayed) + " bytes of log in " + std::to_string(replay_seconds_) + " s");
   return Status::Ok();
 }
 

@@ -46,6 +46,7 @@ struct alignas(kCacheLine) Shard {
   OrdinalSet removed ABSL_GUARDED_BY(removed_mu);
 
   std::atomic<Lsn> applied_lsn{0};
+  Lsn data_past_log = 0;  // a reader's: up to where the data goes, if that is beyond the end of the log, which was opened before it
 
   SharedCounter samples_refused;
   SharedCounter series_created;

@@ -7,12 +7,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <csignal>
 #include <cstring>
 #include <iostream>
 #include <random>
+#include <thread>
 
 #include "tests/storage/store_fixture.h"
 
@@ -139,6 +141,43 @@ TEST(Process, AStoreThatAnotherProcessHasOpenIsLocked) {
   reader->reset();
   child.Kill();
   child.Wait();
+}
+
+// The hardest neighbour of a reader: log rows are trimmed and files removed between any two steps of its opening.
+TEST(Process, AReaderOpensBesideAWriterThatCheckpointsAllTheTime) {
+  testing_support::TempDirectory directory;
+  const std::string path = directory / "db";
+  auto store = Storage::Open(ChildOptions(), path);
+  ASSERT_TRUE(store.ok()) << store.status().ToString();
+  std::atomic<bool> stop{false};
+  std::atomic<std::uint64_t> logged{0};
+  std::atomic<std::uint64_t> checkpoints{0};
+  std::thread writer([&] {
+    for (std::uint64_t i = 0; !stop.load(); ++i) {
+      const Timestamp t = kT + static_cast<Timestamp>(i);
+      EXPECT_TRUE((*store)->Write(MakeSeries(Numbered(i % 50), {{t, static_cast<double>(i)}})).ok());
+      logged.store(i + 1);
+      if (i % 4 != 3) continue;
+      EXPECT_TRUE((*store)->Checkpoint().ok());
+      checkpoints.fetch_add(1);
+      checkpoints.notify_one();
+    }
+  });
+  Options read_only = ChildOptions();
+  read_only.read_only = true;
+  for (int round = 0; round < 30; ++round) {
+    checkpoints.wait(checkpoints.load());
+    const std::uint64_t before = logged.load();
+    auto reader = Storage::Open(read_only, path);
+    ASSERT_TRUE(reader.ok()) << "round " << round << ": " << reader.status().ToString();
+    std::uint64_t found = 0;
+    for (const auto& [labels, points] : Read(reader->get())) found += points.size();
+    EXPECT_GE(found, before) << "round " << round;
+  }
+  stop.store(true);
+  writer.join();
+  EXPECT_GE(checkpoints.load(), 30U);
+  ASSERT_TRUE((*store)->Close().ok());
 }
 
 // ---- A full disk ----
