@@ -184,7 +184,8 @@ class CHRONOLITH_EXPORT Storage {
   virtual Status Checkpoint() = 0;  // writes the head to the data instance and trims the log
   // Merges small and overlapping chunks, applies deletes and retention, removes series without data.
   virtual Result<CompactResult> Compact(const CompactOptions& options = {}) = 0;
-  // A consistent copy in the new directory `path`, with hard links where the file system allows.
+  // A consistent copy in the new directory `path`, with hard links where the file system allows; a store of its own, whose log and data
+  // cannot be mixed with this one's. After an error `path` is no store and may be removed.
   virtual Status Snapshot(const std::string& path) = 0;
 
   // After kUnavailable: discards what was not logged, opens the log again and replays it. Readers and appenders stay usable; what

@@ -4,6 +4,12 @@
 #include "base/coding.h"
 
 namespace chronolith {
+namespace {
+
+constexpr char kFormat = 2;
+constexpr char kFormatWithoutParent = 1;
+
+}  // namespace
 
 std::string StoreManifest::UuidHex() const {
   static constexpr char kDigits[] = "0123456789abcdef";
@@ -16,9 +22,10 @@ std::string StoreManifest::UuidHex() const {
 }
 
 std::string EncodeManifest(const StoreManifest& manifest) {
-  std::string bytes(1, '\1');
+  std::string bytes(1, kFormat);
   bytes.append(manifest.uuid.data(), manifest.uuid.size());
   PutVarint(&bytes, manifest.incarnation);
+  PutVarint(&bytes, manifest.parent);
   PutVarint(&bytes, manifest.shards);
   PutVarint(&bytes, static_cast<std::uint64_t>(manifest.window_ms));
   PutBytes(&bytes, manifest.engine);
@@ -30,9 +37,9 @@ std::string EncodeManifest(const StoreManifest& manifest) {
 
 Result<StoreManifest> DecodeManifest(std::string_view bytes) {
   if (bytes.size() < 5) return DataLoss("the store's manifest is cut off");
-  if (bytes[0] != 1) {
+  if (bytes[0] != kFormat && bytes[0] != kFormatWithoutParent) {
     return FailedPrecondition("the store has format version " + std::to_string(static_cast<unsigned char>(bytes[0])) +
-                              ", this build reads 1: use a newer Chronolith");
+                              ", this build reads 1 and 2: use a newer Chronolith");
   }
   const std::string_view covered = bytes.substr(0, bytes.size() - 4);
   if (Crc32c(covered) != LoadFixed<std::uint32_t>(bytes.data() + covered.size())) {
@@ -43,6 +50,7 @@ Result<StoreManifest> DecodeManifest(std::string_view bytes) {
   const std::string_view uuid = in.Bytes(m.uuid.size());
   if (in.ok()) std::copy(uuid.begin(), uuid.end(), m.uuid.begin());
   m.incarnation = in.Varint();
+  if (bytes[0] != kFormatWithoutParent) m.parent = in.Varint();
   const std::uint64_t shards = in.Varint();
   m.shards = static_cast<std::uint32_t>(shards);
   m.window_ms = static_cast<std::int64_t>(in.Varint());

@@ -1,4 +1,4 @@
-// Upkeep of an open store: checkpoints, retention, compaction, snapshots, and the thread that does them in the background.
+// Upkeep of an open store: checkpoints, retention, compaction, and the thread that does them in the background.
 //
 // A checkpoint, numbered as the invariants need it:
 //   1. cut      per shard, under its series and append locks: LSN c; what the head holds of it is marked
@@ -8,10 +8,6 @@
 //   5. trim     log rows up to c, now that both families have persisted applied_lsn = c
 // Writers go on all the while; what they add after the cut may be stored too, and is replayed on top after a crash: the same samples
 // again, with a later epoch.
-#include <sys/stat.h>
-
-#include <filesystem>
-
 #include "storage/core.h"
 
 namespace chronolith {
@@ -244,28 +240,6 @@ Result<CompactResult> Core::Compact(const CompactOptions& options) {
     if (Status status = Checkpoint(); !status.ok()) return status;
   }
   return result;
-}
-
-// ---- Snapshot ----
-
-Status Core::Snapshot(const std::string& path) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  if (fs::exists(path, error)) return AlreadyExists("snapshot target " + path + " exists; name a new directory");
-  if (!options_.read_only) {
-    if (Status status = Checkpoint(); !status.ok()) return status;
-  }
-  MutexLock upkeep(&upkeep_mu_);  // holds trimming
-  fs::create_directories(path, error);
-  if (error) return IoError("cannot create snapshot directory " + path + ": " + error.message());
-  // Data before log: what the data lacks is in the log, which is not trimmed meanwhile.
-  Status status = data_engine_->CreateCheckpoint(path + "/data");
-  if (status.ok() && !options_.read_only) status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline);
-  if (status.ok()) status = log_engine_->CreateCheckpoint(path + "/log");
-  if (!status.ok()) return status.WithContext("snapshot " + path);
-  StoreManifest manifest = manifest_;
-  manifest.log_path.clear();
-  return WriteManifest(path, manifest);
 }
 
 // ---- The thread ----

@@ -212,8 +212,8 @@ Status Core::CheckIdentity(KvEngine* engine, const char* instance, bool* fresh) 
   return Status::Ok();
 }
 
-Status Core::WriteIdentity(KvEngine* engine) {
-  const std::string value = EncodeManifest(manifest_);
+Status Core::WriteIdentity(KvEngine* engine, const StoreManifest& manifest) {
+  const std::string value = EncodeManifest(manifest);
   const Op op{Op::Type::kPut, kStoreKey, value};
   const Batch batch{0, {}, 0, {&op, 1}};
   EngineWriteOptions write;
@@ -245,6 +245,7 @@ Result<std::unique_ptr<KvEngine>> Core::OpenLog() {
   log.families.push_back({"meta", FamilyRole::kMeta, nullptr, nullptr});
   for (std::uint32_t i = 0; i < manifest_.shards; ++i)
     log.families.push_back({"wal." + std::to_string(i), FamilyRole::kWal, nullptr, nullptr});
+  log_options_ = log;
   Result<std::unique_ptr<KvEngine>> engine = OpenInstance(manifest_.log_path.empty() ? path_ + "/log" : manifest_.log_path, log);
   return engine.ok() ? std::move(engine) : engine.status().WithContext("log instance");
 }
@@ -268,6 +269,7 @@ Status Core::OpenEngines() {
     data.families.push_back({"chunk." + std::to_string(i), FamilyRole::kChunk, nullptr, shard->expiry});
     shards_.push_back(std::move(shard));
   }
+  data_options_ = data;
   // A reader beside a live writer opens the log first: what that log was trimmed of is in the data it opens next. The other order
   // would meet, beside a writer that checkpoints often, one log after the other that is trimmed beyond the data. A writer opens the
   // log last.
@@ -301,10 +303,10 @@ Status Core::OpenEngines() {
       return DataLoss("the log instance is empty but the data instance is not: the log was lost, or its disk is not mounted");
   }
   if (!options_.read_only && fresh_data) {
-    if (Status status = WriteIdentity(data_engine_.get()); !status.ok()) return status;
+    if (Status status = WriteIdentity(data_engine_.get(), manifest_); !status.ok()) return status;
   }
   if (!options_.read_only && fresh_log) {
-    if (Status status = WriteIdentity(log_engine_.get()); !status.ok()) return status;
+    if (Status status = WriteIdentity(log_engine_.get(), manifest_); !status.ok()) return status;
   }
   return Status::Ok();
 }

@@ -57,7 +57,7 @@ class Core {
   // kResourceExhausted, kUnavailable.
   Status Admit(Deadline deadline);
 
-  // ---- Upkeep (checkpoint.cc) ----
+  // ---- Upkeep (checkpoint.cc, snapshot.cc) ----
   // Held by a checkpoint, compaction or snapshot from beginning to end.
   Mutex* upkeep_mu() const ABSL_LOCK_RETURNED(upkeep_mu_) { return &upkeep_mu_; }
   Status Checkpoint();
@@ -86,7 +86,8 @@ class Core {
   Status CheckLogAgain();
   Result<std::unique_ptr<KvEngine>> OpenInstance(const std::string& path, EngineOptions engine_options);
   Status CheckIdentity(KvEngine* engine, const char* instance, bool* fresh);
-  Status WriteIdentity(KvEngine* engine);
+  static Status WriteIdentity(KvEngine* engine, const StoreManifest& manifest);
+  Status WriteCopyIdentity(const std::string& path, EngineOptions options, const StoreManifest& manifest) const;
   Status OpenShards(const std::vector<HandedOut>* earlier);
   Status RecoverShard(Shard* shard, const HandedOut* earlier);
   Status AcquireEpochs(Shard* shard, std::uint64_t* epoch);
@@ -108,6 +109,8 @@ class Core {
   PartitionMap map_;
   bool fresh_ = false;
 
+  EngineOptions data_options_;
+  EngineOptions log_options_;
   std::unique_ptr<KvEngine> data_engine_;
   std::unique_ptr<KvEngine> log_engine_;
   std::unique_ptr<PostingsCache> cache_;

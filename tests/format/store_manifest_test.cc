@@ -17,6 +17,7 @@ StoreManifest Example() {
   StoreManifest m;
   for (std::size_t i = 0; i < m.uuid.size(); ++i) m.uuid[i] = static_cast<char>(i * 17);
   m.incarnation = 3;
+  m.parent = 1;
   m.shards = 16;
   m.window_ms = 7'200'000;
   m.engine = "rocksdb";
@@ -27,9 +28,10 @@ StoreManifest Example() {
 
 // The manifest's bytes with fields that no manifest has, under a right checksum.
 std::string Forged(std::uint64_t shards, std::uint64_t window_ms, std::string_view behind = {}) {
-  std::string bytes(1, '\1');
+  std::string bytes(1, '\2');
   bytes.append(16, 'u');
   PutVarint(&bytes, 1);
+  PutVarint(&bytes, 0);
   PutVarint(&bytes, shards);
   PutVarint(&bytes, window_ms);
   for (const std::string_view field : {"memory", "", "map"}) PutBytes(&bytes, field);
@@ -41,6 +43,7 @@ std::string Forged(std::uint64_t shards, std::uint64_t window_ms, std::string_vi
 TEST(StoreManifest, ComesBackFromItsBytes) {
   StoreManifest extreme = Example();
   extreme.incarnation = std::numeric_limits<std::uint64_t>::max();
+  extreme.parent = std::numeric_limits<std::uint64_t>::max();
   extreme.shards = 31;
   extreme.window_ms = std::numeric_limits<std::int64_t>::max();
   extreme.engine = std::string(300, 'e');
@@ -56,18 +59,34 @@ TEST(StoreManifest, ComesBackFromItsBytes) {
   }
 }
 
-TEST(StoreManifest, Format1HasTheseBytes) {
+TEST(StoreManifest, Format2HasTheseBytes) {
   EXPECT_EQ(Hex(EncodeManifest(Example())),
-            "01"                                // format
+            "02"                                // format
             "00112233445566778899aabbccddeeff"  // uuid
             "03"
+            "01"
             "10"
-            "80bab703"              // incarnation, shards, window
+            "80bab703"              // incarnation, parent, shards, window
             "07726f636b736462"      // engine
             "092f666173742f6c6f67"  // log path
             "036d6170"              // partition map
-            "1a93a7e9");
+            "36bc702e");
   EXPECT_EQ(Example().UuidHex(), "00112233445566778899aabbccddeeff");
+}
+
+TEST(StoreManifest, Format1IsReadStill) {
+  std::string bytes;
+  for (const std::string_view part : {"01", "00112233445566778899aabbccddeeff", "031080bab703", "07726f636b736462",
+                                      "092f666173742f6c6f67", "036d6170", "1a93a7e9"}) {
+    for (std::size_t i = 0; i < part.size(); i += 2) {
+      bytes.push_back(static_cast<char>(std::stoi(std::string(part.substr(i, 2)), nullptr, 16)));
+    }
+  }
+  const Result<StoreManifest> m = DecodeManifest(bytes);
+  ASSERT_TRUE(m.ok()) << m.status().ToString();
+  StoreManifest expected = Example();
+  expected.parent = 0;
+  EXPECT_EQ(*m, expected);
 }
 
 TEST(StoreManifest, EveryFlippedBitAndEveryCutIsAnError) {

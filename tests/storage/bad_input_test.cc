@@ -433,7 +433,7 @@ TEST_P(BadInput, OnlyADatabaseIsOpened) {
   put(flipped + "/STORE", damaged);
   const auto newer = store_.directory() / "newer";
   std::string next = manifest.substr(kStoreMagic.size(), manifest.size() - kStoreMagic.size() - 4);
-  next[0] = 2;
+  next[0] = 9;
   PutFixed32(&next, Crc32c(next));
   put(newer + "/STORE", std::string(kStoreMagic) + next);
   const struct {
@@ -447,7 +447,7 @@ TEST_P(BadInput, OnlyADatabaseIsOpened) {
       {magic, StatusCode::kFailedPrecondition, "no database"},
       {cut, StatusCode::kDataLoss, "cut off"},
       {flipped, StatusCode::kDataLoss, "checksum"},
-      {newer, StatusCode::kFailedPrecondition, "version 2"},
+      {newer, StatusCode::kFailedPrecondition, "version 9"},
       {file + "/below", StatusCode::kIoError, "below"},
   };
   for (const auto& c : kCases) {
