@@ -71,6 +71,9 @@ struct EngineOptions {
   std::uint64_t block_cache_bytes = 32ULL << 20;
   int background_threads = 2;
   std::shared_ptr<Logger> logger;  // null: silent
+  // Data instances only: damage to files that belong to single families does not refuse the open; KvEngine::Damage tells of it. An
+  // engine that cannot tell whose a damaged file is refuses as ever, and so does damage to what families share.
+  bool quarantine = false;
   std::map<std::string, std::string> extra;  // engine-specific settings; an unknown key is refused by name
 };
 
@@ -159,6 +162,9 @@ struct FamilyStats {
   std::uint64_t file_bytes = 0;
   std::uint64_t file_count = 0;
   std::uint64_t oldest_log_number = 0;  // 0: pins no log file
+  // What is known to be damaged, found at open (KvEngine::Damage) or met by a compaction later: the family is not compacted any
+  // more until it is opened again. "": nothing.
+  std::string damage;
 };
 
 struct EngineStats {
@@ -181,6 +187,11 @@ class CHRONOLITH_EXPORT KvEngine {
   virtual std::string_view Name() const = 0;
   virtual bool Has(Capability capability) const = 0;
   virtual Limits limits() const = 0;
+
+  // With EngineOptions::quarantine: ok, or kDataLoss where files of the family were found missing, cut or unreadable at open; the
+  // message names one, and what is wrong with it. The same until Close. Such a family is left alone, in memory and on disk: every
+  // other call that names it answers this status, but for CurrentEpoch, VerifyChecksums and Stats.
+  virtual Status Damage(FamilyId family) const;
 
   // Makes `epoch` the family's, durably (synced). kFenced where the family already has this epoch or a later one; the message
   // names it. From then on a batch with an older epoch is kFenced and changes nothing.

@@ -24,6 +24,9 @@ std::uint64_t BatchBytes(const Batch& batch) {
 
 Status CheckFamilies(const EngineOptions& options) {
   if (options.families.empty()) return InvalidArgument("an engine needs at least one family");
+  if (options.quarantine && options.instance == InstanceRole::kLog) {
+    return InvalidArgument("quarantine is for data instances: on a log instance it would hide lost records");
+  }
   std::set<std::string_view> seen;
   for (const FamilySpec& family : options.families) {
     if (family.name.empty()) return InvalidArgument("a family has an empty name");

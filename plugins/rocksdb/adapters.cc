@@ -1,6 +1,7 @@
 #include "plugins/rocksdb/adapters.h"
 
 #include <absl/container/inlined_vector.h>
+#include <rocksdb/db.h>
 
 #include <algorithm>
 #include <cstdarg>
@@ -106,6 +107,10 @@ class LoggerAdapter : public rocksdb::Logger {
   const std::shared_ptr<chronolith::Logger> logger_;
 };
 
+void StopCompactions(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family) {
+  (void)db->SetOptions(family, {{"disable_auto_compactions", "true"}});
+}
+
 }  // namespace
 
 std::shared_ptr<rocksdb::MergeOperator> AdaptMerge(std::shared_ptr<const MergeFunction> merge) {
@@ -124,7 +129,44 @@ void EventCounter::OnStallConditionsChanged(const rocksdb::WriteStallInfo& info)
   if (info.condition.cur != rocksdb::WriteStallCondition::kNormal && info.condition.cur != info.condition.prev) stalls_.Add();
 }
 
-void EventCounter::OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status*) { background_errors_.Add(); }
+void EventCounter::OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) {
+  background_errors_.Add();
+  if (!contain_) return;
+  if (reason == rocksdb::BackgroundErrorReason::kCompaction) {
+    if (error->IsCorruption()) *error = rocksdb::Status::OK();
+  } else if (error->severity() < rocksdb::Status::Severity::kHardError) {
+    // With paranoid_checks=false, as a quarantine needs it, RocksDB would not stop for a failed flush but try it for ever.
+    *error = rocksdb::Status(*error, rocksdb::Status::Severity::kHardError);
+  }
+}
+
+// Called before OnBackgroundError, on the thread of the compaction, without RocksDB's locks.
+void EventCounter::OnCompactionCompleted(rocksdb::DB* db, const rocksdb::CompactionJobInfo& info) {
+  if (!contain_ || !info.status.IsCorruption()) return;
+  rocksdb::ColumnFamilyHandle* handle = nullptr;
+  {
+    MutexLock lock(&mu_);
+    if (!damage_.emplace(info.cf_name, info.status.ToString()).second) return;
+    if (const auto it = handles_.find(info.cf_name); it != handles_.end()) handle = it->second;
+  }
+  if (handle != nullptr) StopCompactions(db, handle);
+}
+
+void EventCounter::SetHandle(rocksdb::DB* db, const std::string& family, rocksdb::ColumnFamilyHandle* handle) {
+  bool damaged;
+  {
+    MutexLock lock(&mu_);
+    handles_[family] = handle;
+    damaged = damage_.contains(family);
+  }
+  if (damaged) StopCompactions(db, handle);  // the compaction was faster than the open
+}
+
+std::string EventCounter::Damage(const std::string& family) const {
+  MutexLock lock(&mu_);
+  const auto it = damage_.find(family);
+  return it == damage_.end() ? "" : "a compaction met damage: " + it->second;
+}
 
 void EventCounter::OnFlushCompleted(rocksdb::DB*, const rocksdb::FlushJobInfo& info) {
   NoteFlushed(info.cf_name, info.largest_seqno);

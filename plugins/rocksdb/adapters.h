@@ -24,12 +24,23 @@ std::shared_ptr<rocksdb::CompactionFilterFactory> AdaptDropFilter(std::shared_pt
 // A null logger gives one that drops every line: RocksDB then writes no LOG file of its own either way.
 std::shared_ptr<rocksdb::Logger> AdaptLogger(std::shared_ptr<Logger> logger);
 
-// Counts what RocksDB tells about itself. Thread safety: all methods may be called concurrently.
+// Counts what RocksDB tells about itself, and keeps damage that a compaction of a data instance meets within its family: without
+// that RocksDB stops all background work and then all writes of the instance, at each open anew. The family's compactions are
+// turned off, for else RocksDB would try the same one again each second; its flushes and reads go on. Thread safety: all methods
+// may be called concurrently.
 class EventCounter : public rocksdb::EventListener {
  public:
+  explicit EventCounter(InstanceRole instance) : contain_(instance == InstanceRole::kData) {}
+
   void OnStallConditionsChanged(const rocksdb::WriteStallInfo& info) override;
   void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) override;
   void OnFlushCompleted(rocksdb::DB* db, const rocksdb::FlushJobInfo& info) override;
+  void OnCompactionCompleted(rocksdb::DB* db, const rocksdb::CompactionJobInfo& info) override;
+
+  // The handle by which compactions of the family are turned off.
+  void SetHandle(rocksdb::DB* db, const std::string& family, rocksdb::ColumnFamilyHandle* handle);
+  // What a compaction of the family met; "": nothing.
+  std::string Damage(const std::string& family) const;
 
   // A family's rows up to this sequence number are flushed, as far as is known; 0: nothing is known.
   void NoteFlushed(const std::string& family, std::uint64_t sequence);
@@ -42,6 +53,9 @@ class EventCounter : public rocksdb::EventListener {
   SharedCounter background_errors_;
   mutable Mutex mu_;
   std::map<std::string, std::uint64_t> flushed_ ABSL_GUARDED_BY(mu_);
+  const bool contain_;
+  std::map<std::string, rocksdb::ColumnFamilyHandle*> handles_ ABSL_GUARDED_BY(mu_);
+  std::map<std::string, std::string> damage_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace chronolith

@@ -113,21 +113,12 @@ const FamilyTuning& TuningOf(FamilyRole role) { return kFamilyTunings[static_cas
 const InstanceTuning& TuningOf(InstanceRole role) { return kInstanceTunings[static_cast<std::size_t>(role)]; }
 
 Result<EngineSettings> ParseSettings(const EngineOptions& options) {
-  if (Status s = CheckExtra(options, "rocksdb", {"wal_recovery_mode", "paranoid_checks"}); !s.ok()) return s;
+  if (Status s = CheckExtra(options, "rocksdb", {"wal_recovery_mode"}); !s.ok()) return s;
   EngineSettings settings;
   if (const auto it = options.extra.find("wal_recovery_mode"); it != options.extra.end()) {
     settings.tolerate_tail = it->second == "tolerate_tail";
     if (!settings.tolerate_tail && it->second != "strict") {
       return InvalidArgument("wal_recovery_mode is '" + it->second + "', it must be 'strict' or 'tolerate_tail'");
-    }
-  }
-  if (const auto it = options.extra.find("paranoid_checks"); it != options.extra.end()) {
-    settings.paranoid_checks = it->second == "true";
-    if (!settings.paranoid_checks && it->second != "false") {
-      return InvalidArgument("paranoid_checks is '" + it->second + "', it must be 'true' or 'false'");
-    }
-    if (!settings.paranoid_checks && options.instance == InstanceRole::kLog) {
-      return InvalidArgument("paranoid_checks=false on a log instance would skip damaged records");
     }
   }
   return settings;
@@ -148,7 +139,6 @@ rocksdb::DBOptions MakeDbOptions(const EngineOptions& options, const EngineSetti
   const InstanceTuning& tuning = TuningOf(options.instance);
   rocksdb::DBOptions db;
   db.create_if_missing = options.create_if_missing && !options.read_only;
-  db.paranoid_checks = settings.paranoid_checks;
   // "Tolerate corrupted tail" sounds lax and is the strict one of the usable modes: it cuts a record that the end of the file cuts
   // off, as kill -9 in the middle of a large write leaves it, and refuses a wrong checksum anywhere. Point-in-time, RocksDB's
   // default, silently drops all that follows a damaged record, and the absolute mode refuses what kill -9 leaves.

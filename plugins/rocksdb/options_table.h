@@ -39,7 +39,6 @@ const InstanceTuning& TuningOf(InstanceRole role);
 // The settings that a store may pass in EngineOptions::extra, parsed.
 struct EngineSettings {
   bool tolerate_tail = false;
-  bool paranoid_checks = true;
 };
 Result<EngineSettings> ParseSettings(const EngineOptions& options);
 

@@ -125,16 +125,18 @@ Status RocksDbEngine::ReplaceByImport(FamilyId family, const rocksdb::ExportImpo
     const Status failed = FromRocks(s).WithContext("importing family '" + spec.name + "'");
     if (rocksdb::Status again = db_->CreateColumnFamily(tuned.options, spec.name, &imported); !again.ok()) return FromRocks(again);
     families_[family].handle = imported;
+    events_->SetHandle(db_.get(), spec.name, imported);
     retired_.push_back(old);
     return failed;
   }
   families_[family].handle = imported;
+  events_->SetHandle(db_.get(), spec.name, imported);
   retired_.push_back(old);
   return Status::Ok();
 }
 
 Status RocksDbEngine::VerifyChecksums(FamilyId family) {
-  if (Status s = CheckFamily(family, false); !s.ok()) return s;
+  if (Status s = CheckExists(family); !s.ok()) return s;
   const FilesHeld held(db_.get());
   rocksdb::ColumnFamilyHandle* handle = Handle(family);
   rocksdb::ColumnFamilyMetaData metadata;
@@ -147,7 +149,8 @@ Status RocksDbEngine::VerifyChecksums(FamilyId family) {
       const std::string name = file.db_path + file.name;
       const rocksdb::Status s = rocksdb::VerifySstFileChecksum(options, rocksdb::EnvOptions(), read, name, file.largest_seqno);
       if (s.ok()) continue;
-      if (options_.read_only && s.IsPathNotFound()) return Unavailable("'" + name + "' vanished under the reader: open it again");
+      if (options_.read_only && s.IsPathNotFound() && families_[family].damage.ok())
+        return Unavailable("'" + name + "' vanished under the reader: open it again");
       // Also a file that is cut off or gone is a loss, not a passing error.
       return DataLoss("family '" + options_.families[family].name + "', file '" + name + "': " + s.ToString());
     }

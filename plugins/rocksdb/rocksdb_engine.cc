@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "plugins/common/engine_checks.h"
+#include "plugins/rocksdb/damage.h"
 #include "plugins/rocksdb/file_sync.h"
 #include "plugins/rocksdb/rocksdb_impl.h"
 #include "plugins/rocksdb/status_conversion.h"
@@ -79,13 +80,24 @@ Status SyncOldLogs(const std::string& path) {
   return error ? IoError("listing '" + path + "': " + error.message()) : Status::Ok();
 }
 
-// One open of one directory, step by step.
+// One open of one directory, step by step. `around_damage`: with bad table files, which are then looked for; it is an error that
+// there are none.
 class Opener {
  public:
-  Opener(const std::string& path, const EngineOptions& options, const EngineSettings& settings)
-      : path_(path), options_(options), resources_(MakeResources(options)), events_(std::make_shared<EventCounter>()) {
+  Opener(const std::string& path, const EngineOptions& options, const EngineSettings& settings, bool around_damage)
+      : path_(path),
+        options_(options),
+        around_damage_(around_damage),
+        resources_(MakeResources(options)),
+        events_(std::make_shared<EventCounter>(options.instance)),
+        ignored_(std::make_shared<IgnoredErrors>(AdaptLogger(options.logger))) {
     db_options_ = MakeDbOptions(options, settings, resources_);
-    db_options_.info_log = AdaptLogger(options.logger);
+    db_options_.paranoid_checks = !around_damage;
+    if (around_damage) {
+      db_options_.info_log = ignored_;
+    } else {
+      db_options_.info_log = AdaptLogger(options.logger);
+    }
     db_options_.listeners.push_back(events_);
   }
 
@@ -102,7 +114,9 @@ class Opener {
     }
     OpenedInstance opened;
     if (Status s = OpenPresent(present, &opened); !s.ok()) return s;
-    if (Status s = CreateMissing(&opened); !s.ok()) {
+    Status s = around_damage_ ? AttributeDamage(&opened) : Status::Ok();
+    if (s.ok()) s = CreateMissing(&opened);
+    if (!s.ok()) {
       for (rocksdb::ColumnFamilyHandle* handle : opened.families) {
         if (handle != nullptr) (void)opened.db->DestroyColumnFamilyHandle(handle);
       }
@@ -180,8 +194,26 @@ class Opener {
     return s.ok() ? Status::Ok() : Describe(s);
   }
 
+  // Finds the families that are damaged, and starts the compactions of the others.
+  Status AttributeDamage(OpenedInstance* opened) const {
+    if (Status s = ignored_->status(); !s.ok()) return s.WithContext("opening '" + path_ + "'");
+    if (Status s = FindDamage(opened->db.get(), opened->default_family); !s.ok()) return s;
+    opened->damage.resize(opened->families.size());
+    bool any = false;
+    std::vector<rocksdb::ColumnFamilyHandle*> sound;
+    for (std::size_t i = 0; i < opened->families.size(); ++i) {
+      if (opened->families[i] == nullptr) continue;
+      opened->damage[i] = FindDamage(opened->db.get(), opened->families[i]);
+      any = any || !opened->damage[i].ok();
+      if (opened->damage[i].ok()) sound.push_back(opened->families[i]);
+    }
+    if (!any) return DataLoss("no family has one");
+    return options_.read_only ? Status::Ok() : FromRocks(opened->db->EnableAutoCompaction(sound));
+  }
+
   rocksdb::ColumnFamilyDescriptor Descriptor(const FamilySpec& family) const {
     rocksdb::ColumnFamilyOptions tuned = MakeFamilyOptions(options_, family, resources_);
+    tuned.disable_auto_compactions = around_damage_;
     tuned.merge_operator = AdaptMerge(family.merge);
     tuned.compaction_filter_factory = AdaptDropFilter(family.drop_filter);
     return {family.name, tuned};
@@ -189,13 +221,15 @@ class Opener {
 
   const std::string& path_;
   const EngineOptions& options_;
+  const bool around_damage_;
   InstanceResources resources_;
   std::shared_ptr<EventCounter> events_;
+  const std::shared_ptr<IgnoredErrors> ignored_;
   rocksdb::DBOptions db_options_;
 };
 
-// Whether an error of a reader's open may be the writer's doing.
-bool MayBeAVanishedFile(const Status& s) {
+// Whether an error of an open may come of one file that is gone or damaged: by the writer beside a reader, or by a bad disk.
+bool MayBeOneFile(const Status& s) {
   return s.code() == StatusCode::kNotFound || s.code() == StatusCode::kIoError || s.code() == StatusCode::kDataLoss;
 }
 
@@ -217,7 +251,7 @@ class RocksDbEngineFactory : public EngineFactory {
     Status last;
     for (int attempt = 0; attempt < kReadOnlyAttempts; ++attempt) {
       Result<std::unique_ptr<KvEngine>> engine = OpenOnce(path, options, *settings, true);
-      if (engine.ok() || !MayBeAVanishedFile(engine.status())) return engine;
+      if (engine.ok() || !MayBeOneFile(engine.status())) return engine;
       if (attempt > 0 && engine.status() == last) return last;  // the same file twice: not the writer's doing
       last = engine.status();
     }
@@ -227,7 +261,13 @@ class RocksDbEngineFactory : public EngineFactory {
  private:
   static Result<std::unique_ptr<KvEngine>> OpenOnce(const std::string& path, const EngineOptions& options,
                                                     const EngineSettings& settings, bool exists) {
-    Result<OpenedInstance> opened = Opener(path, options, settings).Open(exists);
+    Result<OpenedInstance> opened = Opener(path, options, settings, false).Open(exists);
+    if (!opened.ok() && options.quarantine && exists && MayBeOneFile(opened.status())) {
+      const Status strict = opened.status();
+      opened = Opener(path, options, settings, true).Open(exists);
+      if (!opened.ok() && opened.status() == strict) return strict;
+      if (!opened.ok()) return DataLoss(strict.message() + "; and with its bad table files: " + opened.status().message());
+    }
     if (!opened.ok()) return opened.status();
     auto engine = std::make_unique<RocksDbEngine>(path, options, std::move(opened).value());
     if (Status s = engine->LoadEpochs(); !s.ok()) return s;

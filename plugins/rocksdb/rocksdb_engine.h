@@ -8,8 +8,6 @@
 //                      any other damage refuses the open with kDataLoss and changes nothing.
 //                      "tolerate_tail": replays up to the first damaged record and drops what is behind, for ever. For a caller
 //                      that has looked at the log and found that only an unsynced tail is affected.
-//   paranoid_checks    "true" (default), or "false": opens although table files are damaged; reads of those fail. For quarantine;
-//                      refused on a log instance, where it would skip damaged records.
 #ifndef CHRONOLITH_PLUGINS_ROCKSDB_ROCKSDB_ENGINE_H_
 #define CHRONOLITH_PLUGINS_ROCKSDB_ROCKSDB_ENGINE_H_
 

@@ -123,7 +123,11 @@ RocksDbEngine::RocksDbEngine(std::string path, EngineOptions options, OpenedInst
       db_(std::move(opened.db)),
       default_family_(opened.default_family),
       families_(new Family[opened.families.size()]) {
-  for (std::size_t i = 0; i < opened.families.size(); ++i) families_[i].handle = opened.families[i];
+  for (std::size_t i = 0; i < opened.families.size(); ++i) {
+    families_[i].handle = opened.families[i];
+    events_->SetHandle(db_.get(), options_.families[i].name, opened.families[i]);
+  }
+  for (std::size_t i = 0; i < opened.damage.size(); ++i) families_[i].damage = std::move(opened.damage[i]);
 }
 
 RocksDbEngine::~RocksDbEngine() {
@@ -143,8 +147,20 @@ Status RocksDbEngine::Close() {
   return result.WithContext("closing '" + path_ + "'");
 }
 
-Status RocksDbEngine::CheckFamily(FamilyId family, bool for_write) const {
+Status RocksDbEngine::CheckExists(FamilyId family) const {
   if (family >= options_.families.size()) return InvalidArgument("there is no family number " + std::to_string(family));
+  return Status::Ok();
+}
+
+Status RocksDbEngine::Damage(FamilyId family) const {
+  if (Status s = CheckExists(family); !s.ok()) return s;
+  return families_[family].damage;
+}
+
+Status RocksDbEngine::CheckFamily(FamilyId family, bool for_write) const {
+  if (Status s = CheckExists(family); !s.ok()) return s;
+  if (!families_[family].damage.ok()) [[unlikely]]
+    return families_[family].damage;
   if (for_write && options_.read_only) return FailedPrecondition("'" + path_ + "' is open read-only");
   return Status::Ok();
 }
@@ -182,7 +198,7 @@ Status RocksDbEngine::AcquireEpoch(FamilyId family, Epoch epoch) {
 }
 
 Result<Epoch> RocksDbEngine::CurrentEpoch(FamilyId family) {
-  if (Status s = CheckFamily(family, false); !s.ok()) return s;
+  if (Status s = CheckExists(family); !s.ok()) return s;
   return families_[family].epoch.load();
 }
 
@@ -444,6 +460,7 @@ EngineStats RocksDbEngine::Stats() const {
     family.file_bytes = files.size;
     family.file_count = files.file_count;
     db_->GetIntProperty(handle, rocksdb::DB::Properties::kEstimateTableReadersMem, &readers);
+    family.damage = families_[i].damage.ok() ? events_->Damage(family.name) : families_[i].damage.message();
     stats.table_reader_bytes += readers;
   }
   LogStats(&stats);

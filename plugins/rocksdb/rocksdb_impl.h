@@ -43,6 +43,7 @@ struct OpenedInstance {
   std::unique_ptr<rocksdb::DB> db;
   rocksdb::ColumnFamilyHandle* default_family = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> families;  // by FamilyId
+  std::vector<Status> damage;                          // by FamilyId; empty: none
   InstanceResources resources;
   std::shared_ptr<EventCounter> events;
 };
@@ -60,6 +61,7 @@ class RocksDbEngine : public KvEngine {
   std::string_view Name() const override { return "rocksdb"; }
   bool Has(Capability) const override { return true; }
   Limits limits() const override { return {}; }
+  Status Damage(FamilyId family) const override;
   Status AcquireEpoch(FamilyId family, Epoch epoch) override;
   Result<Epoch> CurrentEpoch(FamilyId family) override;
   Outcomes Write(std::span<const Batch> batches, const EngineWriteOptions& options) override;
@@ -88,8 +90,10 @@ class RocksDbEngine : public KvEngine {
     std::atomic<rocksdb::ColumnFamilyHandle*> handle{nullptr};  // replaced by ImportFamily
     std::atomic<Epoch> epoch{0};
     std::atomic<bool> unlogged{false};  // has taken a write without a log since it was opened
+    Status damage;                      // found at open
   };
 
+  Status CheckExists(FamilyId family) const;
   Status CheckFamily(FamilyId family, bool for_write) const;
   rocksdb::ColumnFamilyHandle* Handle(FamilyId family) const { return families_[family].handle.load(std::memory_order_acquire); }
   Status CheckOne(const Batch& batch) const ABSL_SHARED_LOCKS_REQUIRED(epochs_mu_);

@@ -50,6 +50,7 @@ MergeFunction::~MergeFunction() = default;
 DropFilter::~DropFilter() = default;
 KvIterator::~KvIterator() = default;
 KvEngine::~KvEngine() = default;
+Status KvEngine::Damage(FamilyId) const { return Status::Ok(); }
 EngineFactory::~EngineFactory() = default;
 Clock::~Clock() = default;
 Logger::~Logger() = default;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <thread>
 
@@ -274,15 +275,152 @@ TEST_F(RocksDbEngine, OpensAroundADamagedTableFileOnlyWhereAsked) {
     ASSERT_TRUE((*engine)->Flush(all).ok());
   }
   const std::string sst = Files(directory_ / "db", ".sst").at(1);
-  WriteFile(sst, ReadFile(sst).substr(0, 1000));
-  EXPECT_EQ(Open("db", options).status().code(), StatusCode::kDataLoss);
-  options.extra["paranoid_checks"] = "false";
+  const std::string good = ReadFile(sst);
+  const std::string name = fs::path(sst).filename().string();
+  std::string flipped = good;
+  flipped[flipped.size() - 3] ^= 1;  // the magic number
+  const std::pair<const char*, std::function<void()>> damages[] = {
+      {"bytes instead of", [&] { WriteFile(sst, good.substr(0, 1000)); }},
+      {"bytes instead of", [&] { WriteFile(sst, good + "x"); }},
+      {"is missing", [&] { fs::remove(sst); }},
+      {"is missing", [&] { fs::rename(sst, sst + ".away"); }},
+      {"has 0 bytes", [&] { WriteFile(sst, ""); }},
+      {"cannot be read", [&] { WriteFile(sst, flipped); }}};
+  std::string value;
+  for (const auto& [what, damage] : damages) {
+    damage();
+    options.quarantine = false;
+    EXPECT_FALSE(Open("db", options).ok());
+    options.quarantine = true;
+    for (const bool read_only : {true, false}) {
+      options.read_only = read_only;
+      auto engine = Open("db", options);
+      ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+      EXPECT_TRUE((*engine)->Damage(0).ok());
+      const Status s = (*engine)->Damage(1);
+      EXPECT_EQ(s.code(), StatusCode::kDataLoss);
+      EXPECT_NE(s.message().find(what), std::string::npos) << s.message();
+      EXPECT_NE(s.message().find(name), std::string::npos) << s.message();
+      EXPECT_NE(s.message().find("'f.1'"), std::string::npos) << s.message();
+      EXPECT_EQ((*engine)->Stats().families[1].damage, s.message());
+      EXPECT_EQ((*engine)->Stats().families[0].damage, "");
+      EXPECT_TRUE((*engine)->Get(0, "10000", &value).ok());
+      EXPECT_EQ((*engine)->Get(1, "10000", &value), s);
+      EXPECT_EQ((*engine)->NewIterator(1, {}).status(), s);
+      EXPECT_EQ((*engine)->VerifyChecksums(1).code(), StatusCode::kDataLoss);
+      EXPECT_TRUE((*engine)->CurrentEpoch(1).ok());
+      if (read_only) continue;
+      const Op op = PutOp("k", "v");
+      const Batch batches[] = {{0, "", kEpoch, std::span(&op, 1)}, {1, "", kEpoch, std::span(&op, 1)}};
+      const Outcomes outcomes = (*engine)->Write(batches, {});
+      EXPECT_TRUE(outcomes[0].ok());
+      EXPECT_EQ(outcomes[1], s);
+      EXPECT_TRUE((*engine)->Flush(0).ok());
+      EXPECT_TRUE((*engine)->Compact(0, "", std::nullopt).ok());
+      EXPECT_EQ((*engine)->Flush(1), s);
+      EXPECT_EQ((*engine)->Compact(1, "", std::nullopt), s);
+    }
+    WriteFile(sst, good);
+  }
+  auto engine = Open("db", options);  // put back: as if nothing had happened
+  ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+  EXPECT_TRUE((*engine)->Damage(1).ok());
+  EXPECT_TRUE((*engine)->Get(1, "10000", &value).ok());
+  EXPECT_TRUE((*engine)->Get(0, "k", &value).ok());
+  EXPECT_EQ((*engine)->Get(1, "k", &value).code(), StatusCode::kNotFound);
+}
+
+TEST_F(RocksDbEngine, AQuarantineHidesNoDamageOfWhatFamiliesShare) {
+  EngineOptions options = Options(InstanceRole::kLog);
+  options.quarantine = true;
+  EXPECT_EQ(Open("log", options).status().code(), StatusCode::kInvalidArgument);
+  options.instance = InstanceRole::kData;
+  {
+    auto engine = Open("db", options);
+    ASSERT_TRUE(engine.ok());
+    for (int i = 0; i < kRows; ++i) WriteRow(engine->get(), i, Durability::kBuffered);
+    const FamilyId all[] = {0, 1};
+    ASSERT_TRUE((*engine)->Flush(all).ok());
+    for (int i = 0; i < kRows; ++i) WriteRow(engine->get(), i, Durability::kLogged);
+    fs::copy(directory_ / "db", directory_ / "killed");
+  }
+  const std::string path = directory_ / "killed";
+  const std::string sst = Files(path, ".sst").at(1);
+  const std::string manifest = [&] {
+    std::string current = ReadFile(path + "/CURRENT");
+    current.pop_back();
+    return path + "/" + current;
+  }();
+  // Also together with a bad table file, which alone would be got around.
+  for (const std::string& shared : {manifest, path + "/CURRENT", LargestFile(path, ".log")}) {
+    for (const bool with_table : {false, true}) {
+      SCOPED_TRACE(shared);
+      const std::string good = ReadFile(shared);
+      const std::string good_table = ReadFile(sst);
+      std::string bad = good;
+      bad.at(bad.size() / 3) ^= 0x10;
+      WriteFile(shared, bad);
+      if (with_table) fs::remove(sst);
+      const Status s = Open("killed", options).status();
+      EXPECT_EQ(s.code(), StatusCode::kDataLoss) << s.ToString();
+      EXPECT_NE(s.message().find(fs::path(shared).filename().string()), std::string::npos) << s.message();
+      EXPECT_EQ(ReadFile(shared), bad);
+      WriteFile(shared, good);
+      WriteFile(sst, good_table);
+    }
+  }
+  auto engine = Open("killed", options);
+  ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+  EXPECT_TRUE((*engine)->Damage(1).ok());
+  EXPECT_EQ(RowsOf(engine->get()), kRows);
+}
+
+// RocksDB alone stops all writes of the instance for a bad block that a compaction meets, and does so again after each open.
+TEST_F(RocksDbEngine, DamageThatACompactionMeetsStaysWithinItsFamily) {
+  EngineOptions options = Options(InstanceRole::kData);
+  const FamilyId all[] = {0, 1, 2, 3};
+  std::string sst;
+  {
+    auto engine = Open("db", options);
+    ASSERT_TRUE(engine.ok());
+    for (int i = 0; i < kRows; ++i) WriteRow(engine->get(), i, Durability::kBuffered);
+    ASSERT_TRUE((*engine)->Flush(all).ok());
+    sst = Files(directory_ / "db", ".sst").at(1);  // of family 1
+  }
+  const std::string good = ReadFile(sst);
+  FlipBit(sst, 0.3);
+  for (int round = 0; round < 2; ++round) {
+    auto engine = Open("db", options);
+    ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+    // Overlapping files, until RocksDB has compacted by itself what it can.
+    std::string damage;
+    for (int i = 0; i < 100 && (damage.empty() || i < 10); ++i) {
+      WriteRow(engine->get(), i, Durability::kBuffered);
+      ASSERT_TRUE((*engine)->Flush(all).ok());
+      damage = (*engine)->Stats().families[1].damage;
+    }
+    EXPECT_NE(damage.find("Corruption"), std::string::npos) << damage;
+    const EngineStats stats = (*engine)->Stats();
+    EXPECT_GT(stats.background_errors, 0U);
+    EXPECT_FALSE(stats.writes_stopped);
+    EXPECT_EQ(stats.families[0].damage, "");
+    EXPECT_GT(stats.families[1].file_count, 8U);
+    EXPECT_EQ((*engine)->Compact(1, "", std::nullopt).code(), StatusCode::kDataLoss);
+    EXPECT_TRUE((*engine)->Compact(0, "", std::nullopt).ok());
+    EXPECT_EQ((*engine)->Stats().families[0].file_count, 1U);
+    std::string value;
+    EXPECT_TRUE((*engine)->Get(1, "10000", &value).ok());  // written again since, into another file
+    auto rows = (*engine)->NewIterator(1, {});
+    ASSERT_TRUE(rows.ok());
+    for ((*rows)->Seek(""); (*rows)->Valid();) (*rows)->Next();
+    EXPECT_EQ((*rows)->status().code(), StatusCode::kDataLoss);
+  }
+  WriteFile(sst, good);
   auto engine = Open("db", options);
   ASSERT_TRUE(engine.ok()) << engine.status().ToString();
-  std::string value;
-  EXPECT_TRUE((*engine)->Get(0, "10000", &value).ok());
-  EXPECT_EQ((*engine)->Get(1, "10000", &value).code(), StatusCode::kDataLoss);
-  EXPECT_EQ((*engine)->VerifyChecksums(1).code(), StatusCode::kDataLoss);
+  EXPECT_EQ(RowsOf(engine->get()), kRows);
+  EXPECT_TRUE((*engine)->Compact(1, "", std::nullopt).ok());
+  EXPECT_EQ((*engine)->Stats().families[1].damage, "");
 }
 
 TEST_F(RocksDbEngine, RefusesADirectoryThatLostItsCurrentFileAndTouchesNothing) {
@@ -304,11 +442,8 @@ TEST_F(RocksDbEngine, RefusesPathsAndSettingsItCannotUse) {
     EXPECT_EQ(Open("locked").status().code(), StatusCode::kPermissionDenied);
     fs::permissions(directory_ / "locked", fs::perms::owner_all);
   }
-  const std::pair<const char*, const char*> bad[] = {{"wal_recovery_mode", ""},
-                                                     {"wal_recovery_mode", "absolute"},
-                                                     {"paranoid_checks", "maybe"},
-                                                     {"paranoid_checks", "false"},
-                                                     {"paranoid_check", "true"}};  // `false` on a log instance; a misspelling
+  const std::pair<const char*, const char*> bad[] = {
+      {"wal_recovery_mode", ""}, {"wal_recovery_mode", "absolute"}, {"wal_recovery", "strict"}};  // a misspelling
   for (const auto& [key, value] : bad) {
     EngineOptions options = Options();
     options.extra[key] = value;

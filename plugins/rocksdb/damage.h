@@ -1,0 +1,45 @@
+// Finding out which families a damaged file belongs to, and opening around it.
+//
+// RocksDB refuses an instance with one bad table file as a whole. With paranoid_checks=false it opens, but it also skips damaged
+// records of its log then, and says so only in its info log: IgnoredErrors listens there, so that such an open can be given up.
+#ifndef CHRONOLITH_PLUGINS_ROCKSDB_DAMAGE_H_
+#define CHRONOLITH_PLUGINS_ROCKSDB_DAMAGE_H_
+
+#include <rocksdb/db.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "base/mutex.h"
+#include "chronolith/status.h"
+
+namespace chronolith {
+
+// Passes everything on to another logger, and keeps the first line that tells of a skipped error. Thread safety: safe.
+class IgnoredErrors : public rocksdb::Logger {
+ public:
+  explicit IgnoredErrors(std::shared_ptr<rocksdb::Logger> next)
+      : rocksdb::Logger(std::min(next->GetInfoLogLevel(), rocksdb::WARN_LEVEL)), next_(std::move(next)) {}
+
+  using rocksdb::Logger::Logv;
+  void Logv(const char* format, va_list arguments) override { Logv(rocksdb::INFO_LEVEL, format, arguments); }
+  void Logv(rocksdb::InfoLogLevel level, const char* format, va_list arguments) override;
+
+  // ok, or kDataLoss with RocksDB's line.
+  Status status() const;
+
+ private:
+  const std::shared_ptr<rocksdb::Logger> next_;
+  mutable Mutex mu_;
+  std::string line_ ABSL_GUARDED_BY(mu_);
+};
+
+// Looks at the table files of a family as an open does: size, footer, index, properties; not at the blocks of rows.
+// ok, or kDataLoss naming the family, the first bad file and what is wrong with it.
+Status FindDamage(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family);
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_PLUGINS_ROCKSDB_DAMAGE_H_
