@@ -7,7 +7,8 @@ namespace chronolith {
 namespace {
 
 constexpr char kFormat = 2;
-constexpr char kFormatWithoutParent = 1;
+constexpr char kFormatWithoutCopies = 1;  // and without flags
+constexpr char kComplete = 1;
 
 }  // namespace
 
@@ -26,6 +27,7 @@ std::string EncodeManifest(const StoreManifest& manifest) {
   bytes.append(manifest.uuid.data(), manifest.uuid.size());
   PutVarint(&bytes, manifest.incarnation);
   PutVarint(&bytes, manifest.parent);
+  bytes.push_back(manifest.complete ? kComplete : '\0');
   PutVarint(&bytes, manifest.shards);
   PutVarint(&bytes, static_cast<std::uint64_t>(manifest.window_ms));
   PutBytes(&bytes, manifest.engine);
@@ -37,7 +39,7 @@ std::string EncodeManifest(const StoreManifest& manifest) {
 
 Result<StoreManifest> DecodeManifest(std::string_view bytes) {
   if (bytes.size() < 5) return DataLoss("the store's manifest is cut off");
-  if (bytes[0] != kFormat && bytes[0] != kFormatWithoutParent) {
+  if (bytes[0] != kFormat && bytes[0] != kFormatWithoutCopies) {
     return FailedPrecondition("the store has format version " + std::to_string(static_cast<unsigned char>(bytes[0])) +
                               ", this build reads 1 and 2: use a newer Chronolith");
   }
@@ -50,14 +52,20 @@ Result<StoreManifest> DecodeManifest(std::string_view bytes) {
   const std::string_view uuid = in.Bytes(m.uuid.size());
   if (in.ok()) std::copy(uuid.begin(), uuid.end(), m.uuid.begin());
   m.incarnation = in.Varint();
-  if (bytes[0] != kFormatWithoutParent) m.parent = in.Varint();
+  std::uint8_t flags = 0;
+  if (bytes[0] != kFormatWithoutCopies) {
+    m.parent = in.Varint();
+    flags = in.Fixed<std::uint8_t>();
+    m.complete = flags == kComplete;
+  }
   const std::uint64_t shards = in.Varint();
   m.shards = static_cast<std::uint32_t>(shards);
   m.window_ms = static_cast<std::int64_t>(in.Varint());
   m.engine = in.LengthPrefixed();
   m.log_path = in.LengthPrefixed();
   m.partition_map = in.LengthPrefixed();
-  if (!in.AtEnd() || shards < 1 || shards > 31 || m.window_ms <= 0) return DataLoss("the store's manifest is malformed");
+  if (!in.AtEnd() || flags > kComplete || shards < 1 || shards > 31 || m.window_ms <= 0)
+    return DataLoss("the store's manifest is malformed");
   return m;
 }
 

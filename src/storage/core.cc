@@ -188,7 +188,6 @@ Status Core::CreateManifest() {
   manifest_.log_path = options_.log_path;
   map_ = PartitionMap::Uniform(manifest_.shards);
   manifest_.partition_map = map_.Encode();
-  fresh_ = true;
   return WriteManifest(path_, manifest_);
 }
 
@@ -227,10 +226,14 @@ Result<std::unique_ptr<KvEngine>> Core::OpenInstance(const std::string& path, En
   Result<std::shared_ptr<EngineFactory>> factory = options_.engines->Find(options_.engine);
   if (!factory.ok()) return factory.status();
   engine_options.read_only = options_.read_only;
-  engine_options.create_if_missing = !options_.read_only;
+  engine_options.create_if_missing = !options_.read_only && !manifest_.complete;
   engine_options.background_threads = options_.background_threads;
   engine_options.logger = options_.logger;
-  return (*factory)->Open(path, engine_options);
+  Result<std::unique_ptr<KvEngine>> engine = (*factory)->Open(path, engine_options);
+  if (manifest_.complete && engine.status().code() == StatusCode::kNotFound) {
+    return DataLoss(engine.status().message() + ": it was lost, or its disk is not mounted");
+  }
+  return engine;
 }
 
 // Family 0 of either instance is its meta.
@@ -293,7 +296,10 @@ Status Core::OpenEngines() {
   bool fresh_log = false;
   if (Status status = CheckIdentity(data_engine_.get(), "data", &fresh_data); !status.ok()) return status;
   if (Status status = CheckIdentity(log_engine_.get(), "log", &fresh_log); !status.ok()) return status;
-  // Creation writes the log's identity last: a store whose log has one is complete.
+  if (manifest_.complete && (fresh_data || fresh_log)) {
+    return DataLoss(std::string("the ") + (fresh_data ? "data" : "log") + " instance is empty: it was lost, or its disk is not mounted");
+  }
+  // Creation was cut short, or format 1 does not tell. It writes the log's identity last.
   if (fresh_data && !fresh_log) return DataLoss("the data instance is empty but the log instance is not");
   // Epochs are acquired after both identities are written: one in the data instance says that there was a log.
   for (std::size_t i = 0; fresh_log && !fresh_data && i < shards_.size(); ++i) {
@@ -307,6 +313,11 @@ Status Core::OpenEngines() {
   }
   if (!options_.read_only && fresh_log) {
     if (Status status = WriteIdentity(log_engine_.get(), manifest_); !status.ok()) return status;
+  }
+  // From here on an instance that is not there is a loss, and none is created in its place.
+  if (!options_.read_only && !manifest_.complete) {
+    manifest_.complete = true;
+    return WriteManifest(path_, manifest_);
   }
   return Status::Ok();
 }

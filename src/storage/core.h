@@ -107,7 +107,6 @@ class Core {
   LabelLimits limits_;
   StoreManifest manifest_;
   PartitionMap map_;
-  bool fresh_ = false;
 
   EngineOptions data_options_;
   EngineOptions log_options_;

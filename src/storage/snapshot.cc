@@ -42,6 +42,7 @@ Status Core::Snapshot(const std::string& path) {
   }
   StoreManifest manifest = manifest_;
   manifest.log_path.clear();
+  manifest.complete = true;
   // Random, not the next number: two copies of one store must differ from each other as well.
   manifest.parent = manifest_.incarnation;
   std::random_device random;

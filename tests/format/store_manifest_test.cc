@@ -18,6 +18,7 @@ StoreManifest Example() {
   for (std::size_t i = 0; i < m.uuid.size(); ++i) m.uuid[i] = static_cast<char>(i * 17);
   m.incarnation = 3;
   m.parent = 1;
+  m.complete = true;
   m.shards = 16;
   m.window_ms = 7'200'000;
   m.engine = "rocksdb";
@@ -27,11 +28,12 @@ StoreManifest Example() {
 }
 
 // The manifest's bytes with fields that no manifest has, under a right checksum.
-std::string Forged(std::uint64_t shards, std::uint64_t window_ms, std::string_view behind = {}) {
+std::string Forged(std::uint64_t shards, std::uint64_t window_ms, std::string_view behind = {}, char flags = 0) {
   std::string bytes(1, '\2');
   bytes.append(16, 'u');
   PutVarint(&bytes, 1);
   PutVarint(&bytes, 0);
+  bytes.push_back(flags);
   PutVarint(&bytes, shards);
   PutVarint(&bytes, window_ms);
   for (const std::string_view field : {"memory", "", "map"}) PutBytes(&bytes, field);
@@ -65,12 +67,13 @@ TEST(StoreManifest, Format2HasTheseBytes) {
             "00112233445566778899aabbccddeeff"  // uuid
             "03"
             "01"
+            "01"
             "10"
-            "80bab703"              // incarnation, parent, shards, window
+            "80bab703"              // incarnation, parent, flags, shards, window
             "07726f636b736462"      // engine
             "092f666173742f6c6f67"  // log path
             "036d6170"              // partition map
-            "36bc702e");
+            "25887983");
   EXPECT_EQ(Example().UuidHex(), "00112233445566778899aabbccddeeff");
 }
 
@@ -86,6 +89,7 @@ TEST(StoreManifest, Format1IsReadStill) {
   ASSERT_TRUE(m.ok()) << m.status().ToString();
   StoreManifest expected = Example();
   expected.parent = 0;
+  expected.complete = false;
   EXPECT_EQ(*m, expected);
 }
 
@@ -123,6 +127,7 @@ TEST(StoreManifest, MalformedOnesAreRefusedThoughTheirChecksumIsRight) {
       {"a window of 0", Forged(1, 0)},
       {"a negative window", Forged(1, 1ULL << 63)},
       {"bytes behind", Forged(1, 1, "x")},
+      {"an unknown flag", Forged(1, 1, {}, 2)},
   };
   for (const auto& row : rows) {
     const Result<StoreManifest> m = DecodeManifest(row.bytes);
