@@ -71,6 +71,8 @@ struct ShardStats {
   // Index
   std::uint64_t postings_cache_hits = 0;
   std::uint64_t postings_cache_misses = 0;
+  std::uint64_t labels_cache_hits = 0;  // labels of stored series; they share the postings cache and its bytes
+  std::uint64_t labels_cache_misses = 0;
   std::uint64_t postings_cache_bytes = 0;
 
   // Blocks

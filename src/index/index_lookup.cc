@@ -11,6 +11,8 @@ namespace {
 
 // Labels are copied in runs of so many under one shared lock, so that a writer waits at most about 100 us.
 constexpr std::size_t kLockRun = 256;
+// The labels of so many stored series at once go to the cache; more is a scan, which would push out what is asked for often.
+constexpr std::size_t kCachedLabelsMax = 512;
 // Up to so many series, their labels are looked at instead of the postings of all values.
 constexpr std::uint64_t kByLabelsMax = 512;
 
@@ -39,6 +41,7 @@ Status IndexShard::Impl::LabelsOf(std::span<const Ordinal> ordinals, std::vector
   labels->resize(ordinals.size());
   std::vector<Ordinal> stored;
   std::vector<std::size_t> places;
+  const std::uint64_t stamp = cache_.stamp();
   for (std::size_t begin = 0; begin < ordinals.size(); begin += kLockRun) {
     MeasuredReaderLock lock(&mu_);
     const bool removals = !active_->removed.empty() || (writing_ != nullptr && !writing_->removed.empty());
@@ -55,11 +58,26 @@ Status IndexShard::Impl::LabelsOf(std::span<const Ordinal> ordinals, std::vector
       }
     }
   }
+  const bool cached = stored.size() <= kCachedLabelsMax;
+  if (cached) {
+    std::size_t missing = 0;
+    for (std::size_t i = 0; i < stored.size(); ++i) {
+      std::string encoded;
+      if (cache_.GetLabels(stored[i], &encoded)) {
+        (*labels)[places[i]] = Labels::FromEncoded(std::move(encoded));
+        continue;
+      }
+      stored[missing] = stored[i];
+      places[missing++] = places[i];
+    }
+    stored.resize(missing);
+  }
   if (stored.empty()) return Status::Ok();
   std::vector<std::optional<index_rows::LongRow>> rows;
   if (Status s = rows_.ReadLong(index_rows::kLabelsPrefix, stored, &rows); !s.ok()) return s;
   for (std::size_t i = 0; i < stored.size(); ++i) {
     if (!rows[i].has_value() || (rows[i]->removed && !removed_too)) continue;
+    if (cached && !rows[i]->removed) cache_.PutLabels(stored[i], stamp, rows[i]->bytes);
     (*labels)[places[i]] = Labels::FromEncoded(std::move(rows[i]->bytes));
   }
   return Status::Ok();

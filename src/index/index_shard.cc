@@ -289,6 +289,8 @@ void IndexShard::Impl::FillStats(ShardStats* stats) const {
   stats->index_write_latency.Add(write_latency_.Snapshot());
   stats->postings_cache_hits += cache_.hits();
   stats->postings_cache_misses += cache_.misses();
+  stats->labels_cache_hits += cache_.labels_hits();
+  stats->labels_cache_misses += cache_.labels_misses();
   stats->postings_cache_bytes += cache_.bytes();
 }
 

@@ -66,11 +66,23 @@ SharedPostings CacheClient::Get(const PostingsKey& key) {
   return nullptr;
 }
 
-void CacheClient::Put(const PostingsKey& key, std::uint64_t stamp_before_reading, SharedPostings postings) {
+void CacheClient::Put(const PostingsKey& key, std::uint64_t stamp, SharedPostings postings) {
+  const std::uint64_t bytes = postings->memory_bytes();
+  PutEntry(key, stamp, {.bytes = bytes, .postings = std::move(postings)});
+}
+
+void CacheClient::PutEntry(const PostingsKey& key, std::uint64_t stamp_before_reading, PostingsCache::Entry value) {
   if (cache_ == nullptr) return;
-  const std::uint64_t bytes = postings->memory_bytes() + key.name.size() + key.text.size() + kEntryOverhead;
-  if (bytes > cache_->segment_bytes_max_ / 2) return;  // would push out too much
   const PostingsCache::Lookup lookup = LookupOf(key);
+  value.client = id_;
+  value.hash = lookup.hash;
+  value.kind = key.kind;
+  value.name = key.name;
+  value.text = key.text;
+  value.stamp = stamp_before_reading;
+  value.bytes += key.name.size() + key.text.size() + kEntryOverhead;
+  value.client_bytes = &bytes_;
+  if (value.bytes > cache_->segment_bytes_max_ / 2) return;  // would push out too much
   PostingsCache::Segment& segment = cache_->SegmentOf(lookup.hash);
   SharedPostings replaced;  // freed after the lock
   MutexLock lock(&segment.mu);
@@ -79,20 +91,44 @@ void CacheClient::Put(const PostingsKey& key, std::uint64_t stamp_before_reading
     replaced = (*it)->postings;
     PostingsCache::Erase(&segment, *it);
   }
-  segment.entries.push_front({.client = id_,
-                              .hash = lookup.hash,
-                              .kind = key.kind,
-                              .name = std::string(key.name),
-                              .text = std::string(key.text),
-                              .stamp = stamp_before_reading,
-                              .bytes = bytes,
-                              .postings = std::move(postings),
-                              .client_bytes = &bytes_});
+  segment.bytes += value.bytes;
+  bytes_.Add(value.bytes);
+  segment.entries.push_front(std::move(value));
   segment.index.insert(segment.entries.begin());
-  segment.bytes += bytes;
-  bytes_.Add(bytes);
   while (segment.bytes > cache_->segment_bytes_max_) PostingsCache::Erase(&segment, std::prev(segment.entries.end()));
 }
+
+namespace {
+
+// The key of a series' labels; lives as long as its ordinal.
+PostingsKey LabelsKey(const Ordinal& ordinal) {
+  return {PostingsKey::Kind::kLabels, {reinterpret_cast<const char*>(&ordinal), sizeof(ordinal)}, {}};
+}
+
+}  // namespace
+
+bool CacheClient::GetLabels(Ordinal ordinal, std::string* encoded) {
+  if (cache_ == nullptr) return false;
+  const PostingsCache::Lookup lookup = LookupOf(LabelsKey(ordinal));
+  PostingsCache::Segment& segment = cache_->SegmentOf(lookup.hash);
+  {
+    MutexLock lock(&segment.mu);
+    if (const auto it = segment.index.find(lookup); it != segment.index.end()) {
+      segment.entries.splice(segment.entries.begin(), segment.entries, *it);
+      encoded->append((*it)->labels);
+      labels_hits_.Add();
+      return true;
+    }
+  }
+  labels_misses_.Add();
+  return false;
+}
+
+void CacheClient::PutLabels(Ordinal ordinal, std::uint64_t stamp, std::string_view encoded) {
+  PutEntry(LabelsKey(ordinal), stamp, {.bytes = encoded.size(), .labels = std::string(encoded)});
+}
+
+void CacheClient::InvalidateLabels(Ordinal ordinal) { Invalidate(LabelsKey(ordinal)); }
 
 void CacheClient::Invalidate(const PostingsKey& key) {
   if (cache_ == nullptr) return;

@@ -1,4 +1,5 @@
-// PostingsCache: decoded postings of all shards, bounded in bytes, in front of the engine.
+// PostingsCache: decoded postings of all shards, and the labels of series that queries found, bounded in bytes, in front of the
+// engine.
 #ifndef CHRONOLITH_INDEX_POSTINGS_CACHE_H_
 #define CHRONOLITH_INDEX_POSTINGS_CACHE_H_
 
@@ -14,6 +15,7 @@
 
 #include "base/counters.h"
 #include "base/mutex.h"
+#include "format/series_id.h"
 #include "index/postings.h"
 
 namespace chronolith {
@@ -23,6 +25,7 @@ struct PostingsKey {
   enum class Kind : std::uint8_t {
     kPair,     // the stored postings of (name, text); may be empty: that there are none is worth keeping too
     kMatcher,  // the union of the stored postings that the matcher `text` takes of `name`
+    kLabels,   // the encoded labels of the stored series whose ordinal is the four bytes of `name`
   };
   Kind kind = Kind::kPair;
   std::string_view name;
@@ -56,6 +59,7 @@ class PostingsCache {
     std::uint64_t stamp = 0;
     std::uint64_t bytes = 0;
     SharedPostings postings;
+    std::string labels;
     SharedCounter* client_bytes = nullptr;
   };
   using Entries = std::list<Entry>;  // most recently used first
@@ -106,21 +110,31 @@ class CacheClient {
   std::uint64_t stamp() const { return stamp_.load(std::memory_order_acquire); }
   SharedPostings Get(const PostingsKey& key);  // null: not there
   void Put(const PostingsKey& key, std::uint64_t stamp, SharedPostings postings);
+  // Appends the encoded labels and returns true, where they are there.
+  bool GetLabels(Ordinal ordinal, std::string* encoded);
+  void PutLabels(Ordinal ordinal, std::uint64_t stamp, std::string_view encoded);
+  void InvalidateLabels(Ordinal ordinal);
   void BeginStamp() { stamp_.fetch_add(1, std::memory_order_acq_rel); }
   void Invalidate(const PostingsKey& key);
 
-  std::uint64_t hits() const { return hits_.Get(); }
+  std::uint64_t hits() const { return hits_.Get(); }  // of Get
   std::uint64_t misses() const { return misses_.Get(); }
+  std::uint64_t labels_hits() const { return labels_hits_.Get(); }  // of GetLabels
+  std::uint64_t labels_misses() const { return labels_misses_.Get(); }
   std::uint64_t bytes() const { return bytes_.Get(); }
 
  private:
   PostingsCache::Lookup LookupOf(const PostingsKey& key) const;
+  // `value` has postings or labels; the rest is filled in here.
+  void PutEntry(const PostingsKey& key, std::uint64_t stamp, PostingsCache::Entry value);
 
   PostingsCache* const cache_;
   const std::uint64_t id_;
   std::atomic<std::uint64_t> stamp_{1};
   SharedCounter hits_;
   SharedCounter misses_;
+  SharedCounter labels_hits_;
+  SharedCounter labels_misses_;
   SharedCounter bytes_;
 };
 

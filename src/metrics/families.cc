@@ -131,12 +131,16 @@ void AddShardValues(const StorageStats& stats, std::vector<MetricFamily>* out) {
 void AddShardLatencies(const StorageStats& stats, std::vector<MetricFamily>* out) {
   static constexpr std::array<const char*, 3> kLevels = {"queued", "logged", "synced"};
   MetricFamily cache = Family("chronolith_index_postings_cache_requests_total", "Look-ups in the postings cache.", kCounter);
+  MetricFamily labels =
+      Family("chronolith_index_labels_cache_requests_total", "Look-ups of series labels in the postings cache.", kCounter);
   MetricFamily write =
       Family("chronolith_wal_write_latency_seconds", "Time of a write until it reached its level.", MetricType::Histogram);
   MetricFamily index = Family("chronolith_index_latency_seconds", "Time of an index operation.", MetricType::Histogram);
   for (const ShardStats& shard : stats.shards) {
     AddValue(&cache, WithShard(shard, "result", "hit"), static_cast<double>(shard.postings_cache_hits));
     AddValue(&cache, WithShard(shard, "result", "miss"), static_cast<double>(shard.postings_cache_misses));
+    AddValue(&labels, WithShard(shard, "result", "hit"), static_cast<double>(shard.labels_cache_hits));
+    AddValue(&labels, WithShard(shard, "result", "miss"), static_cast<double>(shard.labels_cache_misses));
     for (std::size_t level = 0; level < kLevels.size(); ++level) {
       AddHistogram(&write, WithShard(shard, "level", kLevels[level]), shard.write_latency[level]);
     }
@@ -144,6 +148,7 @@ void AddShardLatencies(const StorageStats& stats, std::vector<MetricFamily>* out
     AddHistogram(&index, WithShard(shard, "operation", "write"), shard.index_write_latency);
   }
   out->push_back(std::move(cache));
+  out->push_back(std::move(labels));
   out->push_back(std::move(write));
   out->push_back(std::move(index));
 }

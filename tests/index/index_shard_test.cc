@@ -372,6 +372,42 @@ TEST_F(IndexShardTest, HotLookUpsAreServedFromTheCache) {
   EXPECT_EQ(Select({Matcher::Equal("job", "even")}).size(), 25u);
 }
 
+TEST_F(IndexShardTest, HotLabelsOfStoredSeriesAreServedFromTheCache) {
+  std::vector<Ordinal> all;
+  for (int i = 0; i < 50; ++i) {
+    Add(Numbered(i));
+    all.push_back(static_cast<Ordinal>(i));
+  }
+  Checkpoint();
+  Close();
+  Open();
+  std::vector<Labels> first;
+  std::vector<Labels> second;
+  ASSERT_TRUE(index_->LabelsOf(all, &first).ok());
+  {
+    factory_->FailCall(EngineMethod::kRead, 1, IoError("no reads expected"));
+    ASSERT_TRUE(index_->LabelsOf(all, &second).ok());
+    EXPECT_EQ(first, second);
+    EXPECT_EQ(second[7], Numbered(7));
+    std::string value;
+    EXPECT_EQ(engine_->Get(0, "s", &value).code(), StatusCode::kIoError) << "the failure was still to come";
+  }
+  ShardStats stats;
+  index_->FillStats(&stats);
+  EXPECT_EQ(stats.labels_cache_misses, 50u);
+  EXPECT_EQ(stats.labels_cache_hits, 50u);
+  // The cache does not outlive the truth, before and after the rows say so.
+  ASSERT_TRUE(index_->Remove(7, ++lsn_).ok());
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_TRUE(index_->LabelsOf(all, &second).ok());
+    EXPECT_TRUE(second[7].empty()) << round;
+    EXPECT_EQ(second[8], Numbered(8)) << round;
+    Checkpoint();
+  }
+  ASSERT_TRUE(index_->LabelsOf(std::vector<Ordinal>{7}, &second, true).ok());
+  EXPECT_EQ(second[0], Numbered(7));
+}
+
 // Inserting, removing, evicting and checkpointing while others select: a settled series is in every answer, a removed one in none.
 TEST_F(IndexShardTest, ReadersSeeEverySettledSeriesDuringCheckpoints) {
   std::atomic<int> inserted{0};

@@ -155,6 +155,8 @@ void JsonShard(const ShardStats& s, JsonWriter* json) {
                                                             {"head_bytes", s.head_bytes},
                                                             {"postings_cache_hits", s.postings_cache_hits},
                                                             {"postings_cache_misses", s.postings_cache_misses},
+                                                            {"labels_cache_hits", s.labels_cache_hits},
+                                                            {"labels_cache_misses", s.labels_cache_misses},
                                                             {"postings_cache_bytes", s.postings_cache_bytes},
                                                             {"chunk_rows_written", s.chunk_rows_written},
                                                             {"chunk_payload_bytes", s.chunk_payload_bytes},
