@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <bit>
 
-
 namespace chronolith {
 namespace {
 
@@ -30,6 +29,8 @@ bool EndsTheBatch(const Status& status) {
 }
 
 Status UnknownReference() { return NotFound("unknown series reference: get one with Appender::Ref of this store"); }
+
+bool Rejects(const Core& core) { return core.options().duplicate_policy == DuplicatePolicy::kReject; }
 
 Timestamp TimeOf(const Item& item) {
   if (const auto* histogram = std::get_if<HistogramSample>(&item)) return histogram->timestamp;
@@ -172,8 +173,8 @@ Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys,
   }
   if (all) return Status::Ok();
   if (labels.size() >= room) {
-    return ResourceExhausted("the store has " + std::to_string(core->series_total()) + " series, the limit (Options::max_series) is " +
-                             std::to_string(core->options().max_series));
+    return ResourceExhausted("the store has " + std::to_string(core->series_total()) +
+                             " series, the limit (Options::max_series) is " + std::to_string(core->options().max_series));
   }
   return ResourceExhausted("shard " + std::to_string(shard->id) + " has used all 2^32 series ordinals");
 }
@@ -266,7 +267,8 @@ std::uint64_t Writer::ReplaceRemoved(Core* core, Shard* shard, Bucket* bucket, D
 }
 
 // kCancelled: a series was removed meanwhile; look again.
-Status Writer::CommitSamples(Core* core, Shard* shard, std::span<const SampleEntry> samples, std::uint64_t removals, Deadline deadline) {
+Status Writer::CommitSamples(Core* core, Shard* shard, std::span<const SampleEntry> samples, std::uint64_t removals,
+                             Deadline deadline) {
   record_.clear();
   AppendSamplesRecord(samples, &record_);
   if (Status status = core->wal().Reserve(shard->id, record_.size(), deadline); !status.ok()) return status;
@@ -294,6 +296,11 @@ Status Writer::CommitItems(Core* core, Shard* shard, std::span<const PendingItem
   const std::size_t records = builder.Finish();
   // Metadata is a change of the index: see Shard. The lock comes before the reservation, because its holder may wait for room.
   MeasuredLock series_lock(&shard->series_mu);
+  if (const auto* histogram = std::get_if<HistogramSample>(&items[0].item); histogram != nullptr && Rejects(*core)) {
+    bool repeated = false;
+    const Status status = CheckDuplicate(*shard, items[0].ordinal, histogram->timestamp, histogram->histogram, &repeated);
+    if (repeated || !status.ok()) return status;
+  }
   if (Status status = core->wal().Reserve(shard->id, record_.size(), deadline); !status.ok()) return status;
   if (shard->removals.load(std::memory_order_relaxed) != removals) {
     shard->wal->Unreserve(record_.size());
@@ -327,7 +334,8 @@ Status Writer::CheckDuplicate(const Shard& shard, Ordinal ordinal, Timestamp t, 
       for (XorIterator it(data); it.Next() && it.sample().timestamp <= t;) {
         if (it.sample().timestamp != t) continue;
         const auto* given = std::get_if<double>(&value);
-        const bool same = given != nullptr && std::bit_cast<std::uint64_t>(*given) == std::bit_cast<std::uint64_t>(it.sample().value);
+        const bool same =
+            given != nullptr && std::bit_cast<std::uint64_t>(*given) == std::bit_cast<std::uint64_t>(it.sample().value);
         (same ? *repeated : other) = true;
       }
       return Status::Ok();
@@ -393,7 +401,7 @@ void Writer::CommitRejecting(Core* core, Shard* shard, Bucket* bucket, Deadline 
 void Writer::CommitBucket(Core* core, Shard* shard, Bucket* bucket, Deadline deadline, WriteResult* result) {
   Validate(shard, bucket, result);
   std::uint64_t removals = ReplaceRemoved(core, shard, bucket, deadline, result);
-  if (core->options().duplicate_policy == DuplicatePolicy::kReject) {
+  if (Rejects(*core)) {
     CommitRejecting(core, shard, bucket, deadline, result);
   } else {
     for (std::size_t at = 0; at < bucket->samples.size();) {
@@ -413,25 +421,9 @@ void Writer::CommitBucket(Core* core, Shard* shard, Bucket* bucket, Deadline dea
       at += n;
     }
   }
-  const bool rejecting = core->options().duplicate_policy == DuplicatePolicy::kReject;
   for (std::size_t at = 0; at < bucket->items.size();) {
     std::span<const PendingItem> left = std::span<const PendingItem>(bucket->items).subspan(at);
-    if (rejecting) {
-      left = left.first(1);  // one may repeat the one before
-      if (const auto* histogram = std::get_if<HistogramSample>(&left[0].item)) {
-        bool repeated = false;
-        Status status = CheckDuplicate(*shard, left[0].ordinal, histogram->timestamp, histogram->histogram, &repeated);
-        if (repeated || !status.ok()) {
-          if (status.ok()) {
-            ++result->accepted;
-          } else {
-            result->refused.push_back({left[0].index, Refusal::What::kHistogram, 0, std::move(status)});
-          }
-          ++at;
-          continue;
-        }
-      }
-    }
+    if (Rejects(*core)) left = left.first(1);  // one may repeat the one before
     std::size_t taken = 0;
     const Status status = CommitItems(core, shard, left, removals, deadline, &taken);
     if (status.code() == StatusCode::kCancelled) {
@@ -489,7 +481,9 @@ WriteResult Writer::Commit(Core* core, const WriteOptions& options) {
   result.status = status.ok() && !result.refused.empty() ? result.refused.front().reason : status;
   const std::uint64_t nanos = NowNanos() - start;
   for (std::uint32_t m = touched & ((1U << core->size()) - 1); m != 0; m &= m - 1) {
-    core->shard(static_cast<std::size_t>(std::countr_zero(m))).write_latency[static_cast<std::size_t>(options.level)].Observe(nanos);
+    core->shard(static_cast<std::size_t>(std::countr_zero(m)))
+        .write_latency[static_cast<std::size_t>(options.level)]
+        .Observe(nanos);
   }
   return result;
 }

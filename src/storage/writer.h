@@ -100,7 +100,8 @@ class Writer {
   // Series removed since their reference was taken are resolved anew. Returns the count of removals it has seen.
   std::uint64_t ReplaceRemoved(Core* core, Shard* shard, Bucket* bucket, Deadline deadline, WriteResult* result);
   Status CommitSamples(Core* core, Shard* shard, std::span<const SampleEntry> samples, std::uint64_t removals, Deadline deadline);
-  // One record with as many of `items` as fit it; *taken says how many.
+  // One record with as many of `items` (not empty) as fit it; *taken says how many. Under DuplicatePolicy::kReject give one item: a
+  // histogram that is there already is taken without a record, or refused, under the lock that keeps other writers of it out.
   Status CommitItems(Core* core, Shard* shard, std::span<const PendingItem> items, std::uint64_t removals, Deadline deadline,
                      std::size_t* taken);
   // kAlreadyExists where the series has another visible value at `t`; *repeated: it has this one, bit for bit.

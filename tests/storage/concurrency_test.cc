@@ -139,6 +139,55 @@ TEST_P(Concurrency, OneSeriesHasOneIdHoweverManyCreateIt) {
   for (const auto& other : refs) EXPECT_EQ(other, refs[0]);
 }
 
+// Under kReject one value a timestamp is accepted, of floats and histograms alike, and that one is what is read.
+TEST_P(Concurrency, RejectAcceptsOneOfManyWritersAtATimestamp) {
+  store_.options().duplicate_policy = DuplicatePolicy::kReject;
+  store_.Open();
+  constexpr int kTimes = 200;
+  std::vector<std::vector<std::string>> accepted(kWriters, std::vector<std::string>(kTimes));
+  std::atomic<int> arrived{0};
+  std::vector<std::function<void()>> bodies;
+  for (int w = 0; w < kWriters; ++w) {
+    bodies.push_back([this, w, &accepted, &arrived] {
+      for (int i = 0; i < kTimes; ++i) {
+        arrived.fetch_add(1);
+        while (arrived.load() < (i + 1) * kWriters) std::this_thread::yield();  // all write this timestamp at once
+        TimeSeries series = MakeSeries(Named("r", 0), {});
+        IntHistogram histogram;
+        histogram.schema = 3;
+        histogram.zero_count = histogram.count = static_cast<std::uint64_t>(w + 1);
+        histogram.sum = w;
+        if (w == 0) {
+          series.samples.push_back({kT + i, 0.5});
+        } else {
+          series.histograms.push_back({kT + i, histogram});
+        }
+        const WriteResult result = store_->Write(series, {.level = AckLevel::kQueued});
+        EXPECT_EQ(result.accepted + result.refused.size(), 1U);
+        if (result.accepted == 1) {
+          accepted[static_cast<std::size_t>(w)][static_cast<std::size_t>(i)] =
+              w == 0 ? Shown(0.5) : Shown(kT + i, Histogram(histogram));
+        } else {
+          EXPECT_EQ(result.status.code(), StatusCode::kAlreadyExists) << result.status.ToString();
+        }
+      }
+    });
+  }
+  RunAll(std::move(bodies));
+  Points expected;
+  for (int i = 0; i < kTimes; ++i) {
+    for (const auto& of_writer : accepted) {
+      const std::string& value = of_writer[static_cast<std::size_t>(i)];
+      if (value.empty()) continue;
+      EXPECT_TRUE(expected.emplace(kT + i, value).second) << "accepted twice at " << i;
+    }
+  }
+  EXPECT_EQ(expected.size(), static_cast<std::size_t>(kTimes));
+  const Contents read = store_.Read();
+  ASSERT_EQ(read.size(), 1U);
+  EXPECT_EQ(read.begin()->second, expected);
+}
+
 TEST_P(Concurrency, CloseLosesNothingThatWasQueued) {
   store_.options().commit_interval_ms = 100'000;
   store_.Open();
