@@ -240,6 +240,29 @@ class CHRONOLITH_EXPORT KvEngine {
   virtual Status Close() = 0;
 };
 
+// A place of an instance's log whose bytes are not those that were written.
+struct LogDamage {
+  std::string place;       // file and bytes, for messages
+  bool unwritten = false;  // as if they had never reached the disk: the file ends within a write, or holds a sector of zeroes
+  bool ends_file = false;  // nothing intact follows in its file
+  bool ends_log = false;   // nothing intact follows at all
+};
+
+// Decides about a damaged log, by what its rows say of each other: an engine can tell that a write is damaged, but not whether it was
+// acknowledged. Calls come in this order, from one thread; views are valid during the call.
+class CHRONOLITH_EXPORT LogJudge {
+ public:
+  virtual ~LogJudge();
+  // `before`: the instance read-only, with all that can be read up to the first damage which stops the engine. Outlives the calls.
+  virtual Status Begin(KvEngine* before) = 0;
+  // Each intact put into a listed family, and each damage, in the order of the log.
+  virtual void OnRow(FamilyId family, std::string_view key, std::string_view value) = 0;
+  virtual void OnDamage(const LogDamage& damage) = 0;
+  // The damage (counted from 0) that is a torn tail: the log may be cut off before it. None: there is nothing to cut. An error: the
+  // log must not be opened.
+  virtual Result<std::optional<std::size_t>> Decide() = 0;
+};
+
 // Opens instances of one kind of engine; registered by name in an EngineRegistry.
 class CHRONOLITH_EXPORT EngineFactory {
  public:
@@ -247,6 +270,12 @@ class CHRONOLITH_EXPORT EngineFactory {
   virtual std::string_view Name() const = 0;
   // `path` names a directory, or whatever the engine takes for one. kFailedPrecondition where another writer has it open.
   virtual Result<std::unique_ptr<KvEngine>> Open(const std::string& path, const EngineOptions& options) = 0;
+  // To be called before an instance is opened for writing. Reads its log, locked against other writers, and returns "" where all of it
+  // is intact. Else it asks `judge`, whose error is returned with nothing changed. Where the judge sees a torn tail that Open would
+  // refuse, or whose bytes are wrong, the log is cut off before it; the files concerned are kept, as they were, in a directory whose
+  // path is returned. What is merely missing at the end is left for Open to pass over.
+  // kUnimplemented: the engine cannot; then Open's refusal stands.
+  virtual Result<std::string> CheckLog(const std::string& path, const EngineOptions& options, LogJudge* judge);
 };
 
 }  // namespace chronolith

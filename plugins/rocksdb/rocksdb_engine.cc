@@ -15,6 +15,7 @@
 #include "plugins/common/engine_checks.h"
 #include "plugins/rocksdb/damage.h"
 #include "plugins/rocksdb/file_sync.h"
+#include "plugins/rocksdb/log_check.h"
 #include "plugins/rocksdb/rocksdb_impl.h"
 #include "plugins/rocksdb/status_conversion.h"
 
@@ -258,9 +259,29 @@ class RocksDbEngineFactory : public EngineFactory {
     return Unavailable("files of '" + path + "' kept vanishing under the reader: " + last.message());
   }
 
+  Result<std::string> CheckLog(const std::string& path, const EngineOptions& options, LogJudge* judge) override {
+    const Result<EngineSettings> settings = ParseSettings(options);
+    const Result<PathState> state = LookAt(path);
+    if (!settings.ok() || settings->tolerate_tail || !state.ok() || *state != PathState::kDatabase) {
+      return std::string();  // there is nothing to check, or Open says what is wrong
+    }
+    EngineOptions reading = options;
+    reading.read_only = true;
+    return CheckInstanceLog(path, judge, [&](bool tolerate_tail) -> Result<LogView> {
+      EngineSettings how = *settings;
+      how.tolerate_tail = tolerate_tail;
+      Result<OpenedInstance> opened = OpenFiles(path, reading, how, true);
+      if (!opened.ok()) return opened.status();
+      LogView view;
+      for (FamilyId i = 0; i < opened->families.size(); ++i) view.families[opened->families[i]->GetID()] = i;
+      view.engine = std::make_unique<RocksDbEngine>(path, reading, std::move(opened).value());
+      return view;
+    });
+  }
+
  private:
-  static Result<std::unique_ptr<KvEngine>> OpenOnce(const std::string& path, const EngineOptions& options,
-                                                    const EngineSettings& settings, bool exists) {
+  static Result<OpenedInstance> OpenFiles(const std::string& path, const EngineOptions& options, const EngineSettings& settings,
+                                          bool exists) {
     Result<OpenedInstance> opened = Opener(path, options, settings, false).Open(exists);
     if (!opened.ok() && options.quarantine && exists && MayBeOneFile(opened.status())) {
       const Status strict = opened.status();
@@ -268,6 +289,12 @@ class RocksDbEngineFactory : public EngineFactory {
       if (!opened.ok() && opened.status() == strict) return strict;
       if (!opened.ok()) return DataLoss(strict.message() + "; and with its bad table files: " + opened.status().message());
     }
+    return opened;
+  }
+
+  static Result<std::unique_ptr<KvEngine>> OpenOnce(const std::string& path, const EngineOptions& options,
+                                                    const EngineSettings& settings, bool exists) {
+    Result<OpenedInstance> opened = OpenFiles(path, options, settings, exists);
     if (!opened.ok()) return opened.status();
     auto engine = std::make_unique<RocksDbEngine>(path, options, std::move(opened).value());
     if (Status s = engine->LoadEpochs(); !s.ok()) return s;

@@ -51,7 +51,11 @@ DropFilter::~DropFilter() = default;
 KvIterator::~KvIterator() = default;
 KvEngine::~KvEngine() = default;
 Status KvEngine::Damage(FamilyId) const { return Status::Ok(); }
+LogJudge::~LogJudge() = default;
 EngineFactory::~EngineFactory() = default;
+Result<std::string> EngineFactory::CheckLog(const std::string&, const EngineOptions&, LogJudge*) {
+  return Unimplemented("the engine '" + std::string(Name()) + "' cannot check its log");
+}
 Clock::~Clock() = default;
 Logger::~Logger() = default;
 LogArchiver::~LogArchiver() = default;

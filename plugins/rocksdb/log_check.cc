@@ -1,0 +1,191 @@
+#include "plugins/rocksdb/log_check.h"
+
+#include <rocksdb/env.h>
+#include <rocksdb/write_batch.h>
+
+#include <algorithm>
+#include <charconv>
+#include <ctime>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "plugins/rocksdb/file_sync.h"
+#include "plugins/rocksdb/log_scan.h"
+#include "plugins/rocksdb/status_conversion.h"
+
+namespace chronolith {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct LogFile {
+  std::uint64_t number = 0;
+  std::string name;
+  std::uint64_t records = 0;
+};
+
+// In the order in which RocksDB wrote them.
+Result<std::vector<LogFile>> ListLogFiles(const std::string& path) {
+  std::vector<LogFile> files;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(path, error)) {
+    if (entry.path().extension() != ".log") continue;
+    LogFile file;
+    file.name = entry.path().filename().string();
+    const std::string stem = entry.path().stem().string();
+    if (std::from_chars(stem.data(), stem.data() + stem.size(), file.number).ptr != stem.data() + stem.size()) continue;
+    files.push_back(std::move(file));
+  }
+  if (error) return IoError("listing '" + path + "': " + error.message());
+  std::sort(files.begin(), files.end(), [](const LogFile& a, const LogFile& b) { return a.number < b.number; });
+  return files;
+}
+
+// Held while the log is looked at and cut, as RocksDB holds it while an instance is open.
+class InstanceLock {
+ public:
+  explicit InstanceLock(const std::string& path) { (void)env_->LockFile(path + "/LOCK", &lock_); }
+  ~InstanceLock() {
+    if (lock_ != nullptr) (void)env_->UnlockFile(lock_);
+  }
+  InstanceLock(const InstanceLock&) = delete;
+  InstanceLock& operator=(const InstanceLock&) = delete;
+  bool held() const { return lock_ != nullptr; }
+
+ private:
+  rocksdb::Env* const env_ = rocksdb::Env::Default();
+  rocksdb::FileLock* lock_ = nullptr;
+};
+
+// Hands the puts of a write to the judge.
+class PutsOfWrite : public rocksdb::WriteBatch::Handler {
+ public:
+  PutsOfWrite(const LogView& view, LogJudge* judge) : view_(view), judge_(judge) {}
+  rocksdb::Status PutCF(std::uint32_t number, const rocksdb::Slice& key, const rocksdb::Slice& value) override {
+    if (const auto it = view_.families.find(number); it != view_.families.end())
+      judge_->OnRow(it->second, ToView(key), ToView(value));
+    return rocksdb::Status::OK();
+  }
+  rocksdb::Status DeleteCF(std::uint32_t, const rocksdb::Slice&) override { return rocksdb::Status::OK(); }
+  rocksdb::Status SingleDeleteCF(std::uint32_t, const rocksdb::Slice&) override { return rocksdb::Status::OK(); }
+  rocksdb::Status DeleteRangeCF(std::uint32_t, const rocksdb::Slice&, const rocksdb::Slice&) override {
+    return rocksdb::Status::OK();
+  }
+  rocksdb::Status MergeCF(std::uint32_t, const rocksdb::Slice&, const rocksdb::Slice&) override { return rocksdb::Status::OK(); }
+  rocksdb::Status MarkNoop(bool) override { return rocksdb::Status::OK(); }
+
+ private:
+  const LogView& view_;
+  LogJudge* const judge_;
+};
+
+LogDamage Describe(const std::string& path, const std::vector<LogFile>& files, std::size_t file, const DamagedBytes& bytes) {
+  LogDamage damage;
+  damage.place = path + "/" + files[file].name + ", bytes " + std::to_string(bytes.begin) + " to " + std::to_string(bytes.end);
+  damage.unwritten = bytes.unwritten;
+  damage.ends_file = bytes.ends_file;
+  damage.ends_log = bytes.ends_file;
+  for (std::size_t later = file + 1; later < files.size(); ++later) damage.ends_log = damage.ends_log && files[later].records == 0;
+  return damage;
+}
+
+Status TellJudge(const std::string& path, const std::vector<LogFile>& files, const LogView& view, LogJudge* judge) {
+  if (Status s = judge->Begin(view.engine.get()); !s.ok()) return s;
+  PutsOfWrite puts(view, judge);
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    LogScanCallbacks callbacks;
+    // A record whose checksum matches is a write that RocksDB made: what it cannot take apart it does not replay either.
+    callbacks.on_record = [&](std::string_view record) { (void)rocksdb::WriteBatch(std::string(record)).Iterate(&puts); };
+    callbacks.on_damage = [&](const DamagedBytes& bytes) { judge->OnDamage(Describe(path, files, i, bytes)); };
+    if (Status s = ScanLogFile(path + "/" + files[i].name, true, callbacks); !s.ok()) return s;
+  }
+  return Status::Ok();
+}
+
+Status Failed(const std::string& what, const std::error_code& error) { return IoError(what + ": " + error.message()); }
+
+Result<std::string> MakeEvidenceDirectory(const std::string& path) {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc;
+  gmtime_r(&now, &utc);
+  char text[32];
+  std::strftime(text, sizeof(text), "/torn-%Y%m%dT%H%M%SZ", &utc);
+  std::string directory = path + text;
+  std::error_code error;
+  for (int i = 2; !fs::create_directory(directory, error); ++i) {
+    if (error) return Failed("creating '" + directory + "'", error);
+    directory = path + text + "." + std::to_string(i);
+  }
+  return directory;
+}
+
+// Keeps files[file] and those behind it in a directory of their own, then cuts the log to `offset` of files[file]. Whenever it is
+// interrupted, the log is either damaged as before with less behind the damage, or cut.
+Result<std::string> Cut(const std::string& path, const std::vector<LogFile>& files, std::size_t file, std::uint64_t offset) {
+  Result<std::string> kept = MakeEvidenceDirectory(path);
+  if (!kept.ok()) return kept.status();
+  std::error_code error;
+  for (std::size_t i = file; i < files.size(); ++i) {
+    const std::string from = path + "/" + files[i].name;
+    const std::string to = *kept + "/" + files[i].name;
+    fs::create_hard_link(from, to, error);
+    if (error) fs::copy_file(from, to, error);
+    if (error) return Failed("keeping '" + from + "' as '" + to + "'", error);
+  }
+  if (Status s = SyncTree(*kept); !s.ok()) return s;
+  for (std::size_t i = files.size() - 1; i > file; --i) {
+    const std::string name = path + "/" + files[i].name;
+    if (!fs::remove(name, error)) return Failed("removing '" + name + "'", error);
+    if (Status s = SyncFile(path); !s.ok()) return s;
+  }
+  const std::string name = path + "/" + files[file].name;
+  const std::string shorter = name + ".cut";
+  fs::remove(shorter, error);  // of an attempt that was interrupted
+  fs::copy_file(name, shorter, error);
+  if (!error) fs::resize_file(shorter, offset, error);
+  if (error) return Failed("writing '" + shorter + "'", error);
+  if (Status s = SyncFile(shorter); !s.ok()) return s;
+  fs::rename(shorter, name, error);
+  if (error) return Failed("renaming '" + shorter + "'", error);
+  if (Status s = SyncFile(path); !s.ok()) return s;
+  return kept;
+}
+
+}  // namespace
+
+Result<std::string> CheckInstanceLog(const std::string& path, LogJudge* judge,
+                                     const std::function<Result<LogView>(bool tolerate_tail)>& open_view) {
+  const InstanceLock lock(path);
+  if (!lock.held()) return std::string();  // Open says why
+  Result<std::vector<LogFile>> files = ListLogFiles(path);
+  if (!files.ok()) return files.status();
+  std::vector<std::pair<std::size_t, DamagedBytes>> damages;
+  for (std::size_t i = 0; i < files->size(); ++i) {
+    LogFile& file = (*files)[i];
+    LogScanCallbacks callbacks;
+    callbacks.on_record = [&](std::string_view) { ++file.records; };
+    callbacks.on_damage = [&](const DamagedBytes& bytes) { damages.emplace_back(i, bytes); };
+    if (Status s = ScanLogFile(path + "/" + file.name, false, callbacks); !s.ok()) return s;
+  }
+  if (damages.empty()) return std::string();
+
+  // A record that the end of the file cuts off does not stop RocksDB; nor does what looks like one.
+  Result<LogView> view = open_view(false);
+  const bool refused = view.status().code() == StatusCode::kDataLoss;
+  if (refused) view = open_view(true);
+  if (view.status().code() == StatusCode::kDataLoss) return view.status();
+  if (!view.ok()) return std::string();  // not for what the log holds: Open says why
+  if (Status s = TellJudge(path, *files, *view, judge); !s.ok()) return s;
+  const Result<std::optional<std::size_t>> torn = judge->Decide();
+  view->engine.reset();
+  if (!torn.ok()) return torn.status();
+  if (!torn->has_value()) return std::string();
+  const auto& [file, bytes] = damages.at(**torn);
+  // What is merely missing leaves no evidence.
+  if (!refused && bytes.unwritten) return std::string();
+  return Cut(path, *files, file, bytes.begin);
+}
+
+}  // namespace chronolith

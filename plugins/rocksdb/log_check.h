@@ -1,0 +1,28 @@
+// CheckLog of the RocksDB engine: finds damage in the log files of an instance before RocksDB opens it, lets a LogJudge decide, and
+// cuts off a torn tail.
+#ifndef CHRONOLITH_PLUGINS_ROCKSDB_LOG_CHECK_H_
+#define CHRONOLITH_PLUGINS_ROCKSDB_LOG_CHECK_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "chronolith/kv_engine.h"
+
+namespace chronolith {
+
+// A damaged instance, opened read-only.
+struct LogView {
+  std::unique_ptr<KvEngine> engine;
+  std::map<std::uint32_t, FamilyId> families;  // by RocksDB's number
+};
+
+// `open_view`: opens the instance read-only, strictly or up to the first damage. `path` holds a database.
+Result<std::string> CheckInstanceLog(const std::string& path, LogJudge* judge,
+                                     const std::function<Result<LogView>(bool tolerate_tail)>& open_view);
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_PLUGINS_ROCKSDB_LOG_CHECK_H_

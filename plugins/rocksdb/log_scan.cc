@@ -1,0 +1,189 @@
+#include "plugins/rocksdb/log_scan.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <vector>
+
+#include "base/checksum.h"
+#include "base/coding.h"
+
+namespace chronolith {
+namespace {
+
+constexpr std::size_t kBlockBytes = 32 << 10;
+constexpr std::size_t kHeaderBytes = 7;
+constexpr std::size_t kSectorBytes = 512;
+constexpr std::size_t kReadBytes = 8 * kBlockBytes;  // stays in the second-level cache between reading and checking
+
+enum FragmentType : std::uint8_t { kWhole = 1, kFirst = 2, kMiddle = 3, kLast = 4 };
+
+// LevelDB stores checksums rotated and shifted, since a CRC of bytes that hold their own CRC is weak.
+std::uint32_t Masked(std::uint32_t crc) { return ((crc >> 15) | (crc << 17)) + 0xa282ead8U; }
+
+struct Fragment {
+  FragmentType type;
+  std::string_view payload;
+};
+
+std::optional<Fragment> ParseFragment(std::string_view bytes) {
+  if (bytes.size() < kHeaderBytes) return std::nullopt;
+  const auto type = static_cast<std::uint8_t>(bytes[6]);
+  const std::size_t length = LoadFixed<std::uint16_t>(bytes.data() + 4);
+  if (type < kWhole || type > kLast || length > bytes.size() - kHeaderBytes) return std::nullopt;
+  if (LoadFixed<std::uint32_t>(bytes.data()) != Masked(Crc32c(bytes.substr(6, 1 + length)))) return std::nullopt;
+  return Fragment{static_cast<FragmentType>(type), bytes.substr(kHeaderBytes, length)};
+}
+
+// The bytes up to the end of the file look like the beginning of a fragment.
+bool IsCutFragment(std::string_view bytes, std::size_t room) {
+  if (bytes.size() < kHeaderBytes) return true;
+  const auto type = static_cast<std::uint8_t>(bytes[6]);
+  const std::size_t length = LoadFixed<std::uint16_t>(bytes.data() + 4);
+  return type >= kWhole && type <= kLast && length > bytes.size() - kHeaderBytes && length <= room - kHeaderBytes;
+}
+
+bool HasZeroSector(std::string_view bytes, std::uint64_t offset) {
+  static constexpr char kZeroes[kSectorBytes] = {};
+  for (std::size_t at = (kSectorBytes - offset % kSectorBytes) % kSectorBytes; at + kSectorBytes <= bytes.size();
+       at += kSectorBytes) {
+    if (std::memcmp(bytes.data() + at, kZeroes, kSectorBytes) == 0) return true;
+  }
+  return false;
+}
+
+class Scanner {
+ public:
+  Scanner(int fd, std::string path, bool put_together, const LogScanCallbacks& callbacks)
+      : fd_(fd), path_(std::move(path)), put_together_(put_together), callbacks_(callbacks), buffer_(kReadBytes) {}
+
+  Status Run() {
+    while (true) {
+      std::size_t size = 0;
+      if (Status s = Read(offset_, kReadBytes, &size); !s.ok()) return s;
+      for (std::size_t at = 0; at < size; at += kBlockBytes) {
+        const std::string_view block(buffer_.data() + at, std::min(kBlockBytes, size - at));
+        ScanBlock(block, offset_ + at);
+      }
+      offset_ += size;
+      if (size < kReadBytes) break;
+    }
+    if (in_record_) {
+      cut_ = !damage_;
+      BeginDamage(record_begin_);
+    }
+    if (damage_) ends_.push_back({*damage_, offset_, cut_, true});
+    return TellDamage();
+  }
+
+ private:
+  Status Read(std::uint64_t offset, std::size_t wanted, std::size_t* size) {
+    *size = 0;
+    while (*size < wanted) {
+      const ssize_t n = pread(fd_, buffer_.data() + *size, wanted - *size, static_cast<off_t>(offset + *size));
+      if (n == 0) break;
+      if (n < 0 && errno != EINTR) return IoError("reading '" + path_ + "': " + std::strerror(errno));
+      if (n > 0) *size += static_cast<std::size_t>(n);
+    }
+    return Status::Ok();
+  }
+
+  void BeginDamage(std::uint64_t at) {
+    if (!damage_) damage_ = at;
+    in_record_ = false;
+  }
+
+  // A record that began and did not go on is damaged from its beginning.
+  void Break(std::uint64_t at) { BeginDamage(in_record_ ? record_begin_ : at); }
+
+  void ScanBlock(std::string_view block, std::uint64_t offset) {
+    std::size_t at = 0;
+    while (block.size() - at >= kHeaderBytes) {
+      const std::optional<Fragment> fragment = ParseFragment(block.substr(at));
+      if (!fragment) {
+        if (!damage_ && block.size() < kBlockBytes) cut_ = IsCutFragment(block.substr(at), kBlockBytes - at);
+        Break(offset + at);
+        ++at;  // what is intact behind it begins somewhere
+        continue;
+      }
+      OnFragment(*fragment, offset + at);
+      at += kHeaderBytes + fragment->payload.size();
+    }
+    if (block.size() < kBlockBytes && at < block.size()) {  // the file ends within a header
+      if (!damage_) cut_ = true;
+      Break(offset + at);
+    }
+  }
+
+  void OnFragment(const Fragment& fragment, std::uint64_t at) {
+    if (fragment.type == kWhole || fragment.type == kFirst) {
+      if (in_record_) Break(at);
+      EndDamage(at);
+      record_begin_ = at;
+      record_.clear();
+    } else if (!in_record_) {
+      Break(at);  // its beginning is missing
+      return;
+    }
+    if (put_together_) record_.append(fragment.payload);
+    in_record_ = fragment.type == kFirst || fragment.type == kMiddle;
+    if (in_record_) return;
+    // Damage in front of a record is told before it; an error of reading it again is returned at the end.
+    if (Status s = TellDamage(); !s.ok() && error_.ok()) error_ = s;
+    callbacks_.on_record(record_);
+  }
+
+  void EndDamage(std::uint64_t at) {
+    if (damage_) ends_.push_back({*damage_, at, false, false});
+    damage_.reset();
+    cut_ = false;
+  }
+
+  // Looks at the damaged bytes once more, since a long damage was not kept.
+  Status TellDamage() {
+    if (ends_.empty()) return error_;
+    std::vector<char> piece(kReadBytes);
+    for (DamagedBytes& d : ends_) {
+      for (std::uint64_t at = d.begin - d.begin % kSectorBytes; at < d.end && !d.unwritten; at += piece.size()) {
+        const std::uint64_t from = std::max(at, d.begin);
+        const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(at + piece.size(), d.end) - from);
+        const ssize_t n = pread(fd_, piece.data(), wanted, static_cast<off_t>(from));
+        if (n < 0) return IoError("reading '" + path_ + "': " + std::strerror(errno));
+        d.unwritten = HasZeroSector({piece.data(), static_cast<std::size_t>(n)}, from);
+      }
+      callbacks_.on_damage(d);
+    }
+    ends_.clear();
+    return error_;
+  }
+
+  const int fd_;
+  const std::string path_;
+  const bool put_together_;
+  const LogScanCallbacks& callbacks_;
+  std::vector<char> buffer_;
+  std::uint64_t offset_ = 0;
+  bool in_record_ = false;
+  std::uint64_t record_begin_ = 0;
+  std::string record_;
+  std::optional<std::uint64_t> damage_;  // where the one that has not ended begins
+  bool cut_ = false;                     // so far it looks like a record that the end of the file cuts off
+  std::vector<DamagedBytes> ends_;       // found and not told yet
+  Status error_;
+};
+
+}  // namespace
+
+Status ScanLogFile(const std::string& path, bool put_together, const LogScanCallbacks& callbacks) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return IoError("opening '" + path + "': " + std::strerror(errno));
+  Status s = Scanner(fd, path, put_together, callbacks).Run();
+  close(fd);
+  return s;
+}
+
+}  // namespace chronolith

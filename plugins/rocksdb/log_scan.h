@@ -1,0 +1,42 @@
+// Reads a log file of RocksDB by itself, to tell what RocksDB's recovery does not: where exactly damage begins and ends, and what
+// is intact behind it.
+//
+// The format is LevelDB's, unchanged since: blocks of 32 KiB; in them fragments of
+//   u32 CRC32C of type and payload, masked | u16 payload length | u8 type (1 whole record, 2 first, 3 middle, 4 last) | payload
+// Fewer than 7 bytes at the end of a block are padding. Recycled files (types 5 to 8) do not occur: recycle_log_file_num is 0.
+//
+// RocksDB gives up a block at its first bad byte, and takes a bad length in the last block for the end of the log. Here every place
+// of the block is tried again, so one flipped bit costs one record.
+#ifndef CHRONOLITH_PLUGINS_ROCKSDB_LOG_SCAN_H_
+#define CHRONOLITH_PLUGINS_ROCKSDB_LOG_SCAN_H_
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "chronolith/status.h"
+
+namespace chronolith {
+
+// Bytes [begin, end) of a log file, which are no intact record.
+struct DamagedBytes {
+  std::uint64_t begin = 0;
+  std::uint64_t end = 0;
+  bool unwritten = false;  // the file ends within a record, or a whole sector of 512 bytes is zero
+  bool ends_file = false;
+};
+
+// Run on the caller's thread, in the order of the file.
+struct LogScanCallbacks {
+  std::function<void(std::string_view record)> on_record;  // intact ones
+  std::function<void(const DamagedBytes&)> on_damage;
+};
+
+// Without `put_together` records are checked only, and on_record gets "". kIoError where the file cannot be read. Memory: one
+// record.
+Status ScanLogFile(const std::string& path, bool put_together, const LogScanCallbacks& callbacks);
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_PLUGINS_ROCKSDB_LOG_SCAN_H_

@@ -1,0 +1,212 @@
+// What CheckLog finds in damaged log files of RocksDB, and how it cuts them. Files are edited by name, as a bad disk would.
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <random>
+#include <set>
+
+#include "plugins/rocksdb/rocksdb_engine.h"
+#include "tests/contract/engine_fixture.h"
+#include "tests/contract/seed.h"
+
+namespace chronolith {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+void WriteFile(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+}
+
+// Remembers what it is told and decides as it was made to.
+class RecordingJudge : public LogJudge {
+ public:
+  explicit RecordingJudge(Result<std::optional<std::size_t>> decision = std::optional<std::size_t>()) : decision_(decision) {}
+
+  Status Begin(KvEngine* before) override {
+    auto cursor = before->NewIterator(0, {});
+    for ((*cursor)->Seek(""); (*cursor)->Valid(); (*cursor)->Next()) ++rows_before;
+    return (*cursor)->status();
+  }
+  void OnRow(FamilyId family, std::string_view key, std::string_view value) override {
+    EXPECT_TRUE(rows.emplace(family, key).second) << "twice: " << key;
+    EXPECT_EQ(value.size(), 2048U);
+    if (!damages.empty()) ++rows_behind;
+  }
+  void OnDamage(const LogDamage& damage) override { damages.push_back(damage); }
+  Result<std::optional<std::size_t>> Decide() override { return decision_; }
+
+  int rows_before = 0;
+  int rows_behind = 0;
+  std::set<std::pair<FamilyId, std::string>> rows;
+  std::vector<LogDamage> damages;
+
+ private:
+  const Result<std::optional<std::size_t>> decision_;
+};
+
+class RocksDbLogCheck : public testing::Test {
+ protected:
+  static constexpr int kFamilies = 4;
+  static constexpr int kRows = 40;  // of each family, 2 KiB each: records of a quarter of a block
+
+  RocksDbLogCheck() {
+    options_.instance = InstanceRole::kLog;
+    for (int i = 0; i < kFamilies; ++i) options_.families.push_back({"f." + std::to_string(i), FamilyRole::kWal});
+    path_ = directory_ / "db";
+    auto engine = factory_->Open(path_, options_);
+    EXPECT_TRUE(engine.ok()) << engine.status().ToString();
+    for (int i = 0; i < kRows; ++i) {
+      const std::string key = std::to_string(10'000 + i);
+      std::string value(2048, '\0');
+      for (char& c : value) c = static_cast<char>(rng_());
+      const Op op = PutOp(key, value);
+      std::vector<Batch> batches;
+      for (FamilyId f = 0; f < kFamilies; ++f) batches.push_back({f, key, 0, std::span(&op, 1)});
+      for (const Status& s : (*engine)->Write(batches, {})) EXPECT_TRUE(s.ok()) << s.ToString();
+    }
+    EXPECT_TRUE((*engine)->Close().ok());
+    for (const auto& entry : fs::directory_iterator(path_)) {
+      if (entry.path().extension() == ".log") log_ = entry.path().string();
+    }
+    bytes_ = ReadFile(log_);
+    EXPECT_GT(bytes_.size(), std::size_t{kRows} * kFamilies * 2048);
+  }
+
+  Result<std::string> Check(LogJudge* judge) { return factory_->CheckLog(path_, options_, judge); }
+
+  const std::uint64_t seed_ = TestSeed();
+  std::mt19937_64 rng_{seed_};
+  TempDirectory directory_;
+  const std::shared_ptr<EngineFactory> factory_ = MakeRocksDbEngineFactory();
+  EngineOptions options_;
+  std::string path_;
+  std::string log_;
+  std::string bytes_;
+};
+
+TEST_F(RocksDbLogCheck, AnIntactLogIsNobodysBusiness) {
+  RecordingJudge judge;
+  const auto kept = Check(&judge);
+  ASSERT_TRUE(kept.ok()) << kept.status().ToString();
+  EXPECT_EQ(*kept, "");
+  EXPECT_EQ(judge.rows.size() + judge.damages.size(), 0U);
+  options_.families.clear();
+  EXPECT_EQ(factory_->CheckLog(directory_ / "absent", options_, &judge).value(), "");
+}
+
+TEST_F(RocksDbLogCheck, AFlippedByteCostsOneWriteAndNothingBehindIt) {
+  int not_last = 0;
+  int total = 0;
+  for (int trial = 0; trial < 150; ++trial) {
+    // The header of a fragment, its length above all, is where RocksDB loses its way: half of the flips are there.
+    const std::size_t at = trial % 2 == 0 ? rng_() % bytes_.size() : (rng_() % (bytes_.size() / 32768)) * 32768 + rng_() % 7;
+    SCOPED_TRACE("byte " + std::to_string(at));
+    std::string bytes = bytes_;
+    bytes[at] = static_cast<char>(bytes[at] ^ (1 + rng_() % 255));
+    WriteFile(log_, bytes);
+    RecordingJudge judge;
+    const auto kept = Check(&judge);
+    ASSERT_TRUE(kept.ok()) << kept.status().ToString();
+    EXPECT_EQ(*kept, "");
+    EXPECT_EQ(ReadFile(log_), bytes);
+    if (judge.damages.empty()) continue;  // padding at the end of a block
+    ++total;
+    ASSERT_EQ(judge.damages.size(), 1U);
+    EXPECT_EQ(judge.rows.size(), std::size_t{kFamilies} * (kRows - 1));
+    EXPECT_EQ(judge.damages[0].ends_log, judge.rows_behind == 0);
+    EXPECT_EQ(judge.damages[0].ends_file, judge.rows_behind == 0);
+    EXPECT_FALSE(judge.damages[0].unwritten && !judge.damages[0].ends_file);
+    EXPECT_EQ(judge.rows_before * kFamilies + judge.rows_behind, kFamilies * (kRows - 1)) << judge.damages[0].place;
+    not_last += judge.rows_behind > 0 ? 1 : 0;
+  }
+  EXPECT_GT(total, 100);
+  EXPECT_GT(not_last, 90);
+}
+
+TEST_F(RocksDbLogCheck, BytesThatWereNeverWrittenAreTold) {
+  for (const std::size_t sector : {std::size_t{20}, std::size_t{64}, std::size_t{200}}) {
+    std::string bytes = bytes_;
+    bytes.replace(sector * 512, 512, 512, '\0');
+    WriteFile(log_, bytes);
+    RecordingJudge judge;
+    ASSERT_TRUE(Check(&judge).ok());
+    ASSERT_EQ(judge.damages.size(), 1U);
+    EXPECT_TRUE(judge.damages[0].unwritten);
+    EXPECT_FALSE(judge.damages[0].ends_file);
+  }
+  for (const std::size_t cut : {1U, 3000U, 9000U, 32768U}) {
+    WriteFile(log_, bytes_.substr(0, bytes_.size() - cut));
+    RecordingJudge judge;
+    ASSERT_TRUE(Check(&judge).ok());
+    ASSERT_EQ(judge.damages.size(), 1U) << cut;
+    EXPECT_TRUE(judge.damages[0].unwritten);
+    EXPECT_TRUE(judge.damages[0].ends_log);
+  }
+}
+
+TEST_F(RocksDbLogCheck, TheJudgesErrorIsReturnedAndNothingIsChanged) {
+  bytes_[bytes_.size() / 2] ^= 1;
+  WriteFile(log_, bytes_);
+  RecordingJudge judge(DataLoss("the judge has spoken"));
+  EXPECT_EQ(Check(&judge).status(), DataLoss("the judge has spoken"));
+  EXPECT_EQ(ReadFile(log_), bytes_);
+  EXPECT_EQ(factory_->Open(path_, options_).status().code(), StatusCode::kDataLoss);
+}
+
+TEST_F(RocksDbLogCheck, ACutLeavesWhatIsBeforeItAndKeepsTheFile) {
+  const std::size_t middle = bytes_.size() / 2;
+  bytes_[middle] ^= 1;
+  WriteFile(log_, bytes_);
+  RecordingJudge judge(std::optional<std::size_t>(0));
+  const auto kept = Check(&judge);
+  ASSERT_TRUE(kept.ok()) << kept.status().ToString();
+  EXPECT_EQ(ReadFile(*kept + "/" + fs::path(log_).filename().string()), bytes_);
+  EXPECT_EQ(ReadFile(log_), bytes_.substr(0, fs::file_size(log_)));
+  EXPECT_LE(fs::file_size(log_), middle);
+  auto engine = factory_->Open(path_, options_);
+  ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+  RecordingJudge unasked;
+  ASSERT_TRUE(unasked.Begin(engine->get()).ok());
+  EXPECT_EQ(unasked.rows_before, judge.rows_before);
+  EXPECT_GT(unasked.rows_before, kRows / 3);
+}
+
+TEST_F(RocksDbLogCheck, ACutTakesTheFilesBehindItAlong) {
+  { ASSERT_TRUE(factory_->Open(path_, options_).value()->AcquireEpoch(0, 7).ok()); }  // a second log file
+  std::vector<std::string> logs;
+  for (const auto& entry : fs::directory_iterator(path_)) {
+    if (entry.path().extension() == ".log") logs.push_back(entry.path().filename().string());
+  }
+  ASSERT_EQ(logs.size(), 2U);
+  bytes_[bytes_.size() - 20] ^= 1;
+  WriteFile(log_, bytes_);
+  RecordingJudge judge(std::optional<std::size_t>(0));
+  const auto kept = Check(&judge);
+  ASSERT_TRUE(kept.ok()) << kept.status().ToString();
+  ASSERT_EQ(judge.damages.size(), 1U);
+  EXPECT_TRUE(judge.damages[0].ends_file);
+  EXPECT_FALSE(judge.damages[0].ends_log);
+  for (const std::string& log : logs) EXPECT_TRUE(fs::exists(*kept + "/" + log));
+  auto engine = factory_->Open(path_, options_);
+  ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+  EXPECT_EQ((*engine)->CurrentEpoch(0).value(), 0U);
+}
+
+TEST_F(RocksDbLogCheck, AnInstanceThatIsOpenIsLeftAlone) {
+  auto engine = factory_->Open(path_, options_);
+  ASSERT_TRUE(engine.ok());
+  bytes_[bytes_.size() / 2] ^= 1;
+  WriteFile(log_, bytes_);
+  RecordingJudge judge(std::optional<std::size_t>(0));
+  EXPECT_EQ(Check(&judge).value(), "");
+  EXPECT_EQ(judge.damages.size(), 0U);
+  EXPECT_EQ(ReadFile(log_), bytes_);
+}
+
+}  // namespace
+}  // namespace chronolith
