@@ -229,6 +229,9 @@ Result<std::unique_ptr<KvEngine>> Core::OpenInstance(const std::string& path, En
   engine_options.create_if_missing = !options_.read_only && !manifest_.complete;
   engine_options.background_threads = options_.background_threads;
   engine_options.logger = options_.logger;
+  if (!options_.read_only) {
+    if (Status status = CheckLog(factory->get(), path, engine_options); !status.ok()) return status;
+  }
   Result<std::unique_ptr<KvEngine>> engine = (*factory)->Open(path, engine_options);
   if (manifest_.complete && engine.status().code() == StatusCode::kNotFound) {
     return DataLoss(engine.status().message() + ": it was lost, or its disk is not mounted");

@@ -85,6 +85,8 @@ class Core {
   Result<std::unique_ptr<KvEngine>> OpenLog();
   Status CheckLogAgain();
   Result<std::unique_ptr<KvEngine>> OpenInstance(const std::string& path, EngineOptions engine_options);
+  // Before an instance is opened for writing (log_judge.cc): refuses a damaged log, cuts a torn tail off.
+  Status CheckLog(EngineFactory* factory, const std::string& path, const EngineOptions& options);
   Status CheckIdentity(KvEngine* engine, const char* instance, bool* fresh);
   static Status WriteIdentity(KvEngine* engine, const StoreManifest& manifest);
   Status WriteCopyIdentity(const std::string& path, EngineOptions options, const StoreManifest& manifest) const;

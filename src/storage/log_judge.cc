@@ -1,0 +1,168 @@
+#include "storage/log_judge.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "format/chunk_rows.h"
+#include "format/index_rows.h"
+#include "storage/core.h"
+#include "wal/sharded_wal.h"
+
+namespace chronolith {
+namespace {
+
+constexpr const char* kRemedy = ". Nothing was changed; restore a snapshot or a backup of the store";
+constexpr std::size_t kRangesNamedMax = 64;
+
+// What the two families of a shard say they hold; 0 where they were never written, or cannot be read: then they vouch for nothing, and
+// the shard is refused later while the others serve.
+Status ReadApplied(KvEngine* data, const JudgedShard& shard, Lsn* least, Lsn* most) {
+  if (!data->Damage(shard.index_family).ok() || !data->Damage(shard.chunk_family).ok()) return Status::Ok();
+  Lsn index = 0;
+  std::string value;
+  Status s = data->Get(shard.index_family, index_rows::StateKey(), &value);
+  if (s.ok()) {
+    const Result<index_rows::State> state = index_rows::DecodeState(value);
+    if (!state.ok()) return state.status();
+    index = state->applied_lsn;
+  } else if (s.code() != StatusCode::kNotFound) {
+    return s;
+  }
+  ChunkState chunks;
+  s = data->Get(shard.chunk_family, kChunkStateKey, &value);
+  if (s.ok()) s = DecodeChunkState(kChunkStateKey, value, &chunks);
+  if (!s.ok() && s.code() != StatusCode::kNotFound) return s;
+  *least = std::min(index, chunks.applied_lsn);
+  *most = std::max(index, chunks.applied_lsn);
+  return Status::Ok();
+}
+
+std::string Lsns(ShardId shard, Lsn first, Lsn last) {
+  return "shard " + std::to_string(shard) + " LSN " + std::to_string(first) + (first == last ? "" : " to " + std::to_string(last));
+}
+
+}  // namespace
+
+WalJudge::WalJudge(KvEngine* data, const std::vector<JudgedShard>& shards) : data_(data) {
+  for (const JudgedShard& shard : shards) shards_.push_back({.shard = shard});
+}
+
+Status WalJudge::Begin(KvEngine* before) {
+  for (ShardLog& log : shards_) {
+    if (Status s = ReadApplied(data_, log.shard, &log.applied_least, &log.applied_most); !s.ok()) return s;
+    WalEnd end;
+    Status s = ReadWal(before, log.shard.wal_family, log.shard.id, 0, nullptr, nullptr, nullptr, &end);
+    if (!s.ok()) return s;
+    log.end = std::max(end.last_lsn, end.trimmed_to);
+    log.at = log.end;
+  }
+  return Status::Ok();
+}
+
+void WalJudge::OnDamage(const LogDamage& damage) { found_.push_back({.damage = damage, .group_before = last_group_}); }
+
+// Records that the data instance holds are not missing.
+void WalJudge::Miss(const ShardLog& log, Lsn first, Lsn last, bool vouched) {
+  first = std::max(first, log.applied_least + 1);
+  if (first <= last) missing_.push_back({log.shard.id, first, last, vouched});
+}
+
+void WalJudge::OnRow(FamilyId family, std::string_view key, std::string_view value) {
+  const auto log = std::find_if(shards_.begin(), shards_.end(), [&](const ShardLog& l) { return l.shard.wal_family == family; });
+  if (log == shards_.end() || key.empty() || key[0] != kWalRowPrefix) return;
+  WalRowHeader row;
+  std::string_view payload;
+  RecordView record;
+  // A row that does not decode vouches for nothing; replay will name it.
+  if (!DecodeWalRow(log->shard.id, key, value, &row, &payload, &scratch_).ok() || !NextRecord(&payload, &record).ok()) return;
+
+  EpochRecord epoch;
+  const bool opening = record.type == RecordType::kEpoch && DecodeEpoch(record.body, &epoch).ok();
+  if (!found_.empty()) {
+    Found& found = found_.back();
+    found.later_opening = found.later_opening || opening;
+    found.rows_behind = found.rows_behind || !found.later_opening;
+    if (!found.later_opening) found.synced = std::max(found.synced, row.synced_group);
+  }
+  last_group_ = row.group;
+
+  if (row.first_lsn + row.records <= log->at + 1) return;
+  if (opening) {
+    Miss(*log, log->at + 1, epoch.previous_end, true);
+  } else {
+    Miss(*log, log->at + 1, row.first_lsn - 1, false);
+  }
+  log->at = row.first_lsn + row.records - 1;
+}
+
+Status WalJudge::Refusal(const std::string& place) const {
+  std::string text = "the log is damaged in " + place + ", and later writes show that it was whole";
+  const std::size_t named = std::min(missing_.size(), kRangesNamedMax);
+  for (std::size_t i = 0; i < named; ++i) {
+    const Missing& m = missing_[i];
+    text += (i == 0 ? ". Missing, as far as can be told: " : ", ") + Lsns(m.shard, m.first, m.last);
+  }
+  if (named < missing_.size()) text += " and " + std::to_string(missing_.size() - named) + " ranges more";
+  return DataLoss(text + kRemedy);
+}
+
+Result<std::optional<std::size_t>> WalJudge::Decide() {
+  if (found_.empty()) return std::optional<std::size_t>();
+  for (const ShardLog& log : shards_) {
+    // Its LSNs would be given out twice, whether or not the data instance holds the records.
+    if (log.end < log.applied_most) missing_.push_back({log.shard.id, log.end + 1, log.applied_most, true});
+  }
+  const auto vouched = [](const Missing& m) { return m.vouched; };
+  if (std::any_of(missing_.begin(), missing_.end(), vouched)) return Refusal(found_.front().damage.place);
+  // What was seen behind a damage was noted at the last one before it.
+  for (std::size_t i = found_.size() - 1; i-- > 0;) {
+    const Found& next = found_[i + 1];
+    if (found_[i].later_opening) continue;
+    found_[i].later_opening = next.later_opening;
+    found_[i].rows_behind = found_[i].rows_behind || next.rows_behind;
+    found_[i].synced = std::max(found_[i].synced, next.synced);
+  }
+  for (const Found& found : found_) {
+    if (found.rows_behind && (found.synced > found.group_before || !found.damage.unwritten)) return Refusal(found.damage.place);
+  }
+  // What lies before a later opening was the end of the log for that one, and nothing of it is missing.
+  for (std::size_t i = 0; i < found_.size(); ++i) {
+    if (!found_[i].later_opening) return std::optional<std::size_t>(i);
+  }
+  return std::optional<std::size_t>();
+}
+
+std::string WalJudge::CutAway() const {
+  std::string text;
+  for (const ShardLog& log : shards_) {
+    if (log.at > log.end) text += (text.empty() ? "" : ", ") + Lsns(log.shard.id, log.end + 1, log.at);
+  }
+  return text.empty() ? "no whole record" : text;
+}
+
+Result<std::optional<std::size_t>> SyncedLogJudge::Decide() {
+  for (const LogDamage& damage : found_) {
+    if (!damage.ends_file) return DataLoss("its log is damaged in " + damage.place + ", with intact writes behind" + kRemedy);
+  }
+  if (found_.empty() || !found_.back().ends_log) return std::optional<std::size_t>();
+  return std::optional<std::size_t>(found_.size() - 1);
+}
+
+// ---- Opening ----
+
+Status Core::CheckLog(EngineFactory* factory, const std::string& path, const EngineOptions& options) {
+  std::vector<JudgedShard> judged;
+  for (const auto& shard : shards_) judged.push_back({shard->id, shard->wal_family, shard->index_family, shard->chunk_family});
+  const bool log = options.instance == InstanceRole::kLog;
+  WalJudge wal_judge(data_engine_.get(), judged);
+  SyncedLogJudge data_judge;
+  LogJudge* const judge = log ? static_cast<LogJudge*>(&wal_judge) : &data_judge;
+  const Result<std::string> kept = factory->CheckLog(path, options, judge);
+  if (kept.status().code() == StatusCode::kUnimplemented) return Status::Ok();
+  if (!kept.ok() || kept->empty()) return kept.status();
+  Log(LogLevel::kWarning, "the end of the log in " + path + " was torn by a crash and has been cut off" +
+                              (log ? ", with " + wal_judge.CutAway() : "") + "; the files are kept as they were in " + *kept);
+  return Status::Ok();
+}
+
+}  // namespace chronolith

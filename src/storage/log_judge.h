@@ -1,0 +1,99 @@
+// Tells damage of an instance's log from a torn tail, before the instance is opened for writing.
+//
+// A crash may leave the end of a log torn: what had not been synced is cut short, or was never written. Nothing of it was
+// acknowledged as synced, and kill -9 alone never takes a logged byte. Bytes that went bad later look the same to the engine, but
+// not to us, since rows say of each other what must be there. A damage is refused where something vouches for what it took:
+//
+//   a row behind it, of the same opening, names a later group than the last in front of it as synced
+//   a row behind it, of the same opening, is intact and the damaged bytes were written: a crash leaves bytes out, it does not alter
+//   them the epoch record of a later opening names records as the end of the log that are not there the data instance holds records
+//   (applied_lsn) past the end of what is left
+//
+// Anything else is a torn tail: the log is cut off before it. What cannot be told: damage in the last write of an opening that
+// ended in a crash, and with it bytes behind it that are damaged too, unless the data instance or a later opening vouches for it.
+#ifndef CHRONOLITH_STORAGE_LOG_JUDGE_H_
+#define CHRONOLITH_STORAGE_LOG_JUDGE_H_
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chronolith/kv_engine.h"
+#include "format/series_id.h"
+#include "format/wal_record.h"
+
+namespace chronolith {
+
+// What the judge needs to know of a shard.
+struct JudgedShard {
+  ShardId id = 0;
+  FamilyId wal_family = 0;    // of the log instance
+  FamilyId index_family = 0;  // of the data instance
+  FamilyId chunk_family = 0;
+};
+
+// For the log instance. Thread safety: one thread. Memory: a few bytes a shard and a damage.
+class WalJudge : public LogJudge {
+ public:
+  // `data`: the data instance, open; outlives this.
+  WalJudge(KvEngine* data, const std::vector<JudgedShard>& shards);
+
+  Status Begin(KvEngine* before) override;
+  void OnRow(FamilyId family, std::string_view key, std::string_view value) override;
+  void OnDamage(const LogDamage& damage) override;
+  Result<std::optional<std::size_t>> Decide() override;
+
+  // After Decide: what a cut takes, for the log of the host.
+  std::string CutAway() const;
+
+ private:
+  struct ShardLog {
+    JudgedShard shard;
+    Lsn applied_least = 0;  // the data instance holds all up to here
+    Lsn applied_most = 0;   // and something of up to here
+    Lsn end = 0;            // of what can be read in front of the damage
+    Lsn at = 0;             // last LSN seen, `end` at first
+  };
+  struct Found {
+    LogDamage damage;
+    std::uint64_t group_before = 0;  // last one in front, of the same opening; 0: none
+    std::uint64_t synced = 0;        // largest that a row behind, of the same opening, names as synced
+    bool rows_behind = false;        // of the same opening
+    bool later_opening = false;      // something of one is behind
+  };
+  struct Missing {
+    ShardId shard;
+    Lsn first;
+    Lsn last;
+    bool vouched;  // by an epoch record or by the data instance
+  };
+
+  void Miss(const ShardLog& log, Lsn first, Lsn last, bool vouched);
+  Status Refusal(const std::string& place) const;
+
+  KvEngine* const data_;
+  std::vector<ShardLog> shards_;
+  std::vector<Found> found_;
+  std::vector<Missing> missing_;
+  std::uint64_t last_group_ = 0;
+  std::string scratch_;
+};
+
+// For the data instance, whose log holds epochs and the store's identity, each synced when it was written. An epoch lost from its
+// end does no harm, since the log instance has it too, acquired before; a lost identity is noticed by its absence. So a tail with
+// nothing behind it is cut, and damage in the middle is refused.
+class SyncedLogJudge : public LogJudge {
+ public:
+  Status Begin(KvEngine*) override { return Status::Ok(); }
+  void OnRow(FamilyId, std::string_view, std::string_view) override {}
+  void OnDamage(const LogDamage& damage) override { found_.push_back(damage); }
+  Result<std::optional<std::size_t>> Decide() override;
+
+ private:
+  std::vector<LogDamage> found_;
+};
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_STORAGE_LOG_JUDGE_H_

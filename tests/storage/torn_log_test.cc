@@ -1,0 +1,348 @@
+// A torn end of the log is cut and damage is refused. Log files are edited as a crash or a bad disk would, byte by byte.
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <random>
+
+#include "tests/contract/seed.h"
+#include "tests/storage/store_fixture.h"
+
+namespace chronolith {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+constexpr Timestamp kT = 1'700'000'000'000;
+
+Labels Numbered(int i) { return {{"__name__", "n"}, {"i", std::to_string(i)}}; }
+
+std::string ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+void WriteFile(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+}
+void FlipByte(const std::string& path, std::size_t at) {
+  std::string bytes = ReadFile(path);
+  bytes.at(at) = static_cast<char>(bytes.at(at) ^ 0x5a);
+  WriteFile(path, bytes);
+}
+// Every file below a directory, with its bytes.
+std::map<std::string, std::string> Files(const std::string& directory) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
+    if (entry.is_regular_file()) files[entry.path().string()] = ReadFile(entry.path().string());
+  }
+  return files;
+}
+// RocksDB's newest log file of an instance.
+std::string NewestLog(const std::string& instance) {
+  std::string newest;
+  for (const auto& entry : fs::directory_iterator(instance)) {
+    if (entry.path().extension() == ".log") newest = std::max(newest, entry.path().string());
+  }
+  return newest;
+}
+std::vector<std::string> KeptDirectories(const std::string& instance) {
+  std::vector<std::string> kept;
+  for (const auto& entry : fs::directory_iterator(instance)) {
+    if (entry.is_directory()) kept.push_back(entry.path().string());
+  }
+  return kept;
+}
+
+class WarningLogger : public Logger {
+ public:
+  void Log(LogLevel level, std::string_view message) override {
+    if (level == LogLevel::kWarning) warnings.append(message).append("\n");
+  }
+  std::string warnings;  // the store opens and closes on the test's thread
+};
+
+class TornLog : public testing::Test {
+ protected:
+  TornLog() : store_("rocksdb") { store_.options().logger = logger_; }
+
+  std::string Log() const { return NewestLog(store_.path() + "/log"); }
+  std::size_t LogBytes() const { return fs::file_size(Log()); }
+  // Sample i: of one of seven series, so of all shards in turn.
+  void WriteOne(int i, AckLevel level = AckLevel::kLogged) { store_.Write(Numbered(i % 7), {{kT + i, 1.0 * i}}, level); }
+  // Sample i in a record that is longer than a sector.
+  void WriteLong(int i, AckLevel level = AckLevel::kLogged) {
+    std::mt19937_64 rng(static_cast<std::uint64_t>(i));
+    std::vector<Sample> samples;
+    for (int n = 0; n < 300; ++n) samples.push_back({kT + i * 1000 + n, std::ldexp(static_cast<double>(rng()), -3)});
+    store_.Write(Numbered(i % 7), samples, level);
+  }
+  std::size_t Samples() {
+    std::size_t n = 0;
+    for (const auto& [labels, points] : store_.Read()) n += points.size();
+    return n;
+  }
+  // New records never land behind torn bytes: many are written, the process dies, and all are there.
+  void WriteAThousandAndReopen() {
+    const std::size_t before = Samples();
+    for (int i = 0; i < 1000; ++i) WriteOne(1'000'000 + i);
+    store_.Kill();
+    EXPECT_EQ(Samples(), before + 1000);
+  }
+  void Save() {
+    fs::remove_all(store_.directory() / "saved");
+    fs::copy(store_.path(), store_.directory() / "saved", fs::copy_options::recursive);
+  }
+  void Restore() {
+    fs::remove_all(store_.path());
+    fs::copy(store_.directory() / "saved", store_.path(), fs::copy_options::recursive);
+  }
+  // Opening is refused, repeatedly, and leaves the log instance byte for byte as it is.
+  Status ExpectRefused() {
+    const auto before = Files(store_.path() + "/log");
+    Status status;
+    for (int i = 0; i < 2; ++i) {
+      status = store_.TryOpen();
+      EXPECT_EQ(status.code(), StatusCode::kDataLoss) << status.ToString();
+      EXPECT_TRUE(Files(store_.path() + "/log") == before) << "a refused log was changed";
+    }
+    return status;
+  }
+
+  const std::shared_ptr<WarningLogger> logger_ = std::make_shared<WarningLogger>();
+  TestStore store_;
+};
+
+TEST_F(TornLog, AnyTornEndIsCutAndWhatIsWrittenAfterwardsStays) {
+  const std::uint64_t seed = TestSeed();
+  std::mt19937_64 rng(seed);
+  constexpr int kWrites = 30;
+  store_.Open();
+  std::vector<std::size_t> ends;  // of the log after each write
+  for (int i = 0; i < kWrites; ++i) {
+    WriteOne(i, i < 20 ? AckLevel::kSynced : AckLevel::kLogged);
+    ends.push_back(LogBytes());
+  }
+  store_.KillWithoutOpening();
+  Save();
+  const std::size_t last_begin = ends[kWrites - 2];
+  const std::size_t end = ends[kWrites - 1];
+  std::vector<std::size_t> places = {last_begin,     last_begin + 1,  last_begin + 4, last_begin + 6,
+                                     last_begin + 7, last_begin + 20, end - 1,        ends[kWrites - 3] + 9};
+  int cut = 0;
+  for (const std::size_t place : places) {
+    for (const int kind : {0, 1, 2}) {  // cut short; zeroes; garbage
+      SCOPED_TRACE(std::to_string(place - last_begin) + " bytes into the last write, kind " + std::to_string(kind));
+      Restore();
+      const std::string log = Log();
+      std::string bytes = ReadFile(log).substr(0, place);
+      if (kind == 1) bytes.append(end - place + 40'000, '\0');
+      for (std::size_t i = 0; kind == 2 && i < end - place + 3000; ++i) bytes.push_back(static_cast<char>(0x80 | rng()));
+      WriteFile(log, bytes);
+      store_.Open();
+      const auto whole = std::count_if(ends.begin(), ends.end(), [&](std::size_t e) { return e <= place; });
+      EXPECT_EQ(Samples(), static_cast<std::size_t>(whole));
+      const std::vector<std::string> kept = KeptDirectories(store_.path() + "/log");
+      for (const std::string& directory : kept) EXPECT_EQ(ReadFile(NewestLog(directory)), bytes);
+      cut += static_cast<int>(kept.size());
+      EXPECT_EQ(kept.size() == 1, kind == 2 || (kind == 1 && (place < last_begin || place > last_begin + 4)))
+          << "wrong bytes are kept, missing ones are not";
+      WriteAThousandAndReopen();
+    }
+  }
+  std::printf("%zu torn ends, %d of them cut with the files kept aside\n", 3 * places.size(), cut);
+}
+
+TEST_F(TornLog, AFlippedByteInTheMiddleOfASyncedLogIsRefusedWhereverItIs) {
+  store_.Open();
+  for (int i = 0; i < 40; ++i) WriteOne(i, AckLevel::kSynced);
+  const std::size_t last_begin = LogBytes();
+  WriteOne(40, AckLevel::kSynced);
+  store_.KillWithoutOpening();
+  Save();
+  int flips = 0;
+  for (std::size_t at = 0; at < last_begin; at += 1 + last_begin / 90, ++flips) {
+    SCOPED_TRACE("byte " + std::to_string(at));
+    Restore();
+    FlipByte(Log(), at);
+    (void)ExpectRefused();
+  }
+  std::printf("%d flipped bytes refused, of a log of %zu bytes\n", flips, last_begin);
+}
+
+TEST_F(TornLog, TheRefusalNamesTheShardAndTheRecordsLost) {
+  store_.Open();
+  for (int i = 0; i < 14; ++i) WriteOne(i, AckLevel::kSynced);
+  std::vector<Lsn> before;
+  for (const ShardStats& shard : store_->Stats().shards) before.push_back(shard.last_lsn);
+  const std::size_t begin = LogBytes();
+  store_.Write(Numbered(3), {{kT + 100, 1}}, AckLevel::kSynced);
+  store_.Write(Numbered(3), {{kT + 101, 1}}, AckLevel::kSynced);
+  const std::size_t end = LogBytes();
+  std::string lost;
+  for (std::size_t k = 0; k < 4; ++k) {
+    const Lsn last = store_->Stats().shards[k].last_lsn;
+    if (last > before[k]) lost = "shard " + std::to_string(k) + " LSN " + std::to_string(last - 1) + " to " + std::to_string(last);
+  }
+  for (int i = 20; i < 34; ++i) WriteOne(i, AckLevel::kSynced);
+  store_.KillWithoutOpening();
+  FlipByte(Log(), begin + 30);
+  FlipByte(Log(), end - 10);
+  const Status status = ExpectRefused();
+  EXPECT_THAT(status.message(), HasSubstr(lost));
+  EXPECT_THAT(status.message(), HasSubstr(fs::path(Log()).filename().string()));
+  EXPECT_THAT(status.message(), HasSubstr("restore a snapshot or a backup"));
+}
+
+TEST_F(TornLog, DamageOfTheLastWriteAloneIsATornEndAndTheEvidenceIsKept) {
+  store_.Open();
+  for (int i = 0; i < 20; ++i) WriteOne(i);
+  const std::size_t last_begin = LogBytes();
+  WriteOne(20);
+  const std::size_t end = LogBytes();
+  store_.KillWithoutOpening();
+  Save();
+  for (std::size_t at = last_begin; at < end; at += 5) {
+    if (at == last_begin + 5) continue;  // a length that passes the end looks like a record that the end cuts off
+    SCOPED_TRACE("byte " + std::to_string(at - last_begin) + " of the last write");
+    Restore();
+    const std::string log = Log();
+    FlipByte(log, at);
+    const std::string damaged = ReadFile(log);
+    logger_->warnings.clear();
+    store_.Open();
+    EXPECT_EQ(Samples(), 20U);
+    const std::vector<std::string> kept = KeptDirectories(store_.path() + "/log");
+    ASSERT_EQ(kept.size(), 1U);
+    EXPECT_EQ(ReadFile(kept[0] + "/" + fs::path(log).filename().string()), damaged);
+    EXPECT_THAT(logger_->warnings, HasSubstr(kept[0]));
+    store_.Restart();
+    EXPECT_EQ(KeptDirectories(store_.path() + "/log"), kept) << "the damage was met again";
+    WriteAThousandAndReopen();
+  }
+}
+
+TEST_F(TornLog, ALaterOpeningVouchesForTheEndOfTheOneBefore) {
+  store_.Open();
+  for (int i = 0; i < 20; ++i) WriteOne(i);
+  const std::string first = Log();
+  store_.Kill();
+  store_.KillWithoutOpening();
+  ASSERT_NE(Log(), first);
+  FlipByte(first, fs::file_size(first) - 5);
+  const Status status = ExpectRefused();
+  EXPECT_THAT(status.message(), HasSubstr("LSN"));
+}
+
+TEST_F(TornLog, AnEndThatWasCutDoesNotTroubleLaterOpenings) {
+  store_.Open();
+  for (int i = 0; i < 20; ++i) WriteOne(i);
+  store_.KillWithoutOpening();
+  for (int cycle = 0; cycle < 4; ++cycle) {
+    SCOPED_TRACE(cycle);
+    const std::string log = Log();
+    std::string bytes = ReadFile(log);
+    bytes.resize(bytes.size() - 3);                        // as RocksDB cuts it by itself, again at each opening
+    if (cycle % 2 == 1) bytes.append("garbage, garbage");  // as we cut it
+    WriteFile(log, bytes);
+    store_.Open();
+    EXPECT_EQ(Samples(), 19U + 9U * static_cast<std::size_t>(cycle));
+    for (int i = 0; i < 10; ++i) WriteOne(100 + cycle * 10 + i);
+    store_.KillWithoutOpening();
+  }
+  store_.Open();
+  EXPECT_EQ(Samples(), 19U + 9U * 3U + 10U);
+}
+
+TEST_F(TornLog, ASectorThatWasNeverWrittenIsATornEndUnlessSomethingBehindItWasSynced) {
+  for (const bool synced : {false, true}) {
+    SCOPED_TRACE(synced ? "synced" : "not synced");
+    store_.Open();
+    for (int i = 0; i < 5; ++i) WriteLong(i);
+    const std::size_t begin = LogBytes();
+    WriteLong(5, synced ? AckLevel::kSynced : AckLevel::kLogged);
+    for (int i = 6; i < 9; ++i) WriteLong(i);
+    store_.KillWithoutOpening();
+    std::string bytes = ReadFile(Log());
+    const std::size_t sector = (begin + 511) / 512 * 512;
+    bytes.replace(sector, 512, 512, '\0');
+    WriteFile(Log(), bytes);
+    if (synced) {
+      (void)ExpectRefused();
+    } else {
+      store_.Open();
+      EXPECT_EQ(Samples(), 5U * 300U);
+      EXPECT_THAT(logger_->warnings, HasSubstr("LSN"));  // intact ones behind, cut away
+      WriteAThousandAndReopen();
+      store_.Close();
+      fs::remove_all(store_.path());
+    }
+  }
+}
+
+TEST_F(TornLog, TheDataInstanceVouchesForWhatItHolds) {
+  store_.Open();
+  for (int i = 0; i < 20; ++i) WriteOne(i);
+  const std::string old_log = store_.directory() / "old_log";
+  fs::copy(store_.path() + "/log", old_log, fs::copy_options::recursive);
+  store_.Checkpoint();
+  store_.KillWithoutOpening();
+  fs::remove_all(store_.path() + "/log");
+  fs::rename(old_log, store_.path() + "/log");
+  FlipByte(Log(), LogBytes() - 5);
+  const Status status = ExpectRefused();
+  EXPECT_THAT(status.message(), HasSubstr("LSN"));
+}
+
+TEST_F(TornLog, TheLogOfTheDataInstanceIsCutAtItsEndAndRefusedInItsMiddle) {
+  store_.Open();
+  for (int i = 0; i < 20; ++i) WriteOne(i);
+  store_.KillWithoutOpening();
+  Save();
+  const std::string data = store_.path() + "/data";
+  const std::size_t bytes = fs::file_size(NewestLog(data));
+  FlipByte(NewestLog(data), bytes - 5);
+  store_.Open();
+  EXPECT_EQ(Samples(), 20U);
+  EXPECT_EQ(KeptDirectories(data).size(), 1U);
+  WriteAThousandAndReopen();
+  store_.Close();
+
+  for (const std::size_t at : {bytes / 2, bytes / 3, bytes - 90}) {
+    Restore();
+    FlipByte(NewestLog(data), at);
+    const auto before = Files(store_.path());
+    const Status status = store_.TryOpen();
+    EXPECT_EQ(status.code(), StatusCode::kDataLoss) << status.ToString();
+    EXPECT_THAT(status.message(), HasSubstr("data instance"));
+    EXPECT_TRUE(Files(store_.path()) == before) << "files were changed";
+  }
+}
+
+TEST_F(TornLog, AReaderChangesNothing) {
+  store_.Open();
+  for (int i = 0; i < 20; ++i) WriteOne(i);
+  store_.KillWithoutOpening();
+  Save();
+  store_.options().read_only = true;
+  for (const bool garbage : {false, true}) {
+    SCOPED_TRACE(garbage ? "garbage" : "cut short");
+    Restore();
+    std::string bytes = ReadFile(Log());
+    bytes.resize(bytes.size() - 3);
+    if (garbage) bytes.append("garbage, garbage");
+    WriteFile(Log(), bytes);
+    const auto before = Files(store_.path());
+    const Status status = store_.TryOpen();
+    if (garbage) {
+      EXPECT_EQ(status.code(), StatusCode::kDataLoss) << status.ToString();
+    } else {
+      ASSERT_TRUE(status.ok()) << status.ToString();
+      EXPECT_EQ(Samples(), 19U);
+      store_.Close();
+    }
+    EXPECT_TRUE(Files(store_.path()) == before) << "files were changed";
+  }
+}
+
+}  // namespace
+}  // namespace chronolith
