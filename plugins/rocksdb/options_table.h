@@ -13,11 +13,11 @@
 namespace chronolith {
 
 struct FamilyTuning {
-  rocksdb::CompressionType upper_compression;   // of all levels but the last
+  rocksdb::CompressionType level0_compression;  // of what a flush writes
+  rocksdb::CompressionType upper_compression;   // of the levels between it and the last
   rocksdb::CompressionType bottom_compression;  // of the last level, which holds about 90 % of the rows
   std::uint64_t block_bytes;
   double bloom_bits_per_key;      // 0: no filter
-  double memtable_bloom_ratio;    // of the memtable's size; 0: none
   bool partitioned_index;         // index and filter blocks in pieces, of which only the hot ones stay in the cache
   int level0_compaction_trigger;  // files
   int level0_stop_trigger;        // files at which writers stop; they are slowed down at half of it

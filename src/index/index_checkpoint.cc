@@ -114,7 +114,7 @@ class IndexShard::Impl::CheckpointWriter {
     return Status::Ok();
   }
 
-  // One operand a (pair, high half).
+  // One operand a (pair, high half), in order of keys: a key out of order costs a memtable six times the comparisons.
   Status WritePostings() {
     std::sort(removals_.begin(), removals_.end());
     std::vector<PairId> pairs;
@@ -124,26 +124,26 @@ class IndexShard::Impl::CheckpointWriter {
     for (const PairRemoval& removal : removals_) pairs.push_back(removal.pair);
     std::sort(pairs.begin(), pairs.end());
     pairs.erase(std::unique(pairs.begin(), pairs.end()), pairs.end());
-    auto removal = removals_.begin();
-    std::vector<index_rows::PairKey> keys;
+    std::vector<std::pair<index_rows::PairKey, PairId>> keys;
+    keys.reserve(pairs.size());
     for (std::size_t begin = 0; begin < pairs.size(); begin += kLockRun) {
-      const std::size_t end = std::min(begin + kLockRun, pairs.size());
-      keys.clear();
-      {
-        MeasuredReaderLock lock(&index_->mu_);
-        for (std::size_t i = begin; i < end; ++i) {
-          const Label label = index_->symbols_.LabelOf(pairs[i]);
-          keys.push_back(index_rows::MakePairKey(label.name, label.value));
-        }
+      MeasuredReaderLock lock(&index_->mu_);
+      for (std::size_t i = begin; i < std::min(begin + kLockRun, pairs.size()); ++i) {
+        const Label label = index_->symbols_.LabelOf(pairs[i]);
+        keys.emplace_back(index_rows::MakePairKey(label.name, label.value), pairs[i]);
       }
-      for (std::size_t i = begin; i < end; ++i) {
-        OrdinalSet added;
-        OrdinalSet removed;
-        delta_.postings.AddTo(pairs[i], &added);
-        for (; removal != removals_.end() && removal->pair == pairs[i]; ++removal) removed.Add(removal->ordinal);
-        if (!delta_.removed.empty()) added.Subtract(delta_.removed);
-        if (Status s = WritePair(&keys[i - begin], added, removed); !s.ok()) return s;
+    }
+    std::sort(keys.begin(), keys.end(), [](const auto& a, const auto& b) { return a.first.bytes < b.first.bytes; });
+    for (auto& [key, pair] : keys) {
+      OrdinalSet added;
+      OrdinalSet removed;
+      delta_.postings.AddTo(pair, &added);
+      for (auto removal = std::lower_bound(removals_.begin(), removals_.end(), PairRemoval{pair, 0});
+           removal != removals_.end() && removal->pair == pair; ++removal) {
+        removed.Add(removal->ordinal);
       }
+      if (!delta_.removed.empty()) added.Subtract(delta_.removed);
+      if (Status s = WritePair(&key, added, removed); !s.ok()) return s;
     }
     return Status::Ok();
   }
