@@ -235,6 +235,8 @@ class CHRONOLITH_EXPORT KvEngine {
   virtual Status VerifyChecksums(FamilyId family) = 0;
 
   virtual EngineStats Stats() const = 0;
+  // Memory of rows that are not flushed, roughly; asked for each megabyte of writes. By default the sum of what Stats says.
+  virtual std::uint64_t BufferedBytes() const;
 
   // Stops background work and releases the directory. Must be the last call. kBuffered rows that were not flushed are lost.
   virtual Status Close() = 0;

@@ -86,7 +86,7 @@ struct Options {
 
   // ---- Performance ----
 
-  // Bound on rings, heads, engine buffers and caches together; shared between stores where they get the same object.
+  // Bound on rings, heads, engine buffers and caches together, also while a store replays its log; shared between stores where they get the same object.
   // null: a private one of memory_limit_bytes.
   std::shared_ptr<MemoryBudget> memory_budget;
   std::uint64_t memory_limit_bytes = 2ULL << 30;
@@ -99,7 +99,7 @@ struct Options {
   // The longest that a write of level queued stays in the ring before a committer logs it, in ms.
   std::int64_t commit_interval_ms = 5;
 
-  // Log bytes after which a checkpoint starts; replay after a crash is bounded by about twice this. Larger costs memory (the log
+  // Log bytes after which a checkpoint starts, but at most an eighth of the memory; replay after a crash is bounded by about twice this. Larger costs memory (the log
   // memtables hold it) and start-up time, smaller rewrites open chunks more often. At most 1 GiB.
   std::uint64_t checkpoint_bytes = 128ULL << 20;
   // A checkpoint also starts after this long with anything unapplied, in ms; 0: only by bytes.

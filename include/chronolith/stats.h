@@ -101,6 +101,7 @@ struct StorageStats {
   std::uint64_t memory_used_bytes = 0;
   std::uint64_t memory_limit_bytes = 0;
   double replay_seconds = 0;  // of the last open
+  std::uint64_t replay_checkpoints = 0;  // of single shards, by the last open: replay had outgrown its part of the memory
   bool log_failed = false;
   std::string engine;
   std::string version;

@@ -6,6 +6,7 @@
 
 #include <rocksdb/db.h>
 #include <rocksdb/write_batch.h>
+#include <rocksdb/write_buffer_manager.h>
 
 #include <atomic>
 #include <memory>
@@ -83,6 +84,7 @@ class RocksDbEngine : public KvEngine {
   Status ImportFamily(FamilyId family, const std::string& path) override;
   Status VerifyChecksums(FamilyId family) override;
   EngineStats Stats() const override;
+  std::uint64_t BufferedBytes() const override { return resources_.write_buffers->memory_usage(); }
   Status Close() override;
 
  private:

@@ -59,6 +59,13 @@ Result<std::string> EngineFactory::CheckLog(const std::string&, const EngineOpti
 Clock::~Clock() = default;
 Logger::~Logger() = default;
 LogArchiver::~LogArchiver() = default;
+
+std::uint64_t KvEngine::BufferedBytes() const {
+  std::uint64_t bytes = 0;
+  for (const FamilyStats& family : Stats().families) bytes += family.buffered_bytes;
+  return bytes;
+}
+
 SampleIterator::~SampleIterator() = default;
 ChunkIterator::~ChunkIterator() = default;
 SeriesSet::~SeriesSet() = default;

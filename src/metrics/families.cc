@@ -217,6 +217,8 @@ void AddStorage(const StorageStats& stats, std::vector<MetricFamily>* out) {
         static_cast<double>(stats.memory_used_bytes));
   value("chronolith_storage_memory_limit_bytes", "The memory budget.", kGauge, static_cast<double>(stats.memory_limit_bytes));
   value("chronolith_storage_replay_seconds", "Time that the last open spent replaying the log.", kGauge, stats.replay_seconds);
+  value("chronolith_storage_replay_checkpoints", "Shards stored by the last open because replay had outgrown its memory.", kGauge,
+        static_cast<double>(stats.replay_checkpoints));
   MetricFamily build = Family("chronolith_build_info", "Version and engine, as labels; the value is 1.", kGauge);
   AddValue(&build, {{"version", stats.version}, {"engine", stats.engine}}, 1);
   out->push_back(std::move(build));

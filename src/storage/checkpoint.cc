@@ -13,7 +13,6 @@
 namespace chronolith {
 namespace {
 
-constexpr std::uint64_t kSliceBytes = 8 << 20;
 constexpr std::int64_t kRetryMs = 1000;
 
 }  // namespace
@@ -34,7 +33,7 @@ Status Core::CheckpointChunks() {
   std::vector<Chunk> chunks;
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     Shard& shard = *shards_[i];
-    while (shard.head->CopySlice(kSliceBytes, &chunks)) {
+    while (shard.head->CopySlice(kCheckpointSliceBytes, &chunks)) {
       if (chunks.empty()) continue;
       if (Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline); !status.ok()) return status;
       if (Status status = shard.chunks->Write(std::move(chunks)); !status.ok()) return status;
@@ -93,7 +92,8 @@ Status Core::Checkpoint() {
   }
   checkpoints_.Add();
   last_checkpoint_ms_.store(options_.clock->NowMs());
-  over_budget_.store(false);
+  (void)SettleMemory();
+  over_budget_.store(false);  // whoever else fills the budget: some writes are admitted before the next look
   MutexLock lock(&wake_mu_);
   admitted_cv_.SignalAll();
   return Status::Ok();
@@ -304,6 +304,7 @@ void Core::FillStats(StorageStats* stats) const {
   stats->memory_used_bytes = MemoryBytes();
   stats->memory_limit_bytes = options_.memory_budget->limit_bytes();
   stats->replay_seconds = replay_seconds_;
+  stats->replay_checkpoints = replay_checkpoints_.Get();
   stats->engine = options_.engine;
 }
 

@@ -18,7 +18,6 @@
 namespace chronolith {
 namespace {
 
-constexpr std::uint64_t kMemoryCheckBytes = 1 << 20;
 constexpr int kReadOnlyTries = 5;
 
 Status ErrnoStatus(const std::string& what, int error) {
@@ -85,6 +84,8 @@ Options WithDefaults(Options o) {
   if (!o.clock) o.clock = Clock::System();
   if (!o.engines) o.engines = EngineRegistry::Default();
   if (!o.memory_budget) o.memory_budget = std::make_shared<MemoryBudget>(o.memory_limit_bytes);
+  // The log's memtables hold up to two intervals, the data's half of one.
+  o.checkpoint_bytes = std::clamp<std::uint64_t>(o.memory_budget->limit_bytes() / 8, 64 << 10, o.checkpoint_bytes);
   if (o.background_threads == 0) o.background_threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 4U));
   return o;
 }
@@ -125,6 +126,7 @@ Result<std::unique_ptr<Core>> Core::OpenOnce(const Options& options, const std::
     status = core->BeginEpoch();
   }
   if (!status.ok()) return status.WithContext("store " + path);
+  core->SettleMemoryAfterOpen();
   if (!core->options_.read_only) core->upkeep_ = std::thread([c = core.get()] { c->UpkeepLoop(); });
   return core;
 }
@@ -327,62 +329,6 @@ Status Core::OpenEngines() {
 
 std::uint64_t Core::series_total() const { return series_total_.load(std::memory_order_relaxed); }
 
-// ---- Memory ----
-
-std::uint64_t Core::MemoryBytes() const {
-  std::uint64_t bytes = cache_->bytes() + options_.ring_bytes * shards_.size() + options_.block_cache_bytes;
-  for (const auto& shard : shards_) bytes += shard->head->memory_bytes() + shard->index->memory_bytes();
-  return bytes + wal_->PinnedBytes();
-}
-
-// Runs in the leader after each group: keeps the store's share of the budget and starts checkpoints. Cheap: counters as a rule.
-void Core::OnLoggedBytes(std::uint64_t bytes) {
-  const std::uint64_t since = bytes_since_checkpoint_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
-  bool wake = since >= CheckpointThreshold();
-  if (bytes_since_memory_check_.fetch_add(bytes, std::memory_order_relaxed) + bytes >= kMemoryCheckBytes) {
-    bytes_since_memory_check_.store(0, std::memory_order_relaxed);
-    const std::uint64_t now = MemoryBytes();
-    const std::uint64_t before = reserved_memory_.exchange(now);
-    MemoryBudget& budget = *options_.memory_budget;
-    if (now > before) {
-      budget.ForceReserve(now - before);
-    } else {
-      budget.Release(before - now);
-    }
-    const bool over = budget.used_bytes() > budget.limit_bytes();
-    over_budget_.store(over, std::memory_order_relaxed);
-    wake = wake || over;
-  }
-  if (wake && !checkpoint_asked_.exchange(true)) {
-    MutexLock lock(&wake_mu_);
-    wanted_ = true;
-    wake_cv_.Signal();
-  }
-}
-
-// min(max(floor, dirty bytes of the head), checkpoint_bytes): a small head is stored often, because that is cheap and keeps replay
-// short; a large one is not rewritten before the log has grown by as much.
-std::uint64_t Core::CheckpointThreshold() const {
-  std::uint64_t head = 0;
-  for (const auto& shard : shards_) head += shard->head->memory_bytes();
-  return std::min(std::max(options_.checkpoint_bytes / 2, head), options_.checkpoint_bytes);
-}
-
-Status Core::Admit(Deadline deadline) {
-  if (!over_budget_.load(std::memory_order_relaxed)) [[likely]]
-    return Status::Ok();
-  deadline = std::min(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.backpressure_wait_ms));
-  MutexLock lock(&wake_mu_);
-  while (over_budget_.load() && !stop_) {
-    if (wal_->failed()) return wal_->failure();
-    if (!admitted_cv_.WaitUntil(&wake_mu_, deadline)) {
-      return ResourceExhausted("the memory budget of " + std::to_string(options_.memory_budget->limit_bytes()) +
-                               " bytes stayed exceeded for Options::backpressure_wait_ms; raise Options::memory_limit_bytes");
-    }
-  }
-  return Status::Ok();
-}
-
 // ---- Closing ----
 
 std::vector<Core::HandedOut> Core::HandedOutOrdinals() const {
@@ -406,7 +352,7 @@ Status Core::Close() {
   if (upkeep_.joinable()) upkeep_.join();
   Status status;
   if (wal_ && !options_.read_only) status = wal_->Stop();
-  options_.memory_budget->Release(reserved_memory_.exchange(0));
+  SetMemoryShare(0);
   for (auto* engine : {&log_engine_, &data_engine_}) {
     if (!*engine) continue;
     const Status closed = (*engine)->Close();

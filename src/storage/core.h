@@ -26,6 +26,8 @@
 
 namespace chronolith {
 
+inline constexpr std::uint64_t kCheckpointSliceBytes = 8 << 20;  // of chunks, copied under one hold of an append lock
+
 class Core {
  public:
   // What callers may still hold of one shard after the store was reopened.
@@ -94,6 +96,13 @@ class Core {
   Status RecoverShard(Shard* shard, const HandedOut* earlier);
   Status AcquireEpochs(Shard* shard, std::uint64_t* epoch);
   Status BeginEpoch();
+  // memory.cc
+  std::uint64_t EngineMemoryBytes() const;
+  void SetMemoryShare(std::uint64_t bytes);
+  bool SettleMemory();  // whether the budget is exceeded
+  void SettleMemoryAfterOpen();
+  void ReserveForReplay();
+  Status CheckpointReplay(Shard* shard, const IndexState& index_state, const ChunkState& chunk_state);
   void OnLoggedBytes(std::uint64_t bytes);
   std::uint64_t CheckpointThreshold() const;
   void UpkeepLoop();
@@ -131,7 +140,10 @@ class Core {
   std::atomic<std::int64_t> last_checkpoint_ms_{0};
   std::atomic<std::uint64_t> bytes_since_checkpoint_{0};
   std::atomic<std::uint64_t> bytes_since_memory_check_{0};
-  std::atomic<std::uint64_t> reserved_memory_{0};  // what this store has taken from its budget
+  Mutex memory_mu_;
+  std::uint64_t reserved_memory_ ABSL_GUARDED_BY(memory_mu_) = 0;  // what this store has taken from its budget
+  std::uint64_t replay_share_ = 0;                                 // memory that replay may take, bytes a shard
+  SharedCounter replay_checkpoints_;
   std::atomic<bool> over_budget_{false};
 
   std::thread upkeep_;

@@ -20,7 +20,8 @@ namespace chronolith {
 
 namespace {
 
-constexpr std::uint64_t kProgressBytes = 4 << 20;  // between two calls of Options::on_replay
+constexpr std::uint64_t kProgressBytes = 4 << 20;     // between two calls of Options::on_replay
+constexpr std::uint64_t kMemoryLookBytes = 256 << 10;  // of log, between two looks at what replay holds
 
 Status LogFilesLost(ShardId shard, Lsn log_end, Lsn applied) {
   return DataLoss("the log of shard " + std::to_string(shard) + " ends at LSN " + std::to_string(log_end) +
@@ -32,10 +33,37 @@ Status LogFilesLost(ShardId shard, Lsn log_end, Lsn applied) {
 // Applies the records of one shard's log; used by one thread a shard.
 class ReplayVisitor : public WalVisitor {
  public:
-  ReplayVisitor(Shard* shard, Lsn index_applied, Lsn chunk_applied, const std::function<void(const ReplayProgress&)>& on_replay)
-      : shard_(shard), index_applied_(index_applied), chunk_applied_(chunk_applied), on_replay_(on_replay) {}
+  // The states as they were found, but for the epoch, which is the new one.
+  ReplayVisitor(Core* core, Shard* shard, const IndexState& index, const ChunkState& chunks)
+      : core_(core),
+        shard_(shard),
+        index_(index),
+        epoch_(chunks.epoch),
+        index_applied_(index.applied_lsn),
+        chunk_applied_(chunks.applied_lsn),
+        on_replay_(core->options().on_replay) {}
 
+  // Before a row: what the rows before it have filled goes to the data instance where it is more than the shard's share.
+  Status OnRow(ShardId, const WalRowHeader&, std::string_view value) override {
+    bytes_to_look_ += value.size();
+    if (bytes_to_look_ < kMemoryLookBytes || core_->options().read_only) return Status::Ok();
+    bytes_to_look_ = 0;
+    // A log that was trimmed beyond the data is refused when it has been read: no row may claim to cover the hole.
+    if (end_.trimmed_to > std::min(index_applied_, chunk_applied_)) return Status::Ok();
+    if (shard_->head->memory_bytes() + shard_->index->memory_bytes() <= core_->replay_share_) return Status::Ok();
+    const Status status =
+        core_->CheckpointReplay(shard_,
+                                {.applied_lsn = std::max(index_applied_, end_.last_lsn),
+                                 .next_ordinal = std::max(index_.next_ordinal, next_ordinal_),
+                                 .series = index_.series + static_cast<std::uint64_t>(series_gained_)},
+                                {.applied_lsn = std::max(chunk_applied_, end_.last_lsn),
+                                 .floor = shard_->chunks->tombstones().floor(),
+                                 .epoch = epoch_});
+    if (status.ok()) stored_to_ = end_.last_lsn;
+    return status.WithContext("checkpoint of what was replayed");
+  }
   void OnProgress(ShardId, const WalEnd& end) override {
+    end_ = end;
     if (end.bytes - told_bytes_ >= kProgressBytes) Tell(end, false);
   }
   void Tell(const WalEnd& end, bool done) {
@@ -64,6 +92,8 @@ class ReplayVisitor : public WalVisitor {
   }
 
   std::uint64_t next_ordinal() const { return next_ordinal_; }
+  // All up to here is durable in the data instance because replay has put it there.
+  Lsn stored_to() const { return stored_to_; }
   // Series that the index gained by the records, less those it lost.
   std::int64_t series_gained() const { return series_gained_; }
 
@@ -157,11 +187,17 @@ class ReplayVisitor : public WalVisitor {
     return Status::Ok();
   }
 
+  Core* const core_;
   Shard* const shard_;
+  const IndexState index_;
+  const std::uint64_t epoch_;
   const Lsn index_applied_;
   const Lsn chunk_applied_;
   const std::function<void(const ReplayProgress&)>& on_replay_;
   std::uint64_t told_bytes_ = 0;
+  std::uint64_t bytes_to_look_ = 0;
+  WalEnd end_;
+  Lsn stored_to_ = 0;
   std::uint64_t next_ordinal_ = 0;
   std::int64_t series_gained_ = 0;
   std::uint64_t ensured_ = 0;
@@ -214,7 +250,7 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier) {
                                                         .duplicate_policy = options_.duplicate_policy});
 
   const Lsn applied = std::min(index_state->applied_lsn, chunk_state->applied_lsn);
-  ReplayVisitor visitor(shard, index_state->applied_lsn, chunk_state->applied_lsn, options_.on_replay);
+  ReplayVisitor visitor(this, shard, *index_state, {chunk_state->applied_lsn, chunk_state->floor, epoch});
   WalEnd end;
   std::vector<std::pair<Lsn, std::uint64_t>> rows;
   if (Status status = ReadWal(log_engine_.get(), shard->wal_family, shard->id, applied, nullptr, &visitor, &rows, &end);
@@ -250,7 +286,7 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier) {
     MeasuredLock lock(&shard->head->mu());
     shard->head->EnsureOrdinals(next_ordinal);
   }
-  shard->applied_lsn.store(applied);
+  shard->applied_lsn.store(std::max(applied, visitor.stored_to()));
   shard->replayed_records = end.records;
   shard->replayed_bytes = end.bytes;
   wal_->Restore(shard->id, end, log_end + 1, epoch, rows);
@@ -290,6 +326,7 @@ Status Core::OpenShards(const std::vector<HandedOut>* earlier) {
                                 .on_logged_bytes = [this](std::uint64_t bytes) { OnLoggedBytes(bytes); }};
   wal_ = std::make_unique<ShardedWAL>(log_engine_.get(), families, wal_options);
 
+  ReserveForReplay();
   const std::uint64_t start = NowNanos();
   std::atomic<std::size_t> next{0};
   std::vector<Status> statuses(shards_.size());

@@ -185,6 +185,7 @@ TEST(Metrics, NamesTypesAndLabelsAreGolden) {
                          "chronolith_storage_memory_used_bytes gauge ",
                          "chronolith_storage_memory_limit_bytes gauge ",
                          "chronolith_storage_replay_seconds gauge ",
+                         "chronolith_storage_replay_checkpoints gauge ",
                          "chronolith_build_info gauge version,engine",
                          "chronolith_engine_log_bytes gauge instance",
                          "chronolith_engine_log_files gauge instance",
@@ -260,6 +261,7 @@ TEST(Metrics, StoreAndEngineFiguresShowTheirValues) {
   stats.memory_used_bytes = 4;
   stats.memory_limit_bytes = 5;
   stats.replay_seconds = 0.5;
+  stats.replay_checkpoints = 12;
   stats.log_failed = true;
   stats.log_engine.writes_stopped = true;
   stats.data_engine.write_stalls = 6;
@@ -269,6 +271,7 @@ TEST(Metrics, StoreAndEngineFiguresShowTheirValues) {
   EXPECT_EQ(ValueOf(families, "chronolith_storage_checkpoints_total", {}), 2);
   EXPECT_EQ(ValueOf(families, "chronolith_storage_last_checkpoint_timestamp_seconds", {}), 1700000000.25);
   EXPECT_EQ(ValueOf(families, "chronolith_wal_unsynced_bytes", {}), 3);
+  EXPECT_EQ(ValueOf(families, "chronolith_storage_replay_checkpoints", {}), 12);
   EXPECT_EQ(ValueOf(families, "chronolith_wal_unsynced_age_seconds", {}), 0.15);
   EXPECT_EQ(ValueOf(families, "chronolith_storage_memory_used_bytes", {}), 4);
   EXPECT_EQ(ValueOf(families, "chronolith_storage_memory_limit_bytes", {}), 5);

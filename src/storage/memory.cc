@@ -1,0 +1,129 @@
+// What a store holds in memory, and what it does when that is too much: checkpoints while it runs and while it replays, refusals.
+//
+// The store's share of the budget is a figure that follows MemoryBytes: it is settled each megabyte of log, after a checkpoint,
+// after opening, and is nothing after Close. While the store opens it is what replay may need.
+#include <algorithm>
+
+#include "storage/core.h"
+
+namespace chronolith {
+namespace {
+
+constexpr std::uint64_t kMemoryCheckBytes = 1 << 20;
+constexpr std::uint64_t kReplayShareMin = 1 << 20;  // a shard: less would be nothing but checkpoints
+
+}  // namespace
+
+std::uint64_t Core::EngineMemoryBytes() const {
+  return options_.block_cache_bytes + data_engine_->BufferedBytes() + log_engine_->BufferedBytes();
+}
+
+std::uint64_t Core::MemoryBytes() const {
+  std::uint64_t bytes = cache_->bytes() + options_.ring_bytes * shards_.size();
+  for (const auto& shard : shards_) bytes += shard->head->memory_bytes() + shard->index->memory_bytes();
+  return bytes + EngineMemoryBytes();
+}
+
+void Core::SetMemoryShare(std::uint64_t bytes) {
+  MemoryBudget& budget = *options_.memory_budget;
+  MutexLock lock(&memory_mu_);
+  if (bytes > reserved_memory_) {
+    budget.ForceReserve(bytes - reserved_memory_);
+  } else {
+    budget.Release(reserved_memory_ - bytes);
+  }
+  reserved_memory_ = bytes;
+}
+
+bool Core::SettleMemory() {
+  SetMemoryShare(MemoryBytes());
+  return options_.memory_budget->used_bytes() > options_.memory_budget->limit_bytes();
+}
+
+void Core::SettleMemoryAfterOpen() {
+  if (!SettleMemory() || options_.read_only) return;
+  over_budget_.store(true);
+  checkpoint_asked_.store(true);
+  MutexLock lock(&wake_mu_);
+  wanted_ = true;
+}
+
+// Runs in the leader after each group: keeps the store's share of the budget and starts checkpoints. Cheap: counters as a rule.
+void Core::OnLoggedBytes(std::uint64_t bytes) {
+  const std::uint64_t since = bytes_since_checkpoint_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  bool wake = since >= CheckpointThreshold();
+  if (bytes_since_memory_check_.fetch_add(bytes, std::memory_order_relaxed) + bytes >= kMemoryCheckBytes) {
+    bytes_since_memory_check_.store(0, std::memory_order_relaxed);
+    const bool over = SettleMemory();
+    over_budget_.store(over, std::memory_order_relaxed);
+    wake = wake || over;
+  }
+  if (wake && !checkpoint_asked_.exchange(true)) {
+    MutexLock lock(&wake_mu_);
+    wanted_ = true;
+    wake_cv_.Signal();
+  }
+}
+
+// min(max(floor, dirty bytes of the head), checkpoint_bytes): a small head is stored often, because that is cheap and keeps replay
+// short; a large one is not rewritten before the log has grown by as much.
+std::uint64_t Core::CheckpointThreshold() const {
+  std::uint64_t head = 0;
+  for (const auto& shard : shards_) head += shard->head->memory_bytes();
+  return std::min(std::max(options_.checkpoint_bytes / 2, head), options_.checkpoint_bytes);
+}
+
+Status Core::Admit(Deadline deadline) {
+  if (!over_budget_.load(std::memory_order_relaxed)) [[likely]]
+    return Status::Ok();
+  deadline = std::min(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.backpressure_wait_ms));
+  MutexLock lock(&wake_mu_);
+  while (over_budget_.load() && !stop_) {
+    if (wal_->failed()) return wal_->failure();
+    if (!admitted_cv_.WaitUntil(&wake_mu_, deadline)) {
+      return ResourceExhausted("the memory budget of " + std::to_string(options_.memory_budget->limit_bytes()) +
+                               " bytes stayed exceeded for Options::backpressure_wait_ms; raise Options::memory_limit_bytes");
+    }
+  }
+  return Status::Ok();
+}
+
+// ---- Replay ----
+
+// Half of what is free, in equal parts: the shards are hash ranges, so their logs are of a size. The other half is for what a
+// checkpoint of replay leaves in memory (an entry a series) and for the data instance's memtables.
+void Core::ReserveForReplay() {
+  const MemoryBudget& budget = *options_.memory_budget;
+  const std::uint64_t fixed = options_.ring_bytes * shards_.size() + EngineMemoryBytes();
+  SetMemoryShare(fixed);
+  const std::uint64_t used = budget.used_bytes();
+  const std::uint64_t free = used < budget.limit_bytes() ? budget.limit_bytes() - used : 0;
+  replay_share_ = std::max(free / 2 / shards_.size(), kReplayShareMin);
+  SetMemoryShare(fixed + replay_share_ * shards_.size());
+}
+
+// The same steps as a checkpoint, for one shard that nobody else uses yet. The log was synced when it was opened; it is not trimmed
+// here, so that a failure later in the opening changes nothing but how much of it is replayed the next time.
+Status Core::CheckpointReplay(Shard* shard, const IndexState& index_state, const ChunkState& chunk_state) {
+  {
+    MeasuredLock lock(&shard->head->mu());
+    shard->head->BeginCheckpoint();
+  }
+  shard->index->Cut();
+  if (Status status = shard->index->Checkpoint(index_state); !status.ok()) return status;
+  if (Status status = data_engine_->Flush(shard->index_family); !status.ok()) return status;
+  std::vector<Chunk> chunks;
+  while (shard->head->CopySlice(kCheckpointSliceBytes, &chunks)) {
+    if (chunks.empty()) continue;
+    if (Status status = shard->chunks->Write(std::move(chunks)); !status.ok()) return status;
+    chunks = {};
+  }
+  if (Status status = shard->chunks->Finish(chunk_state); !status.ok()) return status;
+  if (Status status = data_engine_->Flush(shard->chunk_family); !status.ok()) return status;
+  shard->head->FinishCheckpoint();
+  shard->index->Evict(shard->head->ReleaseIdle(kMaxTimestamp));
+  replay_checkpoints_.Add();
+  return Status::Ok();
+}
+
+}  // namespace chronolith

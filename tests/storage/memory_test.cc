@@ -1,0 +1,138 @@
+// One bound on the memory: what a store takes of its budget, and replay that keeps within it.
+#include <random>
+
+#include "tests/contract/seed.h"
+#include "tests/storage/store_fixture.h"
+
+namespace chronolith {
+namespace {
+
+constexpr Timestamp kT = 1'700'000'000'000;
+
+class Memory : public EveryEngine {
+ protected:
+  Memory() {
+    store_.options().shards = 2;
+    store_.options().window_ms = 10'000'000;
+    store_.options().memory_budget = budget_;
+    store_.options().ring_bytes = 1 << 20;
+  }
+  static Labels Numbered(std::uint64_t i) {
+    return {{"__name__", "a_metric_with_a_longish_name"}, {"i", std::to_string(i)}, {"pod", "pod-" + std::to_string(i * 7919)}};
+  }
+  // Random samples, in order, late and twice; histograms; deletes. Nothing is checkpointed.
+  void WriteRandomly(std::mt19937_64* rng, int writes) {
+    Timestamp now = kT;
+    for (int i = 0; i < writes; ++i) {
+      const Labels labels = Numbered((*rng)() % 3000);
+      TimeSeries series;
+      series.labels = labels;
+      for (int n = 0; n < 40; ++n) {
+        now += static_cast<Timestamp>((*rng)() % 100);
+        const Timestamp t = (*rng)() % 8 == 0 ? now - static_cast<Timestamp>((*rng)() % 20'000'000) : now;
+        series.samples.push_back({t, std::bit_cast<double>((*rng)() >> 2)});
+      }
+      if (i % 50 == 0) series.histograms.push_back({now + 1, IntHistogram{.zero_count = 3, .count = 3}});
+      if (i % 50 == 1) series.metadata.push_back({MetricType::kGauge, "seconds", "help " + std::to_string(i)});
+      const WriteResult result = store_->Write(std::span(&series, 1), {.level = AckLevel::kQueued});
+      ASSERT_TRUE(result.ok()) << result.status.ToString();
+      if (i % 400 == 399) {
+        const Timestamp from = kT + static_cast<Timestamp>((*rng)() % 5'000'000);
+        ASSERT_TRUE(store_->Delete({Matcher::Regex("i", std::to_string((*rng)() % 10) + ".*")}, {from, from + 50'000}).ok());
+      }
+    }
+    ASSERT_TRUE(store_->Flush().ok());
+  }
+  std::uint64_t HeadBytes() {
+    std::uint64_t bytes = 0;
+    for (const ShardStats& s : store_->Stats().shards) bytes += s.head_bytes;
+    return bytes;
+  }
+  const std::shared_ptr<MemoryBudget> budget_ = std::make_shared<MemoryBudget>(1ULL << 30);
+};
+INSTANTIATE_TEST_SUITE_P(Engines, Memory, AllEngines(), EngineName);
+
+TEST_P(Memory, TheShareOfTheBudgetIsSettledByCheckpointsAndOpening) {
+  std::mt19937_64 rng(TestSeed());
+  store_.Open();
+  EXPECT_EQ(budget_->used_bytes(), store_->Stats().memory_used_bytes);
+  WriteRandomly(&rng, 2000);
+  const std::uint64_t head = HeadBytes();
+  EXPECT_GT(head, 2U << 20);
+  store_.Kill();  // what was replayed is charged
+  EXPECT_EQ(budget_->used_bytes(), store_->Stats().memory_used_bytes);
+  EXPECT_GT(budget_->used_bytes(), head / 2);
+  store_.Checkpoint();  // and what was stored is not
+  EXPECT_EQ(budget_->used_bytes(), store_->Stats().memory_used_bytes);
+  store_.Restart();
+  EXPECT_EQ(budget_->used_bytes(), store_->Stats().memory_used_bytes);
+  EXPECT_LT(HeadBytes(), head);
+  store_.Close();
+  EXPECT_EQ(budget_->used_bytes(), 0U);
+}
+
+TEST_P(Memory, ReplayThatOutgrowsItsPartGoesToTheDataInstance) {
+  std::mt19937_64 rng(TestSeed());
+  store_.Open();
+  WriteRandomly(&rng, 6000);
+  const std::uint64_t head = HeadBytes();
+  const Contents contents = store_.Read();
+  const auto series = store_->SeriesIds({}).value();
+  store_.KillWithoutOpening();
+  budget_->ForceReserve(1ULL << 30);  // another user has it all
+  store_.Open();
+  budget_->Release(1ULL << 30);
+  const StorageStats stats = store_->Stats();
+  EXPECT_GT(stats.replay_checkpoints, 2U) << "of a head of " << head << " bytes";
+  for (const ShardStats& s : stats.shards) EXPECT_GT(s.applied_lsn, 0U);
+  const auto check = [&](const char* when) {
+    SCOPED_TRACE(when);
+    EXPECT_EQ(store_.Read(), contents);
+    EXPECT_EQ(store_->SeriesIds({}).value(), series);
+    EXPECT_EQ(store_->Stats().shards[0].series_total + store_->Stats().shards[1].series_total, series.size());
+  };
+  check("replayed in parts");
+  store_.Kill();
+  EXPECT_EQ(store_->Stats().replay_checkpoints, 0U);
+  check("killed again: only the rest is replayed");
+  store_.Checkpoint();
+  check("stored");
+  store_.Compact();
+  check("compacted");
+  // Late samples for what replay has stored and forgotten still lose and win as they should.
+  store_.Write(Numbered(1), {{kT, 42}});
+  EXPECT_EQ(store_.Read({Matcher::Equal("i", "1")}, {kT, kT + 1}).begin()->second[kT], Shown(42.0));
+  store_.Restart();
+  EXPECT_EQ(store_.Read({Matcher::Equal("i", "1")}, {kT, kT + 1}).begin()->second[kT], Shown(42.0));
+}
+
+class MemoryCrash : public Memory {};
+INSTANTIATE_TEST_SUITE_P(Engines, MemoryCrash, testing::Values("memory"), EngineName);
+
+TEST_P(MemoryCrash, ACrashWhileReplayIsStoredLosesNothing) {
+  std::mt19937_64 rng(TestSeed());
+  store_.options().shards = 1;
+  store_.Open();
+  WriteRandomly(&rng, 3000);
+  const Contents contents = store_.Read();
+  store_.KillWithoutOpening();
+  int crashed = 0;
+  for (const std::uint64_t nth : {1, 2, 3, 5}) {
+    for (const CrashKind kind : {CrashKind::kKill, CrashKind::kPowerLoss}) {
+      for (const EngineMethod method : {EngineMethod::kFlush, EngineMethod::kWrite}) {
+        store_.memory().CrashDuringCall(method, method == EngineMethod::kWrite ? nth * 4 : nth, kind);
+        budget_->ForceReserve(1ULL << 30);
+        crashed += store_.TryOpen().ok() ? 0 : 1;
+        budget_->Release(1ULL << 30);
+        store_.KillWithoutOpening();
+        for (int tries = 0; !store_.TryOpen().ok(); ++tries) ASSERT_LT(tries, 2) << "a fault that was not met, and no more";
+        ASSERT_EQ(store_.Read(), contents) << "call " << nth;
+        store_.KillWithoutOpening();
+      }
+    }
+  }
+  EXPECT_GT(crashed, 2);
+}
+
+}  // namespace
+}  // namespace chronolith
