@@ -4,8 +4,11 @@
 #define CHRONOLITH_ENV_H_
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string_view>
 
 #include "chronolith/export.h"
@@ -48,6 +51,31 @@ class CHRONOLITH_EXPORT MemoryBudget {
  private:
   const std::uint64_t limit_bytes_;
   std::atomic<std::uint64_t> used_bytes_{0};
+};
+
+// A bound on the threads that several stores keep busy with upkeep at the same time: each background checkpoint with what follows it
+// (retention, trimming) takes one place, and so does each thread that replays a log beside the one that called Open. A checkpoint
+// waits for its place, replay does with fewer threads. Work that the host calls for runs on the host's thread and takes none, nor do
+// the committer and the syncer of a store, which mostly sleep. (Engines have threads of their own: RocksDB one pool for the whole
+// process, as large as the largest Options::background_threads.)
+// Thread safety: all methods may be called concurrently.
+class CHRONOLITH_EXPORT ThreadBudget {
+ public:
+  explicit ThreadBudget(int threads) : threads_(threads < 1 ? 1 : threads) {}
+
+  int threads() const { return threads_; }
+  int busy() const;
+  // False where all places are taken.
+  bool TryAcquire() { return AcquireUntil({}); }
+  // Waits for a place; false where there was none until `deadline`.
+  bool AcquireUntil(std::chrono::steady_clock::time_point deadline);
+  void Release();
+
+ private:
+  const int threads_;
+  mutable std::mutex mu_;
+  std::condition_variable freed_;
+  int busy_ = 0;
 };
 
 }  // namespace chronolith

@@ -113,6 +113,8 @@ struct Options {
 
   // Threads for checkpoint, replay and engine background work; 0: the number of CPUs, at most 4.
   int background_threads = 0;
+  // Bound on the upkeep threads of several stores together, see ThreadBudget. null: none beside background_threads.
+  std::shared_ptr<ThreadBudget> thread_budget;
 };
 
 }  // namespace chronolith

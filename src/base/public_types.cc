@@ -89,6 +89,26 @@ bool MemoryBudget::TryReserve(std::uint64_t bytes) {
   return true;
 }
 
+int ThreadBudget::busy() const {
+  const std::lock_guard<std::mutex> lock(mu_);
+  return busy_;
+}
+
+bool ThreadBudget::AcquireUntil(std::chrono::steady_clock::time_point deadline) {
+  std::unique_lock<std::mutex> lock(mu_);
+  if (busy_ == threads_ && !freed_.wait_until(lock, deadline, [&] { return busy_ < threads_; })) return false;
+  ++busy_;
+  return true;
+}
+
+void ThreadBudget::Release() {
+  {
+    const std::lock_guard<std::mutex> lock(mu_);
+    --busy_;
+  }
+  freed_.notify_one();
+}
+
 double DurationHistogram::Quantile(double q) const {
   if (count == 0) return 0;
   const double rank = std::clamp(q, 0.0, 1.0) * static_cast<double>(count);

@@ -14,6 +14,7 @@ namespace chronolith {
 namespace {
 
 constexpr std::int64_t kRetryMs = 1000;
+constexpr std::chrono::milliseconds kStopLook{50};  // how often a thread that waits for its place looks whether the store closes
 
 }  // namespace
 
@@ -244,6 +245,16 @@ Result<CompactResult> Core::Compact(const CompactOptions& options) {
 
 // ---- The thread ----
 
+// Takes a place in the budget that stores share; false where this one is being closed.
+bool Core::AwaitUpkeepThread() {
+  if (!options_.thread_budget) return true;
+  while (!options_.thread_budget->AcquireUntil(std::chrono::steady_clock::now() + kStopLook)) {
+    MutexLock lock(&wake_mu_);
+    if (stop_) return false;
+  }
+  return true;
+}
+
 void Core::UpkeepLoop() {
   while (true) {
     {
@@ -260,6 +271,7 @@ void Core::UpkeepLoop() {
       checkpoint_asked_.store(false);
     }
     if (wal_->failed()) continue;
+    if (!AwaitUpkeepThread()) return;
     Status status;
     if (bytes_since_checkpoint_.load() > 0 || over_budget_.load()) {
       status = Checkpoint();
@@ -268,6 +280,7 @@ void Core::UpkeepLoop() {
       MutexLock upkeep(&upkeep_mu_);
       status = TrimLog();
     }
+    if (options_.thread_budget) options_.thread_budget->Release();
     if (!status.ok()) Log(LogLevel::kError, "background upkeep: " + status.ToString());
   }
 }

@@ -106,6 +106,7 @@ class Core {
   void OnLoggedBytes(std::uint64_t bytes);
   std::uint64_t CheckpointThreshold() const;
   void UpkeepLoop();
+  bool AwaitUpkeepThread();
   Status CheckpointIndex() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status CheckpointChunks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status TrimLog() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);

@@ -337,7 +337,13 @@ Status Core::OpenShards(const std::vector<HandedOut>* earlier) {
   };
   std::vector<std::thread> threads;
   const std::size_t n = std::min<std::size_t>(static_cast<std::size_t>(options_.background_threads), shards_.size());
-  for (std::size_t i = 1; i < n; ++i) threads.emplace_back(work);
+  ThreadBudget* const budget = options_.thread_budget.get();
+  for (std::size_t i = 1; i < n && (budget == nullptr || budget->TryAcquire()); ++i) {
+    threads.emplace_back([&work, budget] {
+      work();
+      if (budget != nullptr) budget->Release();
+    });
+  }
   work();
   for (std::thread& thread : threads) thread.join();
   std::string problems;

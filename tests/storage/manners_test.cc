@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <mutex>
+#include <set>
+#include <thread>
 
 #include "tests/storage/store_fixture.h"
 
@@ -141,9 +143,10 @@ TEST_P(Manners, AChildProcessIsRefused) {
   const pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
-    const bool refused = store_->Write(MakeSeries({{"__name__", "m"}}, {{2, 2}})).status.code() == StatusCode::kFailedPrecondition &&
-                         store_->Select({}, {}).status().message().find("fork") != std::string::npos &&
-                         store_->Close().code() == StatusCode::kFailedPrecondition;
+    const bool refused =
+        store_->Write(MakeSeries({{"__name__", "m"}}, {{2, 2}})).status.code() == StatusCode::kFailedPrecondition &&
+        store_->Select({}, {}).status().message().find("fork") != std::string::npos &&
+        store_->Close().code() == StatusCode::kFailedPrecondition;
     _exit(refused ? 0 : 1);
   }
   int status = 0;
@@ -190,6 +193,37 @@ TEST_P(Manners, StoresShareABudget) {
   EXPECT_LT(budget->used_bytes(), 2 * after_first);
   other.Close();
   EXPECT_EQ(budget->used_bytes(), 0U) << "what was taken is given back";
+}
+
+TEST_P(Manners, StoresShareThreads) {
+  const auto threads = std::make_shared<ThreadBudget>(1);
+  store_.options().thread_budget = threads;
+  store_.options().checkpoint_bytes = 64 << 10;
+  ASSERT_TRUE(threads->TryAcquire());  // another store is at work
+  store_.Open();
+  std::vector<Sample> samples(1000);
+  for (int i = 0; i < 50; ++i) {
+    for (std::size_t s = 0; s < samples.size(); ++s)
+      samples[s] = {kT + static_cast<Timestamp>(s), 1.0 / (1.0 + i + static_cast<double>(s))};
+    store_.Write(Numbered(i), samples);
+  }
+  EXPECT_EQ(store_->Stats().checkpoints, 0U) << "the background checkpoint has no place";
+  store_.Close();  // does not wait for one
+
+  // Replay has the thread that opens, and no other.
+  std::mutex mu;
+  std::set<std::thread::id> replayed_by;
+  store_.options().on_replay = [&](const ReplayProgress&) {
+    const std::lock_guard lock(mu);
+    replayed_by.insert(std::this_thread::get_id());
+  };
+  store_.Open();
+  EXPECT_EQ(replayed_by, (std::set<std::thread::id>{std::this_thread::get_id()}));
+  threads->Release();
+  for (int i = 50; store_->Stats().checkpoints == 0 && i < 100'000; ++i) store_.Write(Numbered(i % 50), samples);
+  EXPECT_GT(store_->Stats().checkpoints, 0U);
+  store_.Close();
+  EXPECT_EQ(threads->busy(), 0);
 }
 
 TEST_P(Manners, AnExceededBudgetRefusesWritesUntilThereIsRoom) {
