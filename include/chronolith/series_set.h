@@ -65,6 +65,8 @@ class CHRONOLITH_EXPORT SeriesSet {
   virtual SampleIterator& samples() = 0;
   virtual ChunkIterator& chunks() = 0;
   virtual Status status() const = 0;
+  // What damaged shards hold was left out so far (SelectOptions::skip_damaged); look when the set has ended.
+  virtual bool partial() const { return false; }
 };
 
 }  // namespace chronolith

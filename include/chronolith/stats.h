@@ -37,6 +37,9 @@ struct LockStats {
 
 struct ShardStats {
   std::uint32_t shard = 0;
+  // Why the shard is quarantined: which file is damaged, and what to do. "": it serves. The figures below are 0 for a quarantined
+  // shard, but for wal_bytes_pinned, which is what its family of the log holds.
+  std::string quarantine;
 
   // Log
   Lsn last_lsn = 0;     // newest record handed to the ring
@@ -45,17 +48,17 @@ struct ShardStats {
   Lsn applied_lsn = 0;  // all up to here are durable in the data instance
   Lsn trimmed_to = 0;   // all up to here are gone from the log
   std::uint64_t epoch = 0;
-  std::uint64_t wal_records = 0;          // since open
-  std::uint64_t wal_bytes = 0;            // encoded, since open
-  std::uint64_t wal_bytes_pinned = 0;     // in the log and not yet trimmed
+  std::uint64_t wal_records = 0;                // since open
+  std::uint64_t wal_bytes = 0;                  // encoded, since open
+  std::uint64_t wal_bytes_pinned = 0;           // in the log and not yet trimmed
   std::uint64_t wal_archived_bytes = 0;         // given to Options::log_archiver, since open
   std::uint64_t wal_archive_backlog_bytes = 0;  // superfluous, but held in the log until the archiver takes it
   std::uint64_t wal_archive_gap_bytes = 0;      // trimmed without the archiver having taken it, since open
-  std::uint64_t ring_bytes_queued = 0;    // in the ring now
-  std::uint64_t ring_full_waits = 0;      // writers that met a full ring
-  std::uint64_t groups = 0;               // group commits that carried this shard
-  std::uint64_t group_records = 0;        // records in them: group_records / groups is the mean group size
-  std::uint64_t replayed_records = 0;     // at the last open
+  std::uint64_t ring_bytes_queued = 0;          // in the ring now
+  std::uint64_t ring_full_waits = 0;            // writers that met a full ring
+  std::uint64_t groups = 0;                     // group commits that carried this shard
+  std::uint64_t group_records = 0;              // records in them: group_records / groups is the mean group size
+  std::uint64_t replayed_records = 0;           // at the last open
   std::uint64_t replayed_bytes = 0;
 
   // Head

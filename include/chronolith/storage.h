@@ -13,6 +13,12 @@
 //   synced  on stable storage: survives power loss.
 // A writer reads its own writes at once, at every level. A crash drops, per shard, at most a suffix of writes that were not
 // acknowledged at a level that survives it.
+//
+// Quarantine: where stored files of single shards are damaged, the store opens and those shards are left alone, files and log
+// alike, until the store is opened with the files back in their places, or restored from a snapshot. Writes to such a shard are
+// refused item by item, and reads that need it as a whole, with kDataLoss that names shard and file (SelectOptions::skip_damaged
+// reads the others); Delete by matchers, Snapshot and SeriesIds need all shards. Stats tells (ShardStats::quarantine), and so does
+// the logger at open. Damage to what shards share (the log, the manifests), or to all shards, refuses the open.
 #ifndef CHRONOLITH_STORAGE_H_
 #define CHRONOLITH_STORAGE_H_
 
@@ -106,6 +112,9 @@ struct SelectOptions {
   const std::atomic<bool>* cancelled = nullptr;
   // kResourceExhausted where more series match. 0: no bound.
   std::uint64_t max_series = 0;
+  // Leaves out quarantined shards, and what cannot be read of a shard because of damage met on the way; SeriesSet::partial tells.
+  // false: kDataLoss that names the shard.
+  bool skip_damaged = false;
 };
 
 struct LookupOptions {
@@ -114,12 +123,14 @@ struct LookupOptions {
   // At most so many results, the first in order; `truncated` of the result tells. 0: no bound.
   std::uint64_t limit = 0;
   Deadline deadline = kNoDeadline;
+  bool skip_damaged = false;  // as SelectOptions::skip_damaged; `partial` of the result tells
 };
 
 template <typename T>
 struct Lookup {
   std::vector<T> values;   // sorted, distinct
   bool truncated = false;  // LookupOptions::limit left some out
+  bool partial = false;    // LookupOptions::skip_damaged left some out
 };
 
 struct CompactOptions {
@@ -182,10 +193,11 @@ class CHRONOLITH_EXPORT Storage {
   // ---- Upkeep: checkpoints and retention run in the background as well, Compact only when called ----
   virtual Status Flush() = 0;       // everything queued becomes synced
   virtual Status Checkpoint() = 0;  // writes the head to the data instance and trims the log
-  // Merges small and overlapping chunks, applies deletes and retention, removes series without data.
+  // Merges small and overlapping chunks, applies deletes and retention, removes series without data. Passes quarantined shards by.
+  // kDataLoss: rows of a shard (named) are damaged; the others were compacted.
   virtual Result<CompactResult> Compact(const CompactOptions& options = {}) = 0;
-  // A consistent copy in the new directory `path`, with hard links where the file system allows; a store of its own, whose log and data
-  // cannot be mixed with this one's. After an error `path` is no store and may be removed.
+  // A consistent copy in the new directory `path`, with hard links where the file system allows; a store of its own, whose log and
+  // data cannot be mixed with this one's. After an error `path` is no store and may be removed.
   virtual Status Snapshot(const std::string& path) = 0;
 
   // After kUnavailable: discards what was not logged, opens the log again and replays it. Readers and appenders stay usable; what

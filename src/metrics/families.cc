@@ -128,6 +128,13 @@ void AddShardValues(const StorageStats& stats, std::vector<MetricFamily>* out) {
   }
 }
 
+void AddQuarantine(const StorageStats& stats, std::vector<MetricFamily>* out) {
+  MetricFamily family = Family("chronolith_storage_shard_quarantined",
+                               "1 while a shard is left alone because its files are damaged; see the log of the store.", kGauge);
+  for (const ShardStats& shard : stats.shards) AddValue(&family, ShardLabel(shard), shard.quarantine.empty() ? 0 : 1);
+  out->push_back(std::move(family));
+}
+
 void AddShardLatencies(const StorageStats& stats, std::vector<MetricFamily>* out) {
   static constexpr std::array<const char*, 3> kLevels = {"queued", "logged", "synced"};
   MetricFamily cache = Family("chronolith_index_postings_cache_requests_total", "Look-ups in the postings cache.", kCounter);
@@ -271,6 +278,14 @@ void AddEngines(const StorageStats& stats, std::vector<MetricFamily>* out) {
     for (const auto& [instance, engine] : engines) AddValue(&family, {{"instance", instance}}, value.get(*engine));
     out->push_back(std::move(family));
   }
+  MetricFamily damaged = Family("chronolith_engine_family_damaged",
+                                "1 where files of a family are damaged, found at open or by a compaction since.", kGauge);
+  for (const auto& [instance, engine] : engines) {
+    for (const FamilyStats& f : engine->families) {
+      AddValue(&damaged, {{"instance", instance}, {"family", f.name}}, f.damage.empty() ? 0 : 1);
+    }
+  }
+  out->push_back(std::move(damaged));
   for (const FamilyValue& value : kFamilyValues) {
     MetricFamily family = Family(value.name, value.help, kGauge);
     for (const auto& [instance, engine] : engines) {
@@ -287,6 +302,7 @@ void AddEngines(const StorageStats& stats, std::vector<MetricFamily>* out) {
 std::vector<MetricFamily> FamiliesOf(const StorageStats& stats) {
   std::vector<MetricFamily> families;
   AddShardValues(stats, &families);
+  AddQuarantine(stats, &families);
   AddShardLatencies(stats, &families);
   AddLocks(stats, &families);
   AddStorage(stats, &families);

@@ -32,18 +32,22 @@ Result<Lookup<std::string>> Gather(const QueryContext& context, const std::vecto
   Lookup<std::string> lookup;
   if (options.range.empty()) return lookup;
   Poll poll(options.deadline);
+  DamagePolicy damage(options.skip_damaged);
   const bool all = matchers.empty() && IsAllOfTime(options.range);
   std::vector<OrdinalSet> matched;
-  if (!all) {
-    if (Status s = MatchSeries(context, matchers, options.range, 0, &poll, &matched); !s.ok()) return s;
-  }
+  Status found =
+      all ? damage.Begin(context.quarantine) : MatchSeries(context, matchers, options.range, 0, &poll, &damage, &matched);
+  if (!found.ok()) return found;
   for (std::size_t k = 0; k < context.shards.size(); ++k) {
     if (!all && matched[k].empty()) continue;
     if (Status s = poll.Check(); !s.ok()) return s;
     std::vector<std::string> strings;
-    if (Status s = read(*context.shards[k].index, all ? nullptr : &matched[k], &strings); !s.ok()) return s;
+    const Status status = read(*context.shards[k].index, all ? nullptr : &matched[k], &strings);
+    if (!status.ok()) strings.clear();
+    if (Status s = damage.Filter(context.shards[k].shard, status); !s.ok()) return s;
     lookup.values.insert(lookup.values.end(), std::make_move_iterator(strings.begin()), std::make_move_iterator(strings.end()));
   }
+  lookup.partial = damage.skipped();
   FinishLookup(options.limit, &lookup);
   return lookup;
 }
@@ -57,7 +61,8 @@ Result<Lookup<Labels>> LookupSeries(const QueryContext& context, const std::vect
   if (options.range.empty()) return lookup;
   Poll poll(options.deadline);
   std::vector<OrdinalSet> matched;
-  if (Status s = MatchSeries(context, matchers, options.range, 0, &poll, &matched); !s.ok()) return s;
+  DamagePolicy damage(options.skip_damaged);
+  if (Status s = MatchSeries(context, matchers, options.range, 0, &poll, &damage, &matched); !s.ok()) return s;
   std::vector<Labels> all;
   std::vector<Labels> labels;
   for (std::size_t k = 0; k < matched.size(); ++k) {
@@ -65,12 +70,15 @@ Result<Lookup<Labels>> LookupSeries(const QueryContext& context, const std::vect
     for (std::size_t begin = 0; begin < ordinals.size(); begin += kLabelsAtOnce) {
       if (Status s = poll.Check(); !s.ok()) return s;
       const auto some = std::span(ordinals).subspan(begin, std::min(kLabelsAtOnce, ordinals.size() - begin));
-      if (Status s = context.shards[k].index->LabelsOf(some, &labels); !s.ok()) return s;
+      const Status read = context.shards[k].index->LabelsOf(some, &labels);
+      if (!read.ok()) labels.clear();
+      if (Status s = damage.Filter(context.shards[k].shard, read); !s.ok()) return s;
       for (Labels& l : labels) {
         if (!l.empty()) all.push_back(std::move(l));
       }
     }
   }
+  lookup.partial = damage.skipped();
   for (const std::uint32_t i : SortedByLabels(all)) {
     if (options.limit != 0 && lookup.values.size() == options.limit) {
       lookup.truncated = true;
@@ -99,7 +107,8 @@ Result<Lookup<std::string>> LookupLabelValues(const QueryContext& context, const
 Result<std::vector<SeriesRef>> LookupSeriesIds(const QueryContext& context, const std::vector<Matcher>& matchers) {
   Poll poll(kNoDeadline);
   std::vector<OrdinalSet> matched;
-  if (Status s = MatchSeries(context, matchers, TimeRange{}, 0, &poll, &matched); !s.ok()) return s;
+  DamagePolicy damage(false);
+  if (Status s = MatchSeries(context, matchers, TimeRange{}, 0, &poll, &damage, &matched); !s.ok()) return s;
   std::vector<SeriesRef> refs;
   for (std::size_t k = 0; k < matched.size(); ++k) {
     for (const Ordinal ordinal : matched[k].ToVector()) refs.push_back(MakeSeriesRef(context.shards[k].shard, ordinal));
@@ -118,7 +127,8 @@ Result<std::vector<Exemplar>> SelectExemplars(const QueryContext& context, Shard
   Poll poll(kNoDeadline);
   SeriesBatch batch(&context, ChunkType::kExemplar, ChunkType::kExemplar);
   const SeriesAt at{static_cast<std::uint32_t>(reader - context.shards.begin()), ordinal};
-  if (Status s = batch.Load(std::span(&at, 1), range, &poll); !s.ok()) return s;
+  DamagePolicy damage(false);
+  if (Status s = batch.Load(std::span(&at, 1), range, &poll, &damage); !s.ok()) return s;
   SeriesParts parts;
   batch.PartsOf(0, &parts);
   for (std::size_t i = 0; i < parts.size(); ++i) {

@@ -20,7 +20,8 @@ Status SeriesWithData(const ShardReader& shard, TimeRange range, OrdinalSet* ord
 }
 
 Status MatchSeries(const QueryContext& context, const std::vector<Matcher>& matchers, TimeRange range, std::uint64_t max_series,
-                   Poll* poll, std::vector<OrdinalSet>* matched) {
+                   Poll* poll, DamagePolicy* damage, std::vector<OrdinalSet>* matched) {
+  if (Status s = damage->Begin(context.quarantine); !s.ok()) return s;
   std::vector<CompiledMatcher> compiled;
   if (Status s = CompiledMatcher::CompileAll(matchers, &compiled); !s.ok()) return s;
   std::uint64_t total = 0;
@@ -28,9 +29,9 @@ Status MatchSeries(const QueryContext& context, const std::vector<Matcher>& matc
   for (const ShardReader& shard : context.shards) {
     if (Status s = poll->Check(); !s.ok()) return s;
     Result<OrdinalSet> ordinals = shard.index->Select(compiled);
-    if (!ordinals.ok()) return ordinals.status();
-    total += ordinals->size();
-    matched->push_back(std::move(*ordinals));
+    if (Status s = damage->Filter(shard.shard, ordinals.status()); !s.ok()) return s;
+    matched->push_back(ordinals.ok() ? std::move(*ordinals) : OrdinalSet());
+    total += matched->back().size();
   }
   if (max_series != 0 && total > max_series) {
     return ResourceExhausted(std::to_string(total) + " series match; the limit is " + std::to_string(max_series));
@@ -40,7 +41,9 @@ Status MatchSeries(const QueryContext& context, const std::vector<Matcher>& matc
     if ((*matched)[i].empty()) continue;
     if (Status s = poll->Check(); !s.ok()) return s;
     OrdinalSet with_data;
-    if (Status s = SeriesWithData(context.shards[i], range, &with_data); !s.ok()) return s;
+    Status read = SeriesWithData(context.shards[i], range, &with_data);
+    if (!read.ok()) with_data = OrdinalSet();
+    if (Status s = damage->Filter(context.shards[i].shard, read); !s.ok()) return s;
     (*matched)[i].IntersectWith(with_data);
   }
   return Status::Ok();

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "query/damage_policy.h"
 #include "query/poll.h"
 #include "query/select.h"
 
@@ -16,7 +17,7 @@ Status CheckRange(TimeRange range);
 // chunk in it. kInvalidArgument, kResourceExhausted (more than max_series in all; 0: no bound; counted before the range is looked
 // at).
 Status MatchSeries(const QueryContext& context, const std::vector<Matcher>& matchers, TimeRange range, std::uint64_t max_series,
-                   Poll* poll, std::vector<OrdinalSet>* matched);
+                   Poll* poll, DamagePolicy* damage, std::vector<OrdinalSet>* matched);
 
 // The ordinals of a shard with data in the range, in head or store.
 Status SeriesWithData(const ShardReader& shard, TimeRange range, OrdinalSet* ordinals);

@@ -30,11 +30,12 @@ struct Selected {
 class SelectCursor : public SeriesSet {
  public:
   SelectCursor(std::shared_ptr<const QueryContext> context, std::vector<Selected> series, TimeRange range,
-               const SelectOptions& options)
+               const SelectOptions& options, const DamagePolicy& damage)
       : context_(std::move(context)),
         series_(std::move(series)),
         range_(range),
         poll_(options.deadline, options.cancelled),
+        damage_(damage),
         batch_(context_.get(), ChunkType::kXor, ChunkType::kHistogram),
         samples_(context_->duplicate_policy, &poll_),
         chunks_(context_->duplicate_policy, context_->max_samples_per_chunk, &poll_) {
@@ -66,6 +67,7 @@ class SelectCursor : public SeriesSet {
     if (Status s = samples_.status(); !s.ok()) return s;
     return chunks_.status();
   }
+  bool partial() const override { return damage_.skipped(); }
 
  private:
   std::size_t FirstBatchSize() const;
@@ -76,6 +78,7 @@ class SelectCursor : public SeriesSet {
   const std::vector<Selected> series_;
   const TimeRange range_;
   Poll poll_;
+  DamagePolicy damage_;
   SeriesBatch batch_;
   std::size_t batch_begin_ = 0;  // in series_
   std::size_t batch_end_ = 0;
@@ -105,7 +108,7 @@ bool SelectCursor::LoadBatch() {
   std::vector<SeriesAt> at;
   at.reserve(batch_end_ - batch_begin_);
   for (std::size_t i = batch_begin_; i < batch_end_; ++i) at.push_back(series_[i].at);
-  if (status_ = batch_.Load(at, range_, &poll_); !status_.ok()) return false;
+  if (status_ = batch_.Load(at, range_, &poll_, &damage_); !status_.ok()) return false;
   const std::size_t bytes_per_series = batch_.bytes() / at.size() + 1;
   const std::size_t most = std::min(kBatchSeriesMax, batch_size_ * kBatchGrowth);
   batch_size_ = std::clamp(kBatchBytes / bytes_per_series, kBatchSeriesMin, std::max(most, kBatchSeriesMin));
@@ -124,7 +127,7 @@ bool SelectCursor::HasSample() {
 }
 
 // Labels of the matched series of all shards, in order.
-Status FetchSorted(const QueryContext& context, const std::vector<OrdinalSet>& matched, Poll* poll,
+Status FetchSorted(const QueryContext& context, const std::vector<OrdinalSet>& matched, Poll* poll, DamagePolicy* damage,
                    std::vector<Selected>* selected) {
   std::vector<Labels> all_labels;
   std::vector<SeriesAt> all_at;
@@ -134,8 +137,10 @@ Status FetchSorted(const QueryContext& context, const std::vector<OrdinalSet>& m
     for (std::size_t begin = 0; begin < ordinals.size(); begin += kLabelsAtOnce) {
       if (Status s = poll->Check(); !s.ok()) return s;
       const auto some = std::span(ordinals).subspan(begin, std::min(kLabelsAtOnce, ordinals.size() - begin));
-      if (Status s = context.shards[k].index->LabelsOf(some, &labels); !s.ok()) return s;
-      for (std::size_t i = 0; i < some.size(); ++i) {
+      const Status read = context.shards[k].index->LabelsOf(some, &labels);
+      if (!read.ok()) labels.clear();
+      if (Status s = damage->Filter(context.shards[k].shard, read); !s.ok()) return s;
+      for (std::size_t i = 0; i < labels.size(); ++i) {
         if (labels[i].empty()) continue;  // removed since it matched
         all_labels.push_back(std::move(labels[i]));
         all_at.push_back({k, some[i]});
@@ -154,13 +159,15 @@ Result<std::unique_ptr<SeriesSet>> SelectSeries(std::shared_ptr<const QueryConte
                                                 TimeRange range, const SelectOptions& options) {
   if (Status s = CheckRange(range); !s.ok()) return s;
   Poll poll(options.deadline, options.cancelled);
+  DamagePolicy damage(options.skip_damaged);
   std::vector<OrdinalSet> matched;
-  if (Status s = MatchSeries(*context, matchers, TimeRange{}, options.max_series, &poll, &matched); !s.ok()) return s;
+  if (Status s = MatchSeries(*context, matchers, TimeRange{}, options.max_series, &poll, &damage, &matched); !s.ok()) return s;
   std::vector<Selected> selected;
   if (!range.empty()) {
-    if (Status s = FetchSorted(*context, matched, &poll, &selected); !s.ok()) return s;
+    if (Status s = FetchSorted(*context, matched, &poll, &damage, &selected); !s.ok()) return s;
   }
-  return std::unique_ptr<SeriesSet>(std::make_unique<SelectCursor>(std::move(context), std::move(selected), range, options));
+  return std::unique_ptr<SeriesSet>(
+      std::make_unique<SelectCursor>(std::move(context), std::move(selected), range, options, damage));
 }
 
 }  // namespace chronolith

@@ -30,6 +30,7 @@ struct ShardReader {
 
 struct QueryContext {
   std::vector<ShardReader> shards;
+  Status quarantine;  // not ok: shards are missing above, and why
   DuplicatePolicy duplicate_policy = DuplicatePolicy::kLastWins;
   std::uint32_t max_samples_per_chunk = 240;
   std::shared_ptr<void> pin;  // kept alive by every SeriesSet: what the shards live in
@@ -37,7 +38,8 @@ struct QueryContext {
 
 // No matcher selects everything. kInvalidArgument: a bad matcher, start > end (start == end is an empty result).
 // kResourceExhausted: more series match than options.max_series. kDeadlineExceeded and kCancelled also come later, from the set.
-// kDataLoss names the family and the chunk. Memory: the labels of all matching series, and about 32 MiB of chunks.
+// kDataLoss names the shard, the family and the chunk, unless options.skip_damaged. Memory: the labels of all matching series, and
+// about 32 MiB of chunks.
 Result<std::unique_ptr<SeriesSet>> SelectSeries(std::shared_ptr<const QueryContext> context, const std::vector<Matcher>& matchers,
                                                 TimeRange range, const SelectOptions& options);
 

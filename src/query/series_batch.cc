@@ -35,7 +35,7 @@ Status SeriesBatch::LoadShard(const ShardReader& reader, Poll* poll, Shard* shar
   return Status::Ok();
 }
 
-Status SeriesBatch::Load(std::span<const SeriesAt> series, TimeRange range, Poll* poll) {
+Status SeriesBatch::Load(std::span<const SeriesAt> series, TimeRange range, Poll* poll, DamagePolicy* damage) {
   series_.assign(series.begin(), series.end());
   place_.resize(series.size());
   range_ = range;
@@ -55,7 +55,13 @@ Status SeriesBatch::Load(std::span<const SeriesAt> series, TimeRange range, Poll
       shard.ordinals.push_back(series_[i].ordinal);
     }
     if (Status s = poll->Check(); !s.ok()) return s;
-    if (Status s = LoadShard(context_->shards[k], poll, &shard); !s.ok()) return s;
+    const Status read = LoadShard(context_->shards[k], poll, &shard);
+    if (Status s = damage->Filter(context_->shards[k].shard, read); !s.ok()) return s;
+    if (!read.ok()) {
+      shard.head.assign(shard.ordinals.size(), {});
+      shard.stored.Reset();
+      shard.stored.Group(shard.ordinals.size());
+    }
   }
   return Status::Ok();
 }

@@ -9,6 +9,7 @@
 #include "block/chunk_set.h"
 #include "block/series_parts.h"
 #include "block/tombstones.h"
+#include "query/damage_policy.h"
 #include "query/poll.h"
 #include "query/select.h"
 
@@ -26,8 +27,8 @@ class SeriesBatch {
   SeriesBatch(const QueryContext* context, ChunkType type_from, ChunkType type_to)
       : context_(context), type_from_(type_from), type_to_(type_to), shards_(context->shards.size()) {}
 
-  // Reads the chunks of all `series` (distinct, in any order) that overlap `range`.
-  Status Load(std::span<const SeriesAt> series, TimeRange range, Poll* poll);
+  // Reads the chunks of all `series` (distinct, in any order) that overlap `range`. Series of a shard that is left out have none.
+  Status Load(std::span<const SeriesAt> series, TimeRange range, Poll* poll, DamagePolicy* damage);
 
   // The visible chunks of the i-th series of Load, sorted by time. Views into this batch.
   void PartsOf(std::size_t i, SeriesParts* parts) const;

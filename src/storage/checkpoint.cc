@@ -6,8 +6,8 @@
 //   3. index    rows of new series, postings, metadata; flushed: durable before any chunk row that uses their ordinals
 //   4. chunks   closed and changed open chunks, in slices, each after a sync past what it may hold; state row; flushed
 //   5. trim     log rows up to c, now that both families have persisted applied_lsn = c
-// Writers go on all the while; what they add after the cut may be stored too, and is replayed on top after a crash: the same samples
-// again, with a later epoch.
+// Writers go on all the while; what they add after the cut may be stored too, and is replayed on top after a crash: the same
+// samples again, with a later epoch.
 #include "storage/core.h"
 
 namespace chronolith {
@@ -22,6 +22,7 @@ Status Core::CheckpointIndex() {
   std::vector<FamilyId> families;
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     Shard& shard = *shards_[i];
+    if (!shard.quarantine.ok()) continue;
     const IndexState state{cuts_[i], cut_ordinals_[i], cut_series_[i]};
     if (Status status = shard.index->Checkpoint(state); !status.ok()) return status;
     families.push_back(shard.index_family);
@@ -34,6 +35,7 @@ Status Core::CheckpointChunks() {
   std::vector<Chunk> chunks;
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     Shard& shard = *shards_[i];
+    if (!shard.quarantine.ok()) continue;
     while (shard.head->CopySlice(kCheckpointSliceBytes, &chunks)) {
       if (chunks.empty()) continue;
       if (Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline); !status.ok()) return status;
@@ -58,6 +60,7 @@ Status Core::Checkpoint() {
   cut_series_.resize(shards_.size());
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     Shard& shard = *shards_[i];
+    if (!shard.quarantine.ok()) continue;
     MeasuredLock series_lock(&shard.series_mu);
     MeasuredLock append_lock(&shard.head->mu());
     cuts_[i] = shard.wal->last_lsn();
@@ -71,6 +74,7 @@ Status Core::Checkpoint() {
   if (status.ok()) status = CheckpointChunks();
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     Shard& shard = *shards_[i];
+    if (!shard.quarantine.ok()) continue;
     if (!status.ok()) {
       shard.head->AbortCheckpoint();
       continue;
@@ -103,6 +107,7 @@ Status Core::Checkpoint() {
 // What the data instance holds leaves the log, past the archiver if there is one.
 Status Core::TrimLog() {
   for (const auto& shard : shards_) {
+    if (!shard->quarantine.ok()) continue;
     if (Status status = wal_->Trim(shard->id, shard->applied_lsn.load()); !status.ok()) {
       wal_->Fail(status);
       return status;
@@ -134,12 +139,18 @@ Status Core::ApplyRetention() {
   Timestamp wanted = floor;
   // One sample from the future expires nothing: the earlier of now and the newest sample counts.
   newest = std::min<Timestamp>(newest, options_.clock->NowMs());
-  if (options_.retention_ms > 0 && newest > kMinTimestamp + options_.retention_ms) wanted = std::max(wanted, newest - options_.retention_ms);
+  if (options_.retention_ms > 0 && newest > kMinTimestamp + options_.retention_ms)
+    wanted = std::max(wanted, newest - options_.retention_ms);
   if (options_.retention_bytes > 0) {
     std::map<Timestamp, std::uint64_t> windows;
     std::uint64_t total = 0;
     for (const auto& shard : shards_) {
+      if (!shard->quarantine.ok()) continue;
       Result<std::vector<ChunkStore::WindowSize>> sizes = shard->chunks->Windows();
+      if (!sizes.ok() && sizes.status().code() == StatusCode::kDataLoss) {  // it must not keep the others from expiring
+        Log(LogLevel::kError, "retention by size without shard " + std::to_string(shard->id) + ": " + sizes.status().message());
+        continue;
+      }
       if (!sizes.ok()) return sizes.status();
       for (const ChunkStore::WindowSize& w : *sizes) {
         if (w.window + manifest_.window_ms <= floor) continue;
@@ -147,7 +158,8 @@ Status Core::ApplyRetention() {
         total += w.bytes;
       }
     }
-    for (auto it = windows.begin(); it != windows.end() && total > options_.retention_bytes && std::next(it) != windows.end(); ++it) {
+    for (auto it = windows.begin(); it != windows.end() && total > options_.retention_bytes && std::next(it) != windows.end();
+         ++it) {
       total -= it->second;
       wanted = std::max(wanted, it->first + manifest_.window_ms);
     }
@@ -155,10 +167,12 @@ Status Core::ApplyRetention() {
   // Raised in steps of a sixteenth of a window: a floor record a checkpoint would be noise.
   if (wanted == floor || (floor != kMinTimestamp && wanted - floor < manifest_.window_ms / 16)) return Status::Ok();
   for (const auto& shard : shards_) {
+    if (!shard->quarantine.ok()) continue;
     if (Status status = LogFloor(shard.get(), wanted); !status.ok()) return status;
   }
   if (Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline); !status.ok()) return status;
   for (const auto& shard : shards_) {
+    if (!shard->quarantine.ok()) continue;
     shard->expiry->RaiseFloor(wanted);
     if (Status status = shard->chunks->Expire(); !status.ok()) return status;
   }
@@ -167,7 +181,8 @@ Status Core::ApplyRetention() {
 
 // ---- Compaction ----
 
-// Series without a stored or buffered chunk leave the index: a log record under the shard's locks, so that no append is lost between.
+// Series without a stored or buffered chunk leave the index: a log record under the shard's locks, so that no append is lost
+// between.
 Status Core::RemoveExpiredSeries(Shard* shard, CompactResult* result) {
   OrdinalSet with_data;
   const TimeRange visible{shard->chunks->tombstones().floor(), kMaxTimestamp};
@@ -218,6 +233,14 @@ Status Core::RemoveExpiredSeries(Shard* shard, CompactResult* result) {
   return Status::Ok();
 }
 
+Status Core::CompactShard(Shard* shard, const CompactOptions& options, CompactResult* result) {
+  const auto in_head = [&](const ChunkMeta& chunk) { return shard->head->MayGrow(chunk); };
+  if (Status status = shard->chunks->Compact(options, shard->wal->trimmed_to(), in_head, result); !status.ok()) return status;
+  if (options.dry_run) return Status::Ok();
+  if (Status status = RemoveExpiredSeries(shard, result); !status.ok()) return status;
+  return data_engine_->Compact(shard->chunk_family, "", std::nullopt);
+}
+
 Result<CompactResult> Core::Compact(const CompactOptions& options) {
   if (options_.read_only && !options.dry_run) return FailedPrecondition("the store is open read-only (Options::read_only)");
   if (!options.dry_run) {
@@ -225,21 +248,23 @@ Result<CompactResult> Core::Compact(const CompactOptions& options) {
     if (Status status = ApplyRetention(); !status.ok()) return status;
   }
   CompactResult result;
+  Status damage;
   {
     MutexLock upkeep(&upkeep_mu_);
     for (const auto& shard : shards_) {
-      const auto in_head = [&](const ChunkMeta& chunk) { return shard->head->MayGrow(chunk); };
-      if (Status status = shard->chunks->Compact(options, shard->wal->trimmed_to(), in_head, &result); !status.ok()) {
-        return status.WithContext("shard " + std::to_string(shard->id));
+      if (!shard->quarantine.ok()) continue;
+      const Status status = CompactShard(shard.get(), options, &result).WithContext("shard " + std::to_string(shard->id));
+      if (status.code() == StatusCode::kDataLoss) {  // of this shard: the others are compacted all the same
+        if (damage.ok()) damage = status;
+      } else if (!status.ok()) {
+        return status;
       }
-      if (options.dry_run) continue;
-      if (Status status = RemoveExpiredSeries(shard.get(), &result); !status.ok()) return status;
-      if (Status status = data_engine_->Compact(shard->chunk_family, "", std::nullopt); !status.ok()) return status;
     }
   }
   if (!options.dry_run && result.series_removed > 0) {
     if (Status status = Checkpoint(); !status.ok()) return status;
   }
+  if (!damage.ok()) return damage;
   return result;
 }
 
@@ -297,6 +322,7 @@ void Core::FillStats(StorageStats* stats) const {
     shard->head->FillStats(&s);
     shard->chunks->FillStats(&s);
     s.locks.push_back(shard->series_mu.WriteStats("series"));
+    s.quarantine = shard->quarantine.message();
     s.applied_lsn = shard->applied_lsn.load();
     s.samples_refused = shard->samples_refused.Get();
     s.series_created = shard->series_created.Get();
@@ -310,6 +336,10 @@ void Core::FillStats(StorageStats* stats) const {
   if (!closed_) {  // closed but still there: the store could not be reopened yet
     stats->log_engine = log_engine_->Stats();
     stats->data_engine = data_engine_->Stats();
+    for (const auto& shard : shards_) {  // what was not read was not counted
+      const FamilyStats& log = stats->log_engine.families[shard->wal_family];
+      if (!shard->quarantine.ok()) stats->shards[shard->id].wal_bytes_pinned = log.buffered_bytes + log.file_bytes;
+    }
   }
   stats->checkpoint_duration = checkpoint_duration_.Snapshot();
   stats->checkpoints = checkpoints_.Get();

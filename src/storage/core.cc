@@ -111,7 +111,9 @@ Result<std::unique_ptr<Core>> Core::Open(const Options& options, const std::stri
     Result<std::unique_ptr<Core>> core = OpenOnce(options, path, earlier);
     const StatusCode code = core.ok() ? StatusCode::kOk : core.status().code();
     const bool passing = code == StatusCode::kDataLoss || code == StatusCode::kIoError || code == StatusCode::kUnavailable;
-    if (core.ok() || !passing || --tries == 0) return core;
+    const bool doubtful = options.read_only && core.ok() && !(*core)->quarantine().ok();
+    if ((core.ok() && !doubtful) || (!core.ok() && !passing) || --tries == 0) return core;
+    if (doubtful) tries = std::min(tries, 1);  // the verdict of two opens stands
   }
 }
 
@@ -278,6 +280,7 @@ Status Core::OpenEngines() {
     shards_.push_back(std::move(shard));
   }
   data_options_ = data;
+  data.quarantine = true;
   // A reader beside a live writer opens the log first: what that log was trimmed of is in the data it opens next. The other order
   // would meet, beside a writer that checkpoints often, one log after the other that is trimmed beyond the data. A writer opens the
   // log last.

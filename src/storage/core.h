@@ -1,6 +1,7 @@
 // Core: everything of a store that is open: the two engine instances, the shards, the log. Storage::Reopen replaces it whole.
 //
-// Opening (Core::Open): manifest -> data instance -> log instance -> per shard, in parallel: state rows, replay of the log behind them
+// Opening (Core::Open): manifest -> data instance -> log instance -> per shard, in parallel: state rows, replay of the log behind
+// them
 // -> a new epoch, synced -> background threads. Loss is never silent: see RecoverShard.
 //
 // Thread safety: after Open all methods may be called concurrently, except Close.
@@ -36,8 +37,7 @@ class Core {
     OrdinalSet gone;                 // those of them whose series was removed, or whose record was lost with the log's end
   };
   // `earlier` (may be null): per shard, by earlier Cores of this process.
-  static Result<std::unique_ptr<Core>> Open(const Options& options, const std::string& path,
-                                            const std::vector<HandedOut>* earlier);
+  static Result<std::unique_ptr<Core>> Open(const Options& options, const std::string& path, const std::vector<HandedOut>* earlier);
   ~Core();
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
@@ -53,6 +53,9 @@ class Core {
   Shard& ShardFor(std::uint64_t hash) { return *shards_[map_.ShardFor(hash)]; }
   std::uint64_t series_total() const;
   void AddSeries(std::int64_t n) { series_total_.fetch_add(static_cast<std::uint64_t>(n), std::memory_order_relaxed); }
+
+  // Not ok: not all shards serve; names those that do not, and why.
+  const Status& quarantine() const { return quarantine_; }
 
   // Before a write: waits while the memory budget is exceeded (a checkpoint frees the head), until `deadline` or for
   // Options::backpressure_wait_ms.
@@ -93,7 +96,11 @@ class Core {
   static Status WriteIdentity(KvEngine* engine, const StoreManifest& manifest);
   Status WriteCopyIdentity(const std::string& path, EngineOptions options, const StoreManifest& manifest) const;
   Status OpenShards(const std::vector<HandedOut>* earlier);
-  Status RecoverShard(Shard* shard, const HandedOut* earlier);
+  Status RecoverOrQuarantine(Shard* shard, const HandedOut* earlier);
+  // Where rows of the data instance are damaged, *damage says so, and the shard is unfit for use.
+  Status RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage);
+  void Quarantine(Shard* shard, const Status& damage, const HandedOut* earlier);
+  Status CheckQuarantine();
   Status AcquireEpochs(Shard* shard, std::uint64_t* epoch);
   Status BeginEpoch();
   // memory.cc
@@ -110,6 +117,7 @@ class Core {
   Status CheckpointIndex() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status CheckpointChunks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status TrimLog() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
+  Status CompactShard(Shard* shard, const CompactOptions& options, CompactResult* result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status RemoveExpiredSeries(Shard* shard, CompactResult* result);
   Status LogFloor(Shard* shard, Timestamp floor);
   void Log(LogLevel level, const std::string& message) const;
@@ -127,6 +135,7 @@ class Core {
   std::unique_ptr<PostingsCache> cache_;
   std::vector<std::unique_ptr<Shard>> shards_;
   std::unique_ptr<ShardedWAL> wal_;
+  Status quarantine_;
   std::atomic<std::uint64_t> series_total_{0};
   double replay_seconds_ = 0;
 
@@ -149,8 +158,8 @@ class Core {
 
   std::thread upkeep_;
   Mutex wake_mu_;
-  CondVar wake_cv_;       // wakes the upkeep thread
-  CondVar admitted_cv_;   // wakes writers that wait for memory
+  CondVar wake_cv_;      // wakes the upkeep thread
+  CondVar admitted_cv_;  // wakes writers that wait for memory
   bool stop_ ABSL_GUARDED_BY(wake_mu_) = false;
   bool wanted_ ABSL_GUARDED_BY(wake_mu_) = false;
   std::atomic<bool> checkpoint_asked_{false};

@@ -23,14 +23,15 @@ Status ReadApplied(KvEngine* data, const JudgedShard& shard, Lsn* least, Lsn* mo
   Status s = data->Get(shard.index_family, index_rows::StateKey(), &value);
   if (s.ok()) {
     const Result<index_rows::State> state = index_rows::DecodeState(value);
-    if (!state.ok()) return state.status();
-    index = state->applied_lsn;
-  } else if (s.code() != StatusCode::kNotFound) {
-    return s;
+    s = state.status();
+    if (s.ok()) index = state->applied_lsn;
   }
+  if (s.code() == StatusCode::kDataLoss) return Status::Ok();
+  if (!s.ok() && s.code() != StatusCode::kNotFound) return s;
   ChunkState chunks;
   s = data->Get(shard.chunk_family, kChunkStateKey, &value);
   if (s.ok()) s = DecodeChunkState(kChunkStateKey, value, &chunks);
+  if (s.code() == StatusCode::kDataLoss) return Status::Ok();
   if (!s.ok() && s.code() != StatusCode::kNotFound) return s;
   *least = std::min(index, chunks.applied_lsn);
   *most = std::max(index, chunks.applied_lsn);

@@ -4,11 +4,11 @@
 //   2. The log is read behind the smaller of the two; every checksum, the density of LSNs and the chain of epochs are checked.
 //   3. Each record goes to the layers that lack it. Applying one twice changes nothing: rows and head chunks are idempotent.
 //   4. The next LSN is past the end of the log, trimmed_to and every applied_lsn; a new epoch begins, synced, and names where the
-//   old
-//      one ended.
+//      old one ended.
 //
-// Refused with kDataLoss: a hole in the log; a log that ends before what the data instance holds (it was removed or cut: its LSNs
-// and ordinals would be used twice); a log trimmed beyond what the data instance holds.
+// Damaged rows of the data instance quarantine their shard (quarantine.cc). Refused with kDataLoss: a hole in the log; a log that
+// ends before what the data instance holds (it was removed or cut: its LSNs and ordinals would be used twice); a log trimmed beyond
+// what the data instance holds.
 #include <algorithm>
 #include <thread>
 
@@ -22,6 +22,11 @@ namespace {
 
 constexpr std::uint64_t kProgressBytes = 4 << 20;     // between two calls of Options::on_replay
 constexpr std::uint64_t kMemoryLookBytes = 256 << 10;  // of log, between two looks at what replay holds
+
+Status Damaged(Status status, Status* damage) {
+  if (status.code() == StatusCode::kDataLoss) *damage = status;
+  return status;
+}
 
 Status LogFilesLost(ShardId shard, Lsn log_end, Lsn applied) {
   return DataLoss("the log of shard " + std::to_string(shard) + " ends at LSN " + std::to_string(log_end) +
@@ -60,6 +65,7 @@ class ReplayVisitor : public WalVisitor {
                                  .floor = shard_->chunks->tombstones().floor(),
                                  .epoch = epoch_});
     if (status.ok()) stored_to_ = end_.last_lsn;
+    if (status.code() == StatusCode::kDataLoss) damage_ = status;
     return status.WithContext("checkpoint of what was replayed");
   }
   void OnProgress(ShardId, const WalEnd& end) override {
@@ -94,6 +100,8 @@ class ReplayVisitor : public WalVisitor {
   std::uint64_t next_ordinal() const { return next_ordinal_; }
   // All up to here is durable in the data instance because replay has put it there.
   Lsn stored_to() const { return stored_to_; }
+  // Not ok: a row of the data instance was damaged.
+  const Status& damage() const { return damage_; }
   // Series that the index gained by the records, less those it lost.
   std::int64_t series_gained() const { return series_gained_; }
 
@@ -177,8 +185,10 @@ class ReplayVisitor : public WalVisitor {
     for (const Ordinal ordinal : ordinals_) {
       if (lsn > index_applied_) {
         --series_gained_;
-        if (Status status = shard_->index->Remove(ordinal, lsn); !status.ok() && status.code() != StatusCode::kNotFound)
+        if (Status status = shard_->index->Remove(ordinal, lsn); !status.ok() && status.code() != StatusCode::kNotFound) {
+          if (status.code() == StatusCode::kDataLoss) damage_ = status;
           return status;
+        }
       }
       MutexLock lock(&shard_->removed_mu);
       shard_->removed.Add(ordinal);
@@ -198,6 +208,7 @@ class ReplayVisitor : public WalVisitor {
   std::uint64_t bytes_to_look_ = 0;
   WalEnd end_;
   Lsn stored_to_ = 0;
+  Status damage_;
   std::uint64_t next_ordinal_ = 0;
   std::int64_t series_gained_ = 0;
   std::uint64_t ensured_ = 0;
@@ -224,7 +235,7 @@ Status Core::AcquireEpochs(Shard* shard, std::uint64_t* epoch) {
   return Status::Ok();
 }
 
-Status Core::RecoverShard(Shard* shard, const HandedOut* earlier) {
+Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage) {
   std::uint64_t epoch = 0;
   if (Status status = AcquireEpochs(shard, &epoch); !status.ok()) return status;
   const Epoch write_epoch = options_.read_only ? 0 : epoch;
@@ -233,7 +244,7 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier) {
       data_engine_.get(),
       IndexShardOptions{.shard = shard->id, .family = shard->index_family, .epoch = write_epoch, .cache = cache_.get()});
   Result<IndexState> index_state = shard->index->Load();
-  if (!index_state.ok()) return index_state.status();
+  if (!index_state.ok()) return Damaged(index_state.status(), damage);
   shard->chunks =
       std::make_unique<ChunkStore>(data_engine_.get(), ChunkStoreOptions{.shard = shard->id,
                                                                          .family = shard->chunk_family,
@@ -243,7 +254,7 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier) {
                                                                          .duplicate_policy = options_.duplicate_policy,
                                                                          .expiry = shard->expiry});
   Result<ChunkState> chunk_state = shard->chunks->Load();
-  if (!chunk_state.ok()) return chunk_state.status();
+  if (!chunk_state.ok()) return Damaged(chunk_state.status(), damage);
   shard->head = std::make_unique<HeadShard>(HeadOptions{.epoch = epoch,
                                                         .window_ms = manifest_.window_ms,
                                                         .max_samples_per_chunk = options_.max_samples_per_chunk,
@@ -255,6 +266,7 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier) {
   std::vector<std::pair<Lsn, std::uint64_t>> rows;
   if (Status status = ReadWal(log_engine_.get(), shard->wal_family, shard->id, applied, nullptr, &visitor, &rows, &end);
       !status.ok()) {
+    *damage = visitor.damage();
     return status;
   }
   visitor.Tell(end, true);
@@ -332,7 +344,7 @@ Status Core::OpenShards(const std::vector<HandedOut>* earlier) {
   std::vector<Status> statuses(shards_.size());
   const auto work = [&] {
     for (std::size_t i = next.fetch_add(1); i < shards_.size(); i = next.fetch_add(1)) {
-      statuses[i] = RecoverShard(shards_[i].get(), earlier == nullptr ? nullptr : &(*earlier)[i]);
+      statuses[i] = RecoverOrQuarantine(shards_[i].get(), earlier == nullptr ? nullptr : &(*earlier)[i]);
     }
   };
   std::vector<std::thread> threads;
@@ -354,6 +366,7 @@ Status Core::OpenShards(const std::vector<HandedOut>* earlier) {
     problems.append(problems.empty() ? "" : "; ").append(status.message());
   }
   if (!first.ok()) return {first.code(), problems};
+  if (Status status = CheckQuarantine(); !status.ok()) return status;
   if (Status status = CheckLogAgain(); !status.ok()) return status;
   replay_seconds_ = static_cast<double>(NowNanos() - start) * 1e-9;
 
@@ -370,6 +383,7 @@ Status Core::OpenShards(const std::vector<HandedOut>* earlier) {
 
 Status Core::BeginEpoch() {
   for (const auto& shard : shards_) {
+    if (!shard->quarantine.ok()) continue;
     std::string record;
     AppendEpochRecord(shard->wal->epoch(), shard->wal->last_lsn(), &record);
     if (Status status = wal_->Reserve(shard->id, record.size(), kNoDeadline); !status.ok()) return status;

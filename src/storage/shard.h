@@ -21,13 +21,16 @@ namespace chronolith {
 
 // Locks, in the order in which they are taken: series_mu, then head->mu() (the append lock).
 //   append lock  assigns LSNs: log record and head change go together under it, for a whole batch
-//   series_mu    one creator or remover of series at a time; held over index changes and their log record, so that a checkpoint which
+//   series_mu    one creator or remover of series at a time; held over index changes and their log record, so that a checkpoint
+//   which
 //                takes it sees every series whose record it covers
 struct alignas(kCacheLine) Shard {
   ShardId id = 0;
   FamilyId wal_family = 0;
   FamilyId index_family = 0;
   FamilyId chunk_family = 0;
+
+  Status quarantine;  // not ok: nothing of the shard is read or written (quarantine.cc); set at open
 
   WALShard* wal = nullptr;
   std::unique_ptr<IndexShard> index;

@@ -26,6 +26,7 @@ Status Core::WriteCopyIdentity(const std::string& path, EngineOptions options, c
 Status Core::Snapshot(const std::string& path) {
   namespace fs = std::filesystem;
   std::error_code error;
+  if (!quarantine_.ok()) return quarantine_.WithContext("a snapshot needs all shards");
   if (fs::exists(path, error)) return AlreadyExists("snapshot target " + path + " exists; name a new directory");
   if (!options_.read_only) {
     if (Status status = Checkpoint(); !status.ok()) return status;

@@ -79,8 +79,10 @@ void StorageImpl::Install(std::shared_ptr<Core> core) {
   auto query = std::make_shared<QueryContext>();
   for (std::size_t i = 0; i < core->size(); ++i) {
     const Shard& shard = core->shard(i);
+    if (!shard.quarantine.ok()) continue;
     query->shards.push_back({shard.id, shard.index.get(), shard.head.get(), shard.chunks.get()});
   }
+  query->quarantine = core->quarantine();
   query->duplicate_policy = options_.duplicate_policy;
   query->max_samples_per_chunk = options_.max_samples_per_chunk;
   query->pin = core;
@@ -138,6 +140,7 @@ Result<Lsn> StorageImpl::ReachedLsn(std::uint32_t shard, AckLevel level) const {
   if (shard >= core().size()) {
     return InvalidArgument("shard " + std::to_string(shard) + " does not exist, the store has " + std::to_string(core().size()));
   }
+  if (Status status = core().shard(shard).quarantine; !status.ok()) return status;
   const WALShard& wal = core().wal().shard(shard);
   return level == AckLevel::kQueued ? wal.last_lsn() : level == AckLevel::kLogged ? wal.logged_lsn() : wal.synced_lsn();
 }
@@ -243,7 +246,9 @@ WriteResult StorageImpl::Delete(const std::vector<Matcher>& matchers, TimeRange 
   };
   if (c.options().read_only) return refuse(FailedPrecondition("the store is open read-only (Options::read_only)"));
   if (c.wal().failed()) return refuse(c.wal().failure());
-  if (range.start > range.end) return refuse(InvalidArgument("the range is reversed: start " + std::to_string(range.start) + " > end " + std::to_string(range.end)));
+  if (range.start > range.end)
+    return refuse(
+        InvalidArgument("the range is reversed: start " + std::to_string(range.start) + " > end " + std::to_string(range.end)));
   std::vector<CompiledMatcher> compiled;
   bool selective = false;
   for (const Matcher& matcher : matchers) {
@@ -253,6 +258,7 @@ WriteResult StorageImpl::Delete(const std::vector<Matcher>& matchers, TimeRange 
     compiled.push_back(std::move(*one));
   }
   if (!selective) return refuse(InvalidArgument("Delete needs at least one matcher that does not match the empty string"));
+  if (!c.quarantine().ok()) return refuse(c.quarantine());  // what of it matches cannot be told
   if (range.empty()) return result;
   for (std::size_t i = 0; i < c.size(); ++i) {
     Shard& shard = c.shard(i);
@@ -289,6 +295,7 @@ class GuardedSeriesSet : public SeriesSet {
   SampleIterator& samples() override { return inner_->samples(); }
   ChunkIterator& chunks() override { return inner_->chunks(); }
   Status status() const override { return status_.ok() ? inner_->status() : status_; }
+  bool partial() const override { return inner_->partial(); }
 
  private:
   StorageImpl* const store_;
@@ -333,6 +340,7 @@ Result<Lookup<std::string>> StorageImpl::LabelValues(const std::string& name, co
 Result<SeriesRef> StorageImpl::FindSeries(const Labels& labels) {
   const SeriesKey key{StableHash(labels.encoded()), labels.encoded()};
   Shard& shard = core().ShardFor(key.hash);
+  if (!shard.quarantine.ok()) return shard.quarantine;
   if (const std::optional<Ordinal> ordinal = shard.index->FindResident(key)) return MakeSeriesRef(shard.id, *ordinal);
   std::vector<std::optional<Ordinal>> found;
   if (Status status = shard.index->FindStored({&key, 1}, &found); !status.ok()) return status;

@@ -81,7 +81,8 @@ void Writer::ResolveMissing(Core* core, Deadline deadline, std::vector<SeriesRef
     if (p.keys.empty()) continue;
     Shard& shard = core->shard(s);
     std::vector<std::optional<Ordinal>> found;
-    Status status = shard.index->FindStored(p.keys, &found);
+    Status status = shard.quarantine;
+    if (status.ok()) status = shard.index->FindStored(p.keys, &found);
     std::vector<SeriesKey> missing;
     for (std::size_t i = 0; status.ok() && i < p.keys.size(); ++i) {
       if (!found[i]) missing.push_back(p.keys[i]);
@@ -461,11 +462,13 @@ WriteResult Writer::Commit(Core* core, const WriteOptions& options) {
   for (std::uint32_t m = touched; m != 0; m &= m - 1) {
     const auto i = static_cast<std::size_t>(std::countr_zero(m));
     Bucket& bucket = buckets_[i];
-    if (status.ok() && i < core->size()) {
+    const bool exists = i < core->size();
+    if (status.ok() && exists && core->shard(i).quarantine.ok()) [[likely]] {
       CommitBucket(core, &core->shard(i), &bucket, options.deadline, &result);
       continue;
     }
-    const Status reason = status.ok() ? UnknownReference() : status;
+    const Status reason = !status.ok() ? status : exists ? core->shard(i).quarantine : UnknownReference();
+    if (status.ok() && exists) core->shard(i).samples_refused.Add(bucket.samples.size());
     for (const SampleEntry& s : bucket.samples) result.refused.push_back({s.index, Refusal::What::kSample, 0, reason});
     for (const PendingItem& p : bucket.items) result.refused.push_back({p.index, WhatOf(p.item), 0, reason});
   }

@@ -163,6 +163,7 @@ void JsonShard(const ShardStats& s, JsonWriter* json) {
                                                             {"chunk_samples", s.chunk_samples}};
   json->BeginObject();
   for (const auto& [name, value] : kNumbers) json->Key(name).Unsigned(value);
+  json->Key("quarantine").String(s.quarantine);
   json->Key("locks").BeginObject();
   for (const LockStats& lock : s.locks) {
     json->Key(lock.name).BeginObject().Key("acquisitions").Unsigned(lock.acquisitions).Key("wait");
@@ -183,7 +184,8 @@ void JsonEngine(const EngineStats& engine, JsonWriter* json) {
   json->Key("background_errors").Unsigned(engine.background_errors).Key("families").BeginArray();
   for (const FamilyStats& family : engine.families) {
     json->BeginObject().Key("name").String(family.name).Key("buffered_bytes").Unsigned(family.buffered_bytes);
-    json->Key("file_bytes").Unsigned(family.file_bytes).Key("file_count").Unsigned(family.file_count).EndObject();
+    json->Key("file_bytes").Unsigned(family.file_bytes).Key("file_count").Unsigned(family.file_count);
+    json->Key("damage").String(family.damage).EndObject();
   }
   json->EndArray().EndObject();
 }

@@ -1,0 +1,40 @@
+// DamagePolicy: what a query does about shards that it cannot read.
+#ifndef CHRONOLITH_QUERY_DAMAGE_POLICY_H_
+#define CHRONOLITH_QUERY_DAMAGE_POLICY_H_
+
+#include <string>
+
+#include "chronolith/status.h"
+#include "format/series_id.h"
+
+namespace chronolith {
+
+// Damage is an error that names the shard, or is left out and remembered. Thread safety: one thread at a time.
+class DamagePolicy {
+ public:
+  explicit DamagePolicy(bool skip) : skip_(skip) {}
+
+  // `quarantine`: QueryContext::quarantine.
+  Status Begin(const Status& quarantine) { return Decide(quarantine); }
+  // `status` is of a read of the shard. ok for damage that is left out: then the caller goes on without what it has read.
+  Status Filter(ShardId shard, const Status& status) {
+    if (status.code() != StatusCode::kDataLoss) [[likely]]
+      return status;
+    return Decide(status.WithContext("shard " + std::to_string(shard)));
+  }
+  bool skipped() const { return skipped_; }
+
+ private:
+  Status Decide(const Status& damage) {
+    if (damage.ok() || !skip_) return damage;
+    skipped_ = true;
+    return Status::Ok();
+  }
+
+  const bool skip_;
+  bool skipped_ = false;
+};
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_QUERY_DAMAGE_POLICY_H_

@@ -1,0 +1,55 @@
+// Quarantine: a shard whose stored files are damaged is left alone while the others serve.
+//
+// The verdict falls at open, and again at each open: the engine names a damaged file of index.<k> or chunk.<k> (KvEngine::Damage),
+// or what recovery needs of the two cannot be read. Nothing is written for such a shard, no epoch, no record, no trim: its log
+// stays what it was when its last write was acknowledged, and the open that finds the files back in place replays it as if nothing
+// had happened.
+//
+// The shard consists of empty layers, so that whoever walks over all shards needs no case of its own; who must not take "empty" for
+// an answer looks at Shard::quarantine or Core::quarantine.
+#include "storage/core.h"
+
+namespace chronolith {
+
+Status Core::RecoverOrQuarantine(Shard* shard, const HandedOut* earlier) {
+  Status damage = data_engine_->Damage(shard->index_family);
+  if (damage.ok()) damage = data_engine_->Damage(shard->chunk_family);
+  if (damage.ok()) {
+    Status status = RecoverShard(shard, earlier, &damage);
+    if (damage.ok()) return status;
+  }
+  Quarantine(shard, damage, earlier);
+  return Status::Ok();
+}
+
+void Core::Quarantine(Shard* shard, const Status& damage, const HandedOut* earlier) {
+  const std::string name = "shard " + std::to_string(shard->id);
+  shard->quarantine = DataLoss(name + " is quarantined, the other shards serve: " + damage.message() +
+                               "; close the store, put the file back or restore from a snapshot, and open it again");
+  Log(LogLevel::kError, shard->quarantine.message());
+  shard->index = std::make_unique<IndexShard>(
+      data_engine_.get(), IndexShardOptions{.shard = shard->id, .family = shard->index_family, .cache = cache_.get()});
+  shard->chunks = std::make_unique<ChunkStore>(
+      data_engine_.get(), ChunkStoreOptions{.shard = shard->id, .family = shard->chunk_family, .window_ms = manifest_.window_ms});
+  shard->head = std::make_unique<HeadShard>(HeadOptions{.window_ms = manifest_.window_ms});
+  shard->wal = &wal_->shard(shard->id);
+  MutexLock lock(&shard->removed_mu);
+  if (earlier == nullptr) return;
+  // For the next Reopen, which may bring the shard back.
+  shard->removed = earlier->gone;
+  shard->next_ordinal.store(earlier->next_ordinal);
+}
+
+Status Core::CheckQuarantine() {
+  std::size_t quarantined = 0;
+  std::string messages;
+  for (const auto& shard : shards_) {
+    if (shard->quarantine.ok()) continue;
+    ++quarantined;
+    messages.append(messages.empty() ? "" : "; ").append(shard->quarantine.message());
+  }
+  if (quarantined > 0) quarantine_ = DataLoss(std::move(messages));
+  return quarantined == shards_.size() ? quarantine_.WithContext("no shard is left to serve") : Status::Ok();
+}
+
+}  // namespace chronolith
