@@ -10,12 +10,13 @@
 namespace chronolith {
 namespace {
 
-constexpr std::size_t kRowPayloadBytes = 56 << 10;      // below the engine's 64 KiB with header and the last whole record
-constexpr std::uint64_t kGroupBytes = 4ULL << 20;       // of one engine write
-constexpr std::size_t kCompressBytesMin = 512;          // LZ4 needs repetition to find
-constexpr std::uint32_t kCompressRetryRows = 16;        // rows of a shard stored plainly between two attempts
-constexpr int kSpins = 100;                             // of a pause each, some 40 ns: 4 us
-constexpr int kLeaderRounds = 4;                        // groups that one caller leads for others after its own
+constexpr std::size_t kRowPayloadBytes = 56 << 10;  // below the engine's 64 KiB with header and the last whole record
+constexpr std::uint64_t kGroupBytes = 4ULL << 20;   // of one engine write
+constexpr std::size_t kCompressBytesMin = 512;      // LZ4 needs repetition to find
+constexpr std::uint32_t kCompressRetryRows = 16;    // rows of a shard stored plainly between two attempts
+constexpr int kYields = 16;                         // of a follower, before it goes to sleep
+constexpr int kSpins = 4;                           // of a pause each, some 40 ns, before each yield
+constexpr int kLeaderRounds = 4;                    // groups that one caller leads for others after its own
 constexpr std::uint32_t kCommitterIdle = 0;
 constexpr std::uint32_t kCommitterTold = 1;
 constexpr std::uint32_t kCommitterUrgent = 2;
@@ -115,8 +116,9 @@ bool ShardedWAL::TryLead() {
 void ShardedWAL::LeadAndRelease() {
   std::uint64_t g = started_.load(std::memory_order_relaxed);
   for (int round = 0; round < kLeaderRounds; ++round) {
-    // Others wait already: let those that run reach the ring, so that the group is larger and a wake-up serves more writes.
-    if (wake_[(g + 1) & 3].sleepers.load(std::memory_order_relaxed) > 0) sched_yield();
+    // Others wait already: let those that run reach the ring, so that one write to the engine serves more of them.
+    if (yielding_.load(std::memory_order_relaxed) > 0 || wake_[(g + 1) & 3].sleepers.load(std::memory_order_relaxed) > 0)
+      sched_yield();
     Drain();
     g = started_.load(std::memory_order_relaxed);
     WakeWord& done = wake_[g & 3];
@@ -127,8 +129,8 @@ void ShardedWAL::LeadAndRelease() {
     if (failed() || wake_[(g + 1) & 3].sleepers.load(std::memory_order_seq_cst) == 0) break;
   }
   leader_.store(0, std::memory_order_seq_cst);
-  // Those who saw a leader and went to sleep: all of the generation just completed (they may have come after the wake-up above), and
-  // one of the next, to lead it.
+  // Those who saw a leader and went to sleep: all of the generation just completed (they may have come after the wake-up above),
+  // and one of the next, to lead it.
   WakeWord& done = wake_[g & 3];
   if (done.sleepers.load(std::memory_order_seq_cst) > 0) {
     done.word.fetch_add(1, std::memory_order_seq_cst);
@@ -275,6 +277,26 @@ Status ShardedWAL::WriteGroup(std::uint64_t generation) {
   return Status::Ok();
 }
 
+// Where more threads write than there are cores, giving the core to the next one costs a fraction of being put to sleep and woken,
+// and what it publishes meanwhile makes the group larger. Bounded, because the leader may wait for the disk. True: the group has
+// completed, or nobody leads.
+bool ShardedWAL::YieldToLeader(CommitToken token) {
+  const auto changed = [&] {
+    return completed_.load(std::memory_order_acquire) >= token.generation || leader_.load(std::memory_order_relaxed) == 0;
+  };
+  yielding_.fetch_add(1, std::memory_order_relaxed);
+  bool done = false;
+  for (int y = 0; y < kYields && !done; ++y) {
+    for (int i = 0; i < kSpins && !done; ++i) {
+      done = changed();
+      Pause();
+    }
+    if (!done) sched_yield();
+  }
+  yielding_.fetch_sub(1, std::memory_order_relaxed);
+  return done;
+}
+
 Status ShardedWAL::WaitLogged(CommitToken token, Deadline deadline) {
   while (true) {
     if (completed_.load(std::memory_order_seq_cst) >= token.generation) return Status::Ok();
@@ -283,17 +305,12 @@ Status ShardedWAL::WaitLogged(CommitToken token, Deadline deadline) {
       LeadAndRelease();
       continue;
     }
-    // A group takes a few microseconds, about as long as going to sleep: look again for that long first.
-    bool changed = false;
-    for (int i = 0; i < kSpins && !changed; ++i) {
-      changed = completed_.load(std::memory_order_acquire) >= token.generation || leader_.load(std::memory_order_relaxed) == 0;
-      Pause();
-    }
-    if (changed) continue;
+    if (YieldToLeader(token)) continue;
     WakeWord& w = wake_[token.generation & 3];
     w.sleepers.fetch_add(1, std::memory_order_seq_cst);
     const std::uint32_t seen = w.word.load(std::memory_order_seq_cst);
-    if (completed_.load(std::memory_order_seq_cst) < token.generation && leader_.load(std::memory_order_seq_cst) != 0 && !failed()) {
+    if (completed_.load(std::memory_order_seq_cst) < token.generation && leader_.load(std::memory_order_seq_cst) != 0 &&
+        !failed()) {
       FutexWait(&w.word, seen, deadline);
     }
     const std::uint32_t others = w.sleepers.fetch_sub(1, std::memory_order_seq_cst) - 1;
@@ -310,7 +327,8 @@ Status ShardedWAL::WaitLogged(CommitToken token, Deadline deadline) {
 
 Status ShardedWAL::Reserve(ShardId id, std::uint64_t bytes, Deadline deadline) {
   WALShard& s = *shards_[id];
-  if (!s.ring_.Reserve(bytes)) [[unlikely]] return ReserveSlow(&s, bytes, deadline);
+  if (!s.ring_.Reserve(bytes)) [[unlikely]]
+    return ReserveSlow(&s, bytes, deadline);
   if (s.ring_.QueuedBytes() > s.ring_.capacity() / 2 && committer_word_.load(std::memory_order_relaxed) != kCommitterUrgent) {
     committer_word_.store(kCommitterUrgent);
     FutexWake(&committer_word_, 1);
@@ -383,7 +401,8 @@ Status ShardedWAL::WaitSynced(CommitToken token, Deadline deadline) {
     {
       MutexLock lock(&sync_mu_);
       while (syncing_ && synced_.load() < token.generation && !failed()) {
-        if (!sync_cv_.WaitUntil(&sync_mu_, deadline)) return DeadlineExceeded("the write is logged but was not synced before its deadline");
+        if (!sync_cv_.WaitUntil(&sync_mu_, deadline))
+          return DeadlineExceeded("the write is logged but was not synced before its deadline");
       }
       if (synced_.load() >= token.generation) return Status::Ok();
       if (failed()) return failure();
@@ -458,7 +477,8 @@ void ShardedWAL::RunCallbacks() {
     auto keep = callbacks_.begin();
     for (Callback& c : callbacks_) {
       const bool logged = completed_.load() >= c.token.generation;
-      const bool reached = c.level == AckLevel::kQueued || (c.level == AckLevel::kLogged ? logged : synced_.load() >= c.token.generation);
+      const bool reached =
+          c.level == AckLevel::kQueued || (c.level == AckLevel::kLogged ? logged : synced_.load() >= c.token.generation);
       wants_sync = wants_sync || (c.level == AckLevel::kSynced && logged && !reached);
       if (reached || failed() || stop_.load()) {
         ready.push_back(std::move(c));
@@ -483,7 +503,8 @@ void ShardedWAL::RunCallbacks() {
     // Tokens of a generation that nobody leads: the committer does.
     if (!callbacks_.empty()) committer_word_.store(kCommitterTold);
   }
-  if (!failed() && !stop_.load() && callback_count_.load() > 0 && completed_.load() == started_.load() && TryLead()) LeadAndRelease();
+  if (!failed() && !stop_.load() && callback_count_.load() > 0 && completed_.load() == started_.load() && TryLead())
+    LeadAndRelease();
 }
 
 // ---- Trim ----

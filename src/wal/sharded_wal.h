@@ -11,8 +11,8 @@
 // the writer sees the start or the leader sees the tail.
 //
 //   leader_: 0 free, 1 somebody drains
-//   Followers of generation g sleep on wake_[g % 4]; completing g wakes them all with one system call, and one sleeper of g + 1, which
-//   becomes the next leader. So a wake-up costs a fraction of a system call a write, and no follower wakes in vain.
+//   Followers of generation g yield for a while, then sleep on wake_[g % 4]; completing g wakes them all with one system call, and one
+//   sleeper of g + 1, which becomes the next leader. So a wake-up costs a fraction of a system call a write, and no follower wakes in vain.
 //
 // After an error from the engine nothing is acknowledged any more: failed() stays set until the store is reopened.
 //
@@ -214,6 +214,7 @@ class ShardedWAL {
 
   bool TryLead();
   void LeadAndRelease();
+  bool YieldToLeader(CommitToken token);
   void Drain();
   std::uint64_t BuildRows(WALShard* shard, std::uint64_t to, const WalRowHeader& header);
   Status WriteGroup(std::uint64_t generation);
@@ -238,6 +239,7 @@ class ShardedWAL {
     std::atomic<std::uint32_t> sleepers{0};
   };
   std::array<WakeWord, 4> wake_;
+  alignas(kCacheLine) std::atomic<std::uint32_t> yielding_{0};  // followers that are not asleep
   alignas(kCacheLine) std::atomic<bool> failed_{false};
 
   mutable Mutex failure_mu_;
