@@ -128,8 +128,28 @@ Status Core::LogFloor(Shard* shard, Timestamp floor) {
   return Status::Ok();
 }
 
+// The floor is the store's, but each shard logs it for itself: a crash or an error half-way leaves some behind. The highest counts, also
+// for a reader, which only cannot log it.
+Status Core::AgreeOnFloor() {
+  Timestamp floor = kMinTimestamp;
+  for (const auto& shard : shards_) floor = std::max(floor, shard->chunks->tombstones().floor());
+  if (floor == kMinTimestamp) return Status::Ok();
+  bool logged = false;
+  for (const auto& shard : shards_) {
+    if (shard->chunks->tombstones().floor() == floor) continue;
+    if (options_.read_only) {
+      shard->chunks->tombstones().RaiseFloor(floor);
+      continue;
+    }
+    if (Status status = LogFloor(shard.get(), floor); !status.ok()) return status;
+    logged = true;
+  }
+  return logged ? wal_->WaitSynced(wal_->Ticket(), kNoDeadline) : Status::Ok();
+}
+
 Status Core::ApplyRetention() {
   if (options_.read_only || (options_.retention_ms == 0 && options_.retention_bytes == 0)) return Status::Ok();
+  if (Status status = AgreeOnFloor(); !status.ok()) return status;
   Timestamp newest = kMinTimestamp;
   Timestamp floor = kMinTimestamp;
   for (const auto& shard : shards_) {

@@ -127,6 +127,7 @@ Result<std::unique_ptr<Core>> Core::OpenOnce(const Options& options, const std::
     core->wal_->Start();
     status = core->BeginEpoch();
   }
+  if (status.ok()) status = core->AgreeOnFloor();
   if (!status.ok()) return status.WithContext("store " + path);
   core->SettleMemoryAfterOpen();
   if (!core->options_.read_only) core->upkeep_ = std::thread([c = core.get()] { c->UpkeepLoop(); });
