@@ -22,6 +22,15 @@ int FailReading(const Status& status) {
   return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
 }
 
+int Partial() {
+  std::fprintf(stderr, "partial: what damaged shards hold was left out\n");
+  return kExitProblems;
+}
+
+void AddSkipDamaged(CLI::App* command, bool* skip) {
+  command->add_flag("--skip-damaged", *skip, "leave out shards that are damaged instead of failing; the exit code is then 3");
+}
+
 void AddFormat(CLI::App* command, Format* format) {
   static const std::map<std::string, Format> kFormats = {{"table", Format::kTable}, {"json", Format::kJson}, {"csv", Format::kCsv}};
   command->add_option("--format", *format, "table (default), json or csv")

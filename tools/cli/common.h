@@ -44,7 +44,11 @@ int Fail(const Status& status);
 // The same for a read that was asked for: a wrong selector (a bad regular expression) is the user's, kExitUsage.
 int FailReading(const Status& status);
 
+// After a read that left damaged shards out (--skip-damaged): says so, and returns kExitProblems.
+int Partial();
+
 // Options that several commands take.
+void AddSkipDamaged(CLI::App* command, bool* skip);
 void AddFormat(CLI::App* command, Format* format);
 void AddLevel(CLI::App* command, AckLevel* level);
 

@@ -21,6 +21,7 @@ struct LookupFlags {
   TimeFlags time;
   std::uint64_t limit = 0;
   bool metadata = false;  // series
+  bool skip_damaged = false;
   Format format = Format::kTable;
 };
 
@@ -30,12 +31,14 @@ Result<Lookup<T>> Unite(const LookupFlags& flags, const std::vector<std::vector<
   LookupOptions options;
   options.range = range;
   options.limit = flags.limit;
+  options.skip_damaged = flags.skip_damaged;
   Lookup<T> all;
   const std::vector<std::vector<Matcher>> everything(1);
   for (const auto& matchers : selectors.empty() ? everything : selectors) {
     Result<Lookup<T>> found = ask(matchers, options);
     if (!found.ok()) return found.status();
     all.truncated |= found->truncated;
+    all.partial |= found->partial;
     all.values.insert(all.values.end(), std::make_move_iterator(found->values.begin()),
                       std::make_move_iterator(found->values.end()));
   }
@@ -50,7 +53,13 @@ Result<Lookup<T>> Unite(const LookupFlags& flags, const std::vector<std::vector<
   return all;
 }
 
-using Print = std::function<Result<bool>(Storage*, const std::vector<std::vector<Matcher>>&, TimeRange, Output*)>;
+// What of an answer was left out.
+struct LeftOut {
+  bool truncated = false;
+  bool partial = false;
+};
+
+using Print = std::function<Result<LeftOut>(Storage*, const std::vector<std::vector<Matcher>>&, TimeRange, Output*)>;
 
 int RunLookup(const LookupFlags& flags, const Print& print) {
   const auto selectors = ParseSelectors(flags.selectors);
@@ -64,15 +73,16 @@ int RunLookup(const LookupFlags& flags, const Print& print) {
   auto storage = OpenForReading(flags.store);
   if (!storage.ok()) return Fail(storage.status());
   Output out;
-  const auto truncated = print(storage->get(), *selectors, *range, &out);
+  const auto left_out = print(storage->get(), *selectors, *range, &out);
   const bool written = out.Finish();
-  if (!truncated.ok()) return FailReading(truncated.status());
+  if (!left_out.ok()) return FailReading(left_out.status());
   if (!written) return Fail(IoError("cannot write to stdout"));
-  if (*truncated) std::fprintf(stderr, "truncated: --limit %llu left some out\n", static_cast<unsigned long long>(flags.limit));
-  return kExitOk;
+  if (left_out->truncated)
+    std::fprintf(stderr, "truncated: --limit %llu left some out\n", static_cast<unsigned long long>(flags.limit));
+  return left_out->partial ? Partial() : kExitOk;
 }
 
-bool PrintStrings(const Lookup<std::string>& found, Format format, std::string_view header, Output* out) {
+LeftOut PrintStrings(const Lookup<std::string>& found, Format format, std::string_view header, Output* out) {
   if (format == Format::kJson) {
     JsonWriter json(out);
     json.BeginObject().Key(header).BeginArray();
@@ -82,10 +92,10 @@ bool PrintStrings(const Lookup<std::string>& found, Format format, std::string_v
     if (format == Format::kCsv) *out << header << "\n";
     for (const std::string& value : found.values) *out << (format == Format::kCsv ? CsvField(value) : value) << "\n";
   }
-  return found.truncated;
+  return {found.truncated, found.partial};
 }
 
-Result<bool> PrintSeries(const LookupFlags& flags, Storage* storage, const Lookup<Labels>& found, Output* out) {
+Result<LeftOut> PrintSeries(const LookupFlags& flags, Storage* storage, const Lookup<Labels>& found, Output* out) {
   JsonWriter json(out);
   if (flags.format == Format::kJson) json.BeginObject().Key("series").BeginArray();
   if (flags.format == Format::kCsv) *out << (flags.metadata ? "series,type,unit,help\n" : "series\n");
@@ -116,11 +126,11 @@ Result<bool> PrintSeries(const LookupFlags& flags, Storage* storage, const Looku
     }
   }
   if (flags.format == Format::kJson) json.EndArray().Key("truncated").Bool(found.truncated).EndObject().Newline();
-  return found.truncated;
+  return LeftOut{found.truncated, found.partial};
 }
 
 int Series(const LookupFlags& flags) {
-  return RunLookup(flags, [&flags](Storage* storage, const auto& selectors, TimeRange range, Output* out) -> Result<bool> {
+  return RunLookup(flags, [&flags](Storage* storage, const auto& selectors, TimeRange range, Output* out) -> Result<LeftOut> {
     const auto found =
         Unite<Labels>(flags, selectors, range, [storage](const auto& m, const auto& o) { return storage->Series(m, o); });
     if (!found.ok()) return found.status();
@@ -129,7 +139,7 @@ int Series(const LookupFlags& flags) {
 }
 
 int LabelNames(const LookupFlags& flags) {
-  return RunLookup(flags, [&flags](Storage* storage, const auto& selectors, TimeRange range, Output* out) -> Result<bool> {
+  return RunLookup(flags, [&flags](Storage* storage, const auto& selectors, TimeRange range, Output* out) -> Result<LeftOut> {
     const auto found =
         Unite<std::string>(flags, selectors, range, [storage](const auto& m, const auto& o) { return storage->LabelNames(m, o); });
     if (!found.ok()) return found.status();
@@ -138,7 +148,7 @@ int LabelNames(const LookupFlags& flags) {
 }
 
 int LabelValues(const LookupFlags& flags) {
-  return RunLookup(flags, [&flags](Storage* storage, const auto& selectors, TimeRange range, Output* out) -> Result<bool> {
+  return RunLookup(flags, [&flags](Storage* storage, const auto& selectors, TimeRange range, Output* out) -> Result<LeftOut> {
     const auto found = Unite<std::string>(flags, selectors, range, [storage, &flags](const auto& m, const auto& o) {
       return storage->LabelValues(flags.name, m, o);
     });
@@ -154,6 +164,7 @@ CLI::App* AddLookup(CLI::App* app, const char* name, const char* description, co
   command->add_option("--limit", flags->limit, "print at most so many, and say so on stderr; 0: all")
       ->check(CLI::NonNegativeNumber)
       ->option_text("N");
+  AddSkipDamaged(command, &flags->skip_damaged);
   AddFormat(command, &flags->format);
   return command;
 }

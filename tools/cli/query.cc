@@ -19,6 +19,7 @@ struct QueryFlags {
   TimeFlags time;
   std::uint64_t limit = 0;
   bool exemplars = false;
+  bool skip_damaged = false;
   Format format = Format::kTable;
 };
 
@@ -111,9 +112,9 @@ Result<bool> PrintSamples(SampleIterator& samples, std::uint64_t* left, PointWri
   return true;
 }
 
-Result<bool> PrintAll(const QueryFlags& flags, Storage* storage, const std::vector<Matcher>& matchers, TimeRange range,
-                      Output* out) {
-  auto found = storage->Select(matchers, range);
+Result<bool> PrintAll(const QueryFlags& flags, Storage* storage, const std::vector<Matcher>& matchers, TimeRange range, Output* out,
+                      bool* partial) {
+  auto found = storage->Select(matchers, range, {.skip_damaged = flags.skip_damaged});
   if (!found.ok()) return found.status();
   SeriesSet& set = **found;
   PointWriter writer(flags.format, out);
@@ -140,6 +141,7 @@ Result<bool> PrintAll(const QueryFlags& flags, Storage* storage, const std::vect
     writer.EndSeries();
   }
   if (Status s = set.status(); !s.ok()) return s;
+  *partial = set.partial();
   writer.Finish(!complete);
   return complete;
 }
@@ -156,12 +158,13 @@ int Query(const QueryFlags& flags) {
   auto storage = OpenForReading(flags.store);
   if (!storage.ok()) return Fail(storage.status());
   Output out;
-  const auto complete = PrintAll(flags, storage->get(), selectors->front(), *range, &out);
+  bool partial = false;
+  const auto complete = PrintAll(flags, storage->get(), selectors->front(), *range, &out, &partial);
   const bool written = out.Finish();
   if (!complete.ok()) return FailReading(complete.status());
   if (!written) return Fail(IoError("cannot write to stdout"));
   if (!*complete) std::fprintf(stderr, "truncated: --limit %llu left samples out\n", static_cast<unsigned long long>(flags.limit));
-  return kExitOk;
+  return partial ? Partial() : kExitOk;
 }
 
 }  // namespace
@@ -177,6 +180,7 @@ void AddQuery(CLI::App* app, Run* run) {
       ->check(CLI::NonNegativeNumber)
       ->option_text("N");
   command->add_flag("--exemplars", flags->exemplars, "print the series' exemplars as well");
+  AddSkipDamaged(command, &flags->skip_damaged);
   AddFormat(command, &flags->format);
   command->footer(
       "Works on a database that another process is writing.\n\n"

@@ -115,6 +115,9 @@ void PrintTable(const StorageStats& stats, Format format, Output* out) {
   *out << "\nmemory " << HumanBytes(stats.memory_used_bytes) << " of " << HumanBytes(stats.memory_limit_bytes) << "; opened in "
        << HumanSeconds(stats.replay_seconds) << " of replay; engine " << stats.engine << "; version " << stats.version
        << (stats.log_failed ? "; THE LOG HAS FAILED" : "") << "\nCounts of samples, waits and latencies are of this process.\n";
+  for (const FamilyStats& family : stats.data_engine.families) {
+    if (!family.damage.empty()) *out << "DAMAGED: " << family.name << ": " << family.damage << "\n";
+  }
 }
 
 void JsonHistogram(const DurationHistogram& h, JsonWriter* json) {
@@ -218,7 +221,14 @@ int Stat(const StatFlags& flags) {
   } else {
     PrintTable(stats, flags.format, &out);
   }
-  return out.Finish() ? kExitOk : Fail(IoError("cannot write to stdout"));
+  if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
+  bool problems = false;
+  for (const ShardStats& shard : stats.shards) {
+    if (shard.quarantine.empty()) continue;
+    PrintError(shard.quarantine);
+    problems = true;
+  }
+  return problems ? kExitProblems : kExitOk;
 }
 
 }  // namespace
