@@ -18,7 +18,8 @@
 //   u8 version (1) | u8 flags (1: payload is LZ4 block) | varint epoch | varint group | varint last synced group |
 //   zigzag write time ms | varint records | varint payload bytes before compression | payload | u32 CRC32C
 // The CRC covers the shard number (u32), the key and the value before it, so a row that strays is noticed.
-// `group` numbers the group commits of this epoch from 1; "last synced group" tells a reader which of them power loss cannot take.
+// `group` numbers the group commits of this epoch from 1, of which some carry no rows; "last synced group", one that does, tells a
+// reader which of them power loss cannot take.
 //
 // The state row: key 's'. Value: u8 version (1) | varint trimmed_to | u32 CRC32C (seeded the same way).
 #ifndef CHRONOLITH_FORMAT_WAL_RECORD_H_

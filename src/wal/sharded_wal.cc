@@ -215,7 +215,7 @@ Status ShardedWAL::WriteGroup(std::uint64_t generation) {
   }
   WalRowHeader header;
   header.group = generation;
-  header.synced_group = synced_.load(std::memory_order_acquire);
+  header.synced_group = synced_filled_.load(std::memory_order_acquire);
   header.write_time_ms = options_.clock->NowMs();
   std::uint64_t total = 0;
   // One engine write as a rule; more where large rings hold more than a group.
@@ -266,6 +266,7 @@ Status ShardedWAL::WriteGroup(std::uint64_t generation) {
       s.logged_lsn_.store(logged[i], std::memory_order_release);
     }
   }
+  if (total > 0) filled_.store(generation, std::memory_order_release);
   if (unsynced_bytes_.fetch_add(total, std::memory_order_acq_rel) == 0) {
     unsynced_since_ns_.store(NowNanos(), std::memory_order_relaxed);
     if (options_.sync_interval_ms > 0) {
@@ -379,6 +380,7 @@ void ShardedWAL::CommitterLoop() {
 
 Status ShardedWAL::SyncOnce() {
   const std::uint64_t target = completed_.load(std::memory_order_seq_cst);
+  const std::uint64_t filled = filled_.load(std::memory_order_acquire);
   std::array<Lsn, 32> lsns;
   for (std::size_t i = 0; i < shards_.size(); ++i) lsns[i] = shards_[i]->logged_lsn();
   const std::uint64_t bytes = unsynced_bytes_.load(std::memory_order_acquire);
@@ -389,6 +391,7 @@ Status ShardedWAL::SyncOnce() {
   }
   if (!status.ok()) return status;
   for (std::size_t i = 0; i < shards_.size(); ++i) shards_[i]->synced_lsn_.store(lsns[i], std::memory_order_release);
+  synced_filled_.store(filled, std::memory_order_release);
   synced_.store(target, std::memory_order_seq_cst);
   unsynced_since_ns_.store(NowNanos(), std::memory_order_relaxed);
   unsynced_bytes_.fetch_sub(bytes, std::memory_order_acq_rel);

@@ -250,6 +250,9 @@ class ShardedWAL {
   CondVar sync_cv_;
   bool syncing_ ABSL_GUARDED_BY(sync_mu_) = false;
   std::atomic<std::uint64_t> synced_{0};  // generation
+  // Rows name the last group with rows that is synced: a generation without any could not be told from one that was lost.
+  std::atomic<std::uint64_t> filled_{0};  // last generation with rows; the leader
+  std::atomic<std::uint64_t> synced_filled_{0};
   std::atomic<std::uint64_t> unsynced_bytes_{0};
   std::atomic<std::uint64_t> unsynced_since_ns_{0};
 

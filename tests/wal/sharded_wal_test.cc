@@ -473,6 +473,38 @@ TEST(ShardedWAL, TheBackgroundSyncSyncsWhatNobodyWaitsFor) {
   });
 }
 
+// What a row calls synced is a group with rows: a generation that carried nothing looks like one that was lost.
+TEST(ShardedWAL, ARowNamesTheLastGroupWithRowsThatIsSynced) {
+  class Groups : public WalVisitor {
+   public:
+    Status OnRecord(ShardId, Lsn, const WalRowHeader& row, const RecordView&) override {
+      headers.push_back(row);
+      return Status::Ok();
+    }
+    std::vector<WalRowHeader> headers;
+  };
+  HostileEngine hostile;
+  TestWal log(&hostile, 1);
+  ASSERT_TRUE(log.Open().ok());
+  for (int i = 0; i < 4; ++i) {
+    log.Put(0, i);
+    ASSERT_TRUE(log.wal->WaitLogged(log.wal->Ticket(), kNoDeadline).ok());
+    for (int empty = 0; empty < i; ++empty) ASSERT_TRUE(log.wal->WaitLogged(log.wal->Ticket(), kNoDeadline).ok());
+    const auto reached = i == 1 ? log.wal->WaitSynced(log.wal->Ticket(), kNoDeadline) : Status::Ok();
+    ASSERT_TRUE(reached.ok());
+  }
+  Groups groups;
+  WalEnd end;
+  ASSERT_TRUE(ReadWal(log.engine.get(), 0, 0, 0, nullptr, &groups, nullptr, &end).ok());
+  const std::vector<WalRowHeader>& rows = groups.headers;
+  ASSERT_EQ(rows.size(), 5U);
+  EXPECT_EQ(rows[0].synced_group, 0U);
+  EXPECT_EQ(rows[1].synced_group, rows[0].group);  // the epoch record
+  EXPECT_EQ(rows[2].synced_group, rows[0].group);
+  EXPECT_EQ(rows[3].synced_group, rows[2].group) << "not the empty generations behind it";
+  EXPECT_EQ(rows[4].synced_group, rows[2].group);
+}
+
 // ---- Trim ----
 
 TEST(ShardedWAL, TrimKeepsRowsThatArePartlyNeeded) {
