@@ -183,8 +183,8 @@ Result<std::string> CheckInstanceLog(const std::string& path, LogJudge* judge,
   if (!torn.ok()) return torn.status();
   if (!torn->has_value()) return std::string();
   const auto& [file, bytes] = damages.at(**torn);
-  // What is merely missing leaves no evidence.
-  if (!refused && bytes.unwritten) return std::string();
+  // What is merely missing leaves no evidence, and RocksDB ends there by itself. (Where something intact follows it would go on.)
+  if (!refused && bytes.unwritten && Describe(path, *files, file, bytes).ends_log) return std::string();
   return Cut(path, *files, file, bytes.begin);
 }
 

@@ -47,13 +47,16 @@ bool IsCutFragment(std::string_view bytes, std::size_t room) {
   return type >= kWhole && type <= kLast && length > bytes.size() - kHeaderBytes && length <= room - kHeaderBytes;
 }
 
+// Whether a whole sector of 512 bytes is zero, or the first one from where the bytes begin in it: a sector that reached the disk
+// with the end of what was written then, and not again with what was added.
 bool HasZeroSector(std::string_view bytes, std::uint64_t offset) {
   static constexpr char kZeroes[kSectorBytes] = {};
-  for (std::size_t at = (kSectorBytes - offset % kSectorBytes) % kSectorBytes; at + kSectorBytes <= bytes.size();
-       at += kSectorBytes) {
-    if (std::memcmp(bytes.data() + at, kZeroes, kSectorBytes) == 0) return true;
+  for (std::size_t at = 0; true;) {
+    const std::size_t end = at + kSectorBytes - (offset + at) % kSectorBytes;
+    if (end > bytes.size()) return false;
+    if (std::memcmp(bytes.data() + at, kZeroes, end - at) == 0) return true;
+    at = end;
   }
-  return false;
 }
 
 class Scanner {

@@ -23,7 +23,7 @@ namespace chronolith {
 struct DamagedBytes {
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
-  bool unwritten = false;  // the file ends within a record, or a whole sector of 512 bytes is zero
+  bool unwritten = false;  // the file ends within a record, or a sector of 512 bytes is zero, as far as it is damaged
   bool ends_file = false;
 };
 

@@ -14,8 +14,8 @@ namespace {
 constexpr const char* kRemedy = ". Nothing was changed; restore a snapshot or a backup of the store";
 constexpr std::size_t kRangesNamedMax = 64;
 
-// What the two families of a shard say they hold; 0 where they were never written, or cannot be read: then they vouch for nothing, and
-// the shard is refused later while the others serve.
+// What the two families of a shard say they hold; 0 where they were never written, or cannot be read: then they vouch for nothing,
+// and the shard is refused later while the others serve.
 Status ReadApplied(KvEngine* data, const JudgedShard& shard, Lsn* least, Lsn* most) {
   if (!data->Damage(shard.index_family).ok() || !data->Damage(shard.chunk_family).ok()) return Status::Ok();
   Lsn index = 0;
@@ -52,8 +52,10 @@ Status WalJudge::Begin(KvEngine* before) {
   for (ShardLog& log : shards_) {
     if (Status s = ReadApplied(data_, log.shard, &log.applied_least, &log.applied_most); !s.ok()) return s;
     WalEnd end;
-    Status s = ReadWal(before, log.shard.wal_family, log.shard.id, 0, nullptr, nullptr, nullptr, &end);
-    if (!s.ok()) return s;
+    const Status s = ReadWal(before, log.shard.wal_family, log.shard.id, 0, nullptr, nullptr, nullptr, &end);
+    // RocksDB passes over zeroes where a record should begin: then the hole is the damage, and `end` is in front of it.
+    if (!s.ok() && s.code() != StatusCode::kDataLoss) return s;
+    if (hole_.ok()) hole_ = s;
     log.end = std::max(end.last_lsn, end.trimmed_to);
     log.at = log.end;
   }
@@ -82,6 +84,8 @@ void WalJudge::OnRow(FamilyId family, std::string_view key, std::string_view val
   if (!found_.empty()) {
     Found& found = found_.back();
     found.later_opening = found.later_opening || opening;
+    // Groups are counted from 1 by each opening, so the beginning of one is damaged.
+    if (!found.later_opening && row.group < found.group_before) found.group_before = 0;
     found.rows_behind = found.rows_behind || !found.later_opening;
     if (!found.later_opening) found.synced = std::max(found.synced, row.synced_group);
   }
@@ -130,6 +134,7 @@ Result<std::optional<std::size_t>> WalJudge::Decide() {
   for (std::size_t i = 0; i < found_.size(); ++i) {
     if (!found_[i].later_opening) return std::optional<std::size_t>(i);
   }
+  if (!hole_.ok()) return hole_;
   return std::optional<std::size_t>();
 }
 

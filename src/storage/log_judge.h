@@ -76,6 +76,7 @@ class WalJudge : public LogJudge {
   std::vector<ShardLog> shards_;
   std::vector<Found> found_;
   std::vector<Missing> missing_;
+  Status hole_;  // in what can be read
   std::uint64_t last_group_ = 0;
   std::string scratch_;
 };
