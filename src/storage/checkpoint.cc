@@ -136,7 +136,7 @@ Status Core::AgreeOnFloor() {
   if (floor == kMinTimestamp) return Status::Ok();
   bool logged = false;
   for (const auto& shard : shards_) {
-    if (shard->chunks->tombstones().floor() == floor) continue;
+    if (!shard->quarantine.ok() || shard->chunks->tombstones().floor() == floor) continue;
     if (options_.read_only) {
       shard->chunks->tombstones().RaiseFloor(floor);
       continue;

@@ -349,6 +349,31 @@ TEST_F(QuarantineTest, ABadBlockFailsTheReadsThatNeedItAndNothingElse) {
   EXPECT_EQ(store_.Read(), contents_);
 }
 
+// The others have a retention floor, and each open brings all shards to the highest: but not one that is left alone.
+TEST_F(QuarantineTest, TheFloorOfTheOthersIsNotLoggedForTheDamagedShard) {
+  store_.options().clock = std::make_shared<FakeClock>(kT + 1'000'000);
+  store_.options().window_ms = 10'000;
+  store_.options().retention_ms = 60'000;
+  Fill();
+  store_.Open();
+  t_ = kT + 200'000;
+  contents_.clear();
+  Write(1);
+  store_.Checkpoint();  // raises the floor past all that there was before
+  EXPECT_EQ(store_.Read(), contents_);
+  store_.Close();
+  const std::string file = FileOf("chunk.1");
+  const std::string good = ReadFile(file);
+  fs::remove(file);
+  store_.Open();
+  EXPECT_EQ(store_->Stats().shards.at(1).last_lsn, 0U);
+  EXPECT_EQ(ReadPartly(), Without(1));
+  store_.Close();
+  WriteFile(file, good);
+  store_.Open();
+  EXPECT_EQ(store_.Read(), contents_);
+}
+
 TEST_F(QuarantineTest, ReferencesLiveThroughAReopenThatQuarantinesTheirShard) {
   Fill();
   store_.Open();
