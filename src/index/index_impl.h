@@ -26,7 +26,9 @@ namespace chronolith {
 //   removing   in `series_` but not findable by labels, in a delta's `removed`; in the rows still live, or not at all
 //   removed    nowhere in memory;                             in the rows only its labels, marked
 // Queries union the stored postings with both deltas' and subtract both deltas' `removed`. Ordinals are never reused, so a removed
-// one may be subtracted from anything.
+// one may be subtracted from anything. A look-up reads rows without a lock and may come back with those of a series that was
+// removed meanwhile: it makes resident only what is in `stored_only_`, which a removed series has left for good (Evict puts back
+// what is in `series_` and not removing). So a removed series never becomes resident again.
 //
 // Order of locks: checkpoint_mu_, mu_, the cache's. No engine call under mu_.
 class IndexShard::Impl {
@@ -37,6 +39,7 @@ class IndexShard::Impl {
 
   std::optional<Ordinal> FindResident(const SeriesKey& key) const;
   Status FindStored(std::span<const SeriesKey> keys, std::vector<std::optional<Ordinal>>* ordinals);
+  bool HasRoom(Ordinal first, std::size_t n, std::size_t bytes) const;
   bool Insert(Ordinal ordinal, const SeriesKey& key, Lsn lsn);
   Status Remove(Ordinal ordinal, Lsn lsn);
   void SetMetadata(Ordinal ordinal, const Metadata& metadata, Lsn lsn);
@@ -58,7 +61,11 @@ class IndexShard::Impl {
 
  private:
   // ---- index_shard.cc ----
-  // False where `encoded` is malformed.
+  // Whether a look-up may make a series with so many bytes of labels resident: what it leaves is for Insert.
+  bool HasRoomForFound(std::size_t bytes) const ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+    return symbols_.HasRoom(bytes + kInsertBytesMax, options_.label_bytes_max) && series_.HasRoom(bytes + kInsertBytesMax);
+  }
+  // False where `encoded` is malformed, or there is no room.
   bool AddSeries(Ordinal ordinal, const SeriesKey& key, bool findable) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool IsRemoved(Ordinal ordinal) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
   void MarkRemoved(Ordinal ordinal, Lsn lsn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

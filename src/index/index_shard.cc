@@ -114,7 +114,11 @@ Status IndexShard::Impl::FindStoredSome(std::span<const SeriesKey> keys, std::sp
       if (!labels[c].has_value() || labels[c]->removed || labels[c]->bytes != key.encoded || IsRemoved(candidates[c])) continue;
       if (!series_.Contains(candidates[c])) {
         // Neither here nor stored: it was removed since the rows were read.
-        if (!stored_only_.Contains(candidates[c]) || !AddSeries(candidates[c], key, true)) continue;
+        if (!stored_only_.Contains(candidates[c])) continue;
+        if (!HasRoomForFound(key.encoded.size())) {
+          return ResourceExhausted("index shard " + std::to_string(options_.shard) + " has no room for more resident series");
+        }
+        if (!AddSeries(candidates[c], key, true)) continue;
         stored_only_.Remove(candidates[c]);
         found.push_back(candidates[c]);
       }
@@ -154,7 +158,7 @@ Status IndexShard::Impl::ReadAhead(std::vector<Ordinal> found) {
     MeasuredLock lock(&mu_);
     for (std::size_t i = begin; i < std::min(begin + kLockRun, rows.size()); ++i) {
       const Row& row = rows[i];
-      if (!stored_only_.Contains(row.ordinal) || series_.Contains(row.ordinal)) continue;
+      if (!stored_only_.Contains(row.ordinal) || series_.Contains(row.ordinal) || !HasRoomForFound(row.labels.size())) continue;
       if (AddSeries(row.ordinal, {row.hash, row.labels}, true)) stored_only_.Remove(row.ordinal);
     }
   }
@@ -162,7 +166,8 @@ Status IndexShard::Impl::ReadAhead(std::vector<Ordinal> found) {
 }
 
 bool IndexShard::Impl::AddSeries(Ordinal ordinal, const SeriesKey& key, bool findable) {
-  if (ordinal == SeriesTable::kNone || !symbols_.HasRoom(key.encoded.size())) return false;
+  const std::size_t bytes = key.encoded.size();
+  if (ordinal == SeriesTable::kNone || !symbols_.HasRoom(bytes, options_.label_bytes_max) || !series_.HasRoom(bytes)) return false;
   scratch_.ResizeZeroed(0);
   std::string_view rest = key.encoded;
   std::string_view pair;
@@ -178,6 +183,15 @@ bool IndexShard::Impl::AddSeries(Ordinal ordinal, const SeriesKey& key, bool fin
 
 bool IndexShard::Impl::IsRemoved(Ordinal ordinal) const {
   return active_->removed.Contains(ordinal) || (writing_ != nullptr && writing_->removed.Contains(ordinal));
+}
+
+bool IndexShard::Impl::HasRoom(Ordinal first, std::size_t n, std::size_t bytes) const {
+  if (n > SeriesTable::kNone - std::uint64_t{first}) return false;
+  MeasuredReaderLock lock(&mu_);
+  for (std::size_t i = 0; i < n; ++i) {
+    if (series_.Contains(static_cast<Ordinal>(first + i))) return false;
+  }
+  return symbols_.HasRoom(bytes, options_.label_bytes_max) && series_.HasRoom(bytes);
 }
 
 bool IndexShard::Impl::Insert(Ordinal ordinal, const SeriesKey& key, Lsn lsn) {
@@ -303,6 +317,7 @@ std::optional<Ordinal> IndexShard::FindResident(const SeriesKey& key) const { re
 Status IndexShard::FindStored(std::span<const SeriesKey> keys, std::vector<std::optional<Ordinal>>* ordinals) {
   return impl_->FindStored(keys, ordinals);
 }
+bool IndexShard::HasRoom(Ordinal first, std::size_t n, std::size_t bytes) const { return impl_->HasRoom(first, n, bytes); }
 bool IndexShard::Insert(Ordinal ordinal, const SeriesKey& key, Lsn lsn) { return impl_->Insert(ordinal, key, lsn); }
 Status IndexShard::Remove(Ordinal ordinal, Lsn lsn) { return impl_->Remove(ordinal, lsn); }
 void IndexShard::SetMetadata(Ordinal ordinal, const Metadata& metadata, Lsn lsn) { impl_->SetMetadata(ordinal, metadata, lsn); }

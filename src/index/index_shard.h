@@ -45,6 +45,7 @@ struct IndexShardOptions {
   FamilyId family = 0;
   Epoch epoch = 0;                 // for the batches of Checkpoint; 0 for a read-only store
   PostingsCache* cache = nullptr;  // shared by all shards; outlives them
+  std::uint64_t label_bytes_max = 0xffffffff;  // of distinct pairs of resident series: what 32-bit offsets reach
 };
 
 // A label set to resolve: Labels::encoded() and its StableHash.
@@ -66,11 +67,17 @@ class IndexShard {
   std::optional<Ordinal> FindResident(const SeriesKey& key) const;
   // Looks in the rows (one MultiGet for all) for series that are not resident, verifies their labels, and makes the found ones
   // resident. ordinals is resized; none: there is no such series. Costs nothing while every stored series is resident.
+  // kResourceExhausted: there are such series, and no room to make them resident.
   Status FindStored(std::span<const SeriesKey> keys, std::vector<std::optional<Ordinal>>* ordinals);
 
   // ---- Changes: the caller has them in the log, with `lsn`, or is replaying ----
+  // Whether Insert will find room for new series with ordinals first..first + n - 1 and `bytes` <= kInsertBytesMax of encoded
+  // labels in all: ask before they are in the log. What Find* makes resident meanwhile leaves that room; other Inserts do not.
+  static constexpr std::size_t kInsertBytesMax = 256 << 10;
+  bool HasRoom(Ordinal first, std::size_t n, std::size_t bytes) const;
   // Adds a series that Find* did not find. Idempotent: an ordinal that is already here with the same labels is left alone, so
-  // replay may repeat what the rows already hold. Returns false where the ordinal is resident with *other* labels (a damaged log).
+  // replay may repeat what the rows already hold. Returns false where the ordinal is resident with *other* labels (a damaged log),
+  // or there is no room.
   bool Insert(Ordinal ordinal, const SeriesKey& key, Lsn lsn);
   // Takes the series out of postings and lookups; its labels row stays, marked removed, so that a stale reference can be resolved.
   Status Remove(Ordinal ordinal, Lsn lsn);

@@ -70,6 +70,9 @@ class SeriesTable {
     }
   }
 
+  // True while series of `bytes` bytes of labels in all can be told apart by 32-bit places; a record takes at most 8 for each.
+  bool HasRoom(std::size_t bytes) const { return records_.size() + 8 * bytes < 0xffffffffULL; }
+
   std::size_t size() const { return size_; }  // records
   std::size_t findable() const { return table_.size(); }
   std::size_t dead_bytes() const { return dead_bytes_; }  // of dropped records: freed by building a new table

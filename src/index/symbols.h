@@ -55,8 +55,10 @@ class Symbols {
   const NameMap& names() const { return names_; }
 
   std::size_t size() const { return offsets_.size() - 1; }
-  // True while another pair of `bytes` bytes can be told apart by 32-bit offsets.
-  bool HasRoom(std::size_t bytes) const { return bytes_.size() + bytes < 0xffffffffULL && size() + bytes < TagTable::kNone; }
+  // True while more pairs, of `bytes` bytes in all, can be told apart by 32-bit offsets below `limit`.
+  bool HasRoom(std::size_t bytes, std::uint64_t limit) const {
+    return bytes_.size() + bytes < limit && size() + bytes < TagTable::kNone;
+  }
   std::size_t memory_bytes() const;
 
  private:

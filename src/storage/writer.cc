@@ -119,7 +119,7 @@ Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys,
     std::optional<Ordinal> ordinal = shard->index->FindResident(key);  // another creator may have been faster
     if (!ordinal) {
       const auto [it, is_new] = in_batch.try_emplace(std::string(key.encoded), static_cast<Ordinal>(next + labels.size()));
-      if (is_new && (labels.size() >= room || next + labels.size() > 0xffffffffULL)) {
+      if (is_new && (labels.size() >= room || next + labels.size() >= 0xffffffffULL)) {
         in_batch.erase(it);
         ordinals->push_back(std::nullopt);  // those behind it may exist
         all = false;
@@ -146,6 +146,10 @@ Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys,
       Status status = NextRecord(&rest, &view);
       if (status.ok()) status = DecodeSeries(view.body, &entries);
       const std::string_view one = left.substr(0, left.size() - rest.size());
+      // A record is smaller than what HasRoom may be asked for.
+      if (status.ok() && !shard->index->HasRoom(static_cast<Ordinal>(next + inserted), entries.size(), one.size())) {
+        status = ResourceExhausted("the index of shard " + std::to_string(shard->id) + " has no room for more resident series");
+      }
       if (status.ok()) status = core->wal().Reserve(shard->id, one.size(), deadline);
       if (!status.ok()) {
         // What was inserted stays; the caller refuses the rest.
@@ -164,7 +168,9 @@ Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys,
       // Before anybody can find the series: a writer refuses ordinals from here on as unknown.
       shard->next_ordinal.store(next + inserted + entries.size(), std::memory_order_release);
       for (const SeriesRecordEntry& entry : entries) {
-        shard->index->Insert(entry.ordinal, {hashes[inserted], labels[inserted]}, lsn);
+        if (!shard->index->Insert(entry.ordinal, {hashes[inserted], labels[inserted]}, lsn)) {
+          core->wal().Fail(DataLoss("a series in the log is not in the index"));  // HasRoom said otherwise
+        }
         ++inserted;
       }
       shard->series_created.Add(entries.size());
@@ -245,11 +251,6 @@ std::uint64_t Writer::ReplaceRemoved(Core* core, Shard* shard, Bucket* bucket, D
     std::vector<SeriesRef> refs;
     std::vector<Refusal> refused;
     Resolve(core, labels, deadline, &refs, &refused);
-    if (refs[0].id != 0 && OrdinalOf(refs[0]) == from) {
-      // A look-up that had read the rows before the removal made the series resident after it. Now the rows tell the truth.
-      shard->index->Evict({&from, 1});
-      Resolve(core, labels, deadline, &refs, &refused);
-    }
     if (refs[0].id != 0 && OrdinalOf(refs[0]) != from) to = OrdinalOf(refs[0]);  // the same labels hash to the same shard
   }
   const auto move = [&](auto& entry, Refusal::What what) {

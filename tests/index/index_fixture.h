@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <random>
 #include <string>
@@ -112,7 +113,13 @@ class IndexFixture : public ::testing::Test {
     return labels[0];
   }
 
-  std::shared_ptr<MemoryEngineFactory> factory_ = MakeAdversarialMemoryEngineFactory({});
+  std::function<void()> during_read_;  // runs before each read of the engine
+  std::shared_ptr<MemoryEngineFactory> factory_ =
+      MakeAdversarialMemoryEngineFactory({.on_call = [this](EngineMethod method, const std::string&) {
+        const auto hook = method == EngineMethod::kRead ? during_read_ : nullptr;  // a copy: it may end itself
+        if (hook) hook();
+        return Status::Ok();
+      }});
   PostingsCache cache_{4 << 20};
   std::unique_ptr<KvEngine> engine_;
   std::unique_ptr<IndexShard> index_;

@@ -92,6 +92,69 @@ TEST_F(IndexShardTest, InsertIsIdempotentAndSeesADamagedLog) {
   EXPECT_EQ(LabelsOf(0), a);
 }
 
+TEST_F(IndexShardTest, ToldRoomIsThereThoughLookUpsTakeSome) {
+  for (int i = 0; i < 2000; ++i) Add(Numbered(i));
+  Checkpoint();
+  Close();
+  Open();
+  const std::uint64_t known = next_ordinal_;
+  // Room for Insert's share and for little more.
+  index_ = std::make_unique<IndexShard>(engine_.get(),
+                                        IndexShardOptions{.cache = &cache_, .label_bytes_max = IndexShard::kInsertBytesMax + 2000});
+  ASSERT_TRUE(index_->Load().ok());
+  const auto first = static_cast<Ordinal>(known);
+  EXPECT_TRUE(index_->HasRoom(first, 10, IndexShard::kInsertBytesMax));
+  Status status;
+  for (int i = 0; i < 2000 && status.ok(); i += 7) {
+    const Labels labels = Numbered(i);
+    const SeriesKey key = KeyOf(labels);
+    std::vector<std::optional<Ordinal>> found;
+    status = index_->FindStored({&key, 1}, &found);
+    EXPECT_EQ(status.ok(), found[0].has_value()) << "not found would make another series of it";
+  }
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted) << status.ToString();
+  ASSERT_TRUE(index_->HasRoom(first, 1, 100'000));
+  const Labels big{{"big", std::string(99'000, 'x')}};
+  EXPECT_TRUE(index_->Insert(first, KeyOf(big), 1));
+  EXPECT_FALSE(index_->HasRoom(first, 1, 10)) << "the ordinal is taken";
+  EXPECT_FALSE(index_->HasRoom(first + 1, 1, IndexShard::kInsertBytesMax));
+  const Labels bigger{{"big", std::string(300'000, 'y')}};
+  EXPECT_FALSE(index_->Insert(first + 1, KeyOf(bigger), 2));
+  EXPECT_FALSE(index_->HasRoom(0xfffffffe, 2, 10)) << "the last ordinal is not one";
+  EXPECT_TRUE(index_->HasRoom(0xfffffffe, 1, 10));
+}
+
+// A series is removed for good while a look-up of it and another one reads: hash, hash, labels, labels.
+TEST_F(IndexShardTest, ALookUpNeverBringsARemovedSeriesBack) {
+  for (int at = 1; at <= 4; ++at) {
+    SCOPED_TRACE(at);
+    const Labels gone{{"gone", std::to_string(at)}};
+    const Labels stays{{"stays", std::to_string(at)}};
+    const Ordinal ordinal = Add(gone);
+    const Ordinal other = Add(stays);
+    Checkpoint();
+    Close();
+    Open();
+    int reads = 0;
+    during_read_ = [&] {
+      if (++reads != at) return;
+      during_read_ = nullptr;
+      EXPECT_TRUE(index_->Remove(ordinal, ++lsn_).ok());
+      Checkpoint();
+    };
+    const SeriesKey keys[] = {KeyOf(gone), KeyOf(stays)};
+    std::vector<std::optional<Ordinal>> found;
+    ASSERT_TRUE(index_->FindStored(keys, &found).ok());
+    ASSERT_EQ(reads, at);
+    EXPECT_EQ(found, (std::vector<std::optional<Ordinal>>{std::nullopt, other}));
+    EXPECT_EQ(index_->FindResident(keys[0]), std::nullopt);
+    EXPECT_EQ(Find(keys[0]), std::nullopt);
+    index_->Evict({&ordinal, 1});
+    EXPECT_EQ(Find(keys[0]), std::nullopt);
+    EXPECT_TRUE(Select({Matcher::Equal("gone", std::to_string(at))}).empty());
+  }
+}
+
 TEST_F(IndexShardTest, ARemovedSeriesIsGoneAtOnceAndItsLabelsStay) {
   const Labels a{{"a", "1"}};
   Add(a);
