@@ -5,12 +5,12 @@ namespace chronolith {
 Result<SeriesRef> AppenderImpl::Ref(const Labels& labels) {
   std::vector<SeriesRef> refs;
   const WriteResult result = Refs({&labels, 1}, &refs);
-  if (refs.empty() || refs[0].id == 0) return result.status;
+  if (refs[0].id == 0) return result.status;
   return refs[0];
 }
 
 WriteResult AppenderImpl::Refs(std::span<const Labels> labels, std::vector<SeriesRef>* refs) {
-  refs->clear();
+  refs->assign(labels.size(), SeriesRef{});
   if (store_->fork_.InChild()) return RefusedAfterFork();
   WriteResult result;
   ReaderMutexLock lock(&store_->life_mu_);
@@ -23,7 +23,10 @@ WriteResult AppenderImpl::Refs(std::span<const Labels> labels, std::vector<Serie
     result.status = core.wal().failure();
     return result;
   }
-  if (result.status = core.Admit(kNoDeadline); !result.status.ok()) return result;
+  if (result.status = core.Admit(kNoDeadline); !result.status.ok()) {
+    for (std::size_t i = 0; i < labels.size(); ++i) result.refused.push_back({i, Refusal::What::kSeries, 0, result.status});
+    return result;
+  }
   writer_.Resolve(&core, labels, kNoDeadline, refs, &result.refused);
   core.wal().NotifyQueued();
   result.accepted = labels.size() - result.refused.size();
@@ -36,7 +39,8 @@ WriteResult AppenderImpl::Commit(const WriteOptions& options) {
   if (store_->fork_.InChild()) return RefusedAfterFork();
   ReaderMutexLock lock(&store_->life_mu_);
   next_ = 0;
-  WriteResult result = writer_.Commit(&store_->core(), options);
+  Core& core = store_->core();
+  WriteResult result = writer_.Commit(&core, options, core.Admit(options.deadline));
   result.token = store_->ToPublic(result.token);
   return result;
 }

@@ -31,6 +31,20 @@ void LocateRefusals(std::span<const TimeSeries> series, std::vector<Refusal>* re
   }
 }
 
+std::vector<Refusal> RefuseEach(std::span<const TimeSeries> series, const Status& reason) {
+  std::vector<Refusal> refused;
+  for (std::size_t i = 0; i < series.size(); ++i) {
+    const auto each = [&](std::size_t n, Refusal::What what) {
+      for (std::size_t item = 0; item < n; ++item) refused.push_back({i, what, item, reason});
+    };
+    each(series[i].samples.size(), Refusal::What::kSample);
+    each(series[i].histograms.size(), Refusal::What::kHistogram);
+    each(series[i].exemplars.size(), Refusal::What::kExemplar);
+    each(series[i].metadata.size(), Refusal::What::kMetadata);
+  }
+  return refused;
+}
+
 // The store is there now: opening it again must neither refuse that nor create another where it went away.
 Options ForReopening(Options options) {
   options.error_if_exists = false;
@@ -174,9 +188,7 @@ WriteResult StorageImpl::Write(std::span<const TimeSeries> series, const WriteOp
   if (fork_.InChild()) return RefusedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   Core& c = core();
-  std::unique_ptr<Writer> writer = BorrowWriter();
   WriteResult result;
-  std::vector<Refusal> refused;
   if (c.options().read_only) {
     result.status = FailedPrecondition("the store is open read-only (Options::read_only)");
     return result;
@@ -185,6 +197,16 @@ WriteResult StorageImpl::Write(std::span<const TimeSeries> series, const WriteOp
     result.status = c.wal().failure();
     return result;
   }
+  // Memory first: a writer that is refused for want of it must not have grown the index.
+  const Status admitted = c.Admit(options.deadline);
+  if (!admitted.ok()) {
+    result.status = admitted;
+    result.refused = RefuseEach(series, admitted);
+    result.token = ToPublic(c.wal().Ticket());
+    return result;
+  }
+  std::unique_ptr<Writer> writer = BorrowWriter();
+  std::vector<Refusal> refused;
   writer->ResolveSeries(&c, series, options.deadline, &refused);
   std::uint32_t sample = 0;
   std::uint32_t histogram = 0;
@@ -204,7 +226,7 @@ WriteResult StorageImpl::Write(std::span<const TimeSeries> series, const WriteOp
     for (const Exemplar& e : series[i].exemplars) writer->AddItem(ref, e, exemplar++);
     for (const Metadata& m : series[i].metadata) writer->AddItem(ref, m, metadata++);
   }
-  result = writer->Commit(&c, options);
+  result = writer->Commit(&c, options, admitted);
   LocateRefusals(series, &result.refused);
   if (!refused.empty()) {
     if (result.status.ok()) result.status = refused.front().reason;

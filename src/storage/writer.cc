@@ -451,13 +451,13 @@ void Writer::CommitBucket(Core* core, Shard* shard, Bucket* bucket, Deadline dea
   }
 }
 
-WriteResult Writer::Commit(Core* core, const WriteOptions& options) {
+WriteResult Writer::Commit(Core* core, const WriteOptions& options, const Status& admitted) {
   WriteResult result;
   const std::uint64_t start = NowNanos();
   Status status;
   if (core->options().read_only) status = FailedPrecondition("the store is open read-only (Options::read_only)");
   if (status.ok() && core->wal().failed()) status = core->wal().failure();
-  if (status.ok()) status = core->Admit(options.deadline);
+  if (status.ok()) status = admitted;
   for (const Unknown& u : unknown_) result.refused.push_back({u.index, u.what, 0, UnknownReference()});
   const std::uint32_t touched = touched_;
   for (std::uint32_t m = touched; m != 0; m &= m - 1) {

@@ -51,8 +51,8 @@ class Writer {
   void Clear();
 
   // ---- Committing ----
-  // Writes what was collected, waits for the level, and clears.
-  WriteResult Commit(Core* core, const WriteOptions& options);
+  // Writes what was collected, waits for the level, and clears. `admitted`: what Core::Admit said; not ok refuses everything.
+  WriteResult Commit(Core* core, const WriteOptions& options, const Status& admitted);
 
  private:
   static constexpr std::uint32_t kShardsMax = 31;
