@@ -96,6 +96,15 @@ std::string EncodeOrdinals(const OrdinalSet& ordinals) {
   return bytes;
 }
 
+std::size_t OrdinalsThatFit(std::span<const Ordinal> ascending) {
+  std::size_t bytes = 8;  // at most: a header, 8 for each container (ordinals with equal high halves), 2 for each ordinal
+  for (std::size_t i = 0; i < ascending.size(); ++i) {
+    bytes += 2 + (i == 0 || ascending[i] >> 16 != ascending[i - 1] >> 16 ? 8 : 0);
+    if (bytes > kOrdinalBytesMax && i > 0) return i;
+  }
+  return ascending.size();
+}
+
 Status DecodeOrdinals(std::string_view bytes, OrdinalSet* ordinals) {
   // The record's checksum has matched: the bytes are ours. The safe form keeps within them all the same.
   roaring_bitmap_t* bitmap = roaring_bitmap_portable_deserialize_safe(bytes.data(), bytes.size());

@@ -4,6 +4,7 @@
 #ifndef CHRONOLITH_STORAGE_ITEMS_H_
 #define CHRONOLITH_STORAGE_ITEMS_H_
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -11,6 +12,7 @@
 #include "base/ordinal_set.h"
 #include "chronolith/status.h"
 #include "chronolith/types.h"
+#include "format/series_id.h"
 #include "format/wal_record.h"
 
 namespace chronolith {
@@ -28,6 +30,9 @@ Status ValidateItem(const Item& item);
 
 // Ordinals of a delete record: portable roaring bytes.
 std::string EncodeOrdinals(const OrdinalSet& ordinals);
+// How many of `ascending`, from the front, EncodeOrdinals keeps within kOrdinalBytesMax; at least one where there is one.
+inline constexpr std::size_t kOrdinalBytesMax = 32 << 10;
+std::size_t OrdinalsThatFit(std::span<const Ordinal> ascending);
 Status DecodeOrdinals(std::string_view bytes, OrdinalSet* ordinals);
 
 }  // namespace chronolith

@@ -10,8 +10,6 @@
 namespace chronolith {
 namespace {
 
-constexpr std::size_t kDeleteOrdinalsPerRecord = 16 << 10;  // two bytes each at worst: fits a record
-
 // Write counts items through all series; a caller wants (series, item).
 void LocateRefusals(std::span<const TimeSeries> series, std::vector<Refusal>* refused) {
   for (Refusal& r : *refused) {
@@ -241,10 +239,12 @@ std::unique_ptr<Appender> StorageImpl::NewAppender() { return std::make_unique<A
 
 Status StorageImpl::LogDelete(Shard* shard, const OrdinalSet& ordinals, TimeRange range) {
   const std::vector<Ordinal> all = ordinals.ToVector();
-  for (std::size_t at = 0; at < all.size(); at += kDeleteOrdinalsPerRecord) {
+  for (std::span<const Ordinal> left = all; !left.empty();) {
+    const std::span<const Ordinal> some = left.first(OrdinalsThatFit(left));
+    left = left.subspan(some.size());
     Tombstone tombstone;
     tombstone.range = range;
-    tombstone.ordinals.AddMany(std::span(all).subspan(at, std::min(kDeleteOrdinalsPerRecord, all.size() - at)));
+    tombstone.ordinals.AddMany(some);
     std::string record;
     AppendDeleteRecord(range, EncodeOrdinals(tombstone.ordinals), &record);
     Core& c = core();
