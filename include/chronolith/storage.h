@@ -166,9 +166,13 @@ class CHRONOLITH_EXPORT Storage {
   }
   virtual std::unique_ptr<Appender> NewAppender() = 0;  // must be destroyed before the Storage
 
-  // Waits until the write of `token` has reached `level`; kDeadlineExceeded, or kUnavailable where the log failed.
+  // Waits until the write of `token` has reached `level`; kDeadlineExceeded, or kUnavailable where the log failed before it was
+  // logged (kSynced: synced); at kQueued too, as it is lost then.
   virtual Status Wait(CommitToken token, AckLevel level, Deadline deadline = kNoDeadline) = 0;
-  // Calls `done` once, from a thread of the store, when the write has reached `level` or failed. Must not block or call Close.
+  // Calls `done` exactly once, with what Wait would return: when the write has reached `level` or failed, at the latest in Close or
+  // Reopen, which log and sync what is queued first; kUnavailable where the store was closed or reopened before. It runs on a
+  // thread of the store, or on the calling thread where the outcome is known already, or on that of Close or Reopen. It may call
+  // this store, but must not wait for a level, nor call Close or Reopen.
   virtual void OnReached(CommitToken token, AckLevel level, std::function<void(Status)> done) = 0;
   // The newest LSN of a shard for which all up to it have reached `level`.
   virtual Result<Lsn> ReachedLsn(std::uint32_t shard, AckLevel level) const = 0;

@@ -99,8 +99,7 @@ Status Core::Checkpoint() {
   last_checkpoint_ms_.store(options_.clock->NowMs());
   (void)SettleMemory();
   over_budget_.store(false);  // whoever else fills the budget: some writes are admitted before the next look
-  MutexLock lock(&wake_mu_);
-  admitted_cv_.SignalAll();
+  WakeAdmitted();
   return Status::Ok();
 }
 

@@ -111,6 +111,7 @@ class Core {
   void ReserveForReplay();
   Status CheckpointReplay(Shard* shard, const IndexState& index_state, const ChunkState& chunk_state);
   void OnLoggedBytes(std::uint64_t bytes);
+  void WakeAdmitted();
   std::uint64_t CheckpointThreshold() const;
   void UpkeepLoop();
   bool AwaitUpkeepThread();

@@ -88,6 +88,12 @@ Status Core::Admit(Deadline deadline) {
   return Status::Ok();
 }
 
+// Whoever waits in Admit looks again.
+void Core::WakeAdmitted() {
+  MutexLock lock(&wake_mu_);
+  admitted_cv_.SignalAll();
+}
+
 // ---- Replay ----
 
 // Half of what is free, in equal parts: the shards are hash ranges, so their logs are of a size. The other half is for what a

@@ -134,16 +134,17 @@ Status StorageImpl::Wait(CommitToken token, AckLevel level, Deadline deadline) {
 }
 
 void StorageImpl::OnReached(CommitToken token, AckLevel level, std::function<void(Status)> done) {
-  Status status;
+  if (fork_.InChild()) return done(UsedAfterFork());
+  std::optional<Status> decided;
   {
     ReaderMutexLock lock(&life_mu_);
-    status = ToInternal(&token);
-    if (status.ok()) {
-      core().wal().OnReached(token, level, std::move(done));
-      return;
+    if (const Status status = ToInternal(&token); !status.ok()) {
+      decided = status;
+    } else {
+      decided = core().wal().OnReached(token, level, &done);
     }
   }
-  done(status);
+  if (decided) done(*decided);  // without the lock: it may call this store
 }
 
 Result<Lsn> StorageImpl::ReachedLsn(std::uint32_t shard, AckLevel level) const {
@@ -425,10 +426,23 @@ Status StorageImpl::Snapshot(const std::string& path) {
   return core().Snapshot(path);
 }
 
+// Callbacks call this store, so its log must have run the last one before the life lock is taken for good. False: it is closed.
+bool StorageImpl::EndCallbacks() {
+  std::shared_ptr<Core> core;
+  {
+    ReaderMutexLock lock(&life_mu_);
+    if (closed_) return false;
+    core = live_.core;
+  }
+  core->wal().EndCallbacks();
+  return true;
+}
+
 Status StorageImpl::Reopen() {
   if (fork_.InChild()) return UsedAfterFork();
+  MutexLock reopening(&reopen_mu_);
+  if (!EndCallbacks()) return FailedPrecondition("the store is closed");
   MutexLock lock(&life_mu_);
-  if (closed_) return FailedPrecondition("the store is closed");
   Core& before = *live_.core;
   if (reopen_failure_.ok()) {
     handed_out_ = before.HandedOutOrdinals();
@@ -459,8 +473,9 @@ StorageStats StorageImpl::Stats() const {
 
 Status StorageImpl::Close() {
   if (fork_.InChild()) return UsedAfterFork();
+  MutexLock reopening(&reopen_mu_);
+  if (!EndCallbacks()) return Status::Ok();
   MutexLock lock(&life_mu_);
-  if (closed_) return Status::Ok();
   closed_ = true;
   live_.query.reset();
   return live_.core->Close();

@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,7 @@ class StorageImpl : public Storage {
     std::uint64_t generation = 0;
     std::uint64_t token_base = 0;  // tokens of earlier cores are at or below it
   };
+  bool EndCallbacks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(reopen_mu_) ABSL_LOCKS_EXCLUDED(life_mu_);
   void Install(std::shared_ptr<Core> core) ABSL_EXCLUSIVE_LOCKS_REQUIRED(life_mu_);
   Core& core() const ABSL_SHARED_LOCKS_REQUIRED(life_mu_);
   const std::shared_ptr<QueryContext>& query() const ABSL_SHARED_LOCKS_REQUIRED(life_mu_);
@@ -79,6 +81,7 @@ class StorageImpl : public Storage {
   const ForkGuard fork_;
   const Options options_;
   const std::string path_;
+  Mutex reopen_mu_;  // one Reopen or Close at a time; before life_mu_
   mutable Mutex life_mu_;
   Live live_ ABSL_GUARDED_BY(life_mu_);
   bool closed_ ABSL_GUARDED_BY(life_mu_) = false;

@@ -59,6 +59,10 @@ void ShardedWAL::Restore(ShardId id, const WalEnd& end, Lsn next_lsn, std::uint6
 
 void ShardedWAL::Start() {
   started_threads_ = true;
+  {
+    MutexLock lock(&callbacks_mu_);
+    callbacks_ended_ = false;
+  }
   committer_ = std::thread([this] { CommitterLoop(); });
   syncer_ = std::thread([this] { SyncerLoop(); });
 }
@@ -66,6 +70,7 @@ void ShardedWAL::Start() {
 Status ShardedWAL::Stop() {
   if (!started_threads_) return Status::Ok();
   started_threads_ = false;
+  EndCallbacks();
   Status status = WaitSynced(Ticket(), kNoDeadline);
   stop_.store(true);
   committer_word_.store(kCommitterUrgent);
@@ -76,7 +81,6 @@ Status ShardedWAL::Stop() {
   }
   committer_.join();
   syncer_.join();
-  RunCallbacks();
   return status;
 }
 
@@ -96,10 +100,13 @@ void ShardedWAL::Fail(const Status& status) {
     w.word.fetch_add(1, std::memory_order_seq_cst);
     FutexWakeAll(&w.word);
   }
-  MutexLock lock(&sync_mu_);
-  sync_cv_.SignalAll();
+  {
+    MutexLock lock(&sync_mu_);
+    sync_cv_.SignalAll();
+  }
   committer_word_.store(kCommitterUrgent);
   FutexWakeAll(&committer_word_);
+  if (options_.on_failed) options_.on_failed();
 }
 
 Status ShardedWAL::failure() const {
@@ -141,7 +148,7 @@ void ShardedWAL::LeadAndRelease() {
     next.word.fetch_add(1, std::memory_order_seq_cst);
     FutexWake(&next.word, 1);
   }
-  if (callback_count_.load(std::memory_order_relaxed) > 0) {
+  if (callback_count_.load(std::memory_order_seq_cst) > 0) {
     committer_word_.store(kCommitterUrgent);
     FutexWakeAll(&committer_word_);
   }
@@ -358,7 +365,7 @@ Status ShardedWAL::ReserveSlow(WALShard* s, std::uint64_t bytes, Deadline deadli
 }
 
 void ShardedWAL::NotifyQueued() {
-  if (committer_word_.load(std::memory_order_relaxed) != kCommitterIdle) return;
+  if (committer_word_.load(std::memory_order_seq_cst) != kCommitterIdle) return;
   std::uint32_t idle = kCommitterIdle;
   if (committer_word_.compare_exchange_strong(idle, kCommitterTold)) FutexWake(&committer_word_, 1);
 }
@@ -418,7 +425,7 @@ Status ShardedWAL::WaitSynced(CommitToken token, Deadline deadline) {
       syncing_ = false;
       sync_cv_.SignalAll();
     }
-    if (callback_count_.load(std::memory_order_relaxed) > 0) {
+    if (callback_count_.load(std::memory_order_seq_cst) > 0) {
       committer_word_.store(kCommitterUrgent);
       FutexWakeAll(&committer_word_);
     }
@@ -428,7 +435,7 @@ Status ShardedWAL::WaitSynced(CommitToken token, Deadline deadline) {
 Status ShardedWAL::Wait(CommitToken token, AckLevel level, Deadline deadline) {
   switch (level) {
     case AckLevel::kQueued:
-      return failed() ? failure() : Status::Ok();
+      return *Outcome(token, level);
     case AckLevel::kLogged:
       return WaitLogged(token, deadline);
     case AckLevel::kSynced:
@@ -461,53 +468,79 @@ void ShardedWAL::SyncerLoop() {
 
 // ---- Callbacks ----
 
-void ShardedWAL::OnReached(CommitToken token, AckLevel level, std::function<void(Status)> done) {
+std::optional<Status> ShardedWAL::Outcome(CommitToken token, AckLevel level) const {
+  const std::uint64_t reached = (level == AckLevel::kSynced ? synced_ : completed_).load();
+  if (reached >= token.generation) return Status::Ok();
+  if (failed()) return failure();
+  if (level == AckLevel::kQueued) return Status::Ok();
+  return std::nullopt;
+}
+
+std::optional<Status> ShardedWAL::OnReached(CommitToken token, AckLevel level, std::function<void(Status)>* done) {
   {
     MutexLock lock(&callbacks_mu_);
-    callbacks_.push_back({token, level, std::move(done)});
+    if (callbacks_ended_) return Outcome(token, level).value_or(Unavailable("the store is being closed or reopened"));
+    callbacks_.push_back({token, level, std::move(*done)});
     callback_count_.fetch_add(1);
   }
   committer_word_.store(kCommitterUrgent);
   FutexWakeAll(&committer_word_);
+  return std::nullopt;
 }
 
+void ShardedWAL::EndCallbacks() {
+  {
+    MutexLock lock(&callbacks_mu_);
+    if (callbacks_ended_) return;
+  }
+  (void)WaitSynced(Ticket(), kNoDeadline);  // an error is kept by Fail, and told below
+  std::vector<Callback> left;
+  {
+    MutexLock lock(&callbacks_mu_);
+    callbacks_ended_ = true;
+    while (callbacks_running_) callbacks_idle_.Wait(&callbacks_mu_);
+    left.swap(callbacks_);
+    callback_count_.store(0);
+  }
+  for (Callback& c : left) c.done(Outcome(c.token, c.level).value_or(Unavailable("the store is being closed or reopened")));
+}
+
+// The committer's.
 void ShardedWAL::RunCallbacks() {
   if (callback_count_.load() == 0) return;
-  std::vector<Callback> ready;
+  std::vector<std::pair<Callback, Status>> ready;
   bool wants_sync = false;
   {
     MutexLock lock(&callbacks_mu_);
-    auto keep = callbacks_.begin();
+    if (callbacks_ended_) return;  // EndCallbacks runs them
+    std::vector<Callback> left;
     for (Callback& c : callbacks_) {
-      const bool logged = completed_.load() >= c.token.generation;
-      const bool reached =
-          c.level == AckLevel::kQueued || (c.level == AckLevel::kLogged ? logged : synced_.load() >= c.token.generation);
-      wants_sync = wants_sync || (c.level == AckLevel::kSynced && logged && !reached);
-      if (reached || failed() || stop_.load()) {
-        ready.push_back(std::move(c));
+      if (std::optional<Status> outcome = Outcome(c.token, c.level)) {
+        ready.emplace_back(std::move(c), std::move(*outcome));
       } else {
-        if (&*keep != &c) *keep = std::move(c);
-        ++keep;
+        wants_sync = wants_sync || (c.level == AckLevel::kSynced && completed_.load() >= c.token.generation);
+        left.push_back(std::move(c));
       }
     }
-    callbacks_.erase(keep, callbacks_.end());
+    callbacks_.swap(left);
     callback_count_.store(static_cast<std::uint32_t>(callbacks_.size()));
+    callbacks_running_ = true;
   }
-  for (Callback& c : ready) {
-    const std::uint64_t at = c.level == AckLevel::kSynced ? synced_.load() : completed_.load();
-    const bool reached = c.level == AckLevel::kQueued || at >= c.token.generation;
-    c.done(reached ? Status::Ok() : failed() ? failure() : Unavailable("the store is being closed"));
+  for (auto& [c, outcome] : ready) c.done(outcome);
+  ready.clear();  // what they hold goes before anybody is told that none runs
+  {
+    MutexLock lock(&callbacks_mu_);
+    callbacks_running_ = false;
+    callbacks_idle_.SignalAll();
+    // Tokens of a generation that nobody leads: the committer does.
+    if (!wants_sync && !failed() && !callbacks_.empty()) committer_word_.store(kCommitterTold);
   }
-  if (wants_sync && !failed()) {
+  if (failed() || stop_.load()) return;
+  if (wants_sync) {
     (void)WaitSynced({completed_.load()}, kNoDeadline);
     RunCallbacks();
-  } else if (!failed() && !stop_.load()) {
-    MutexLock lock(&callbacks_mu_);
-    // Tokens of a generation that nobody leads: the committer does.
-    if (!callbacks_.empty()) committer_word_.store(kCommitterTold);
   }
-  if (!failed() && !stop_.load() && callback_count_.load() > 0 && completed_.load() == started_.load() && TryLead())
-    LeadAndRelease();
+  if (callback_count_.load() > 0 && completed_.load() == started_.load() && TryLead()) LeadAndRelease();
 }
 
 // ---- Trim ----

@@ -1,14 +1,20 @@
 // ShardedWAL: the write-ahead log of a store, one WALShard a shard, and the group commit that serves them all.
 //
-// Place in the data's path: a writer encodes records, reserves room in its shard's ring (Reserve), and under the shard's append lock
-// assigns LSNs and publishes (Append). Whoever needs them logged leads or follows a group commit (WaitLogged): one leader at a time
-// drains the rings of all shards into rows of their families and writes them with one engine call. Nobody hops threads when
+// Place in the data's path: a writer encodes records, reserves room in its shard's ring (Reserve), and under the shard's append
+// lock assigns LSNs and publishes (Append). Whoever needs them logged leads or follows a group commit (WaitLogged): one leader at a
+// time drains the rings of all shards into rows of their families and writes them with one engine call. Nobody hops threads when
 // uncontended: the caller leads. A background committer drains what nobody waits for.
 //
 // Group commits are numbered: generation g starts when started_ becomes g and has completed when completed_ is g. A writer that has
-// published and then reads started_ == s knows that generation s + 1 will carry its records: that is its ticket. Publishing (store of
-// tail, then load of started_) and starting (increment of started_, then loads of the tails) are sequentially consistent, so either
-// the writer sees the start or the leader sees the tail.
+// published and then reads started_ == s knows that generation s + 1 will carry its records: that is its ticket. Publishing (store
+// of tail, then load of started_) and starting (increment of started_, then loads of the tails) are sequentially consistent, so
+// either the writer sees the start or the leader sees the tail.
+//
+// The same holds wherever a thread announces something and then looks at what another announces before it looks: queued_ against
+// committer_word_ (NotifyQueued, CommitterLoop), the sleepers of wake_ and callback_count_ against leader_. Each of these four
+// accesses is sequentially consistent: a plain load may overtake an earlier store to another word (on arm64 also a release store),
+// and then both sides would see the old values and a wake-up be lost. Relaxed loads of these words are hints, checked again before
+// use.
 //
 //   leader_: 0 free, 1 somebody drains
 //   Followers of generation g yield for a while, then sleep on wake_[g % 4]; completing g wakes them all with one system call, and one
@@ -25,6 +31,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -124,6 +131,8 @@ struct ShardedWALOptions {
   std::shared_ptr<Logger> logger;
   std::shared_ptr<LogArchiver> archiver;  // null: trimmed records are gone
   std::uint64_t archive_backlog_bytes = 0;  // a shard; see Options::log_archive_backlog_bytes
+  // Called once or more after failed() has become true; must not block. (Wakes writers that wait for memory.)
+  std::function<void()> on_failed;
   // Called by the leader after a group was logged, with the bytes it added; must not block. (Starts checkpoints.)
   std::function<void(std::uint64_t)> on_logged_bytes;
 };
@@ -180,8 +189,12 @@ class ShardedWAL {
   Status WaitLogged(CommitToken token, Deadline deadline);
   Status WaitSynced(CommitToken token, Deadline deadline);
   Status Wait(CommitToken token, AckLevel level, Deadline deadline);
-  // `done` runs on the committer thread.
-  void OnReached(CommitToken token, AckLevel level, std::function<void(Status)> done);
+  // Takes `done` and runs it once on the committer thread, or in EndCallbacks; or, where it is decided already and no thread would
+  // run it, leaves it to the caller and returns what it is to be told.
+  std::optional<Status> OnReached(CommitToken token, AckLevel level, std::function<void(Status)>* done);
+  // Logs and syncs what is queued, runs all callbacks that wait, and returns when none runs any more; from then on OnReached leaves
+  // all to its caller. Call it without locks that callbacks take. Idempotent; one call at a time.
+  void EndCallbacks();
   // Tells the committer that something was queued which nobody waits for.
   void NotifyQueued();
 
@@ -223,7 +236,9 @@ class ShardedWAL {
   void CommitterLoop();
   void SyncerLoop();
   void RunCallbacks();
-  bool AnythingQueued() const { return queued_.load(std::memory_order_relaxed) != 0; }
+  // What Wait and OnReached tell of the token now; nullopt: it has not reached the level, and may still.
+  std::optional<Status> Outcome(CommitToken token, AckLevel level) const;
+  bool AnythingQueued() const { return queued_.load(std::memory_order_seq_cst) != 0; }
   Status ReserveSlow(WALShard* shard, std::uint64_t bytes, Deadline deadline);
 
   KvEngine* const engine_;
@@ -265,7 +280,10 @@ class ShardedWAL {
   Mutex syncer_mu_;
   CondVar syncer_cv_;
   Mutex callbacks_mu_;
+  CondVar callbacks_idle_;
   std::vector<Callback> callbacks_ ABSL_GUARDED_BY(callbacks_mu_);
+  bool callbacks_ended_ ABSL_GUARDED_BY(callbacks_mu_) = true;  // until Start
+  bool callbacks_running_ ABSL_GUARDED_BY(callbacks_mu_) = false;
   std::atomic<std::uint32_t> callback_count_{0};
 
   // The leader's own.

@@ -386,7 +386,7 @@ TEST(ShardedWAL, CallbacksRunOnceAtTheirLevel) {
         const auto shard = static_cast<ShardId>(random() % 2);
         const auto level = static_cast<AckLevel>(random() % 3);
         const Lsn lsn = log.Put(shard, i);
-        log.wal->OnReached(log.wal->Ticket(), level, [&, shard, level, lsn, slot = t * kWrites + i](Status status) {
+        log.Watch(log.wal->Ticket(), level, [&, shard, level, lsn, slot = t * kWrites + i](Status status) {
           EXPECT_TRUE(status.ok()) << status.ToString();
           if (level == AckLevel::kLogged) {
             EXPECT_GE(log.wal->shard(shard).logged_lsn(), lsn);
@@ -417,7 +417,7 @@ TEST(ShardedWAL, CallbacksRunOnceWithTheErrorWhenTheLogFails) {
   log.Put(0, 2);
   std::vector<std::atomic<int>> ok(6), failed(6);
   const auto watch = [&](std::size_t i, CommitToken token, AckLevel level) {
-    log.wal->OnReached(token, level, [&, i](Status status) {
+    log.Watch(token, level, [&, i](Status status) {
       EXPECT_TRUE(status.ok() || status.code() == StatusCode::kUnavailable) << status.ToString();
       ++(status.ok() ? ok : failed)[i];
     });
@@ -448,12 +448,19 @@ TEST(ShardedWAL, StopLeavesNoCallbackBehind) {
     std::atomic<int> ok{0};
     for (int i = 0; i < 20; ++i) {
       log.Put(0, i);
-      log.wal->OnReached(log.wal->Ticket(), static_cast<AckLevel>(i % 3), [&](Status status) { ok += status.ok() ? 1 : 1000; });
+      log.Watch(log.wal->Ticket(), static_cast<AckLevel>(i % 3), [&](Status status) { ok += status.ok() ? 1 : 1000; });
     }
     EXPECT_TRUE(log.wal->Stop().ok());
     EXPECT_EQ(ok, 20) << "Stop logs and syncs first";
     EXPECT_TRUE(log.wal->Stop().ok()) << "idempotent";
     EXPECT_EQ(ok, 20);
+    // There is no thread left that would run these.
+    Status told = UnknownOutcome("not told");
+    const auto tell = [&](Status status) { told = std::move(status); };
+    log.Watch(log.wal->Ticket(), AckLevel::kLogged, tell);
+    EXPECT_EQ(told.code(), StatusCode::kUnavailable) << told.ToString();
+    log.Watch({1}, AckLevel::kSynced, tell);
+    EXPECT_TRUE(told.ok()) << told.ToString();
   }
 }
 

@@ -181,6 +181,11 @@ class TestWal {
     return Write(shard, record, deadline, status);
   }
 
+  // OnReached as a caller of the log has it: exactly one run of `done`.
+  void Watch(CommitToken token, AckLevel level, std::function<void(Status)> done) {
+    if (const std::optional<Status> decided = wal->OnReached(token, level, &done)) done(*decided);
+  }
+
   LogContents Read(ShardId shard, WalEnd* end = nullptr) {
     CollectingVisitor visitor;
     WalEnd ignored;
