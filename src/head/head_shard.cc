@@ -37,6 +37,7 @@ void HeadShard::EnsureOrdinals(std::uint64_t end) {
 
 void HeadShard::MarkDirty(Entry* e, Ordinal ordinal) {
   e->dirty = 1;
+  e->released = 0;
   dirty_.push_back(ordinal);
 }
 
@@ -318,7 +319,8 @@ void HeadShard::Cut(const OrdinalSet& ordinals, TimeRange range) {
 
 // ---- Checkpoint ----
 
-void HeadShard::BeginCheckpoint() {
+void HeadShard::BeginCheckpoint(std::uint64_t end) {
+  taken_end_ = end;
   taken_.swap(dirty_);
   taken_at_ = 0;
   closed_taken_ = 0;
@@ -356,7 +358,8 @@ bool HeadShard::CopySlice(std::uint64_t budget_bytes, std::vector<Chunk>* chunks
   if (taken_at_ == taken_.size() && closed_taken_ == 0) closed_taken_ = closed_.size();
   if (taken_at_ < taken_.size() || !chunks->empty()) return true;
   for (; closed_at_ < closed_taken_ && bytes < budget_bytes; ++closed_at_) {
-    if (closed_[closed_at_].chunk.meta.samples == 0) continue;
+    const ChunkMeta& meta = closed_[closed_at_].chunk.meta;
+    if (meta.samples == 0 || meta.ordinal >= taken_end_) continue;
     chunks->push_back(closed_[closed_at_].chunk);
     bytes += chunks->back().data.size();
   }
@@ -365,10 +368,17 @@ bool HeadShard::CopySlice(std::uint64_t budget_bytes, std::vector<Chunk>* chunks
 
 void HeadShard::FinishCheckpoint() {
   MeasuredLock lock(&mu_);
+  std::vector<Chunk> left;  // of series that came after the cut
   for (std::size_t i = 0; i < closed_taken_; ++i) {
-    closed_bytes_ -= sizeof(Closed) + closed_.front().chunk.data.capacity();
+    Chunk& chunk = closed_.front().chunk;
+    closed_bytes_ -= sizeof(Closed) + chunk.data.capacity();
+    if (chunk.meta.samples > 0 && chunk.meta.ordinal >= taken_end_) left.push_back(std::move(chunk));
     closed_.pop_front();
     ++closed_base_;
+  }
+  for (Chunk& chunk : left) {
+    const Ordinal ordinal = chunk.meta.ordinal;
+    PushClosed(&At(ordinal), std::move(chunk));
   }
   taken_.clear();
   taken_.shrink_to_fit();
@@ -400,13 +410,14 @@ std::vector<Ordinal> HeadShard::ReleaseIdle(Timestamp before) {
     for (std::uint32_t i = 0; i < kPageEntries; ++i) {
       Entry& e = pages_[page][i];
       const auto ordinal = static_cast<Ordinal>(page << kPageBits | i);
-      if (!e.seen || e.dirty || e.open.t >= before || ClosedAt(e.closed, ordinal) != nullptr) continue;
+      if (!e.seen || e.dirty || e.released || e.open.t >= before || ClosedAt(e.closed, ordinal) != nullptr) continue;
       if (e.buffer != nullptr) pool_.Free(e.buffer, e.size_class);
       if (e.cold) EraseCold(ordinal);
       const Timestamp newest = e.open.t;
       e = Entry{};
       e.open.t = newest;
       e.seen = 1;
+      e.released = 1;
       released.push_back(ordinal);
     }
   }

@@ -67,15 +67,17 @@ class HeadShard : public HeadView {
   bool HasData(Ordinal ordinal) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
 
   // ---- Checkpoint: one at a time ----
-  // Marks what the checkpoint is to hold: all chunks closed and all series changed so far. Append lock.
-  void BeginCheckpoint() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Marks what the checkpoint is to hold: all chunks closed and all series changed so far, which have ordinals below `end`: later
+  // series are not in the index that it stores, so none of their chunks is copied. Append lock.
+  void BeginCheckpoint(std::uint64_t end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Copies the closed chunks, then open ones of changed series, a slice a call (about `budget_bytes`); false when done. A slice may
   // hold samples newer than BeginCheckpoint: the caller syncs the log past everything queued before it stores them.
   bool CopySlice(std::uint64_t budget_bytes, std::vector<Chunk>* chunks);
   // The checkpoint is durable: frees the closed chunks it holds. / It failed: everything will be copied again.
   void FinishCheckpoint();
   void AbortCheckpoint();
-  // Frees the chunk buffers of series without a sample since `before` that are wholly in finished checkpoints; returns those series.
+  // Frees the chunk buffers of series without a sample since `before` that are wholly in finished checkpoints; returns those
+  // series, each once until it is written to again.
   std::vector<Ordinal> ReleaseIdle(Timestamp before);
 
   // ---- Reading ----
@@ -104,6 +106,7 @@ class HeadShard : public HeadView {
     std::uint8_t dirty : 1 = 0;                 // changed since the last checkpoint took it
     std::uint8_t cold : 1 = 0;                  // has a ColdSeries
     std::uint8_t seen : 1 = 0;                  // open.t is meaningful
+    std::uint8_t released : 1 = 0;              // by ReleaseIdle, and not dirty since
     std::uint16_t capacity = 0;                 // bytes of the buffer behind its header
   };
   static_assert(sizeof(Entry) == 64, "one cache line a series");
@@ -175,7 +178,8 @@ class HeadShard : public HeadView {
   // The running checkpoint.
   std::vector<Ordinal> taken_ ABSL_GUARDED_BY(mu_);
   std::size_t taken_at_ ABSL_GUARDED_BY(mu_) = 0;
-  std::size_t closed_taken_ ABSL_GUARDED_BY(mu_) = 0;  // closed chunks, from the front, that it holds
+  std::uint64_t taken_end_ ABSL_GUARDED_BY(mu_) = 0;   // it holds series below
+  std::size_t closed_taken_ ABSL_GUARDED_BY(mu_) = 0;  // closed chunks, from the front, that it holds, but those of later series
   std::size_t closed_at_ ABSL_GUARDED_BY(mu_) = 0;
 
   std::atomic<Timestamp> newest_{kMinTimestamp};

@@ -66,7 +66,7 @@ Status Core::Checkpoint() {
     cuts_[i] = shard.wal->last_lsn();
     cut_ordinals_[i] = shard.next_ordinal.load();
     cut_series_[i] = shard.series_total.load();
-    shard.head->BeginCheckpoint();
+    shard.head->BeginCheckpoint(cut_ordinals_[i]);
     shard.index->Cut();
   }
   Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline);

@@ -113,7 +113,7 @@ void Core::ReserveForReplay() {
 Status Core::CheckpointReplay(Shard* shard, const IndexState& index_state, const ChunkState& chunk_state) {
   {
     MeasuredLock lock(&shard->head->mu());
-    shard->head->BeginCheckpoint();
+    shard->head->BeginCheckpoint(index_state.next_ordinal);
   }
   shard->index->Cut();
   if (Status status = shard->index->Checkpoint(index_state); !status.ok()) return status;

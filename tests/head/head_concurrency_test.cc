@@ -61,7 +61,7 @@ class World {
     std::mt19937_64 random(seed);
     {
       MeasuredLock lock(&head_.mu());
-      head_.BeginCheckpoint();
+      head_.BeginCheckpoint(std::uint64_t{1} << 32);
     }
     std::vector<Chunk> chunks;
     while (head_.CopySlice(1 + random() % 2000, &chunks)) {

@@ -107,9 +107,10 @@ class HeadHarness {
 
   // ---- Checkpoints: what CopySlice gives is stored at once ----
   bool checkpointing() const { return checkpointing_; }
-  void Begin() {
+  // `end`: the ordinals that the checkpoint's index knows are below.
+  void Begin(std::uint64_t end = std::uint64_t{1} << 32) {
     MeasuredLock lock(&head_->mu());
-    head_->BeginCheckpoint();
+    head_->BeginCheckpoint(end);
     cut_ = last_lsn();
     checkpointing_ = true;
   }

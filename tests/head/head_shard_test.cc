@@ -302,6 +302,33 @@ TEST(HeadShard, ASampleBehindTheCutMayBeStoredAndIsReplayedOnTop) {
   EXPECT_EQ(h.SamplesOf(0), Floats({{10, 1}, {20, 3}}));
 }
 
+// Its index rows are not in the checkpoint: a chunk row of it could be there, after a crash, without them.
+TEST(HeadShard, ASeriesBehindTheCutIsInTheNextCheckpoint) {
+  HeadHarness h(Options(1000));
+  h.Append(0, 10, 1);
+  h.Begin(1);
+  h.Append(1, 10, 1);
+  h.Append(1, 1010, 2);  // closes a chunk
+  h.Append(1, 5, 3);
+  h.Append(0, 1010, 2);  // closes one that the checkpoint holds
+  std::vector<Chunk> chunks;
+  std::size_t copied = 0;
+  while (h.head().CopySlice(1 << 20, &chunks)) {
+    for (const Chunk& chunk : chunks) EXPECT_EQ(chunk.meta.ordinal, 0U);
+    copied += chunks.size();
+  }
+  EXPECT_GE(copied, 1U);
+  h.Append(1, 2010, 4);  // and one more behind what the checkpoint looked at
+  const Samples expected = Floats({{5, 3}, {10, 1}, {1010, 2}, {2010, 4}});
+  EXPECT_EQ(h.SamplesOf(1), expected);
+  h.Finish();
+  EXPECT_EQ(h.SamplesOf(1), expected) << "what was not copied stays";
+  h.Checkpoint();
+  EXPECT_EQ(h.Collected(1).size(), 1U) << "the open chunk";
+  h.Reopen();
+  EXPECT_EQ(h.SamplesOf(1), expected);
+}
+
 // ---- Idle series ----
 
 TEST(HeadShard, ReleaseIdleKeepsWhatIsNotStored) {
@@ -314,6 +341,11 @@ TEST(HeadShard, ReleaseIdleKeepsWhatIsNotStored) {
   h.Append(1, 20, 2);
   EXPECT_EQ(h.head().ReleaseIdle(4000), std::vector<Ordinal>{0});
   EXPECT_TRUE(h.Collected(0).empty());
+  EXPECT_TRUE(h.head().ReleaseIdle(4000).empty()) << "once is enough";
+  h.Append(0, 30, 3);
+  h.Checkpoint();
+  EXPECT_EQ(h.head().ReleaseIdle(4000), (std::vector<Ordinal>{0, 1})) << "written to again";
+  h.Append(1, 30, 2);
   MeasuredReaderLock lock(&h.head().mu());
   EXPECT_FALSE(h.head().HasData(0));
   EXPECT_TRUE(h.head().HasData(1));
