@@ -25,7 +25,7 @@ enum class CrashKind : std::uint8_t {
 struct AdversarialOptions {
   std::uint64_t seed = 1;
   // A batch that would succeed is kUnknown with this probability. A coin decides whether it was applied; if not, with
-  // `late_writes` it may still be applied by a later write of the family, until the family's epoch is raised.
+  // `late_writes` it may still be applied by a later write of the family, until the family's epoch is raised or power is lost.
   double unknown_write_probability = 0;
   bool late_writes = false;
   // With this probability a family persists its buffered rows after a write by itself, as an engine with a full buffer does.

@@ -109,6 +109,7 @@ void MemoryInstance::Crash(CrashKind kind, bool keep_prefix, Adversary* adversar
     const std::uint64_t unsynced = log_number - synced_log_number;
     survives = synced_log_number + (keep_prefix ? adversary->Below(unsynced + 1) : 0);
     synced_log_number = survives;  // it is on the disk
+    for (auto& [name, family] : families) family->late.clear();  // it was under way to this machine
   }
   for (auto& [name, family] : families) {
     family->Crash(keep_prefix ? adversary->Below(family->pending.size() + 1) : 0, survives);

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -120,6 +121,54 @@ TEST(MemoryEngine, ACrashKeepsAPrefixOfTheBufferedRowsOfEachFamilyAnother) {
     differed |= kept[0] != kept[1];
   }
   EXPECT_TRUE(differed);
+}
+
+// A late write of a stale writer lands before the newer epoch is acquired, or never: not after it, not after a power loss.
+TEST(MemoryEngine, LateWritesKeepTheOrderOfEpochs) {
+  bool landed[2] = {};
+  const std::uint64_t seed = TestSeed();
+  for (std::uint64_t round = 0; round < 300; ++round) {
+    auto factory = MakeAdversarialMemoryEngineFactory({.seed = seed + round,
+                                                       .unknown_write_probability = 0.5,
+                                                       .late_writes = true,
+                                                       .persist_random_prefix = false,
+                                                       .allow_several_writers = true});
+    auto stale = Open(factory.get());
+    auto owner = Open(factory.get());
+    const auto put = [](KvEngine* engine, const std::string& key, Epoch epoch) {
+      const Op op{Op::Type::kPut, key, "v"};
+      const Batch batch{0, {}, epoch, {&op, 1}};
+      return engine->Write({&batch, 1}, {.durability = Durability::kLogged})[0];
+    };
+    ASSERT_TRUE(stale->AcquireEpoch(0, 1).ok());
+    std::vector<std::string> doubtful;
+    for (int i = 0; i < 8; ++i) {
+      const std::string key = "stale" + std::to_string(i);
+      if (put(stale.get(), key, 1).code() == StatusCode::kUnknown) doubtful.push_back(key);
+    }
+    ASSERT_TRUE(owner->AcquireEpoch(0, 2).ok());
+    std::map<std::string, bool> seen;
+    for (const std::string& key : doubtful) landed[seen[key] = Has(owner.get(), 0, key)] = true;
+    for (int i = 0; i < 8; ++i) {
+      (void)put(owner.get(), "owner" + std::to_string(i), 2);
+      EXPECT_EQ(put(stale.get(), "fenced", 1).code(), StatusCode::kFenced);
+    }
+    ASSERT_TRUE(owner->AcquireEpoch(0, 3).ok());
+    for (const auto& [key, there] : seen) EXPECT_EQ(Has(owner.get(), 0, key), there) << key;
+    EXPECT_FALSE(Has(owner.get(), 0, "fenced"));
+
+    // What was under way when the power went never arrives.
+    std::vector<std::string> lost;
+    for (int i = 0; i < 8; ++i) {
+      const std::string key = "lost" + std::to_string(i);
+      if (put(owner.get(), key, 3).code() == StatusCode::kUnknown) lost.push_back(key);
+    }
+    factory->CrashAll(CrashKind::kPowerLoss);
+    owner = Open(factory.get());
+    ASSERT_TRUE(owner->AcquireEpoch(0, 4).ok());
+    for (const std::string& key : lost) EXPECT_FALSE(Has(owner.get(), 0, key)) << key;
+  }
+  EXPECT_TRUE(landed[false] && landed[true]);
 }
 
 TEST(MemoryEngine, ACrashDuringAFlushMayComeBetweenFamilies) {
