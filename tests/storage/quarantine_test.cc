@@ -374,6 +374,85 @@ TEST_F(QuarantineTest, TheFloorOfTheOthersIsNotLoggedForTheDamagedShard) {
   EXPECT_EQ(store_.Read(), contents_);
 }
 
+TEST_F(QuarantineTest, ABadBlockOfAnIndexIsOfItsShardAlone) {
+  constexpr std::size_t kMany = 4000;
+  std::vector<TimeSeries> many;
+  for (std::size_t i = 0; i < kMany; ++i) many.push_back(MakeSeries(Numbered(static_cast<int>(i)), {{kT, 1}}));
+  store_.Open();
+  ASSERT_TRUE(store_->Write(many).ok());
+  store_.Checkpoint();
+  const Contents all = store_.Read();
+  std::map<std::string, std::uint32_t> shard_of;
+  {
+    auto appender = store_->NewAppender();
+    for (const TimeSeries& one : many) {
+      shard_of[one.labels.ToString()] = static_cast<std::uint32_t>(appender->Ref(one.labels).value().id >> 32) - 1;
+    }
+  }
+  store_.Close();
+  const std::string path = FileOf("index.0");
+  const std::string good = ReadFile(path);
+  const auto others =
+      static_cast<std::size_t>(std::count_if(shard_of.begin(), shard_of.end(), [](const auto& one) { return one.second != 0; }));
+  std::size_t refused = 0;
+  std::size_t failed = 0;
+  for (int tenth = 1; tenth < 9; ++tenth) {
+    SCOPED_TRACE("tenth " + std::to_string(tenth));
+    std::string bad = good;
+    bad[bad.size() * static_cast<std::size_t>(tenth) / 10] ^= 1;
+    WriteFile(path, bad);
+    store_.Open();
+    const auto series = store_->Series({});
+    if (!series.ok()) {
+      ++failed;
+      EXPECT_EQ(series.status().code(), StatusCode::kDataLoss);
+      EXPECT_THAT(series.status().message(), HasSubstr("shard 0"));
+    }
+    const auto partly = store_->Series({}, {.skip_damaged = true});
+    ASSERT_TRUE(partly.ok()) << partly.status().ToString();
+    EXPECT_EQ(partly->partial, !series.ok());
+    EXPECT_GE(partly->values.size(), others);
+    for (const Refusal& r : store_->Write(many).refused) {
+      ++refused;
+      EXPECT_EQ(r.reason.code(), StatusCode::kDataLoss);
+      EXPECT_EQ(shard_of.at(many[r.series].labels.ToString()), 0U);
+    }
+    store_.Checkpoint();
+    store_.Close();
+  }
+  std::printf("of 8 bad places %zu failed Series, and writes were refused %zu times\n", failed, refused);
+  EXPECT_GT(failed, 0U);
+  EXPECT_GT(refused, 0U);
+  WriteFile(path, good);
+  store_.Open();
+  EXPECT_EQ(store_.Read(), all);
+}
+
+TEST_F(QuarantineTest, TheRetentionFloorRisesWithoutTheShardAndMeetsItLater) {
+  constexpr std::int64_t kHour = 3'600'000;
+  Fill();
+  store_.options().retention_ms = kHour;
+  store_.options().window_ms = kHour;
+  const std::string path = FileOf("chunk.1");
+  const std::string good = ReadFile(path);
+  fs::remove(path);
+  store_.Open();
+  const Timestamp first = t_;
+  t_ += 10 * kHour;
+  WriteAroundShard(1);
+  store_.Checkpoint();  // raises the floor
+  store_.Restart();
+  store_.Kill();
+  WriteAroundShard(1);
+  for (auto& [labels, points] : contents_) points.erase(points.begin(), points.lower_bound(first));
+  EXPECT_EQ(ReadPartly(), Without(1));
+  store_.Close();
+  WriteFile(path, good);
+  store_.Open();
+  EXPECT_EQ(store_.Read(), Without(1));  // the shard has nothing above the floor
+  for (const ShardStats& s : store_->Stats().shards) EXPECT_EQ(s.quarantine, "");
+}
+
 TEST_F(QuarantineTest, ReferencesLiveThroughAReopenThatQuarantinesTheirShard) {
   Fill();
   store_.Open();
