@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/chunk/test_random.h"
+#include "tests/contract/seed.h"
 
 namespace chronolith {
 namespace {

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "tests/chunk/random_histogram.h"
-#include "tests/chunk/test_random.h"
+#include "tests/contract/seed.h"
 
 namespace chronolith {
 namespace {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/coding.h"
-#include "tests/chunk/test_random.h"
+#include "tests/contract/seed.h"
 
 namespace chronolith {
 namespace {

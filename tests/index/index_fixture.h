@@ -5,11 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <functional>
 #include <memory>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -17,15 +14,9 @@
 #include "index/index_shard.h"
 #include "index/postings_merge.h"
 #include "plugins/memory/memory_engine.h"
+#include "tests/contract/seed.h"
 
 namespace chronolith {
-
-inline std::uint64_t TestSeed() {
-  const char* given = std::getenv("CHRONOLITH_TEST_SEED");
-  const std::uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-  std::printf("CHRONOLITH_TEST_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  return seed;
-}
 
 inline EngineOptions IndexEngineOptions() {
   EngineOptions options;

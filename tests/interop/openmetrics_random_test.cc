@@ -1,24 +1,16 @@
 // Random texts against a plain model, cut into chunks at random places.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <iostream>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "interop/openmetrics.h"
+#include "tests/contract/seed.h"
 #include "tests/interop/recording_sink.h"
 
 namespace chronolith::interop {
 namespace {
-
-std::uint64_t Seed() {
-  const char* fixed = std::getenv("CHRONOLITH_TEST_SEED");
-  const std::uint64_t seed = fixed != nullptr ? std::strtoull(fixed, nullptr, 10) : std::random_device()();
-  std::cout << "CHRONOLITH_TEST_SEED=" << seed << "\n";
-  return seed;
-}
 
 using Random = std::mt19937_64;
 
@@ -42,7 +34,7 @@ std::string RandomValue(Random& random) {
 }
 
 TEST(ExpositionParser, ReadsRandomSeriesInRandomChunksAsTheModelSays) {
-  Random random(Seed());
+  Random random(TestSeed());
   struct Want {
     std::string series;
     Timestamp timestamp;
@@ -92,7 +84,7 @@ TEST(ExpositionParser, ReadsRandomSeriesInRandomChunksAsTheModelSays) {
 }
 
 TEST(ExpositionParser, SurvivesRandomDamageAndCountsEveryLine) {
-  Random random(Seed());
+  Random random(TestSeed());
   const std::string good = "# TYPE a counter\na_total{x=\"y\",z=\"\\\\\"} 1.5 1700000000.5 # {t=\"u\"} 1 2\nb 2 3\n# EOF\n";
   for (int round = 0; round < 20'000; ++round) {
     std::string text = good;

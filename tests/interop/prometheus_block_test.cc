@@ -19,7 +19,7 @@
 #include "base/checksum.h"
 #include "base/coding.h"
 #include "chunk/xor_chunk.h"
-#include "tests/chunk/test_random.h"
+#include "tests/contract/seed.h"
 
 namespace chronolith {
 namespace {
