@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "tests/storage/store_fixture.h"
+#include "tests/support/skip.h"
 
 namespace chronolith {
 namespace {
@@ -102,7 +103,7 @@ TEST_P(Manners, TheLoggerIsToldOfReplayAndOfTrouble) {
 TEST_P(Manners, CloseJoinsEveryThread) {
   UseIt();  // an engine may keep a pool of its own for the process
   const std::size_t before = ThreadsOfThisProcess();
-  if (before == 0) GTEST_SKIP() << "no /proc";
+  if (before == 0) CHRONOLITH_SKIP_HERE("no /proc");
   for (int i = 0; i < 3; ++i) {
     store_.Open();
     store_.Write(Numbered(i), {{kT + 10'000 + i, 1}});

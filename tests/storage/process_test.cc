@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "tests/storage/store_fixture.h"
+#include "tests/support/skip.h"
 
 namespace chronolith {
 namespace {
@@ -256,7 +257,7 @@ TEST(Process, AFullDiskIsSaidAndNothingAcknowledgedIsLost) {
   testing_support::TempDirectory directory;
   Child child("small_disk", directory.path());
   const int rc = child.Wait();
-  if (rc == kSkipped) GTEST_SKIP() << "cannot mount a file system here";
+  if (rc == kSkipped) CHRONOLITH_SKIP_HERE("cannot mount a file system");
   EXPECT_EQ(rc, 0);
 }
 
@@ -264,7 +265,7 @@ TEST(Process, AFileThatMayNotGrowIsSaidAndNothingAcknowledgedIsLost) {
   testing_support::TempDirectory directory;
   Child child("small_file", directory.path());
   const int rc = child.Wait();
-  if (rc == kSkipped) GTEST_SKIP() << "cannot limit the size of files here";
+  if (rc == kSkipped) CHRONOLITH_SKIP_HERE("cannot limit the size of files");
   EXPECT_EQ(rc, 0);
 }
 
