@@ -1,8 +1,11 @@
 // The write path at its bounds: what is refused leaves nothing behind, and nobody waits for what will not come.
 #include "storage/writer.h"
 
-#include <algorithm>
+#include <unistd.h>
+
 #include <atomic>
+#include <fstream>
+#include <string>
 #include <thread>
 
 #include "storage/core.h"
@@ -97,6 +100,14 @@ TEST(Items, ADeleteOfSparseOrdinalsFitsItsRecords) {
 
 // ---- Memory ----
 
+bool Sleeps(pid_t thread) {
+  std::ifstream in("/proc/self/task/" + std::to_string(thread) + "/stat");
+  std::string stat;
+  std::getline(in, stat);
+  const std::size_t name_end = stat.rfind(')');  // "id (name) state ..."
+  return name_end != std::string::npos && stat.substr(name_end + 2, 1) == "S";
+}
+
 // A store over its budget that no checkpoint can help: those fail until Relieve.
 class OverBudget : public testing::Test {
  protected:
@@ -173,27 +184,16 @@ TEST_F(OverBudget, AFailedLogEndsTheWaitForMemory) {
   budget_->ForceReserve(1ULL << 30);
   store_.options().backpressure_wait_ms = 24 * 3600 * 1000;
   store_.Open();
-  std::atomic<bool> done{false};
-  std::atomic<std::uint64_t> writes{0};
+  ASSERT_TRUE(store_->Flush().ok());
+  std::atomic<pid_t> id{0};
   WriteResult last;
   std::thread writer([&] {
-    std::vector<Sample> samples(2000);
-    for (int i = 0; last.ok(); ++i) {
-      for (std::size_t s = 0; s < samples.size(); ++s)
-        samples[s] = {kT + i * 2000 + static_cast<Timestamp>(s), 1.0 / (1.0 + i + static_cast<double>(s))};
-      last = store_->Write(MakeSeries(Named("filler"), samples));
-      writes.fetch_add(1);
-    }
-    done = true;
+    const TimeSeries series = MakeSeries(Named("waits"), {{kT, 1}});
+    id = gettid();
+    last = store_->Write(series);
   });
-  // It waits for memory when it makes no progress though nothing holds it up: then, or before, the log fails.
-  std::uint64_t seen = 0;
-  for (int still = 0; still < 1000 && !done;) {
-    std::this_thread::yield();
-    const std::uint64_t now = writes.load();
-    still = now == seen ? still + 1 : 0;
-    seen = now;
-  }
+  // The store is over its budget from the start: the first thing for which the writer sleeps is memory.
+  while (id == 0 || !Sleeps(id)) std::this_thread::yield();
   store_.memory().FailCall(EngineMethod::kSyncLog, 1, IoError("injected"));
   EXPECT_EQ(store_->Flush().code(), StatusCode::kUnavailable);
   writer.join();
