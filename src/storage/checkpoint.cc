@@ -30,18 +30,35 @@ Status Core::CheckpointIndex() {
   return data_engine_->Flush(families);
 }
 
+// Each slice is stored after a sync past what it may hold. Slices of several shards share one: a sync makes writers wait for the file
+// system's journal.
 Status Core::CheckpointChunks() {
+  std::vector<std::pair<Shard*, std::vector<Chunk>>> slices;
+  std::uint64_t bytes = 0;
+  const auto store = [&] {
+    Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline);
+    for (auto& [shard, chunks] : slices) {
+      if (status.ok()) status = shard->chunks->Write(std::move(chunks));
+    }
+    slices.clear();
+    bytes = 0;
+    return status;
+  };
+  for (const auto& shard : shards_) {
+    if (!shard->quarantine.ok()) continue;
+    std::vector<Chunk> chunks;
+    while (shard->head->CopySlice(kCheckpointSliceBytes, &chunks)) {
+      for (const Chunk& chunk : chunks) bytes += sizeof(Chunk) + chunk.data.size();
+      slices.emplace_back(shard.get(), std::exchange(chunks, {}));
+      if (bytes < 2 * kCheckpointSliceBytes) continue;
+      if (Status status = store(); !status.ok()) return status;
+    }
+  }
+  if (Status status = store(); !status.ok()) return status;
   std::vector<FamilyId> families;
-  std::vector<Chunk> chunks;
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     Shard& shard = *shards_[i];
     if (!shard.quarantine.ok()) continue;
-    while (shard.head->CopySlice(kCheckpointSliceBytes, &chunks)) {
-      if (chunks.empty()) continue;
-      if (Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline); !status.ok()) return status;
-      if (Status status = shard.chunks->Write(std::move(chunks)); !status.ok()) return status;
-      chunks = {};
-    }
     const ChunkState state{cuts_[i], shard.chunks->tombstones().floor(), shard.wal->epoch()};
     if (Status status = shard.chunks->Finish(state); !status.ok()) return status;
     families.push_back(shard.chunk_family);

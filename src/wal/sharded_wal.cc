@@ -14,8 +14,8 @@ constexpr std::size_t kRowPayloadBytes = 56 << 10;  // below the engine's 64 KiB
 constexpr std::uint64_t kGroupBytes = 4ULL << 20;   // of one engine write
 constexpr std::size_t kCompressBytesMin = 512;      // LZ4 needs repetition to find
 constexpr std::uint32_t kCompressRetryRows = 16;    // rows of a shard stored plainly between two attempts
-constexpr int kYields = 16;                         // of a follower, before it goes to sleep
-constexpr int kSpins = 4;                           // of a pause each, some 40 ns, before each yield
+constexpr int kLooks = 100;                         // of a follower with a pause each, some 40 ns, before it sleeps: 4 us
+constexpr int kLooksPerYield = 6;
 constexpr int kLeaderRounds = 4;                    // groups that one caller leads for others after its own
 constexpr std::uint32_t kCommitterIdle = 0;
 constexpr std::uint32_t kCommitterTold = 1;
@@ -28,6 +28,18 @@ inline void Pause() {
   asm volatile("isb");  // the longer of the two usual hints, about as long as x86's
 #endif
 }
+
+// Counts the calling thread while it waits.
+class WaiterCount {
+ public:
+  explicit WaiterCount(std::atomic<std::uint32_t>* count) : count_(count) { count_->fetch_add(1, std::memory_order_relaxed); }
+  ~WaiterCount() { count_->fetch_sub(1, std::memory_order_relaxed); }
+  WaiterCount(const WaiterCount&) = delete;
+  WaiterCount& operator=(const WaiterCount&) = delete;
+
+ private:
+  std::atomic<std::uint32_t>* const count_;
+};
 
 }  // namespace
 
@@ -124,8 +136,7 @@ void ShardedWAL::LeadAndRelease() {
   std::uint64_t g = started_.load(std::memory_order_relaxed);
   for (int round = 0; round < kLeaderRounds; ++round) {
     // Others wait already: let those that run reach the ring, so that one write to the engine serves more of them.
-    if (yielding_.load(std::memory_order_relaxed) > 0 || wake_[(g + 1) & 3].sleepers.load(std::memory_order_relaxed) > 0)
-      sched_yield();
+    if (Crowded()) sched_yield();
     Drain();
     g = started_.load(std::memory_order_relaxed);
     WakeWord& done = wake_[g & 3];
@@ -285,24 +296,18 @@ Status ShardedWAL::WriteGroup(std::uint64_t generation) {
   return Status::Ok();
 }
 
-// Where more threads write than there are cores, giving the core to the next one costs a fraction of being put to sleep and woken,
-// and what it publishes meanwhile makes the group larger. Bounded, because the leader may wait for the disk. True: the group has
-// completed, or nobody leads.
-bool ShardedWAL::YieldToLeader(CommitToken token) {
-  const auto changed = [&] {
-    return completed_.load(std::memory_order_acquire) >= token.generation || leader_.load(std::memory_order_relaxed) == 0;
-  };
-  yielding_.fetch_add(1, std::memory_order_relaxed);
-  bool done = false;
-  for (int y = 0; y < kYields && !done; ++y) {
-    for (int i = 0; i < kSpins && !done; ++i) {
-      done = changed();
-      Pause();
-    }
-    if (!done) sched_yield();
+// A group takes a few microseconds, about as long as going to sleep: look again for that long first. Where more threads wait than there
+// are cores, giving the core to the next one costs a fraction of being put to sleep and woken, and what it publishes meanwhile makes the
+// group larger; elsewhere it would go to somebody who has nothing to do with us. Bounded, because the leader may wait for the disk.
+// True: the group has completed, or nobody leads.
+bool ShardedWAL::LookAgain(CommitToken token) {
+  bool changed = false;
+  for (int i = 1; i <= kLooks && !changed; ++i) {
+    changed = completed_.load(std::memory_order_acquire) >= token.generation || leader_.load(std::memory_order_relaxed) == 0;
+    Pause();
+    if (!changed && i % kLooksPerYield == 0 && Crowded()) sched_yield();
   }
-  yielding_.fetch_sub(1, std::memory_order_relaxed);
-  return done;
+  return changed;
 }
 
 Status ShardedWAL::WaitLogged(CommitToken token, Deadline deadline) {
@@ -313,7 +318,8 @@ Status ShardedWAL::WaitLogged(CommitToken token, Deadline deadline) {
       LeadAndRelease();
       continue;
     }
-    if (YieldToLeader(token)) continue;
+    const WaiterCount waiter(&waiting_);
+    if (LookAgain(token)) continue;
     WakeWord& w = wake_[token.generation & 3];
     w.sleepers.fetch_add(1, std::memory_order_seq_cst);
     const std::uint32_t seen = w.word.load(std::memory_order_seq_cst);

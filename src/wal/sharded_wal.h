@@ -17,7 +17,7 @@
 // use.
 //
 //   leader_: 0 free, 1 somebody drains
-//   Followers of generation g yield for a while, then sleep on wake_[g % 4]; completing g wakes them all with one system call, and one
+//   Followers of generation g look on for a while, then sleep on wake_[g % 4]; completing g wakes them all with one system call, and one
 //   sleeper of g + 1, which becomes the next leader. So a wake-up costs a fraction of a system call a write, and no follower wakes in vain.
 //
 // After an error from the engine nothing is acknowledged any more: failed() stays set until the store is reopened.
@@ -26,6 +26,7 @@
 #ifndef CHRONOLITH_WAL_SHARDED_WAL_H_
 #define CHRONOLITH_WAL_SHARDED_WAL_H_
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <deque>
@@ -227,7 +228,9 @@ class ShardedWAL {
 
   bool TryLead();
   void LeadAndRelease();
-  bool YieldToLeader(CommitToken token);
+  bool LookAgain(CommitToken token);
+  // More threads wait than there are cores beside the leader's.
+  bool Crowded() const { return waiting_.load(std::memory_order_relaxed) >= cores_; }
   void Drain();
   std::uint64_t BuildRows(WALShard* shard, std::uint64_t to, const WalRowHeader& header);
   Status WriteGroup(std::uint64_t generation);
@@ -254,7 +257,8 @@ class ShardedWAL {
     std::atomic<std::uint32_t> sleepers{0};
   };
   std::array<WakeWord, 4> wake_;
-  alignas(kCacheLine) std::atomic<std::uint32_t> yielding_{0};  // followers that are not asleep
+  alignas(kCacheLine) std::atomic<std::uint32_t> waiting_{0};  // followers
+  const std::uint32_t cores_ = std::max(std::thread::hardware_concurrency(), 1U);
   alignas(kCacheLine) std::atomic<bool> failed_{false};
 
   mutable Mutex failure_mu_;
