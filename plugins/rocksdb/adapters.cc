@@ -140,6 +140,12 @@ void EventCounter::OnBackgroundError(rocksdb::BackgroundErrorReason reason, rock
   }
 }
 
+// RocksDB recovers by itself from a full disk alone; where it believes that another error is being recovered from, closing waits
+// for ever. (It looks at the severity before OnBackgroundError raises it.)
+void EventCounter::OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status error, bool* auto_recovery) {
+  if (contain_ && !error.IsNoSpace()) *auto_recovery = false;
+}
+
 // Called before OnBackgroundError, on the thread of the compaction, without RocksDB's locks.
 void EventCounter::OnCompactionCompleted(rocksdb::DB* db, const rocksdb::CompactionJobInfo& info) {
   if (!contain_ || !info.status.IsCorruption()) return;

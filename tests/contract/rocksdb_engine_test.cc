@@ -375,6 +375,40 @@ TEST_F(RocksDbEngine, AQuarantineHidesNoDamageOfWhatFamiliesShare) {
   EXPECT_EQ(RowsOf(engine->get()), kRows);
 }
 
+// With paranoid_checks=false RocksDB would go on as if nothing had happened.
+TEST_F(RocksDbEngine, AFlushThatFailsAroundADamagedFileIsAnError) {
+  EngineOptions options = Options(InstanceRole::kData);
+  options.quarantine = true;
+  {
+    auto engine = Open("db", options);
+    ASSERT_TRUE(engine.ok());
+    for (int i = 0; i < kRows; ++i) WriteRow(engine->get(), i, Durability::kBuffered);
+    const FamilyId all[] = {0, 1};
+    ASSERT_TRUE((*engine)->Flush(all).ok());
+  }
+  fs::remove(Files(directory_ / "db", ".sst").at(1));
+  auto engine = Open("db", options);
+  ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+  const std::string value(100'000, 'v');
+  for (int i = 0; i < 10; ++i) {
+    const std::string key = "k" + std::to_string(i);
+    const Op op = PutOp(key, std::string_view(value).substr(0, 60'000));
+    const Batch batch{0, "", kEpoch, std::span(&op, 1)};
+    ASSERT_TRUE((*engine)->Write(std::span(&batch, 1), {}).at(0).ok());
+  }
+  struct rlimit old;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &old), 0);
+  const auto old_handler = signal(SIGXFSZ, SIG_IGN);
+  const struct rlimit tight = {1000, old.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &tight), 0);
+  const Status s = (*engine)->Flush(0);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &old), 0);
+  signal(SIGXFSZ, old_handler);
+  EXPECT_FALSE(s.ok());
+  EXPECT_FALSE((*engine)->Flush(0).ok()) << "until it is opened again";
+  EXPECT_GT((*engine)->Stats().background_errors, 0U);
+}
+
 // RocksDB alone stops all writes of the instance for a bad block that a compaction meets, and does so again after each open.
 TEST_F(RocksDbEngine, DamageThatACompactionMeetsStaysWithinItsFamily) {
   EngineOptions options = Options(InstanceRole::kData);
