@@ -105,6 +105,10 @@ struct Options {
   // A checkpoint also starts after this long with anything unapplied, in ms; 0: only by bytes.
   std::int64_t checkpoint_interval_ms = 5 * 60 * 1000;
 
+  // Whether the store compacts by itself what is worth it, between checkpoints: windows that hold much late data, and series whose data
+  // has expired. Costs reading such a window again; in-order data is never read. Deletes free their space at Storage::Compact.
+  bool background_compaction = true;
+
   // Samples of a chunk, 16 to 1000. Larger compresses slightly better and rewrites more at a checkpoint.
   std::uint32_t max_samples_per_chunk = 240;
 

@@ -98,6 +98,7 @@ struct StorageStats {
   DurationHistogram checkpoint_duration;
   DurationHistogram select_latency;
   std::uint64_t checkpoints = 0;
+  std::uint64_t compacted_windows = 0;  // of single shards, in the background, since open
   std::int64_t last_checkpoint_ms = 0;  // wall clock; 0: none since open
   std::uint64_t unsynced_bytes = 0;
   std::int64_t unsynced_age_ms = 0;

@@ -194,7 +194,7 @@ class CHRONOLITH_EXPORT Storage {
   // Ids of the matching series, ascending; for hosts that keep their own tables by id.
   virtual Result<std::vector<SeriesRef>> SeriesIds(const std::vector<Matcher>& matchers) = 0;
 
-  // ---- Upkeep: checkpoints and retention run in the background as well, Compact only when called ----
+  // ---- Upkeep: checkpoints and retention run in the background as well, and of Compact what pays (Options::background_compaction) ----
   virtual Status Flush() = 0;       // everything queued becomes synced
   virtual Status Checkpoint() = 0;  // writes the head to the data instance and trims the log
   // Merges small and overlapping chunks, applies deletes and retention, removes series without data. Passes quarantined shards by.

@@ -38,19 +38,30 @@ Status ChunkCompactor::Run() {
   // Windows below the floor are Expire's.
   std::string from = ChunkWindowPrefix(WindowOf(store_->tombstones_.floor(), store_->options_.window_ms));
   for (bool done = false; !done;) {
-    if (Status s = CompactSlice(&from, &done); !s.ok()) return s;
+    if (Status s = CompactSlice(&from, std::string(1, kChunkKeyTag + 1), &done); !s.ok()) return s;
   }
   if (options_.dry_run) return Status::Ok();
   if (Status s = DropTombstones(); !s.ok()) return s;
   return RunEngine();
 }
 
-Status ChunkCompactor::CompactSlice(std::string* from, bool* done) {
+Result<bool> ChunkCompactor::RunWindow(Timestamp window, const std::function<bool()>& stop) {
+  droppable_ = store_->tombstones_.View().UpTo(0);  // none
+  std::string from = ChunkWindowPrefix(window);
+  const std::string to = ChunkWindowPrefix(window + 1);
+  for (bool done = false; !done;) {
+    if (stop()) return false;
+    if (Status s = CompactSlice(&from, to, &done); !s.ok()) return s;
+  }
+  return true;
+}
+
+Status ChunkCompactor::CompactSlice(std::string* from, const std::string& to, bool* done) {
   MutexLock lock(&store_->rows_mu_);
   arena_.Clear();
   entries_.clear();
   tombstones_ = store_->tombstones_.View().UpTo(store_->state_.applied_lsn);
-  Result<std::unique_ptr<KvIterator>> made = store_->NewIterator(*from, std::string(1, kChunkKeyTag + 1), false);
+  Result<std::unique_ptr<KvIterator>> made = store_->NewIterator(*from, to, false);
   if (!made.ok()) return made.status();
   KvIterator& it = **made;
   for (it.Seek(*from); it.Valid(); it.Next()) {
@@ -381,9 +392,22 @@ Status ChunkCompactor::RunEngine() {
   return store_->engine_->Compact(store_->options_.family, ChunkWindowPrefix(*first_changed_), end);
 }
 
+Result<bool> ChunkStore::CompactWindow(Timestamp window, const std::function<bool(const ChunkMeta&)>& in_head,
+                                       const std::function<bool()>& stop) {
+  CompactResult result;
+  Result<bool> done = ChunkCompactor(this, {}, 0, in_head, &result).RunWindow(window, stop);
+  if (done.ok() && !*done) return done;
+  MutexLock lock(&rows_mu_);
+  untidy_.erase(window);
+  return done.ok() ? done : Named(done.status());
+}
+
 Status ChunkStore::Compact(const CompactOptions& options, Lsn trimmed_to, const std::function<bool(const ChunkMeta&)>& in_head,
                            CompactResult* result) {
-  return Named(ChunkCompactor(this, options, trimmed_to, in_head, result).Run());
+  const Status status = ChunkCompactor(this, options, trimmed_to, in_head, result).Run();
+  MutexLock lock(&rows_mu_);
+  if (status.ok() && !options.dry_run) untidy_.clear();
+  return Named(status);
 }
 
 }  // namespace chronolith

@@ -39,6 +39,8 @@ class ChunkCompactor {
                  const std::function<bool(const ChunkMeta&)>& in_head, CompactResult* result);
 
   Status Run();
+  // Of one window, without 5. and the engine's part; false where `stop` ended it early.
+  Result<bool> RunWindow(Timestamp window, const std::function<bool()>& stop);
 
  private:
   // A row of the series at hand, or what will be one.
@@ -56,7 +58,8 @@ class ChunkCompactor {
     bool overlapping = false;
   };
 
-  Status CompactSlice(std::string* from, bool* done);
+  // Rows of [*from, to); moves *from.
+  Status CompactSlice(std::string* from, const std::string& to, bool* done);
   Status CompactSeries() ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_->rows_mu_);
   Status CompactType(ChunkType type) ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_->rows_mu_);
   void CollectParts(ChunkType type);

@@ -13,6 +13,7 @@ constexpr std::string_view kPastChunkKeys = "d";
 // A seek costs about as much as this many steps, and steps read blocks in order.
 constexpr int kStepsBeforeSeek = 8;
 constexpr std::uint64_t kRowsBetweenPolls = 1024;
+constexpr std::uint64_t kUntidyFraction = 8;
 constexpr std::string_view kTombstoneAtomicityKey = "t";
 
 // The key range of all windows that can hold samples of `range`.
@@ -48,6 +49,7 @@ Result<ChunkState> ChunkStore::Load() {
   if (const Status s = LoadTombstones(state); !s.ok()) return Named(s);
   tombstones_.RaiseFloor(state.floor);
   state_ = state;
+  continued_ = state.applied_lsn > 0;
   return state;
 }
 
@@ -100,6 +102,7 @@ Status ChunkStore::Write(std::vector<Chunk> chunks) {
     if (Status s = EncodeChunkValue(key_view, chunk.meta, chunk.data, &value); !s.ok()) return Named(s);
     writer.Put(key_view, value);
     if (Status s = writer.EndGroup(key_view.substr(0, 9)); !s.ok()) return Named(s);  // a window's rows share their placement
+    if (chunk.meta.overlay || continued_) untidy_[chunk.meta.window] += key.size() + value.size();
     payload_bytes += chunk.data.size();
     samples += chunk.meta.samples;
   }
@@ -136,6 +139,7 @@ Status ChunkStore::Finish(const ChunkState& state) {
   if (Status s = writer.EndGroup(row.key); !s.ok()) return Named(s);
   if (Status s = writer.Flush(); !s.ok()) return Named(s);
   state_ = state;
+  continued_ = false;
   return Status::Ok();
 }
 
@@ -264,6 +268,24 @@ Result<std::vector<ChunkStore::WindowSize>> ChunkStore::Windows() const {
     (*it)->Seek(end);
   }
   if (Status s = (*it)->status(); !s.ok()) return Named(s);
+  return windows;
+}
+
+std::vector<Timestamp> ChunkStore::UntidyWindows(Timestamp before) const {
+  std::map<Timestamp, std::uint64_t> untidy;
+  {
+    MutexLock lock(&rows_mu_);
+    untidy = untidy_;
+  }
+  std::vector<Timestamp> windows;
+  const Timestamp floor = tombstones_.floor();
+  for (const auto& [window, bytes] : untidy) {
+    if (window > before - options_.window_ms) break;
+    if (window + options_.window_ms <= floor) continue;
+    const Result<std::uint64_t> all =
+        engine_->EstimateBytes(options_.family, ChunkWindowPrefix(window), ChunkWindowPrefix(window + 1));
+    if (all.ok() && bytes >= *all / kUntidyFraction) windows.push_back(window);
+  }
   return windows;
 }
 

@@ -84,6 +84,14 @@ class ChunkStore {
   // store. Tombstones with lsn <= `trimmed_to` that were fully applied are dropped. Adds to *result.
   Status Compact(const CompactOptions& options, Lsn trimmed_to, const std::function<bool(const ChunkMeta&)>& in_head,
                  CompactResult* result);
+  // The same for one window, for the background: drops no tombstones, and leaves the space to the engine's own compaction. `stop`
+  // is asked every few megabytes. False: stopped before the end; else the window counts as tidy, also after an error.
+  Result<bool> CompactWindow(Timestamp window, const std::function<bool(const ChunkMeta&)>& in_head,
+                             const std::function<bool()>& stop);
+  // Windows that end at or before `before` and that have, since they were compacted or since Load, taken chunks that compaction
+  // would merge (overlays, and all that is stored first after Load: it cuts the chunks of before short): an eighth of their bytes
+  // or more.
+  std::vector<Timestamp> UntidyWindows(Timestamp before) const;
   // Drops whole windows below the floor of tombstones(), which is durable in the log.
   Status Expire();
 
@@ -118,6 +126,8 @@ class ChunkStore {
   mutable Mutex rows_mu_;
   ChunkState state_ ABSL_GUARDED_BY(rows_mu_);
   std::set<Lsn> stored_tombstones_ ABSL_GUARDED_BY(rows_mu_);
+  std::map<Timestamp, std::uint64_t> untidy_ ABSL_GUARDED_BY(rows_mu_);  // window -> bytes that compaction would merge
+  bool continued_ ABSL_GUARDED_BY(rows_mu_) = false;                     // Load found chunks, and nothing was stored since
 
   SharedCounter rows_written_;
   SharedCounter payload_bytes_;

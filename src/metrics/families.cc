@@ -213,6 +213,8 @@ void AddStorage(const StorageStats& stats, std::vector<MetricFamily>* out) {
   histogram("chronolith_storage_checkpoint_seconds", "Time of one checkpoint.", stats.checkpoint_duration);
   histogram("chronolith_query_select_seconds", "Time of one Select, without reading its samples.", stats.select_latency);
   value("chronolith_storage_checkpoints_total", "Checkpoints finished.", kCounter, static_cast<double>(stats.checkpoints));
+  value("chronolith_storage_compacted_windows_total", "Windows of single shards that were compacted in the background.", kCounter,
+        static_cast<double>(stats.compacted_windows));
   value("chronolith_storage_last_checkpoint_timestamp_seconds", "Time of the last checkpoint since the open; 0 before the first.",
         kGauge, static_cast<double>(stats.last_checkpoint_ms) / 1000);
   value("chronolith_wal_unsynced_bytes", "Logged bytes that a power loss would take.", kGauge,

@@ -341,6 +341,7 @@ void Core::UpkeepLoop() {
       MutexLock upkeep(&upkeep_mu_);
       status = TrimLog();
     }
+    if (status.ok()) status = CompactInBackground();
     if (options_.thread_budget) options_.thread_budget->Release();
     if (!status.ok()) Log(LogLevel::kError, "background upkeep: " + status.ToString());
   }
@@ -383,6 +384,7 @@ void Core::FillStats(StorageStats* stats) const {
   stats->memory_used_bytes = MemoryBytes();
   stats->memory_limit_bytes = options_.memory_budget->limit_bytes();
   stats->replay_seconds = replay_seconds_;
+  stats->compacted_windows = compacted_windows_.Get();
   stats->replay_checkpoints = replay_checkpoints_.Get();
   stats->engine = options_.engine;
 }

@@ -115,6 +115,9 @@ class Core {
   std::uint64_t CheckpointThreshold() const;
   void UpkeepLoop();
   bool AwaitUpkeepThread();
+  // background_compaction.cc
+  bool UpkeepIsWanted();
+  Status CompactInBackground();
   Status CheckpointIndex() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status CheckpointChunks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status TrimLog() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
@@ -157,6 +160,11 @@ class Core {
   std::uint64_t replay_share_ = 0;                                 // memory that replay may take, bytes a shard
   SharedCounter replay_checkpoints_;
   std::atomic<bool> over_budget_{false};
+
+  // The upkeep thread's own: how far series without data have left the index.
+  Timestamp removed_below_ = kMinTimestamp;
+  std::size_t removed_shards_ = 0;
+  SharedCounter compacted_windows_;
 
   std::thread upkeep_;
   Mutex wake_mu_;

@@ -15,6 +15,7 @@ namespace chronolith {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
 constexpr std::int64_t kWindow = 1000;
 constexpr std::uint32_t kMax = 20;  // samples of a chunk
@@ -291,6 +292,60 @@ TEST_F(CompactionCutShort, ByACrashLosesNothing) {
   Compact();
   for (Ordinal o = 0; o < 40; ++o) EXPECT_EQ(Samples(o), expected[o]);
   EXPECT_TRUE(store_->tombstones().Get()->empty());
+}
+
+// ---- In the background: one window at a time ----
+
+TEST_F(Compaction, OnlyWindowsThatTookLateChunksAreUntidy) {
+  Store({Floats(1, 1, 0, kMax), Floats(1, 2, 1000, kMax), Floats(1, 3, 2000, kMax)});
+  EXPECT_THAT(store_->UntidyWindows(kMaxTimestamp), IsEmpty()) << "in order";
+  Store({Floats(1, 4, 1005, 10, true), Floats(1, 5, 2005, 10, true)});
+  EXPECT_THAT(store_->UntidyWindows(kMaxTimestamp), ElementsAre(1000, 2000));
+  EXPECT_THAT(store_->UntidyWindows(2000), ElementsAre(1000)) << "the other may still grow";
+  EXPECT_THAT(store_->UntidyWindows(1999), IsEmpty());
+  store_->tombstones().RaiseFloor(2000);
+  EXPECT_THAT(store_->UntidyWindows(kMaxTimestamp), ElementsAre(2000)) << "what has expired is not compacted";
+}
+
+TEST_F(Compaction, ALittleLateDataIsNotWorthReadingAWindow) {
+  for (Ordinal o = 0; o < 100; ++o) Store({Floats(o, 1, 0, kMax)});
+  Store({Floats(7, 2, 5, 3, true)});
+  ASSERT_TRUE(engine_->Flush(0).ok());
+  EXPECT_THAT(store_->UntidyWindows(kMaxTimestamp), IsEmpty());
+  for (Ordinal o = 0; o < 40; ++o) Store({Floats(o, 3, 5, 10, true)});
+  EXPECT_THAT(store_->UntidyWindows(kMaxTimestamp), ElementsAre(0));
+}
+
+TEST_F(Compaction, AWindowIsCompactedAloneAndIsTidyThen) {
+  Store({Floats(1, 1, 0, 10), Floats(1, 2, 5, 10, true), Floats(1, 3, 1000, 10), Floats(1, 4, 1005, 10, true)});
+  Delete(5, {0, 3}, {1});
+  const auto before = Samples(1);
+  const auto window = [&](bool stop) {
+    return store_->CompactWindow(
+        0, [](const ChunkMeta&) { return false; }, [&] { return stop; });
+  };
+  EXPECT_EQ(window(true).value(), false);
+  EXPECT_EQ(Rows(1).size(), 4U);
+  EXPECT_THAT(store_->UntidyWindows(kMaxTimestamp), ElementsAre(0, 1000)) << "it was stopped";
+  EXPECT_EQ(window(false).value(), true);
+  EXPECT_THAT(Sizes(1), ElementsAre(12, 10, 10)) << "merged, without what was deleted";
+  EXPECT_EQ(Samples(1), before);
+  EXPECT_THAT(store_->UntidyWindows(kMaxTimestamp), ElementsAre(1000));
+  EXPECT_FALSE(store_->tombstones().View().list().empty()) << "other windows may need it";
+  Compact();
+  EXPECT_THAT(store_->UntidyWindows(kMaxTimestamp), IsEmpty());
+  EXPECT_EQ(Samples(1), before);
+}
+
+TEST_F(Compaction, WhatIsStoredFirstAfterReopeningIsUntidy) {
+  Store({Floats(1, 1, 0, 5), Floats(1, 2, 1000, 5)});
+  ASSERT_TRUE(engine_->Flush(0).ok());
+  Close();
+  Open();
+  EXPECT_THAT(store_->UntidyWindows(kMaxTimestamp), IsEmpty());
+  Store({Floats(1, 1001, 1005, 5)}, 2000);  // the series goes on in another chunk
+  Store({Floats(1, 2001, 2000, kMax)}, 3000);
+  EXPECT_THAT(store_->UntidyWindows(kMaxTimestamp), ElementsAre(1000));
 }
 
 }  // namespace

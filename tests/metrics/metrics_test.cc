@@ -179,6 +179,7 @@ TEST(Metrics, NamesTypesAndLabelsAreGolden) {
                          "chronolith_storage_checkpoint_seconds histogram ",
                          "chronolith_query_select_seconds histogram ",
                          "chronolith_storage_checkpoints_total counter ",
+                         "chronolith_storage_compacted_windows_total counter ",
                          "chronolith_storage_last_checkpoint_timestamp_seconds gauge ",
                          "chronolith_wal_unsynced_bytes gauge ",
                          "chronolith_wal_unsynced_age_seconds gauge ",
@@ -264,6 +265,7 @@ TEST(Metrics, StoreAndEngineFiguresShowTheirValues) {
   stats.memory_limit_bytes = 5;
   stats.replay_seconds = 0.5;
   stats.replay_checkpoints = 12;
+  stats.compacted_windows = 13;
   stats.log_failed = true;
   stats.log_engine.writes_stopped = true;
   stats.data_engine.write_stalls = 6;
@@ -274,6 +276,7 @@ TEST(Metrics, StoreAndEngineFiguresShowTheirValues) {
   EXPECT_EQ(ValueOf(families, "chronolith_storage_last_checkpoint_timestamp_seconds", {}), 1700000000.25);
   EXPECT_EQ(ValueOf(families, "chronolith_wal_unsynced_bytes", {}), 3);
   EXPECT_EQ(ValueOf(families, "chronolith_storage_replay_checkpoints", {}), 12);
+  EXPECT_EQ(ValueOf(families, "chronolith_storage_compacted_windows_total", {}), 13);
   EXPECT_EQ(ValueOf(families, "chronolith_wal_unsynced_age_seconds", {}), 0.15);
   EXPECT_EQ(ValueOf(families, "chronolith_storage_memory_used_bytes", {}), 4);
   EXPECT_EQ(ValueOf(families, "chronolith_storage_memory_limit_bytes", {}), 5);
