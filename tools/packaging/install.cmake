@@ -5,8 +5,8 @@ include(CMakePackageConfigHelpers)
 # Before 1.0 a minor version may change the binary interface.
 set(chronolith_soversion ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 set(chronolith_header_dir ${PROJECT_SOURCE_DIR}/include)
-set(chronolith_headers engine_registry.h env.h export.h kv_engine.h labels.h options.h result.h series_set.h stats.h status.h
-  storage.h types.h)
+set(chronolith_headers engine_registry.h env.h export.h kv_engine.h labels.h log_archiver.h options.h result.h series_set.h stats.h
+  status.h storage.h types.h)
 list(TRANSFORM chronolith_headers PREPEND ${chronolith_header_dir}/chronolith/)
 set(chronolith_metrics_headers ${chronolith_header_dir}/chronolith/metrics.h)
 
