@@ -24,13 +24,13 @@ Labels Named(std::string_view name, int i = 0) { return {{"__name__", name}, {"i
 
 TEST(Writer, SeriesThatTheIndexHasNoRoomForAreNotLogged) {
   TestStore store("memory");
-  auto opened = Core::Open(store.options(), store.path(), nullptr);
-  ASSERT_TRUE(opened.ok()) << opened.status().ToString();
-  const std::unique_ptr<Core> core = std::move(*opened);
-  // Indices with room for some hundred series.
+  // For indices with room for some hundred series, which the core destroys.
   PostingsCache cache(1 << 20);
   auto rows = MakeMemoryEngineFactory()->Open("rows", {.families = {{.name = "index"}}});
   ASSERT_TRUE(rows.ok());
+  auto opened = Core::Open(store.options(), store.path(), nullptr);
+  ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+  const std::unique_ptr<Core> core = std::move(*opened);
   std::vector<Lsn> before;
   for (std::size_t i = 0; i < core->size(); ++i) {
     core->shard(i).index = std::make_unique<IndexShard>(rows->get(), IndexShardOptions{.cache = &cache, .label_bytes_max = 6000});
