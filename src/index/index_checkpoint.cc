@@ -242,10 +242,8 @@ void IndexShard::Impl::FinishCheckpoint(const IndexDelta& written) {
         series_.ForEachPair(ordinal, [&](PairId pair) { pairs.push_back(pair); });
     }
     cache_.BeginStamp();
-    if (cache_.bytes() > 0) {
-      for (const Ordinal ordinal : written.removed.ToVector()) cache_.InvalidateLabels(ordinal);
-    }
-    for (std::size_t begin = 0; begin < pairs.size() && cache_.bytes() > 0; begin += kLockRun) {
+    for (const Ordinal ordinal : written.removed.ToVector()) cache_.InvalidateLabels(ordinal);
+    for (std::size_t begin = 0; begin < pairs.size(); begin += kLockRun) {
       MeasuredReaderLock lock(&mu_);
       for (std::size_t i = begin; i < std::min(begin + kLockRun, pairs.size()); ++i) {
         const Label label = symbols_.LabelOf(pairs[i]);

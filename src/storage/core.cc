@@ -28,6 +28,15 @@ Status ErrnoStatus(const std::string& what, int error) {
   return IoError(message);
 }
 
+Status SyncDirectory(const std::string& directory) {
+  const int dir = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (dir < 0) return ErrnoStatus("cannot open directory " + directory, errno);
+  Status status;
+  if (fsync(dir) != 0) status = ErrnoStatus("cannot sync directory " + directory, errno);
+  close(dir);
+  return status;
+}
+
 // Written whole and synced, file and directory, before it has its name.
 Status WriteFileDurably(const std::string& directory, std::string_view name, std::string_view bytes) {
   const std::string final_name = directory + "/" + std::string(name);
@@ -44,11 +53,7 @@ Status WriteFileDurably(const std::string& directory, std::string_view name, std
   close(fd);
   if (status.ok() && rename(temporary.c_str(), final_name.c_str()) != 0) status = ErrnoStatus("cannot name " + final_name, errno);
   if (!status.ok()) return status;
-  const int dir = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (dir < 0) return ErrnoStatus("cannot open directory " + directory, errno);
-  if (fsync(dir) != 0) status = ErrnoStatus("cannot sync directory " + directory, errno);
-  close(dir);
-  return status;
+  return SyncDirectory(directory);
 }
 
 Status CheckOptions(const Options& o) {
@@ -197,7 +202,13 @@ Status Core::CreateManifest() {
 }
 
 Status Core::WriteManifest(const std::string& directory, const StoreManifest& manifest) {
-  return WriteFileDurably(directory, kStoreFile, std::string(kStoreMagic) + EncodeManifest(manifest));
+  if (Status status = WriteFileDurably(directory, kStoreFile, std::string(kStoreMagic) + EncodeManifest(manifest)); !status.ok()) return status;
+  // The directory itself may be new. One that may not be read belongs to somebody else, who made what is in it.
+  std::error_code error;
+  const std::filesystem::path parent = std::filesystem::canonical(directory, error).parent_path();
+  if (error) return ErrnoStatus("cannot resolve " + directory, error.value());
+  const Status synced = SyncDirectory(parent.string());
+  return synced.code() == StatusCode::kPermissionDenied ? Status::Ok() : synced;
 }
 
 Status Core::CheckIdentity(KvEngine* engine, const char* instance, bool* fresh) {

@@ -1,8 +1,7 @@
 // Core: everything of a store that is open: the two engine instances, the shards, the log. Storage::Reopen replaces it whole.
 //
-// Opening (Core::Open): manifest -> data instance -> log instance -> per shard, in parallel: state rows, replay of the log behind
-// them
-// -> a new epoch, synced -> background threads. Loss is never silent: see RecoverShard.
+// Opening (Core::Open): manifest -> data instance -> log instance -> per shard, in parallel: state rows, replay of the log
+// behind them -> a new epoch, synced -> background threads. Loss is never silent: see RecoverShard.
 //
 // Thread safety: after Open all methods may be called concurrently, except Close.
 #ifndef CHRONOLITH_STORAGE_CORE_H_

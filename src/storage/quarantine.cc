@@ -1,7 +1,7 @@
 // Quarantine: a shard whose stored files are damaged is left alone while the others serve.
 //
 // The verdict falls at open, and again at each open: the engine names a damaged file of index.<k> or chunk.<k> (KvEngine::Damage),
-// or what recovery needs of the two cannot be read. Nothing is written for such a shard, no epoch, no record, no trim: its log
+// or what recovery needs of the two cannot be read. From then on nothing is written for such a shard, no record, no trim: its log
 // stays what it was when its last write was acknowledged, and the open that finds the files back in place replays it as if nothing
 // had happened.
 //

@@ -21,9 +21,8 @@ namespace chronolith {
 
 // Locks, in the order in which they are taken: series_mu, then head->mu() (the append lock).
 //   append lock  assigns LSNs: log record and head change go together under it, for a whole batch
-//   series_mu    one creator or remover of series at a time; held over index changes and their log record, so that a checkpoint
-//   which
-//                takes it sees every series whose record it covers
+//   series_mu    one creator or remover of series at a time; held over index changes and their log record, so that a
+//                checkpoint which takes it sees every series whose record it covers
 struct alignas(kCacheLine) Shard {
   ShardId id = 0;
   FamilyId wal_family = 0;

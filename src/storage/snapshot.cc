@@ -6,7 +6,7 @@
 
 namespace chronolith {
 
-// The instances of the copy still say that they are this store's. Each is opened for a moment, with little memory and without the
+// The instances of the copy still say that they are this store's. Each is opened for a moment, without the
 // filter that drops what expires: that follows this store's floor, which may rise past the copy's.
 Status Core::WriteCopyIdentity(const std::string& path, EngineOptions options, const StoreManifest& manifest) const {
   Result<std::shared_ptr<EngineFactory>> factory = options_.engines->Find(options_.engine);

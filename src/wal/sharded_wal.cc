@@ -485,7 +485,11 @@ std::optional<Status> ShardedWAL::Outcome(CommitToken token, AckLevel level) con
 std::optional<Status> ShardedWAL::OnReached(CommitToken token, AckLevel level, std::function<void(Status)>* done) {
   {
     MutexLock lock(&callbacks_mu_);
-    if (callbacks_ended_) return Outcome(token, level).value_or(Unavailable("the store is being closed or reopened"));
+    // Who is told at once that a write is queued would write and ask again, without end.
+    if (callbacks_ended_) {
+      const AckLevel least = std::max(level, AckLevel::kLogged);
+      return Outcome(token, least).value_or(Unavailable("the store is being closed or reopened"));
+    }
     callbacks_.push_back({token, level, std::move(*done)});
     callback_count_.fetch_add(1);
   }
@@ -513,12 +517,18 @@ void ShardedWAL::EndCallbacks() {
 
 // The committer's.
 void ShardedWAL::RunCallbacks() {
-  if (callback_count_.load() == 0) return;
+  while (RunReadyCallbacks() && !failed() && !stop_.load()) (void)WaitSynced({completed_.load()}, kNoDeadline);
+  if (failed() || stop_.load()) return;
+  if (callback_count_.load() > 0 && completed_.load() == started_.load() && TryLead()) LeadAndRelease();
+}
+
+bool ShardedWAL::RunReadyCallbacks() {
+  if (callback_count_.load() == 0) return false;
   std::vector<std::pair<Callback, Status>> ready;
   bool wants_sync = false;
   {
     MutexLock lock(&callbacks_mu_);
-    if (callbacks_ended_) return;  // EndCallbacks runs them
+    if (callbacks_ended_) return false;  // EndCallbacks runs them
     std::vector<Callback> left;
     for (Callback& c : callbacks_) {
       if (std::optional<Status> outcome = Outcome(c.token, c.level)) {
@@ -541,12 +551,7 @@ void ShardedWAL::RunCallbacks() {
     // Tokens of a generation that nobody leads: the committer does.
     if (!wants_sync && !failed() && !callbacks_.empty()) committer_word_.store(kCommitterTold);
   }
-  if (failed() || stop_.load()) return;
-  if (wants_sync) {
-    (void)WaitSynced({completed_.load()}, kNoDeadline);
-    RunCallbacks();
-  }
-  if (callback_count_.load() > 0 && completed_.load() == started_.load() && TryLead()) LeadAndRelease();
+  return wants_sync;
 }
 
 // ---- Trim ----

@@ -239,6 +239,8 @@ class ShardedWAL {
   void CommitterLoop();
   void SyncerLoop();
   void RunCallbacks();
+  // True: some wait for a sync of what is logged already.
+  bool RunReadyCallbacks();
   // What Wait and OnReached tell of the token now; nullopt: it has not reached the level, and may still.
   std::optional<Status> Outcome(CommitToken token, AckLevel level) const;
   bool AnythingQueued() const { return queued_.load(std::memory_order_seq_cst) != 0; }
