@@ -367,9 +367,17 @@ Status RocksDbEngine::Flush(std::span<const FamilyId> families) {
   }
   rocksdb::FlushOptions flush;
   flush.wait = true;
-  // Rows that lie unflushed in the family of the epochs would pin the log for ever. After an open there may be some.
+  // Rows that lie unflushed in the family of the epochs, or in one that is hardly ever written, would pin the log for ever. After
+  // an open there may be some.
   const bool with_epochs = epochs_unflushed_.exchange(false);
-  if (with_epochs) handles.push_back(default_family_);
+  if (with_epochs) {
+    handles.push_back(default_family_);
+    for (std::size_t i = 0; i < options_.families.size(); ++i) {
+      const auto family = static_cast<FamilyId>(i);
+      const bool listed = std::find(families.begin(), families.end(), family) != families.end();
+      if (options_.families[i].role == FamilyRole::kMeta && !listed && families_[i].damage.ok()) handles.push_back(Handle(family));
+    }
+  }
   flush.allow_write_stall = true;  // waiting until no stall is near could wait for ever under load
   const std::uint64_t sequence = db_->GetLatestSequenceNumber();
   if (rocksdb::Status s = db_->Flush(flush, handles); !s.ok()) {
