@@ -62,7 +62,18 @@ Status WalJudge::Begin(KvEngine* before) {
   return Status::Ok();
 }
 
-void WalJudge::OnDamage(const LogDamage& damage) { found_.push_back({.damage = damage, .group_before = last_group_}); }
+void WalJudge::OnDamage(const LogDamage& damage) {
+  const bool began = std::any_of(shards_.begin(), shards_.end(), [](const ShardLog& l) { return l.end > 0; });
+  found_.push_back({.damage = damage, .first = began && last_group_ == 0, .group_before = last_group_});
+}
+
+// What rows behind a damage, of the same opening, say of it.
+bool WalJudge::Vouched(const Found& found) {
+  if (found.group_behind == 0) return false;
+  if (!found.damage.unwritten) return true;
+  // Where the log begins with the damage, the group that was synced last may have been in a log file that is rightly gone.
+  return found.first ? found.synced >= found.group_behind : found.synced > found.group_before;
+}
 
 // Records that the data instance holds are not missing.
 void WalJudge::Miss(const ShardLog& log, Lsn first, Lsn last, bool vouched) {
@@ -86,7 +97,7 @@ void WalJudge::OnRow(FamilyId family, std::string_view key, std::string_view val
     found.later_opening = found.later_opening || opening;
     // Groups are counted from 1 by each opening, so the beginning of one is damaged.
     if (!found.later_opening && row.group < found.group_before) found.group_before = 0;
-    found.rows_behind = found.rows_behind || !found.later_opening;
+    if (!found.later_opening && found.group_behind == 0) found.group_behind = row.group;
     if (!found.later_opening) found.synced = std::max(found.synced, row.synced_group);
   }
   last_group_ = row.group;
@@ -124,11 +135,11 @@ Result<std::optional<std::size_t>> WalJudge::Decide() {
     const Found& next = found_[i + 1];
     if (found_[i].later_opening) continue;
     found_[i].later_opening = next.later_opening;
-    found_[i].rows_behind = found_[i].rows_behind || next.rows_behind;
+    if (found_[i].group_behind == 0) found_[i].group_behind = next.group_behind;
     found_[i].synced = std::max(found_[i].synced, next.synced);
   }
   for (const Found& found : found_) {
-    if (found.rows_behind && (found.synced > found.group_before || !found.damage.unwritten)) return Refusal(found.damage.place);
+    if (Vouched(found)) return Refusal(found.damage.place);
   }
   // What lies before a later opening was the end of the log for that one, and nothing of it is missing.
   for (std::size_t i = 0; i < found_.size(); ++i) {

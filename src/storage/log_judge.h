@@ -4,10 +4,12 @@
 // acknowledged as synced, and kill -9 alone never takes a logged byte. Bytes that went bad later look the same to the engine, but
 // not to us, since rows say of each other what must be there. A damage is refused where something vouches for what it took:
 //
-//   a row behind it, of the same opening, names a later group than the last in front of it as synced
+//   a row behind it, of the same opening, names a later group than the last in front of it as synced; where the log begins with the
+//     damage, what was in front of it may have been trimmed, so then a group that is intact behind it
 //   a row behind it, of the same opening, is intact and the damaged bytes were written: a crash leaves bytes out, it does not alter
-//   them the epoch record of a later opening names records as the end of the log that are not there the data instance holds records
-//   (applied_lsn) past the end of what is left
+//     them
+//   the epoch record of a later opening names records as the end of the log that are not there
+//   the data instance holds records (applied_lsn) past the end of what is left
 //
 // Anything else is a torn tail: the log is cut off before it. What cannot be told: damage in the last write of an opening that
 // ended in a crash, and with it bytes behind it that are damaged too, unless the data instance or a later opening vouches for it.
@@ -57,9 +59,10 @@ class WalJudge : public LogJudge {
   };
   struct Found {
     LogDamage damage;
+    bool first = false;              // no row is in front, and there were some: trimmed or flushed, with their log files
     std::uint64_t group_before = 0;  // last one in front, of the same opening; 0: none
+    std::uint64_t group_behind = 0;  // first one behind, of the same opening; 0: none
     std::uint64_t synced = 0;        // largest that a row behind, of the same opening, names as synced
-    bool rows_behind = false;        // of the same opening
     bool later_opening = false;      // something of one is behind
   };
   struct Missing {
@@ -69,6 +72,7 @@ class WalJudge : public LogJudge {
     bool vouched;  // by an epoch record or by the data instance
   };
 
+  static bool Vouched(const Found& found);
   void Miss(const ShardLog& log, Lsn first, Lsn last, bool vouched);
   Status Refusal(const std::string& place) const;
 

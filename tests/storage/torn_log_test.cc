@@ -371,6 +371,35 @@ TEST_F(TornLog, APowerLossNeverRefusesTheStoreNorTakesWhatWasSynced) {
   std::printf("%d power losses, %d with the torn files kept; up to %d unsynced writes survived\n", kTrials, cut, most);
 }
 
+// What was synced last may have been in a log file that a checkpoint freed: no row in front of the damage says so.
+TEST_F(TornLog, APowerLossAfterACheckpointFreedTheLogRefusesNothingUnlessItWasSynced) {
+  for (const bool synced : {false, true}) {
+    SCOPED_TRACE(synced ? "synced" : "not synced");
+    store_.Open();
+    for (int i = 0; i < 20; ++i) WriteOne(2'000'000 + i, AckLevel::kSynced);
+    const std::string first = Log();
+    store_.Checkpoint();
+    const std::string log = Log();
+    ASSERT_NE(log, first);
+    for (int i = 0; i < 8; ++i) WriteLong(i, synced && i == 6 ? AckLevel::kSynced : AckLevel::kLogged);
+    store_.Close();
+    EXPECT_FALSE(fs::exists(first));
+    std::string bytes = ReadFile(log);
+    ASSERT_GT(bytes.size(), 3U * 4096U);
+    WriteFile(log, std::string(4096, '\0') + bytes.substr(4096));
+    if (synced) {
+      (void)ExpectRefused();
+    } else {
+      store_.Open();
+      EXPECT_EQ(Samples(), 20U);
+      EXPECT_EQ(KeptDirectories(store_.path() + "/log").size(), 1U);
+      WriteAThousandAndReopen();
+      store_.Close();
+      fs::remove_all(store_.path());
+    }
+  }
+}
+
 // Damage anywhere but in the last write of all, in a store of several openings with checkpoints between, is never passed over.
 TEST_F(TornLog, DamageInAnyOpeningIsRefusedOrHarmless) {
   const std::uint64_t seed = TestSeed();
