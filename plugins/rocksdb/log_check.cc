@@ -175,8 +175,8 @@ Result<std::string> CheckInstanceLog(const std::string& path, LogJudge* judge,
   Result<LogView> view = open_view(false);
   const bool refused = view.status().code() == StatusCode::kDataLoss;
   if (refused) view = open_view(true);
-  if (view.status().code() == StatusCode::kDataLoss) return view.status();
-  if (!view.ok()) return std::string();  // not for what the log holds: Open says why
+  if (view.status().code() == StatusCode::kNotFound) return std::string();  // families that creation had not come to
+  if (!view.ok()) return view.status();  // an Open that fared better would drop what is intact behind the damage
   if (Status s = TellJudge(path, *files, *view, judge); !s.ok()) return s;
   const Result<std::optional<std::size_t>> torn = judge->Decide();
   view->engine.reset();

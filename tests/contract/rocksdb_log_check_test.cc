@@ -5,6 +5,7 @@
 #include <random>
 #include <set>
 
+#include "plugins/rocksdb/log_check.h"
 #include "plugins/rocksdb/rocksdb_engine.h"
 #include "tests/contract/engine_fixture.h"
 #include "tests/contract/seed.h"
@@ -195,6 +196,22 @@ TEST_F(RocksDbLogCheck, ACutTakesTheFilesBehindItAlong) {
   auto engine = factory_->Open(path_, options_);
   ASSERT_TRUE(engine.ok()) << engine.status().ToString();
   EXPECT_EQ((*engine)->CurrentEpoch(0).value(), 0U);
+}
+
+// An Open that fared better than the look at the instance would drop what is intact behind the damage.
+TEST_F(RocksDbLogCheck, AnErrorOfLookingAtADamagedInstanceIsReturned) {
+  bytes_[bytes_.size() / 2] ^= 1;
+  WriteFile(log_, bytes_);
+  RecordingJudge judge(std::optional<std::size_t>(0));
+  for (const Status& passing : {IoError("too many open files"), ResourceExhausted("no memory")}) {
+    EXPECT_EQ(CheckInstanceLog(path_, &judge, [&](bool) -> Result<LogView> { return passing; }).status(), passing);
+  }
+  // Creation was cut short before there were families: it is Open that makes them.
+  const auto kept = CheckInstanceLog(path_, &judge, [](bool) -> Result<LogView> { return NotFound("no family"); });
+  ASSERT_TRUE(kept.ok()) << kept.status().ToString();
+  EXPECT_EQ(*kept, "");
+  EXPECT_EQ(judge.damages.size(), 0U);
+  EXPECT_EQ(ReadFile(log_), bytes_);
 }
 
 TEST_F(RocksDbLogCheck, AnInstanceThatIsOpenIsLeftAlone) {
