@@ -1,8 +1,10 @@
 // The store's identity, kept three times: the file STORE in its directory, and a row of the family `meta` of each engine instance.
 //
-// All three hold the same fields: u8 format (2) | 16 bytes uuid | varint incarnation | varint parent | u8 flags (1: complete) | varint shards |
-// varint window ms | // length-prefixed engine name | length-prefixed log path ("" is <path>/log) | length-prefixed partition map | u32 CRC32C.
-// Format 1 lacks parent and flags; it is read still, and not written. The file STORE has the magic line "chronolith store\n" before them. Rows: key "store".
+// All three hold the same fields:
+//   u8 format (2) | 16 bytes uuid | varint incarnation | varint parent | u8 flags (1: complete) | varint shards | varint window ms
+//   | length-prefixed engine name | length-prefixed log path ("" is <path>/log) | length-prefixed partition map | u32 CRC32C
+// Format 1 lacks parent and flags; it is read still, and not written. The file STORE has the magic line "chronolith store\n" before
+// them. Rows: key "store".
 #ifndef CHRONOLITH_FORMAT_STORE_MANIFEST_H_
 #define CHRONOLITH_FORMAT_STORE_MANIFEST_H_
 
