@@ -245,7 +245,7 @@ class CHRONOLITH_EXPORT KvEngine {
 // A place of an instance's log whose bytes are not those that were written.
 struct LogDamage {
   std::string place;       // file and bytes, for messages
-  bool unwritten = false;  // as if they had never reached the disk: the file ends within a write, or holds a sector of zeroes
+  bool unwritten = false;  // as if never on the disk: the file ends within a write, or a sector or the end of a page is zeroes
   bool ends_file = false;  // nothing intact follows in its file
   bool ends_log = false;   // nothing intact follows at all
 };

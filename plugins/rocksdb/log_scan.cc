@@ -18,6 +18,8 @@ namespace {
 constexpr std::size_t kBlockBytes = 32 << 10;
 constexpr std::size_t kHeaderBytes = 7;
 constexpr std::size_t kSectorBytes = 512;
+constexpr std::size_t kPageBytes = 4096;             // of the page cache, which is written back whole
+constexpr std::size_t kTailBytesMin = 16;            // fewer zeroes occur at the end of a page that was written
 constexpr std::size_t kReadBytes = 8 * kBlockBytes;  // stays in the second-level cache between reading and checking
 
 enum FragmentType : std::uint8_t { kWhole = 1, kFirst = 2, kMiddle = 3, kLast = 4 };
@@ -47,14 +49,16 @@ bool IsCutFragment(std::string_view bytes, std::size_t room) {
   return type >= kWhole && type <= kLast && length > bytes.size() - kHeaderBytes && length <= room - kHeaderBytes;
 }
 
-// Whether a whole sector of 512 bytes is zero, or the first one from where the bytes begin in it: a sector that reached the disk
-// with the end of what was written then, and not again with what was added.
-bool HasZeroSector(std::string_view bytes, std::uint64_t offset) {
+// Whether a whole sector of 512 bytes is zero, or the first one from where the bytes begin in it, or the end of a page: a sector
+// that reached the disk with the end of what was written then, and not again with what was added.
+bool HasUnwritten(std::string_view bytes, std::uint64_t offset) {
   static constexpr char kZeroes[kSectorBytes] = {};
   for (std::size_t at = 0; true;) {
     const std::size_t end = at + kSectorBytes - (offset + at) % kSectorBytes;
     if (end > bytes.size()) return false;
-    if (std::memcmp(bytes.data() + at, kZeroes, end - at) == 0) return true;
+    const bool ends_page = (offset + end) % kPageBytes == 0;
+    const std::size_t length = ends_page ? std::min(end - at, kTailBytesMin) : end - at;
+    if (std::memcmp(bytes.data() + end - length, kZeroes, length) == 0) return true;
     at = end;
   }
 }
@@ -156,7 +160,7 @@ class Scanner {
         const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(at + piece.size(), d.end) - from);
         const ssize_t n = pread(fd_, piece.data(), wanted, static_cast<off_t>(from));
         if (n < 0) return IoError("reading '" + path_ + "': " + std::strerror(errno));
-        d.unwritten = HasZeroSector({piece.data(), static_cast<std::size_t>(n)}, from);
+        d.unwritten = HasUnwritten({piece.data(), static_cast<std::size_t>(n)}, from);
       }
       callbacks_.on_damage(d);
     }

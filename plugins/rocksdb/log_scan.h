@@ -23,7 +23,8 @@ namespace chronolith {
 struct DamagedBytes {
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
-  bool unwritten = false;  // the file ends within a record, or a sector of 512 bytes is zero, as far as it is damaged
+  // The file ends within a record; or zeroes fill a sector of 512 bytes, as far as it is damaged, or end a 4 KiB page (16 or more).
+  bool unwritten = false;
   bool ends_file = false;
 };
 

@@ -140,6 +140,26 @@ TEST_F(RocksDbLogCheck, BytesThatWereNeverWrittenAreTold) {
     EXPECT_TRUE(judge.damages[0].unwritten);
     EXPECT_FALSE(judge.damages[0].ends_file);
   }
+  // Zeroes within a record: a page that was written back when the file ended in it, or bytes that went bad.
+  struct {
+    std::size_t end;
+    std::size_t zeroes;
+    bool unwritten;
+  } const cases[] = {{7 * 4096, 100, true}, {7 * 4096, 16, true},         {7 * 4096, 500, true},
+                     {7 * 4096, 8, false},  {7 * 4096 + 512, 100, false}, {7 * 4096 - 1, 100, false}};
+  for (const auto& c : cases) {
+    SCOPED_TRACE(std::to_string(c.zeroes) + " zeroes up to byte " + std::to_string(c.end));
+    std::string bytes = bytes_;
+    bytes[c.end] = 'x';
+    bytes[c.end - c.zeroes - 1] = 'x';
+    bytes.replace(c.end - c.zeroes, c.zeroes, c.zeroes, '\0');
+    WriteFile(log_, bytes);
+    RecordingJudge judge;
+    ASSERT_TRUE(Check(&judge).ok());
+    ASSERT_EQ(judge.damages.size(), 1U);
+    EXPECT_EQ(judge.damages[0].unwritten, c.unwritten);
+    EXPECT_FALSE(judge.damages[0].ends_file);
+  }
   for (const std::size_t cut : {1U, 3000U, 9000U, 32768U}) {
     WriteFile(log_, bytes_.substr(0, bytes_.size() - cut));
     RecordingJudge judge;
