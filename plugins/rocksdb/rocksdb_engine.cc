@@ -248,12 +248,16 @@ class RocksDbEngineFactory : public EngineFactory {
       if (options.read_only || !options.create_if_missing) return NotFound("there is no database at '" + path + "'");
       if (Status s = CreateDirectory(path); !s.ok()) return s;
     }
-    if (!options.read_only) return OpenOnce(path, options, *settings, *state == PathState::kDatabase);
+    if (!options.read_only) {
+      return MakeEngine(path, options, OpenFiles(path, options, *settings, *state == PathState::kDatabase));
+    }
     Status last;
     for (int attempt = 0; attempt < kReadOnlyAttempts; ++attempt) {
-      Result<std::unique_ptr<KvEngine>> engine = OpenOnce(path, options, *settings, true);
+      Result<std::unique_ptr<KvEngine>> engine = MakeEngine(path, options, Opener(path, options, *settings, false).Open(true));
       if (engine.ok() || !MayBeOneFile(engine.status())) return engine;
-      if (attempt > 0 && engine.status() == last) return last;  // the same file twice: not the writer's doing
+      if (attempt > 0 && engine.status() == last) {  // the same file twice: not the writer's doing
+        return options.quarantine ? MakeEngine(path, options, OpenAroundDamage(path, options, *settings, last)) : last;
+      }
       last = engine.status();
     }
     return Unavailable("files of '" + path + "' kept vanishing under the reader: " + last.message());
@@ -283,18 +287,20 @@ class RocksDbEngineFactory : public EngineFactory {
   static Result<OpenedInstance> OpenFiles(const std::string& path, const EngineOptions& options, const EngineSettings& settings,
                                           bool exists) {
     Result<OpenedInstance> opened = Opener(path, options, settings, false).Open(exists);
-    if (!opened.ok() && options.quarantine && exists && MayBeOneFile(opened.status())) {
-      const Status strict = opened.status();
-      opened = Opener(path, options, settings, true).Open(exists);
-      if (!opened.ok() && opened.status() == strict) return strict;
-      if (!opened.ok()) return DataLoss(strict.message() + "; and with its bad table files: " + opened.status().message());
-    }
-    return opened;
+    if (opened.ok() || !options.quarantine || !exists || !MayBeOneFile(opened.status())) return opened;
+    return OpenAroundDamage(path, options, settings, opened.status());
   }
 
-  static Result<std::unique_ptr<KvEngine>> OpenOnce(const std::string& path, const EngineOptions& options,
-                                                    const EngineSettings& settings, bool exists) {
-    Result<OpenedInstance> opened = OpenFiles(path, options, settings, exists);
+  // `strict`: what an open without bad files said.
+  static Result<OpenedInstance> OpenAroundDamage(const std::string& path, const EngineOptions& options,
+                                                 const EngineSettings& settings, const Status& strict) {
+    Result<OpenedInstance> opened = Opener(path, options, settings, true).Open(true);
+    if (opened.ok() || opened.status() == strict) return opened;
+    return DataLoss(strict.message() + "; and with its bad table files: " + opened.status().message());
+  }
+
+  static Result<std::unique_ptr<KvEngine>> MakeEngine(const std::string& path, const EngineOptions& options,
+                                                      Result<OpenedInstance> opened) {
     if (!opened.ok()) return opened.status();
     auto engine = std::make_unique<RocksDbEngine>(path, options, std::move(opened).value());
     if (Status s = engine->LoadEpochs(); !s.ok()) return s;

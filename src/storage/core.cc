@@ -110,15 +110,24 @@ void Core::Log(LogLevel level, const std::string& message) const {
 Result<std::unique_ptr<Core>> Core::Open(const Options& options, const std::string& path, const std::vector<HandedOut>* earlier) {
   if (Status status = CheckOptions(options); !status.ok()) return status;
   if (path.empty()) return InvalidArgument("the path of the store is empty");
-  // A reader beside a live writer may find that files were removed while it opened them: it looks again.
-  int tries = options.read_only ? kReadOnlyTries : 1;
-  while (true) {
+  if (!options.read_only) return OpenOnce(options, path, earlier);
+  // A reader beside a live writer may find that files were removed while it opened them: it looks again. Damage does not pass: what
+  // two opens in a row say of it stands.
+  Status verdict;
+  for (int attempt = 1;; ++attempt) {
     Result<std::unique_ptr<Core>> core = OpenOnce(options, path, earlier);
-    const StatusCode code = core.ok() ? StatusCode::kOk : core.status().code();
-    const bool passing = code == StatusCode::kDataLoss || code == StatusCode::kIoError || code == StatusCode::kUnavailable;
-    const bool doubtful = options.read_only && core.ok() && !(*core)->quarantine().ok();
-    if ((core.ok() && !doubtful) || (!core.ok() && !passing) || --tries == 0) return core;
-    if (doubtful) tries = std::min(tries, 1);  // the verdict of two opens stands
+    if (core.ok()) {
+      const Status& quarantine = (*core)->quarantine();
+      if (quarantine.ok() || quarantine == verdict) return core;
+      verdict = quarantine;
+    } else {
+      const StatusCode code = core.status().code();
+      const bool passing = code == StatusCode::kDataLoss || code == StatusCode::kIoError || code == StatusCode::kUnavailable;
+      if (!passing || attempt == kReadOnlyTries) return core;
+      verdict = Status::Ok();
+    }
+    if (attempt == kReadOnlyTries)
+      return Unavailable("each look at " + path + " found other damage, as of files that vanish: " + verdict.message());
   }
 }
 

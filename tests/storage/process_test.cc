@@ -153,17 +153,26 @@ TEST(Process, AReaderOpensBesideAWriterThatCheckpointsAllTheTime) {
   std::atomic<bool> stop{false};
   std::atomic<std::uint64_t> logged{0};
   std::atomic<std::uint64_t> checkpoints{0};
-  std::thread writer([&] {
-    for (std::uint64_t i = 0; !stop.load(); ++i) {
-      const Timestamp t = kT + static_cast<Timestamp>(i);
-      EXPECT_TRUE((*store)->Write(MakeSeries(Numbered(i % 50), {{t, static_cast<double>(i)}})).ok());
-      logged.store(i + 1);
-      if (i % 4 != 3) continue;
-      EXPECT_TRUE((*store)->Checkpoint().ok());
-      checkpoints.fetch_add(1);
-      checkpoints.notify_one();
+  struct Writer {  // stopped also where an assertion returns
+    ~Writer() { Stop(); }
+    void Stop() {
+      stop.store(true);
+      if (thread.joinable()) thread.join();
     }
-  });
+    std::atomic<bool>& stop;
+    std::thread thread;
+  };
+  Writer writer{stop, std::thread([&] {
+                  for (std::uint64_t i = 0; !stop.load(); ++i) {
+                    const Timestamp t = kT + static_cast<Timestamp>(i);
+                    EXPECT_TRUE((*store)->Write(MakeSeries(Numbered(i % 50), {{t, static_cast<double>(i)}})).ok());
+                    logged.store(i + 1);
+                    if (i % 4 != 3) continue;
+                    EXPECT_TRUE((*store)->Checkpoint().ok());
+                    checkpoints.fetch_add(1);
+                    checkpoints.notify_one();
+                  }
+                })};
   Options read_only = ChildOptions();
   read_only.read_only = true;
   for (int round = 0; round < 30; ++round) {
@@ -175,8 +184,7 @@ TEST(Process, AReaderOpensBesideAWriterThatCheckpointsAllTheTime) {
     for (const auto& [labels, points] : Read(reader->get())) found += points.size();
     EXPECT_GE(found, before) << "round " << round;
   }
-  stop.store(true);
-  writer.join();
+  writer.Stop();
   EXPECT_GE(checkpoints.load(), 30U);
   ASSERT_TRUE((*store)->Close().ok());
 }
