@@ -113,7 +113,7 @@ struct SelectOptions {
   // kResourceExhausted where more series match. 0: no bound.
   std::uint64_t max_series = 0;
   // Leaves out quarantined shards, and what cannot be read of a shard because of damage met on the way; SeriesSet::partial tells.
-  // false: kDataLoss that names the shard.
+  // false: kDataLoss, or kIoError where the device does not give the bytes, that names the shard.
   bool skip_damaged = false;
 };
 

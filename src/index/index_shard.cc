@@ -153,7 +153,7 @@ Status IndexShard::Impl::ReadAhead(std::vector<Ordinal> found) {
     if (!row.removed) rows.push_back({ordinal, row.hash, row.bytes});
   });
   // What was asked for has been found: damage further on is for those who ask for it.
-  if (!s.ok() && s.code() != StatusCode::kDataLoss) return s;
+  if (!s.ok() && s.code() != StatusCode::kDataLoss && s.code() != StatusCode::kIoError) return s;
   for (std::size_t begin = 0; begin < rows.size(); begin += kLockRun) {
     MeasuredLock lock(&mu_);
     for (std::size_t i = begin; i < std::min(begin + kLockRun, rows.size()); ++i) {

@@ -9,6 +9,9 @@
 
 namespace chronolith {
 
+// Whether a read of one shard's rows met damage: bytes that are wrong, or a device that does not give them.
+inline bool IsDamage(const Status& read) { return read.code() == StatusCode::kDataLoss || read.code() == StatusCode::kIoError; }
+
 // Damage is an error that names the shard, or is left out and remembered. Thread safety: one thread at a time.
 class DamagePolicy {
  public:
@@ -18,7 +21,7 @@ class DamagePolicy {
   Status Begin(const Status& quarantine) { return Decide(quarantine); }
   // `status` is of a read of the shard. ok for damage that is left out: then the caller goes on without what it has read.
   Status Filter(ShardId shard, const Status& status) {
-    if (status.code() != StatusCode::kDataLoss) [[likely]]
+    if (!IsDamage(status)) [[likely]]
       return status;
     return Decide(status.WithContext("shard " + std::to_string(shard)));
   }

@@ -38,8 +38,8 @@ struct QueryContext {
 
 // No matcher selects everything. kInvalidArgument: a bad matcher, start > end (start == end is an empty result).
 // kResourceExhausted: more series match than options.max_series. kDeadlineExceeded and kCancelled also come later, from the set.
-// kDataLoss names the shard, the family and the chunk, unless options.skip_damaged. Memory: the labels of all matching series, and
-// about 32 MiB of chunks.
+// kDataLoss names the shard, the family and the chunk, kIoError the shard, unless options.skip_damaged. Memory: the labels of all
+// matching series, and about 32 MiB of chunks.
 Result<std::unique_ptr<SeriesSet>> SelectSeries(std::shared_ptr<const QueryContext> context, const std::vector<Matcher>& matchers,
                                                 TimeRange range, const SelectOptions& options);
 

@@ -8,6 +8,7 @@
 //   5. trim     log rows up to c, now that both families have persisted applied_lsn = c
 // Writers go on all the while; what they add after the cut may be stored too, and is replayed on top after a crash: the same
 // samples again, with a later epoch.
+#include "query/damage_policy.h"
 #include "storage/core.h"
 
 namespace chronolith {
@@ -183,7 +184,7 @@ Status Core::ApplyRetention() {
     for (const auto& shard : shards_) {
       if (!shard->quarantine.ok()) continue;
       Result<std::vector<ChunkStore::WindowSize>> sizes = shard->chunks->Windows();
-      if (!sizes.ok() && sizes.status().code() == StatusCode::kDataLoss) {  // it must not keep the others from expiring
+      if (IsDamage(sizes.status())) {  // it must not keep the others from expiring
         Log(LogLevel::kError, "retention by size without shard " + std::to_string(shard->id) + ": " + sizes.status().message());
         continue;
       }

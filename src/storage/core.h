@@ -26,6 +26,7 @@
 
 namespace chronolith {
 
+inline constexpr std::uint64_t kReplayShareMin = 1 << 20;        // a shard: less would be nothing but checkpoints
 inline constexpr std::uint64_t kCheckpointSliceBytes = 8 << 20;  // of chunks, copied under one hold of an append lock
 
 class Core {
@@ -108,7 +109,8 @@ class Core {
   bool SettleMemory();  // whether the budget is exceeded
   void SettleMemoryAfterOpen();
   void ReserveForReplay();
-  Status CheckpointReplay(Shard* shard, const IndexState& index_state, const ChunkState& chunk_state);
+  // *damage: where a row of the shard is damaged.
+  Status CheckpointReplay(Shard* shard, const IndexState& index_state, const ChunkState& chunk_state, Status* damage);
   void OnLoggedBytes(std::uint64_t bytes);
   void WakeAdmitted();
   std::uint64_t CheckpointThreshold() const;

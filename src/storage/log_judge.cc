@@ -5,6 +5,7 @@
 
 #include "format/chunk_rows.h"
 #include "format/index_rows.h"
+#include "query/damage_policy.h"
 #include "storage/core.h"
 #include "wal/sharded_wal.h"
 
@@ -26,12 +27,12 @@ Status ReadApplied(KvEngine* data, const JudgedShard& shard, Lsn* least, Lsn* mo
     s = state.status();
     if (s.ok()) index = state->applied_lsn;
   }
-  if (s.code() == StatusCode::kDataLoss) return Status::Ok();
+  if (IsDamage(s)) return Status::Ok();
   if (!s.ok() && s.code() != StatusCode::kNotFound) return s;
   ChunkState chunks;
   s = data->Get(shard.chunk_family, kChunkStateKey, &value);
   if (s.ok()) s = DecodeChunkState(kChunkStateKey, value, &chunks);
-  if (s.code() == StatusCode::kDataLoss) return Status::Ok();
+  if (IsDamage(s)) return Status::Ok();
   if (!s.ok() && s.code() != StatusCode::kNotFound) return s;
   *least = std::min(index, chunks.applied_lsn);
   *most = std::max(index, chunks.applied_lsn);

@@ -10,7 +10,6 @@ namespace chronolith {
 namespace {
 
 constexpr std::uint64_t kMemoryCheckBytes = 1 << 20;
-constexpr std::uint64_t kReplayShareMin = 1 << 20;  // a shard: less would be nothing but checkpoints
 
 }  // namespace
 
@@ -110,21 +109,26 @@ void Core::ReserveForReplay() {
 
 // The same steps as a checkpoint, for one shard that nobody else uses yet. The log was synced when it was opened; it is not trimmed
 // here, so that a failure later in the opening changes nothing but how much of it is replayed the next time.
-Status Core::CheckpointReplay(Shard* shard, const IndexState& index_state, const ChunkState& chunk_state) {
+Status Core::CheckpointReplay(Shard* shard, const IndexState& index_state, const ChunkState& chunk_state, Status* damage) {
+  // Not those of a flush, which may be another shard's: the engine stops as a whole. Nor what a device says to a write.
+  const auto own = [damage](Status status) {
+    if (status.code() == StatusCode::kDataLoss) *damage = status;
+    return status;
+  };
   {
     MeasuredLock lock(&shard->head->mu());
     shard->head->BeginCheckpoint(index_state.next_ordinal);
   }
   shard->index->Cut();
-  if (Status status = shard->index->Checkpoint(index_state); !status.ok()) return status;
+  if (Status status = shard->index->Checkpoint(index_state); !status.ok()) return own(status);
   if (Status status = data_engine_->Flush(shard->index_family); !status.ok()) return status;
   std::vector<Chunk> chunks;
   while (shard->head->CopySlice(kCheckpointSliceBytes, &chunks)) {
     if (chunks.empty()) continue;
-    if (Status status = shard->chunks->Write(std::move(chunks)); !status.ok()) return status;
+    if (Status status = shard->chunks->Write(std::move(chunks)); !status.ok()) return own(status);
     chunks = {};
   }
-  if (Status status = shard->chunks->Finish(chunk_state); !status.ok()) return status;
+  if (Status status = shard->chunks->Finish(chunk_state); !status.ok()) return own(status);
   if (Status status = data_engine_->Flush(shard->chunk_family); !status.ok()) return status;
   shard->head->FinishCheckpoint();
   shard->index->Evict(shard->head->ReleaseIdle(kMaxTimestamp));

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/hash.h"
+#include "query/damage_policy.h"
 #include "storage/core.h"
 #include "storage/items.h"
 
@@ -20,11 +21,12 @@ namespace chronolith {
 
 namespace {
 
-constexpr std::uint64_t kProgressBytes = 4 << 20;     // between two calls of Options::on_replay
+constexpr std::uint64_t kProgressBytes = 4 << 20;      // between two calls of Options::on_replay
 constexpr std::uint64_t kMemoryLookBytes = 256 << 10;  // of log, between two looks at what replay holds
 
+// `status` is of a read of the shard's rows.
 Status Damaged(Status status, Status* damage) {
-  if (status.code() == StatusCode::kDataLoss) *damage = status;
+  if (IsDamage(status)) *damage = status;
   return status;
 }
 
@@ -55,17 +57,21 @@ class ReplayVisitor : public WalVisitor {
     bytes_to_look_ = 0;
     // A log that was trimmed beyond the data is refused when it has been read: no row may claim to cover the hole.
     if (end_.trimmed_to > std::min(index_applied_, chunk_applied_)) return Status::Ok();
-    if (shard_->head->memory_bytes() + shard_->index->memory_bytes() <= core_->replay_share_) return Status::Ok();
-    const Status status =
-        core_->CheckpointReplay(shard_,
-                                {.applied_lsn = std::max(index_applied_, end_.last_lsn),
-                                 .next_ordinal = std::max(index_.next_ordinal, next_ordinal_),
-                                 .series = index_.series + static_cast<std::uint64_t>(series_gained_)},
-                                {.applied_lsn = std::max(chunk_applied_, end_.last_lsn),
-                                 .floor = shard_->chunks->tombstones().floor(),
-                                 .epoch = epoch_});
-    if (status.ok()) stored_to_ = end_.last_lsn;
-    if (status.code() == StatusCode::kDataLoss) damage_ = status;
+    // What a checkpoint leaves in memory would make the next look checkpoint again.
+    const auto room =
+        std::max(static_cast<std::int64_t>(core_->replay_share_) - kept_bytes_, static_cast<std::int64_t>(kReplayShareMin));
+    if (MemoryBytes() - kept_bytes_ <= room) return Status::Ok();
+    const Status status = core_->CheckpointReplay(
+        shard_,
+        {.applied_lsn = std::max(index_applied_, end_.last_lsn),
+         .next_ordinal = std::max(index_.next_ordinal, next_ordinal_),
+         .series = index_.series + static_cast<std::uint64_t>(series_gained_)},
+        {.applied_lsn = std::max(chunk_applied_, end_.last_lsn), .floor = shard_->chunks->tombstones().floor(), .epoch = epoch_},
+        &damage_);
+    if (status.ok()) {
+      stored_to_ = end_.last_lsn;
+      kept_bytes_ = MemoryBytes();
+    }
     return status.WithContext("checkpoint of what was replayed");
   }
   void OnProgress(ShardId, const WalEnd& end) override {
@@ -106,6 +112,10 @@ class ReplayVisitor : public WalVisitor {
   std::int64_t series_gained() const { return series_gained_; }
 
  private:
+  std::int64_t MemoryBytes() const {
+    return static_cast<std::int64_t>(shard_->head->memory_bytes() + shard_->index->memory_bytes());
+  }
+
   Status OnSeries(Lsn lsn, std::string_view body) {
     if (Status status = DecodeSeries(body, &series_); !status.ok()) return status;
     for (const SeriesRecordEntry& entry : series_) {
@@ -186,8 +196,7 @@ class ReplayVisitor : public WalVisitor {
       if (lsn > index_applied_) {
         --series_gained_;
         if (Status status = shard_->index->Remove(ordinal, lsn); !status.ok() && status.code() != StatusCode::kNotFound) {
-          if (status.code() == StatusCode::kDataLoss) damage_ = status;
-          return status;
+          return Damaged(status, &damage_);
         }
       }
       MutexLock lock(&shard_->removed_mu);
@@ -206,6 +215,7 @@ class ReplayVisitor : public WalVisitor {
   const std::function<void(const ReplayProgress&)>& on_replay_;
   std::uint64_t told_bytes_ = 0;
   std::uint64_t bytes_to_look_ = 0;
+  std::int64_t kept_bytes_ = 0;  // what the last checkpoint of replay left in memory
   WalEnd end_;
   Lsn stored_to_ = 0;
   Status damage_;

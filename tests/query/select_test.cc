@@ -188,6 +188,33 @@ TEST_F(SelectTest, DamageIsReportedWhileReadingAndNothingElseIs) {
   EXPECT_THAT((*set)->status().message(), HasSubstr("chunk.0"));
 }
 
+TEST_F(SelectTest, WhatADeviceDoesNotGiveOfOneShardCanBeLeftOut) {
+  Store(0, AddSeries(0, Named("a")), 1, {10, 20});
+  Store(1, AddSeries(1, Named("b")), 1, {30});
+  int left_out = 0;
+  for (std::uint64_t nth = 1; nth < 20; ++nth) {
+    factory_->FailCall(EngineMethod::kRead, nth, IoError("a bad sector"));
+    auto set = SelectSeries(context_, {}, {}, {});
+    while (set.ok() && (*set)->Next()) {
+    }
+    const Status status = set.ok() ? (*set)->status() : set.status();
+    if (status.ok()) break;  // fewer reads than that
+    EXPECT_EQ(status.code(), StatusCode::kIoError);
+    EXPECT_THAT(status.message(), HasSubstr("shard "));
+
+    factory_->FailCall(EngineMethod::kRead, nth, IoError("a bad sector"));
+    set = SelectSeries(context_, {}, {}, {.skip_damaged = true});
+    ASSERT_TRUE(set.ok()) << set.status().ToString();
+    std::vector<std::string> names;
+    while ((*set)->Next()) names.push_back((*set)->labels().ToString());
+    EXPECT_TRUE((*set)->status().ok()) << (*set)->status().ToString();
+    EXPECT_TRUE((*set)->partial());
+    EXPECT_EQ(names.size(), 1U);
+    ++left_out;
+  }
+  EXPECT_GE(left_out, 2);
+}
+
 TEST_F(SelectTest, ManySeriesComeInSeveralBatches) {
   std::vector<Chunk> chunks[2];
   for (int i = 0; i < 3000; ++i) {

@@ -258,5 +258,94 @@ TEST(QuarantineByRecovery, ARowThatRecoveryNeedsIsEnough) {
   EXPECT_EQ(store.Read().size(), static_cast<std::size_t>(kSeries));
 }
 
+// As a bad sector: the device says so, not a checksum.
+TEST(QuarantineByRecovery, ADeviceThatDoesNotGiveTheRowIsEnough) {
+  TestStore store("memory");
+  store.options().background_threads = 1;
+  store.Open();
+  for (int i = 0; i < kSeries; ++i) store.Write(Numbered(i), {{kT, 1}});
+  store.Checkpoint();
+  store.Close();
+  std::set<std::uint32_t> quarantined;
+  bool met = true;
+  for (std::uint64_t nth = 1; met && nth < 200; ++nth) {
+    store.memory().FailCall(EngineMethod::kRead, nth, IoError("a bad sector"));
+    const Status status = store.TryOpen();
+    if (!status.ok()) {  // what the shards share
+      EXPECT_EQ(status.code(), StatusCode::kIoError) << status.ToString();
+      continue;
+    }
+    std::size_t served = 0;
+    for (const ShardStats& s : store->Stats().shards) {
+      served += s.quarantine.empty() ? 1 : 0;
+      if (s.quarantine.empty()) continue;
+      quarantined.insert(s.shard);
+      EXPECT_THAT(s.quarantine, HasSubstr("a bad sector"));
+    }
+    met = served < 4;
+    if (met) {
+      EXPECT_EQ(served, 3U);
+      EXPECT_TRUE(store->Series({}, {.skip_damaged = true})->partial);
+    } else {
+      EXPECT_FALSE(store->Select({}, {}).ok() && store->Series({}).ok()) << "the fault that the opening did not meet";
+    }
+    store.Close();
+  }
+  EXPECT_EQ(quarantined.size(), 4U);
+  store.Open();
+  EXPECT_EQ(store.Read().size(), static_cast<std::size_t>(kSeries));
+}
+
+// Beside a live writer files vanish under a reader.
+TEST(QuarantineByRecovery, AReaderBelievesOnlyWhatTwoOpensInARowSay) {
+  int opens = 0;  // of the store: a reader opens the log first
+  int reads = 0;  // since
+  std::function<std::string(int open, int read)> fails;
+  TestStore store("memory", {.on_call = [&](EngineMethod method, const std::string& path) {
+                    if (!fails) return Status::Ok();
+                    if (method == EngineMethod::kOpen && path.ends_with("/log")) {
+                      ++opens;
+                      reads = 0;
+                    }
+                    if (method != EngineMethod::kRead) return Status::Ok();
+                    const std::string error = fails(opens, ++reads);
+                    return error.empty() ? Status::Ok() : IoError(error);
+                  }});
+  store.options().background_threads = 1;
+  store.Open();
+  for (int i = 0; i < kSeries; ++i) store.Write(Numbered(i), {{kT, 1}});
+  store.Checkpoint();
+  store.Close();
+  store.options().read_only = true;
+  // The status of the reader's open, and in how many shards it found damage.
+  std::size_t quarantined = 0;
+  const auto open = [&](std::function<std::string(int open, int read)> how) {
+    opens = 0;
+    fails = std::move(how);
+    const Status status = store.TryOpen();
+    fails = nullptr;
+    quarantined = 0;
+    if (!status.ok()) return status;
+    for (const ShardStats& s : store->Stats().shards) quarantined += s.quarantine.empty() ? 0 : 1;
+    store.Close();
+    return status;
+  };
+  int first = 1;  // the first read that is a shard's own
+  while (!open([&](int, int read) { return read == first ? "gone" : ""; }).ok()) ASSERT_LT(++first, 100);
+  EXPECT_EQ(quarantined, 1U);
+  EXPECT_EQ(opens, 2) << "the same twice";
+  EXPECT_TRUE(open([&](int n, int read) { return n == 1 && read == first ? "gone" : ""; }).ok());
+  EXPECT_EQ(quarantined, 0U);
+  EXPECT_EQ(opens, 2);
+  const auto another = [&](int n, int read) { return read == first ? "gone: " + std::to_string(n) : ""; };
+  EXPECT_TRUE(open([&](int n, int read) { return n < 4 ? another(n, read) : ""; }).ok());
+  EXPECT_EQ(quarantined, 0U);
+  EXPECT_EQ(opens, 4);
+  EXPECT_EQ(open(another).code(), StatusCode::kUnavailable);
+  EXPECT_TRUE(open([&](int n, int read) { return n < 3 ? another(n, read) : another(3, read); }).ok());
+  EXPECT_EQ(quarantined, 1U);
+  EXPECT_EQ(opens, 4);
+}
+
 }  // namespace
 }  // namespace chronolith
