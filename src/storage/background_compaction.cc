@@ -28,9 +28,10 @@ Status Core::CompactInBackground() {
     if (!shard->quarantine.ok()) continue;
     for (const Timestamp window : shard->chunks->UntidyWindows(newest - 2 * manifest_.window_ms)) {
       if (UpkeepIsWanted()) return Status::Ok();
-      MutexLock upkeep(&upkeep_mu_);
+      if (!LockUpkeep()) return Status::Ok();
       const auto in_head = [&](const ChunkMeta& chunk) { return shard->head->MayGrow(chunk); };
       Result<bool> done = shard->chunks->CompactWindow(window, in_head, [this] { return UpkeepIsWanted(); });
+      upkeep_mu_.Unlock();
       if (!done.ok()) return done.status().WithContext("compaction of shard " + std::to_string(shard->id));
       if (*done) compacted_windows_.Add();
     }
@@ -42,9 +43,11 @@ Status Core::CompactInBackground() {
     if (UpkeepIsWanted()) return Status::Ok();  // goes on with this shard the next time
     Shard* const shard = shards_[removed_shards_].get();
     if (!shard->quarantine.ok()) continue;
-    MutexLock upkeep(&upkeep_mu_);
+    if (!LockUpkeep()) return Status::Ok();
     CompactResult result;
-    if (Status status = RemoveExpiredSeries(shard, &result); !status.ok()) {
+    const Status status = RemoveExpiredSeries(shard, &result);
+    upkeep_mu_.Unlock();
+    if (!status.ok()) {
       ++removed_shards_;  // the others first
       return status.WithContext("removal of expired series from shard " + std::to_string(shard->id));
     }

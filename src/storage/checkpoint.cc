@@ -70,6 +70,10 @@ Status Core::CheckpointChunks() {
 Status Core::Checkpoint() {
   if (options_.read_only) return FailedPrecondition("the store is open read-only (Options::read_only)");
   MutexLock upkeep(&upkeep_mu_);
+  return CheckpointLocked();
+}
+
+Status Core::CheckpointLocked() {
   if (wal_->failed()) return wal_->failure();  // the head may hold what the log lost: it is never stored
   ScopedTimer timer(&checkpoint_duration_);
   const std::uint64_t bytes = bytes_since_checkpoint_.exchange(0, std::memory_order_relaxed);
@@ -307,14 +311,28 @@ Result<CompactResult> Core::Compact(const CompactOptions& options) {
 
 // ---- The thread ----
 
-// Takes a place in the budget that stores share; false where this one is being closed.
-bool Core::AwaitUpkeepThread() {
-  if (!options_.thread_budget) return true;
+bool Core::TakePlace() {
+  if (!options_.thread_budget || has_place_) return true;
   while (!options_.thread_budget->AcquireUntil(std::chrono::steady_clock::now() + kStopLook)) {
     MutexLock lock(&wake_mu_);
     if (stop_) return false;
   }
+  has_place_ = true;
   return true;
+}
+
+void Core::LeavePlace() {
+  if (std::exchange(has_place_, false)) options_.thread_budget->Release();
+}
+
+// The host's own compaction or snapshot may hold the mutex for long: other stores have the place meanwhile.
+bool Core::LockUpkeep() {
+  while (TakePlace()) {
+    if (upkeep_mu_.TryLock()) return true;
+    LeavePlace();
+    MutexLock wait(&upkeep_mu_);
+  }
+  return false;
 }
 
 void Core::UpkeepLoop() {
@@ -333,17 +351,18 @@ void Core::UpkeepLoop() {
       checkpoint_asked_.store(false);
     }
     if (wal_->failed()) continue;
-    if (!AwaitUpkeepThread()) return;
+    if (!LockUpkeep()) return;
     Status status;
-    if (bytes_since_checkpoint_.load() > 0 || over_budget_.load()) {
-      status = Checkpoint();
-      if (status.ok()) status = ApplyRetention();
+    const bool checkpoint = bytes_since_checkpoint_.load() > 0 || over_budget_.load();
+    if (checkpoint) {
+      status = CheckpointLocked();
     } else if (wal_->HasArchiveBacklog()) {  // the store is idle, perhaps the archiver is back
-      MutexLock upkeep(&upkeep_mu_);
       status = TrimLog();
     }
+    upkeep_mu_.Unlock();
+    if (status.ok() && checkpoint) status = ApplyRetention();
     if (status.ok()) status = CompactInBackground();
-    if (options_.thread_budget) options_.thread_budget->Release();
+    LeavePlace();
     if (!status.ok()) Log(LogLevel::kError, "background upkeep: " + status.ToString());
   }
 }
@@ -382,7 +401,7 @@ void Core::FillStats(StorageStats* stats) const {
   stats->checkpoint_duration = checkpoint_duration_.Snapshot();
   stats->checkpoints = checkpoints_.Get();
   stats->last_checkpoint_ms = last_checkpoint_ms_.load();
-  stats->memory_used_bytes = MemoryBytes();
+  stats->memory_used_bytes = OwnMemoryBytes() + (closed_ ? 0 : EngineMemoryBytes());
   stats->memory_limit_bytes = options_.memory_budget->limit_bytes();
   stats->replay_seconds = replay_seconds_;
   stats->compacted_windows = compacted_windows_.Get();

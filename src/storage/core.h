@@ -104,7 +104,8 @@ class Core {
   Status AcquireEpochs(Shard* shard, std::uint64_t* epoch);
   Status BeginEpoch();
   // memory.cc
-  std::uint64_t EngineMemoryBytes() const;
+  std::uint64_t OwnMemoryBytes() const;
+  std::uint64_t EngineMemoryBytes() const;  // of open engines
   void SetMemoryShare(std::uint64_t bytes);
   bool SettleMemory();  // whether the budget is exceeded
   void SettleMemoryAfterOpen();
@@ -115,10 +116,14 @@ class Core {
   void WakeAdmitted();
   std::uint64_t CheckpointThreshold() const;
   void UpkeepLoop();
-  bool AwaitUpkeepThread();
+  // The upkeep thread's: takes a place in the budget that stores share. False where the store is being closed.
+  bool TakePlace();
+  void LeavePlace();
+  bool LockUpkeep() ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true, upkeep_mu_);  // with a place; false as TakePlace
   // background_compaction.cc
   bool UpkeepIsWanted();
   Status CompactInBackground();
+  Status CheckpointLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status CheckpointIndex() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status CheckpointChunks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status TrimLog() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
@@ -162,7 +167,8 @@ class Core {
   SharedCounter replay_checkpoints_;
   std::atomic<bool> over_budget_{false};
 
-  // The upkeep thread's own: how far series without data have left the index.
+  // The upkeep thread's own: its place among stores, and how far series without data have left the index.
+  bool has_place_ = false;
   Timestamp removed_below_ = kMinTimestamp;
   std::size_t removed_shards_ = 0;
   SharedCounter compacted_windows_;

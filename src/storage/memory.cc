@@ -17,11 +17,13 @@ std::uint64_t Core::EngineMemoryBytes() const {
   return options_.block_cache_bytes + data_engine_->BufferedBytes() + log_engine_->BufferedBytes();
 }
 
-std::uint64_t Core::MemoryBytes() const {
+std::uint64_t Core::OwnMemoryBytes() const {
   std::uint64_t bytes = cache_->bytes() + options_.ring_bytes * shards_.size();
   for (const auto& shard : shards_) bytes += shard->head->memory_bytes() + shard->index->memory_bytes();
-  return bytes + EngineMemoryBytes();
+  return bytes;
 }
+
+std::uint64_t Core::MemoryBytes() const { return OwnMemoryBytes() + EngineMemoryBytes(); }
 
 void Core::SetMemoryShare(std::uint64_t bytes) {
   MemoryBudget& budget = *options_.memory_budget;

@@ -227,6 +227,46 @@ TEST_P(Manners, StoresShareThreads) {
   EXPECT_EQ(threads->busy(), 0);
 }
 
+// One store's host compacts it for long; its upkeep thread waits for that without the place.
+TEST(MannersOfThreads, AStoreThatWaitsForItsHostLeavesItsPlaceToOthers) {
+  std::atomic<bool> compacting{false};
+  std::atomic<bool> compacted{false};
+  std::atomic<bool> slow{true};
+  TestStore store("memory", {.on_call = [&](EngineMethod method, const std::string&) {
+                    if (method == EngineMethod::kCompact && slow.exchange(false)) {
+                      compacting.store(true);
+                      compacting.notify_all();
+                      compacted.wait(false);
+                    }
+                    return Status::Ok();
+                  }});
+  TestStore other("memory");
+  const auto threads = std::make_shared<ThreadBudget>(1);
+  std::vector<Sample> samples(1000);
+  for (std::size_t s = 0; s < samples.size(); ++s)
+    samples[s] = {kT + static_cast<Timestamp>(s), 1.0 / (1.0 + static_cast<double>(s))};
+  for (TestStore* s : {&store, &other}) {
+    s->options().thread_budget = threads;
+    s->options().checkpoint_bytes = 64 << 10;
+    s->Open();
+  }
+  std::thread host([&] { EXPECT_TRUE(store->Compact().ok()); });
+  compacting.wait(false);
+  const std::uint64_t before = store->Stats().checkpoints;
+  for (int i = 0; i < 50; ++i) store.Write(Numbered(i), samples);  // enough for a checkpoint
+  for (int i = 0; other->Stats().checkpoints < 5 && i < 100'000; ++i) other.Write(Numbered(i % 50), samples);
+  EXPECT_GE(other->Stats().checkpoints, 5U);
+  EXPECT_EQ(store->Stats().checkpoints, before);
+  compacted.store(true);
+  compacted.notify_all();
+  host.join();
+  for (int i = 0; store->Stats().checkpoints == before && i < 100'000; ++i) store.Write(Numbered(i % 50), samples);
+  EXPECT_GT(store->Stats().checkpoints, before);
+  store.Close();
+  other.Close();
+  EXPECT_EQ(threads->busy(), 0);
+}
+
 TEST_P(Manners, AnExceededBudgetRefusesWritesUntilThereIsRoom) {
   const auto budget = std::make_shared<MemoryBudget>(256ULL << 20);
   store_.options().memory_budget = budget;

@@ -179,6 +179,7 @@ TEST_P(OpenTwice, AFailedReopenServesNobodyAndHarmsNothing) {
   const std::string manifest = store_.path() + "/STORE";
   std::filesystem::rename(manifest, store_.directory() / "away");
   EXPECT_FALSE(store_->Reopen().ok());
+  EXPECT_GT(store_->Stats().memory_used_bytes, 0U);  // without the engines, which are closed
   EXPECT_EQ(store_->Select({}, {}).status().code(), StatusCode::kUnavailable);
   EXPECT_EQ(store_->Write(MakeSeries(Named("a"), {{kT + 1, 1}})).status.code(), StatusCode::kUnavailable);
   std::filesystem::rename(store_.directory() / "away", manifest);
