@@ -114,7 +114,7 @@ class IndexShard::Impl::CheckpointWriter {
     return Status::Ok();
   }
 
-  // One operand a (pair, high half), in order of keys: a key out of order costs a memtable six times the comparisons.
+  // One operand a (pair, high half), in order of keys as well.
   Status WritePostings() {
     std::sort(removals_.begin(), removals_.end());
     std::vector<PairId> pairs;

@@ -31,12 +31,12 @@ Status Core::CheckpointIndex() {
   return data_engine_->Flush(families);
 }
 
-// Each slice is stored after a sync past what it may hold. Slices of several shards share one: a sync makes writers wait for the file
-// system's journal.
+// Each slice is stored after a sync past what it may hold. Slices of several shards share one.
 Status Core::CheckpointChunks() {
   std::vector<std::pair<Shard*, std::vector<Chunk>>> slices;
   std::uint64_t bytes = 0;
   const auto store = [&] {
+    if (slices.empty()) return Status::Ok();
     Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline);
     for (auto& [shard, chunks] : slices) {
       if (status.ok()) status = shard->chunks->Write(std::move(chunks));
@@ -49,6 +49,7 @@ Status Core::CheckpointChunks() {
     if (!shard->quarantine.ok()) continue;
     std::vector<Chunk> chunks;
     while (shard->head->CopySlice(kCheckpointSliceBytes, &chunks)) {
+      if (chunks.empty()) continue;
       for (const Chunk& chunk : chunks) bytes += sizeof(Chunk) + chunk.data.size();
       slices.emplace_back(shard.get(), std::exchange(chunks, {}));
       if (bytes < 2 * kCheckpointSliceBytes) continue;

@@ -14,19 +14,13 @@
 #include <thread>
 
 #include "tests/contract/engine_fixture.h"
+#include "tests/support/files.h"
 
 namespace chronolith {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-void WriteFile(const std::string& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-}
 std::vector<std::string> Files(const std::string& directory, const std::string& extension) {
   std::vector<std::string> files;
   for (const auto& entry : fs::directory_iterator(directory)) {

@@ -9,19 +9,12 @@
 #include "plugins/rocksdb/rocksdb_engine.h"
 #include "tests/contract/engine_fixture.h"
 #include "tests/contract/seed.h"
+#include "tests/support/files.h"
 
 namespace chronolith {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-void WriteFile(const std::string& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-}
 
 // Remembers what it is told and decides as it was made to.
 class RecordingJudge : public LogJudge {

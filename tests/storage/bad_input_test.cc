@@ -16,6 +16,7 @@
 #include "base/coding.h"
 #include "format/store_manifest.h"
 #include "tests/storage/store_fixture.h"
+#include "tests/support/child_check.h"
 #include "tests/support/skip.h"
 
 namespace chronolith {
@@ -527,14 +528,6 @@ int InChild(const std::function<int()>& body) {
   }
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
-
-#define CHILD_CHECK(condition, text)                                                                      \
-  do {                                                                                                    \
-    if (!(condition)) {                                                                                   \
-      std::fprintf(stderr, "%s:%d: " #condition ": %s\n", __FILE__, __LINE__, std::string(text).c_str()); \
-      return 1;                                                                                           \
-    }                                                                                                     \
-  } while (false)
 
 // These use the plain memory engine's STORE file or start before any engine has threads in this process: fork keeps only one.
 TEST(BadInputOfTheSystem, NoPermissionIsSaid) {

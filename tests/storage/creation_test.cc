@@ -4,6 +4,7 @@
 
 #include "format/store_manifest.h"
 #include "tests/storage/store_fixture.h"
+#include "tests/support/files.h"
 
 namespace chronolith {
 namespace {
@@ -12,11 +13,6 @@ using testing::HasSubstr;
 namespace fs = std::filesystem;
 
 constexpr Timestamp kT = 1'700'000'000'000;
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
 
 void ExpectUsable(TestStore* store) {
   store->Write({{"__name__", "n"}}, {{kT, 1}});

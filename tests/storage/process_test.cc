@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "tests/storage/store_fixture.h"
+#include "tests/support/child_check.h"
 #include "tests/support/skip.h"
 
 namespace chronolith {
@@ -190,14 +191,6 @@ TEST(Process, AReaderOpensBesideAWriterThatCheckpointsAllTheTime) {
 }
 
 // ---- A full disk ----
-
-#define CHILD_CHECK(condition, text)                                                                      \
-  do {                                                                                                    \
-    if (!(condition)) {                                                                                   \
-      std::fprintf(stderr, "%s:%d: " #condition ": %s\n", __FILE__, __LINE__, std::string(text).c_str()); \
-      return 1;                                                                                           \
-    }                                                                                                     \
-  } while (false)
 
 // Writes until there is no room, then checks that the failure is clear, that reading goes on, and, with room made by `make_room`,
 // that Reopen brings back all that was acknowledged.

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "tests/storage/store_fixture.h"
+#include "tests/support/files.h"
 
 namespace chronolith {
 
@@ -20,14 +21,6 @@ inline constexpr Timestamp kT = 1'700'000'000'000;
 inline constexpr int kSeries = 40;
 
 inline Labels Numbered(int i) { return {{"__name__", "n"}, {"i", std::to_string(i)}}; }
-
-inline std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-inline void WriteFile(const std::string& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-}
 
 // What one shard holds, and what the others do.
 class QuarantineTest : public testing::Test {

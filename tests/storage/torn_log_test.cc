@@ -6,6 +6,7 @@
 
 #include "tests/contract/seed.h"
 #include "tests/storage/store_fixture.h"
+#include "tests/support/files.h"
 
 namespace chronolith {
 namespace {
@@ -17,13 +18,6 @@ constexpr Timestamp kT = 1'700'000'000'000;
 
 Labels Numbered(int i) { return {{"__name__", "n"}, {"i", std::to_string(i)}}; }
 
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-void WriteFile(const std::string& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-}
 void FlipByte(const std::string& path, std::size_t at) {
   std::string bytes = ReadFile(path);
   bytes.at(at) = static_cast<char>(bytes.at(at) ^ 0x5a);
