@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "tests/contract/engine_fixture.h"
+#include "tests/support/directory_image.h"
 #include "tests/support/files.h"
 
 namespace chronolith {
@@ -88,7 +89,7 @@ class RocksDbEngine : public testing::Test {
   }
   // A copy of the files of a live engine is what kill -9 leaves of it.
   void CopyAsKilled(std::string_view from, std::string_view to) {
-    fs::copy(directory_ / from, directory_ / to, fs::copy_options::recursive);
+    testing_support::CopyAtOneMoment(directory_ / from, directory_ / to);
     fs::remove(fs::path(directory_ / to) / "LOCK");
   }
   void MakeLog(std::string_view killed) {
@@ -366,7 +367,7 @@ TEST_F(RocksDbEngine, AQuarantineHidesNoDamageOfWhatFamiliesShare) {
     const FamilyId all[] = {0, 1};
     ASSERT_TRUE((*engine)->Flush(all).ok());
     for (int i = 0; i < kRows; ++i) WriteRow(engine->get(), i, Durability::kLogged);
-    fs::copy(directory_ / "db", directory_ / "killed");
+    testing_support::CopyAtOneMoment(directory_ / "db", directory_ / "killed");
   }
   const std::string path = directory_ / "killed";
   const std::string sst = Files(path, ".sst").at(1);

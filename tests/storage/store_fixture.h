@@ -18,6 +18,7 @@
 #include "chronolith/storage.h"
 #include "plugins/memory/memory_engine.h"
 #include "storage/items.h"
+#include "tests/support/directory_image.h"
 #include "tests/support/temp_directory.h"
 
 namespace chronolith {
@@ -144,7 +145,7 @@ class TestStore {
     }
     namespace fs = std::filesystem;
     const std::string image = directory_ / "image";
-    fs::copy(path_, image, fs::copy_options::recursive);
+    testing_support::CopyAtOneMoment(path_, image);
     store_.reset();
     fs::remove_all(path_);
     fs::rename(image, path_);

@@ -6,6 +6,7 @@
 
 #include "tests/contract/seed.h"
 #include "tests/storage/store_fixture.h"
+#include "tests/support/directory_image.h"
 #include "tests/support/files.h"
 
 namespace chronolith {
@@ -458,7 +459,7 @@ TEST_F(TornLog, TheDataInstanceVouchesForWhatItHolds) {
   store_.Open();
   for (int i = 0; i < 20; ++i) WriteOne(i);
   const std::string old_log = store_.directory() / "old_log";
-  fs::copy(store_.path() + "/log", old_log, fs::copy_options::recursive);
+  testing_support::CopyAtOneMoment(store_.path() + "/log", old_log);
   store_.Checkpoint();
   store_.KillWithoutOpening();
   fs::remove_all(store_.path() + "/log");
