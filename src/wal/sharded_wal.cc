@@ -14,8 +14,10 @@ constexpr std::size_t kRowPayloadBytes = 56 << 10;  // below the engine's 64 KiB
 constexpr std::uint64_t kGroupBytes = 4ULL << 20;   // of one engine write
 constexpr std::size_t kCompressBytesMin = 512;      // LZ4 needs repetition to find
 constexpr std::uint32_t kCompressRetryRows = 16;    // rows of a shard stored plainly between two attempts
-constexpr int kLooks = 100;                         // of a follower with a pause each, some 40 ns, before it sleeps: 4 us
-constexpr int kLooksPerYield = 6;
+constexpr std::uint64_t kSpinNanos = 12'000;        // of a follower before it sleeps: what sleeping and being woken cost together
+constexpr std::uint64_t kGraceNanos = 2'000;        // in which the last leader may come back
+constexpr int kLooks = 6;                           // with a pause each, some 15 ns, between two readings of the clock
+constexpr int kCrowdedLooks = 96;                   // before sleeping where more threads wait than there are cores
 constexpr int kLeaderRounds = 4;                    // groups that one caller leads for others after its own
 constexpr std::uint32_t kCommitterIdle = 0;
 constexpr std::uint32_t kCommitterTold = 1;
@@ -296,18 +298,35 @@ Status ShardedWAL::WriteGroup(std::uint64_t generation) {
   return Status::Ok();
 }
 
-// A group takes a few microseconds, about as long as going to sleep: look again for that long first. Where more threads wait than there
-// are cores, giving the core to the next one costs a fraction of being put to sleep and woken, and what it publishes meanwhile makes the
-// group larger; elsewhere it would go to somebody who has nothing to do with us. Bounded, because the leader may wait for the disk.
-// True: the group has completed, or nobody leads.
+// A group takes a few microseconds, less than going to sleep and being woken: look again for that long first. A lead that falls
+// free is left for a moment to who led last: it has the engine's state in its cache, and what it writes next shares the group that
+// this thread waits for (two threads: 0.29 instead of 0.21 M writes/s). Where more threads wait than there are cores, giving the
+// core to the next one costs a fraction of a sleep, and what it publishes meanwhile makes the group larger; elsewhere it would go
+// to somebody who has nothing to do with us. Bounded, because the leader may wait for the disk. True: the group has completed, or
+// nobody leads.
 bool ShardedWAL::LookAgain(CommitToken token) {
-  bool changed = false;
-  for (int i = 1; i <= kLooks && !changed; ++i) {
-    changed = completed_.load(std::memory_order_acquire) >= token.generation || leader_.load(std::memory_order_relaxed) == 0;
+  const std::uint64_t start = NowNanos();
+  std::uint64_t free_since = 0;
+  for (int looks = 1;; ++looks) {
+    if (completed_.load(std::memory_order_acquire) >= token.generation) return true;
+    const bool free = leader_.load(std::memory_order_relaxed) == 0;
+    if (free && Crowded()) return true;
     Pause();
-    if (!changed && i % kLooksPerYield == 0 && Crowded()) sched_yield();
+    if (looks % kLooks != 0) continue;
+    const std::uint64_t now = NowNanos();
+    if (free) {
+      if (free_since == 0) free_since = now;
+      if (now - free_since >= kGraceNanos) return true;
+      continue;
+    }
+    free_since = 0;
+    if (Crowded()) {
+      if (looks >= kCrowdedLooks) return false;
+      sched_yield();
+    } else if (now - start >= kSpinNanos) {
+      return false;
+    }
   }
-  return changed;
 }
 
 Status ShardedWAL::WaitLogged(CommitToken token, Deadline deadline) {
