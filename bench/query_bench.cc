@@ -129,7 +129,7 @@ class Store {
     }
     for (std::uint32_t k = 0; k < kShards; ++k) {
       Check(index_[k]->Checkpoint({.applied_lsn = kSeries, .next_ordinal = next[k], .series = next[k]}));
-      Check(chunks_[k]->Write(std::move(pending[k])));
+      Check(chunks_[k]->Write({pending[k].begin(), pending[k].end()}));
       Check(engine_->Flush(FamilyId{2 * k + 1}));
     }
   }

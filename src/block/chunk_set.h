@@ -13,12 +13,6 @@
 
 namespace chronolith {
 
-// A chunk whose bytes belong to somebody else.
-struct ChunkSlice {
-  ChunkMeta meta;
-  std::string_view data;
-};
-
 // Append-only memory for bytes; what Copy returns stays where it is until Clear. Thread safety: one thread at a time.
 class ByteArena {
  public:

@@ -86,8 +86,8 @@ Status ChunkStore::LoadTombstones(const ChunkState& state) {
   return Status::Ok();
 }
 
-Status ChunkStore::Write(std::vector<Chunk> chunks) {
-  std::sort(chunks.begin(), chunks.end(), [](const Chunk& a, const Chunk& b) {
+Status ChunkStore::Write(std::vector<ChunkSlice> chunks) {
+  std::sort(chunks.begin(), chunks.end(), [](const ChunkSlice& a, const ChunkSlice& b) {
     return std::tie(a.meta.window, a.meta.ordinal, a.meta.creation_lsn, a.meta.sequence, a.meta.type) <
            std::tie(b.meta.window, b.meta.ordinal, b.meta.creation_lsn, b.meta.sequence, b.meta.type);
   });
@@ -96,7 +96,7 @@ Status ChunkStore::Write(std::vector<Chunk> chunks) {
   std::string value;
   std::uint64_t payload_bytes = 0;
   std::uint64_t samples = 0;
-  for (const Chunk& chunk : chunks) {
+  for (const ChunkSlice& chunk : chunks) {
     const ChunkKey key = EncodeChunkKey(chunk.meta);
     const std::string_view key_view(key.data(), key.size());
     if (Status s = EncodeChunkValue(key_view, chunk.meta, chunk.data, &value); !s.ok()) return Named(s);

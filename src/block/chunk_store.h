@@ -60,7 +60,7 @@ class ChunkStore {
   // Writes chunks (an open one overwrites its earlier row), in idempotent batches within the engine's limits. Does not flush.
   // Chunks may come in any order; they are sorted by key. Several calls make up one checkpoint. kInvalidArgument where a payload
   // does not fit a row.
-  Status Write(std::vector<Chunk> chunks);
+  Status Write(std::vector<ChunkSlice> chunks);
   // Writes the tombstones up to state.applied_lsn that are not stored yet, then the state row. (A later tombstone may not be synced
   // in the log; stored already, it could hide what is written after a power loss under the same LSN.)
   Status Finish(const ChunkState& state);

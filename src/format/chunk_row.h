@@ -55,6 +55,16 @@ struct Chunk {
   std::string data;  // encoded as meta.type says
 };
 
+// A chunk whose bytes belong to somebody else: to Chunk what std::string_view is to std::string.
+struct ChunkSlice {
+  ChunkSlice() = default;
+  ChunkSlice(const ChunkMeta& m, std::string_view bytes) : meta(m), data(bytes) {}
+  ChunkSlice(const Chunk& chunk) : meta(chunk.meta), data(chunk.data) {}
+
+  ChunkMeta meta;
+  std::string_view data;
+};
+
 }  // namespace chronolith
 
 #endif  // CHRONOLITH_FORMAT_CHUNK_ROW_H_

@@ -6,12 +6,12 @@
 namespace chronolith {
 namespace {
 
-constexpr std::size_t kPrefetchAhead = 12;             // entries; a memory access is about as long as this many appends
-constexpr std::size_t kOverlaySamplesMax = 1000;       // an encoded overlay stays below an engine's value
+constexpr std::size_t kPrefetchAhead = 12;        // entries; a memory access is about as long as this many appends
+constexpr std::size_t kOverlaySamplesMax = 1000;  // an encoded overlay stays below an engine's value
 constexpr std::size_t kHistogramChunkBytes = 32 << 10;
-constexpr std::size_t kHistogramOverlayMax = 16;       // samples; each may be large
+constexpr std::size_t kHistogramOverlayMax = 16;  // samples; each may be large
 constexpr std::size_t kExemplarChunkBytes = 16 << 10;
-constexpr std::size_t kCollectSlice = 64;              // series a reader copies under one hold of the lock
+constexpr std::size_t kCollectSlice = 64;  // series a reader copies under one hold of the lock
 
 }  // namespace
 
@@ -78,7 +78,8 @@ void HeadShard::AppendSlow(Entry* e, const SampleEntry& s, Lsn lsn) {
     AppendOverlay(e, s, lsn);
     return;
   }
-  if (e->open.count > 0 && (s.timestamp >= e->window_end || e->open.count >= options_.max_samples_per_chunk)) CloseOpen(e, s.ordinal);
+  if (e->open.count > 0 && (s.timestamp >= e->window_end || e->open.count >= options_.max_samples_per_chunk))
+    CloseOpen(e, s.ordinal);
   if (e->open.count == 0) {
     if (e->cold) {  // a float after histograms: its chunk must come later than theirs
       CloseHistograms(e, &ColdOf(e, s.ordinal));
@@ -304,7 +305,8 @@ void HeadShard::Cut(const OrdinalSet& ordinals, TimeRange range) {
   for (const Ordinal ordinal : ordinals.ToVector()) {
     if ((ordinal >> kPageBits) >= pages_.size()) break;
     Entry* const e = &At(ordinal);
-    // Up to the window's end, not to the newest sample: what comes later, in the range, must not join a chunk that the delete hides.
+    // Up to the window's end, not to the newest sample: what comes later, in the range, must not join a chunk that the delete
+    // hides.
     if (e->open.count > 0 && range.Overlaps(HeaderOf(*e)->min_time, e->window_end - 1)) CloseOpen(e, ordinal);
     if (!e->cold) continue;
     ColdSeries& cold = ColdOf(e, ordinal);
@@ -327,43 +329,40 @@ void HeadShard::BeginCheckpoint(std::uint64_t end) {
   closed_at_ = 0;
 }
 
-bool HeadShard::CopySlice(std::uint64_t budget_bytes, std::vector<Chunk>* chunks) {
-  chunks->clear();
-  std::uint64_t bytes = 0;
+bool HeadShard::TakeSlice(std::uint64_t budget_bytes, CheckpointSlice* slice) {
+  *slice = {};
   MeasuredLock lock(&mu_);
   // Open chunks first: one that is closed meanwhile is then among the closed ones, which are counted when these are done.
   const std::size_t until = std::min(taken_.size(), taken_at_ + 2048);  // bounds the hold of the lock also for tiny chunks
-  for (; taken_at_ < until && bytes < budget_bytes; ++taken_at_) {
+  for (; taken_at_ < until && slice->bytes < budget_bytes; ++taken_at_) {
     const Ordinal ordinal = taken_[taken_at_];
     Entry& e = At(ordinal);
     e.dirty = 0;
-    const std::size_t before = chunks->size();
     if (e.open.count > 0) {
-      chunks->push_back({OpenMeta(e, ordinal), {}});
-      e.open.CopyTo(BytesOf(e), &chunks->back().data);
+      std::string data;
+      e.open.CopyTo(BytesOf(e), &data);
+      slice->AddCopy(OpenMeta(e, ordinal), std::move(data));
     }
     if (e.cold) {
       ColdSeries& cold = ColdOf(&e, ordinal);
       SealLate(&e, &cold);
       CountCold(&cold);
       if (cold.open_histograms) {
-        chunks->push_back({cold.open_histograms->meta, cold.open_histograms->appender.data()});
+        slice->AddCopy(cold.open_histograms->meta, cold.open_histograms->appender.data());
       } else {
         EraseCold(ordinal);
         e.cold = 0;
       }
     }
-    for (std::size_t i = before; i < chunks->size(); ++i) bytes += (*chunks)[i].data.size();
   }
   if (taken_at_ == taken_.size() && closed_taken_ == 0) closed_taken_ = closed_.size();
-  if (taken_at_ < taken_.size() || !chunks->empty()) return true;
-  for (; closed_at_ < closed_taken_ && bytes < budget_bytes; ++closed_at_) {
-    const ChunkMeta& meta = closed_[closed_at_].chunk.meta;
-    if (meta.samples == 0 || meta.ordinal >= taken_end_) continue;
-    chunks->push_back(closed_[closed_at_].chunk);
-    bytes += chunks->back().data.size();
+  if (taken_at_ < taken_.size() || !slice->chunks.empty()) return true;
+  for (; closed_at_ < closed_taken_ && slice->bytes < budget_bytes; ++closed_at_) {
+    const Chunk& chunk = closed_[closed_at_].chunk;
+    if (chunk.meta.samples == 0 || chunk.meta.ordinal >= taken_end_) continue;
+    slice->Add(chunk.meta, chunk.data);
   }
-  return !chunks->empty();
+  return !slice->chunks.empty();
 }
 
 void HeadShard::FinishCheckpoint() {
@@ -488,7 +487,8 @@ void HeadShard::OrdinalsWithData(TimeRange range, OrdinalSet* ordinals) const {
       const Entry& e = pages_[page][i];
       const auto ordinal = static_cast<Ordinal>(page << kPageBits | i);
       bool has = e.open.count > 0 && range.Overlaps(HeaderOf(e)->min_time, e.open.t);
-      for (const Closed* c = has ? nullptr : ClosedAt(e.closed, ordinal); c != nullptr && !has; c = ClosedAt(c->previous, ordinal)) {
+      for (const Closed* c = has ? nullptr : ClosedAt(e.closed, ordinal); c != nullptr && !has;
+           c = ClosedAt(c->previous, ordinal)) {
         has = c->chunk.meta.type != ChunkType::kExemplar && range.Overlaps(c->chunk.meta.min_time, c->chunk.meta.max_time);
       }
       if (const ColdSeries* cold = has ? nullptr : FindCold(e, ordinal)) {
@@ -556,8 +556,9 @@ void HeadShard::EraseCold(Ordinal ordinal) {
 }
 
 void HeadShard::CountMemory() {
-  memory_bytes_.store(pages_.size() * kPageEntries * sizeof(Entry) + pool_.slab_bytes() + closed_bytes_ + cold_bytes_ + dirty_.capacity() * 4,
-                      std::memory_order_relaxed);
+  memory_bytes_.store(
+      pages_.size() * kPageEntries * sizeof(Entry) + pool_.slab_bytes() + closed_bytes_ + cold_bytes_ + dirty_.capacity() * 4,
+      std::memory_order_relaxed);
 }
 
 void HeadShard::FillStats(ShardStats* stats) const {

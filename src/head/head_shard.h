@@ -1,4 +1,5 @@
-// HeadShard: the newest samples of one shard, in memory: per series the open chunk, and the closed ones that no checkpoint holds yet.
+// HeadShard: the newest samples of one shard, in memory: per series the open chunk, and the closed ones that no checkpoint holds
+// yet.
 //
 // Place in the data's path: a write appends here under the shard's append lock, together with its log record; a checkpoint copies
 // chunks to the store and frees them here; a query copies what it needs. The head is rebuilt by replaying the log.
@@ -42,6 +43,27 @@ struct HeadOptions {
   DuplicatePolicy duplicate_policy = DuplicatePolicy::kLastWins;
 };
 
+// Chunks for a checkpoint to store. Closed ones lie in the head, unchanged until the checkpoint is finished or aborted; open ones
+// are copies.
+struct CheckpointSlice {
+  CheckpointSlice() = default;
+  CheckpointSlice(CheckpointSlice&&) = default;  // the copies stay where they are
+  CheckpointSlice& operator=(CheckpointSlice&&) = default;
+
+  std::vector<ChunkSlice> chunks;
+  std::deque<std::string> copies;
+  std::uint64_t bytes = 0;
+
+  void AddCopy(const ChunkMeta& meta, std::string data) {
+    copies.push_back(std::move(data));
+    Add(meta, copies.back());
+  }
+  void Add(const ChunkMeta& meta, std::string_view data) {
+    chunks.push_back({meta, data});
+    bytes += sizeof(ChunkSlice) + data.size();
+  }
+};
+
 class HeadShard : public HeadView {
  public:
   explicit HeadShard(const HeadOptions& options) : options_(options) {}
@@ -54,8 +76,8 @@ class HeadShard : public HeadView {
   void Append(std::span<const SampleEntry> samples, Lsn lsn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AppendHistogram(Ordinal ordinal, const HistogramSample& sample, Lsn lsn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AppendExemplar(Ordinal ordinal, const Exemplar& exemplar, Lsn lsn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Closes the open chunks of the series that overlap `range`, or may grow into it, so that a delete hides whole chunks: later samples
-  // begin new ones.
+  // Closes the open chunks of the series that overlap `range`, or may grow into it, so that a delete hides whole chunks: later
+  // samples begin new ones.
   void Cut(const OrdinalSet& ordinals, TimeRange range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Makes room for ordinals below `end`, so that Append does not allocate pages.
   void EnsureOrdinals(std::uint64_t end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -70,9 +92,9 @@ class HeadShard : public HeadView {
   // Marks what the checkpoint is to hold: all chunks closed and all series changed so far, which have ordinals below `end`: later
   // series are not in the index that it stores, so none of their chunks is copied. Append lock.
   void BeginCheckpoint(std::uint64_t end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Copies the closed chunks, then open ones of changed series, a slice a call (about `budget_bytes`); false when done. A slice may
-  // hold samples newer than BeginCheckpoint: the caller syncs the log past everything queued before it stores them.
-  bool CopySlice(std::uint64_t budget_bytes, std::vector<Chunk>* chunks);
+  // Gives the open chunks of changed series, then the closed ones, a slice a call (about `budget_bytes`); false when done. A slice
+  // may hold samples newer than BeginCheckpoint: the caller syncs the log past everything queued before it stores them.
+  bool TakeSlice(std::uint64_t budget_bytes, CheckpointSlice* slice);
   // The checkpoint is durable: frees the closed chunks it holds. / It failed: everything will be copied again.
   void FinishCheckpoint();
   void AbortCheckpoint();
@@ -81,8 +103,8 @@ class HeadShard : public HeadView {
   std::vector<Ordinal> ReleaseIdle(Timestamp before);
 
   // ---- Reading ----
-  // Copies the in-memory chunks of each ordinal (ascending) that overlap `range`, of types type_from..type_to: (*chunks)[i] belongs to
-  // ordinals[i]. A chunk that is also stored is the newer version of it.
+  // Copies the in-memory chunks of each ordinal (ascending) that overlap `range`, of types type_from..type_to: (*chunks)[i] belongs
+  // to ordinals[i]. A chunk that is also stored is the newer version of it.
   void Collect(std::span<const Ordinal> ordinals, TimeRange range, ChunkType type_from, ChunkType type_to,
                std::vector<std::vector<Chunk>>* chunks) const override;
   // Adds the ordinals that have an in-memory sample overlapping `range`.
@@ -98,16 +120,16 @@ class HeadShard : public HeadView {
 
  private:
   struct alignas(64) Entry {
-    XorAppender open;                           // count == 0: no open chunk; open.t stays the newest timestamp all the same
-    Timestamp window_end = kMinTimestamp;       // of the open chunk, exclusive; kMinTimestamp forces the slow path
-    std::uint8_t* buffer = nullptr;             // OpenHeader, then the chunk's bytes
-    std::uint32_t closed = 0;                   // newest closed chunk of the series, see closed_
+    XorAppender open;                      // count == 0: no open chunk; open.t stays the newest timestamp all the same
+    Timestamp window_end = kMinTimestamp;  // of the open chunk, exclusive; kMinTimestamp forces the slow path
+    std::uint8_t* buffer = nullptr;        // OpenHeader, then the chunk's bytes
+    std::uint32_t closed = 0;              // newest closed chunk of the series, see closed_
     std::uint8_t size_class = 0;
-    std::uint8_t dirty : 1 = 0;                 // changed since the last checkpoint took it
-    std::uint8_t cold : 1 = 0;                  // has a ColdSeries
-    std::uint8_t seen : 1 = 0;                  // open.t is meaningful
-    std::uint8_t released : 1 = 0;              // by ReleaseIdle, and not dirty since
-    std::uint16_t capacity = 0;                 // bytes of the buffer behind its header
+    std::uint8_t dirty : 1 = 0;     // changed since the last checkpoint took it
+    std::uint8_t cold : 1 = 0;      // has a ColdSeries
+    std::uint8_t seen : 1 = 0;      // open.t is meaningful
+    std::uint8_t released : 1 = 0;  // by ReleaseIdle, and not dirty since
+    std::uint16_t capacity = 0;     // bytes of the buffer behind its header
   };
   static_assert(sizeof(Entry) == 64, "one cache line a series");
   // Stands before the bytes of the open chunk; keeps telling of the last one when that is closed.

@@ -33,13 +33,13 @@ Status Core::CheckpointIndex() {
 
 // Each slice is stored after a sync past what it may hold. Slices of several shards share one.
 Status Core::CheckpointChunks() {
-  std::vector<std::pair<Shard*, std::vector<Chunk>>> slices;
+  std::vector<std::pair<Shard*, CheckpointSlice>> slices;
   std::uint64_t bytes = 0;
   const auto store = [&] {
     if (slices.empty()) return Status::Ok();
     Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline);
-    for (auto& [shard, chunks] : slices) {
-      if (status.ok()) status = shard->chunks->Write(std::move(chunks));
+    for (auto& [shard, slice] : slices) {
+      if (status.ok()) status = shard->chunks->Write(std::move(slice.chunks));
     }
     slices.clear();
     bytes = 0;
@@ -47,11 +47,11 @@ Status Core::CheckpointChunks() {
   };
   for (const auto& shard : shards_) {
     if (!shard->quarantine.ok()) continue;
-    std::vector<Chunk> chunks;
-    while (shard->head->CopySlice(kCheckpointSliceBytes, &chunks)) {
-      if (chunks.empty()) continue;
-      for (const Chunk& chunk : chunks) bytes += sizeof(Chunk) + chunk.data.size();
-      slices.emplace_back(shard.get(), std::exchange(chunks, {}));
+    CheckpointSlice slice;
+    while (shard->head->TakeSlice(kCheckpointSliceBytes, &slice)) {
+      if (slice.chunks.empty()) continue;
+      bytes += slice.bytes;
+      slices.emplace_back(shard.get(), std::move(slice));
       if (bytes < 2 * kCheckpointSliceBytes) continue;
       if (Status status = store(); !status.ok()) return status;
     }
@@ -150,8 +150,8 @@ Status Core::LogFloor(Shard* shard, Timestamp floor) {
   return Status::Ok();
 }
 
-// The floor is the store's, but each shard logs it for itself: a crash or an error half-way leaves some behind. The highest counts, also
-// for a reader, which only cannot log it.
+// The floor is the store's, but each shard logs it for itself: a crash or an error half-way leaves some behind. The highest counts,
+// also for a reader, which only cannot log it.
 Status Core::AgreeOnFloor() {
   Timestamp floor = kMinTimestamp;
   for (const auto& shard : shards_) floor = std::max(floor, shard->chunks->tombstones().floor());

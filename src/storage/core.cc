@@ -211,7 +211,8 @@ Status Core::CreateManifest() {
 }
 
 Status Core::WriteManifest(const std::string& directory, const StoreManifest& manifest) {
-  if (Status status = WriteFileDurably(directory, kStoreFile, std::string(kStoreMagic) + EncodeManifest(manifest)); !status.ok()) return status;
+  if (Status status = WriteFileDurably(directory, kStoreFile, std::string(kStoreMagic) + EncodeManifest(manifest)); !status.ok())
+    return status;
   // The directory itself may be new. One that may not be read belongs to somebody else, who made what is in it.
   std::error_code error;
   const std::filesystem::path parent = std::filesystem::canonical(directory, error).parent_path();
@@ -284,7 +285,7 @@ Result<std::unique_ptr<KvEngine>> Core::OpenLog() {
 Status Core::OpenEngines() {
   EngineOptions data;
   data.instance = InstanceRole::kData;
-  data.write_buffer_bytes = std::max<std::uint64_t>(32ULL << 20, options_.checkpoint_bytes / 2);
+  data.write_buffer_bytes = std::max<std::uint64_t>(32ULL << 20, options_.checkpoint_bytes / 4);
   data.block_cache_bytes = options_.block_cache_bytes;
   data.families.push_back({"meta", FamilyRole::kMeta, nullptr, nullptr});
   const auto postings_merge = std::make_shared<PostingsMergeFunction>();
@@ -326,7 +327,8 @@ Status Core::OpenEngines() {
   if (Status status = CheckIdentity(data_engine_.get(), "data", &fresh_data); !status.ok()) return status;
   if (Status status = CheckIdentity(log_engine_.get(), "log", &fresh_log); !status.ok()) return status;
   if (manifest_.complete && (fresh_data || fresh_log)) {
-    return DataLoss(std::string("the ") + (fresh_data ? "data" : "log") + " instance is empty: it was lost, or its disk is not mounted");
+    return DataLoss(std::string("the ") + (fresh_data ? "data" : "log") +
+                    " instance is empty: it was lost, or its disk is not mounted");
   }
   // Creation was cut short, or format 1 does not tell. It writes the log's identity last.
   if (fresh_data && !fresh_log) return DataLoss("the data instance is empty but the log instance is not");

@@ -124,11 +124,9 @@ Status Core::CheckpointReplay(Shard* shard, const IndexState& index_state, const
   shard->index->Cut();
   if (Status status = shard->index->Checkpoint(index_state); !status.ok()) return own(status);
   if (Status status = data_engine_->Flush(shard->index_family); !status.ok()) return status;
-  std::vector<Chunk> chunks;
-  while (shard->head->CopySlice(kCheckpointSliceBytes, &chunks)) {
-    if (chunks.empty()) continue;
-    if (Status status = shard->chunks->Write(std::move(chunks)); !status.ok()) return own(status);
-    chunks = {};
+  CheckpointSlice slice;
+  while (shard->head->TakeSlice(kCheckpointSliceBytes, &slice)) {
+    if (Status status = shard->chunks->Write(std::move(slice.chunks)); !status.ok()) return own(status);
   }
   if (Status status = shard->chunks->Finish(chunk_state); !status.ok()) return own(status);
   if (Status status = data_engine_->Flush(shard->chunk_family); !status.ok()) return status;

@@ -193,8 +193,7 @@ std::uint64_t ShardedWAL::BuildRows(WALShard* s, std::uint64_t to, const WalRowH
       at = next;
       ++records;
     }
-    s->payload_.clear();
-    s->ring_.CopyTo(from, at, &s->payload_);
+    const std::string_view payload = s->ring_.View(from, at, &s->wrapped_);
     if (s->rows_used_ == s->values_.size()) {
       s->values_.emplace_back();
       s->keys_.emplace_back(kWalKeyBytes, '\0');
@@ -209,12 +208,12 @@ std::uint64_t ShardedWAL::BuildRows(WALShard* s, std::uint64_t to, const WalRowH
     header.epoch = s->epoch_;
     header.records = records;
     // Label sets compress five to one, random values not at all: try, and after a miss leave some rows alone.
-    bool compress = s->payload_.size() >= kCompressBytesMin;
+    bool compress = payload.size() >= kCompressBytesMin;
     if (compress && s->compress_countdown_ > 0) {
       --s->compress_countdown_;
       compress = false;
     }
-    if (!encoder_.Append(s->shard_, header, s->payload_, compress, &value) && compress) s->compress_countdown_ = kCompressRetryRows;
+    if (!encoder_.Append(s->shard_, header, payload, compress, &value) && compress) s->compress_countdown_ = kCompressRetryRows;
     first += records;
     group_bytes += value.size();
     s->group_records_.Add(records);
@@ -360,9 +359,10 @@ Status ShardedWAL::WaitLogged(CommitToken token, Deadline deadline) {
 
 Status ShardedWAL::Reserve(ShardId id, std::uint64_t bytes, Deadline deadline) {
   WALShard& s = *shards_[id];
-  if (!s.ring_.Reserve(bytes)) [[unlikely]]
+  const std::optional<std::uint64_t> used = s.ring_.Reserve(bytes);
+  if (!used) [[unlikely]]
     return ReserveSlow(&s, bytes, deadline);
-  if (s.ring_.QueuedBytes() > s.ring_.capacity() / 2 && committer_word_.load(std::memory_order_relaxed) != kCommitterUrgent) {
+  if (*used > s.ring_.capacity() / 2 && committer_word_.load(std::memory_order_relaxed) != kCommitterUrgent) {
     committer_word_.store(kCommitterUrgent);
     FutexWake(&committer_word_, 1);
   }

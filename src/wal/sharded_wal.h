@@ -17,8 +17,9 @@
 // use.
 //
 //   leader_: 0 free, 1 somebody drains
-//   Followers of generation g look on for a while, then sleep on wake_[g % 4]; completing g wakes them all with one system call, and one
-//   sleeper of g + 1, which becomes the next leader. So a wake-up costs a fraction of a system call a write, and no follower wakes in vain.
+//   Followers of generation g look on for a while, then sleep on wake_[g % 4]; completing g wakes them all with one system call,
+//   and one sleeper of g + 1, which becomes the next leader. So a wake-up costs a fraction of a system call a write, and no
+//   follower wakes in vain.
 //
 // After an error from the engine nothing is acknowledged any more: failed() stays set until the store is reopened.
 //
@@ -97,7 +98,7 @@ class alignas(kCacheLine) WALShard {
   std::atomic<Lsn> trimmed_to_{0};  // the checkpoint
   OwnedCounter records_, bytes_;    // writers, under the append lock
   SharedCounter full_waits_;
-  OwnedCounter groups_, group_records_;  // the leader
+  OwnedCounter groups_, group_records_;               // the leader
   SharedCounter archived_bytes_, archive_gap_bytes_;  // the checkpoint
   std::atomic<std::uint64_t> archive_backlog_{0};     // the checkpoint
 
@@ -116,7 +117,7 @@ class alignas(kCacheLine) WALShard {
 
   // The leader's own.
   std::uint32_t compress_countdown_ = 0;
-  std::string payload_;
+  std::string wrapped_;  // what lies at both ends of the ring
   std::deque<std::string> values_;
   std::deque<std::string> keys_;
   std::vector<Op> ops_;
@@ -130,7 +131,7 @@ struct ShardedWALOptions {
   std::int64_t backpressure_wait_ms = 5000;
   std::shared_ptr<Clock> clock;
   std::shared_ptr<Logger> logger;
-  std::shared_ptr<LogArchiver> archiver;  // null: trimmed records are gone
+  std::shared_ptr<LogArchiver> archiver;    // null: trimmed records are gone
   std::uint64_t archive_backlog_bytes = 0;  // a shard; see Options::log_archive_backlog_bytes
   // Called once or more after failed() has become true; must not block. (Wakes writers that wait for memory.)
   std::function<void()> on_failed;
@@ -181,8 +182,8 @@ class ShardedWAL {
   const WALShard& shard(ShardId shard) const { return *shards_[shard]; }
   std::size_t size() const { return shards_.size(); }
 
-  // Room for `bytes` in the shard's ring; waits, until `deadline` or for Options::backpressure_wait_ms, where there is none, leading
-  // commits itself. Call without locks. kResourceExhausted: still full; kUnavailable: the log failed.
+  // Room for `bytes` in the shard's ring; waits, until `deadline` or for Options::backpressure_wait_ms, where there is none,
+  // leading commits itself. Call without locks. kResourceExhausted: still full; kUnavailable: the log failed.
   Status Reserve(ShardId shard, std::uint64_t bytes, Deadline deadline);
 
   // Stands for everything published before the call.
@@ -202,9 +203,9 @@ class ShardedWAL {
   // Waits until everything of the shard up to `lsn` is synced.
   Status SyncPast(ShardId shard, Lsn lsn);
 
-  // Removes rows that hold nothing past `lsn`; the caller knows that every family has persisted an applied_lsn of at least `lsn`, and
-  // that they are synced. With an archiver only those that it took, or that are too many to be held for it.
-  // Frees the space with FlushTrimmed, once for all shards. One call at a time.
+  // Removes rows that hold nothing past `lsn`; the caller knows that every family has persisted an applied_lsn of at least `lsn`,
+  // and that they are synced. With an archiver only those that it took, or that are too many to be held for it. Frees the space
+  // with FlushTrimmed, once for all shards. One call at a time.
   Status Trim(ShardId shard, Lsn lsn);
   Status FlushTrimmed();
   // Whether Trim has held something back for the archiver.

@@ -61,7 +61,7 @@ class Compaction : public ::testing::Test {
     return chunk;
   }
   void Store(std::vector<Chunk> chunks, Lsn applied = 1000) {
-    ASSERT_TRUE(store_->Write(std::move(chunks)).ok());
+    ASSERT_TRUE(store_->Write({chunks.begin(), chunks.end()}).ok());
     ASSERT_TRUE(store_->Finish({.applied_lsn = applied, .epoch = 1}).ok());
   }
   void Delete(Lsn lsn, TimeRange range, std::vector<Ordinal> ordinals) {

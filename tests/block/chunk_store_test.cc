@@ -135,7 +135,7 @@ TEST_F(ChunkStoreTest, SparseAndDenseReadsAgreeWithAModel) {
     chunks.clear();
   }
   for (const auto& [key, chunk] : model) chunks.push_back(chunk);
-  ASSERT_TRUE(store_->Write(chunks).ok());
+  ASSERT_TRUE(store_->Write({chunks.begin(), chunks.end()}).ok());
   for (int round = 0; round < 60; ++round) {
     std::vector<Ordinal> ordinals;
     const std::uint64_t keep = 1 + random() % 100;
@@ -246,7 +246,7 @@ TEST_F(ChunkStoreTest, ManyChunksGoInBatchesWithinTheLimits) {
     chunks.push_back(MakeChunk(i, 10, {100, 200}));
     chunks.back().data.resize(40 << 10);
   }
-  ASSERT_TRUE(store_->Write(std::move(chunks)).ok());  // 12 MB, the limit is 8 MiB
+  ASSERT_TRUE(store_->Write({chunks.begin(), chunks.end()}).ok());  // 12 MB, the limit is 8 MiB
   OrdinalSet found;
   ASSERT_TRUE(store_->OrdinalsWithData({}, &found).ok());
   EXPECT_EQ(found.size(), 300U);
@@ -260,7 +260,7 @@ TEST_F(ChunkStoreTest, ManyChunksGoInBatchesWithinTheLimits) {
 TEST_F(ChunkStoreTest, PollEndsARead) {
   std::vector<Chunk> chunks;
   for (std::uint32_t i = 0; i < 3000; ++i) chunks.push_back(MakeChunk(i, 10, {100, 200}));
-  ASSERT_TRUE(store_->Write(std::move(chunks)).ok());
+  ASSERT_TRUE(store_->Write({chunks.begin(), chunks.end()}).ok());
   std::vector<Ordinal> ordinals(3000);
   for (Ordinal i = 0; i < 3000; ++i) ordinals[i] = i;
   int polls = 0;

@@ -63,10 +63,10 @@ class World {
       MeasuredLock lock(&head_.mu());
       head_.BeginCheckpoint(std::uint64_t{1} << 32);
     }
-    std::vector<Chunk> chunks;
-    while (head_.CopySlice(1 + random() % 2000, &chunks)) {
+    CheckpointSlice slice;
+    while (head_.TakeSlice(1 + random() % 2000, &slice)) {
       MutexLock lock(&stored_mu_);
-      for (Chunk& chunk : chunks) stored_[Key(chunk.meta)] = std::move(chunk);
+      for (const ChunkSlice& chunk : slice.chunks) stored_[Key(chunk.meta)] = {chunk.meta, std::string(chunk.data)};
     }
     if (random() % 4 == 0) {
       head_.AbortCheckpoint();

@@ -105,7 +105,7 @@ class HeadHarness {
   }
   void Append(Ordinal ordinal, Timestamp t, double value) { Do(SamplesOp{{{ordinal, 0, t, value}}}); }
 
-  // ---- Checkpoints: what CopySlice gives is stored at once ----
+  // ---- Checkpoints: what TakeSlice gives is stored at once ----
   bool checkpointing() const { return checkpointing_; }
   // `end`: the ordinals that the checkpoint's index knows are below.
   void Begin(std::uint64_t end = std::uint64_t{1} << 32) {
@@ -115,11 +115,12 @@ class HeadHarness {
     checkpointing_ = true;
   }
   bool Slice(std::uint64_t budget_bytes) {
-    std::vector<Chunk> chunks;
-    const bool more = head_->CopySlice(budget_bytes, &chunks);
-    for (Chunk& chunk : chunks) {
-      CheckChunk(chunk);
-      stored_[Key(chunk.meta)] = std::move(chunk);
+    CheckpointSlice slice;
+    const bool more = head_->TakeSlice(budget_bytes, &slice);
+    for (const ChunkSlice& chunk : slice.chunks) {
+      Chunk& stored = stored_[Key(chunk.meta)];
+      stored = {chunk.meta, std::string(chunk.data)};
+      CheckChunk(stored);
     }
     return more;
   }

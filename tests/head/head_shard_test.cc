@@ -256,15 +256,15 @@ TEST(HeadShard, ACheckpointCopiesOnlyWhatChanged) {
   h.Checkpoint();
   h.Append(42, 20, 1);
   h.Begin();
-  std::vector<Chunk> chunks;
-  ASSERT_TRUE(h.head().CopySlice(1 << 20, &chunks));
-  ASSERT_EQ(chunks.size(), 1U);
-  EXPECT_EQ(chunks[0].meta.ordinal, 42U);
-  EXPECT_EQ(chunks[0].meta.samples, 2U);
-  EXPECT_FALSE(h.head().CopySlice(1 << 20, &chunks));
+  CheckpointSlice slice;
+  ASSERT_TRUE(h.head().TakeSlice(1 << 20, &slice));
+  ASSERT_EQ(slice.chunks.size(), 1U);
+  EXPECT_EQ(slice.chunks[0].meta.ordinal, 42U);
+  EXPECT_EQ(slice.chunks[0].meta.samples, 2U);
+  EXPECT_FALSE(h.head().TakeSlice(1 << 20, &slice));
   h.Finish();
   h.Begin();
-  EXPECT_FALSE(h.head().CopySlice(1 << 20, &chunks)) << "nothing changed";
+  EXPECT_FALSE(h.head().TakeSlice(1 << 20, &slice)) << "nothing changed";
   h.Finish();
 }
 
@@ -274,8 +274,8 @@ TEST(HeadShard, AnAbortedCheckpointIsCopiedAgain) {
   h.Append(0, 1010, 2);
   h.Append(0, 5, 3);
   h.Begin();
-  std::vector<Chunk> chunks;
-  for (int i = 0; i < 4; ++i) ASSERT_TRUE(h.head().CopySlice(1, &chunks));
+  CheckpointSlice slice;
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(h.head().TakeSlice(1, &slice));
   h.Append(0, 1020, 4);
   h.Abort();
   h.Checkpoint();
@@ -311,13 +311,13 @@ TEST(HeadShard, ASeriesBehindTheCutIsInTheNextCheckpoint) {
   h.Append(1, 1010, 2);  // closes a chunk
   h.Append(1, 5, 3);
   h.Append(0, 1010, 2);  // closes one that the checkpoint holds
-  std::vector<Chunk> chunks;
-  std::size_t copied = 0;
-  while (h.head().CopySlice(1 << 20, &chunks)) {
-    for (const Chunk& chunk : chunks) EXPECT_EQ(chunk.meta.ordinal, 0U);
-    copied += chunks.size();
+  CheckpointSlice slice;
+  std::size_t taken = 0;
+  while (h.head().TakeSlice(1 << 20, &slice)) {
+    for (const ChunkSlice& chunk : slice.chunks) EXPECT_EQ(chunk.meta.ordinal, 0U);
+    taken += slice.chunks.size();
   }
-  EXPECT_GE(copied, 1U);
+  EXPECT_GE(taken, 1U);
   h.Append(1, 2010, 4);  // and one more behind what the checkpoint looked at
   const Samples expected = Floats({{5, 3}, {10, 1}, {1010, 2}, {2010, 4}});
   EXPECT_EQ(h.SamplesOf(1), expected);

@@ -236,7 +236,8 @@ TEST_P(MergeModel, SelectAgreesBeforeDuringAndAfterCompaction) {
     // A restart: what the head held is stored, settles, and is compacted as well.
     for (int shard = 0; shard < kShards; ++shard) {
       Shard& s = *shards_[static_cast<std::size_t>(shard)];
-      ASSERT_TRUE(s.chunks->Write(s.head.Take()).ok());
+      const std::vector<Chunk> moved = s.head.Take();
+      ASSERT_TRUE(s.chunks->Write({moved.begin(), moved.end()}).ok());
       s.head.Clear();
       ASSERT_TRUE(s.chunks->Finish({.applied_lsn = kApplied + 30, .floor = floor_, .epoch = 3}).ok());
       ASSERT_NO_FATAL_FAILURE(Check());

@@ -135,7 +135,7 @@ TEST_F(SelectTest, UntouchedChunksArePassedThroughOthersAreEncodedAnew) {
     for (Timestamp t = 0; t < 50; ++t) times.push_back(static_cast<Timestamp>(lsn) * 100 + t);
     stored.push_back(Floats(a, lsn, times));
   }
-  ASSERT_TRUE(shards_[0]->chunks->Write(stored).ok());
+  ASSERT_TRUE(shards_[0]->chunks->Write({stored.begin(), stored.end()}).ok());
   auto set = SelectSeries(context_, {}, {}, {});
   ASSERT_TRUE((*set)->Next());
   for (const Chunk& chunk : stored) {  // larger than chunks are made: untouched all the same
@@ -221,7 +221,7 @@ TEST_F(SelectTest, ManySeriesComeInSeveralBatches) {
     const Ordinal o = AddSeries(i % 2, Named(std::to_string(100'000 + i * 7919 % 3000)));
     chunks[i % 2].push_back(Floats(o, 1, {i % 900}));
   }
-  for (std::size_t k = 0; k < 2; ++k) ASSERT_TRUE(shards_[k]->chunks->Write(std::move(chunks[k])).ok());
+  for (std::size_t k = 0; k < 2; ++k) ASSERT_TRUE(shards_[k]->chunks->Write({chunks[k].begin(), chunks[k].end()}).ok());
   auto set = SelectSeries(context_, {}, {}, {});
   Labels last;
   int n = 0;
@@ -315,7 +315,8 @@ TEST_F(SelectTest, NothingIsMissedOrDoubledWhileChunksMove) {
       for (const Ordinal o : ordinals) s.head.Put(Floats(o, lsn, {t, t + 1, t + 2}));
       promised = t + 3;
       if (round % 3 == 2) {
-        EXPECT_TRUE(s.chunks->Write(s.head.Take()).ok());
+        const std::vector<Chunk> moved = s.head.Take();
+        EXPECT_TRUE(s.chunks->Write({moved.begin(), moved.end()}).ok());
         EXPECT_TRUE(s.chunks->Finish({.applied_lsn = lsn, .epoch = 1}).ok());
         s.head.Clear();
       }

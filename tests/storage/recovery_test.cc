@@ -217,12 +217,12 @@ TEST_P(Recovery, TheRetentionFloorSurvives) {
 
 TEST_P(Recovery, RetentionBySizeDropsTheOldestWindows) {
   store_.options().window_ms = 60'000;
-  store_.options().retention_bytes = 64 << 10;
+  store_.options().retention_bytes = 640 << 10;  // sizes are estimated in blocks of some 32 KiB
   store_.Open();
   std::mt19937_64 rng(1);
   for (int w = 0; w < 40; ++w) {
     std::vector<Sample> samples;
-    for (int i = 0; i < 600; ++i) samples.push_back({kT + w * 60'000 + i * 100, static_cast<double>(rng())});
+    for (int i = 0; i < 6000; ++i) samples.push_back({kT + w * 60'000 + i * 10, static_cast<double>(rng())});
     store_.Write(Numbered(1), samples);
     if (w % 8 == 7) store_.Checkpoint();
   }
@@ -230,7 +230,7 @@ TEST_P(Recovery, RetentionBySizeDropsTheOldestWindows) {
   const Points points = store_.Read()[Numbered(1).ToString()];
   ASSERT_FALSE(points.empty());
   EXPECT_GT(points.begin()->first, kT + 10 * 60'000);
-  EXPECT_EQ(points.rbegin()->first, kT + 39 * 60'000 + 599 * 100);
+  EXPECT_EQ(points.rbegin()->first, kT + 39 * 60'000 + 5999 * 10);
   store_.Kill();
   EXPECT_EQ(store_.Read()[Numbered(1).ToString()], points);
 }

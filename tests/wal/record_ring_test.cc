@@ -16,9 +16,9 @@ namespace chronolith {
 namespace {
 
 std::string Take(RecordRing* ring) {
-  std::string bytes;
   const std::uint64_t tail = ring->Tail();
-  ring->CopyTo(ring->Head(), tail, &bytes);
+  std::string scratch;
+  std::string bytes(ring->View(ring->Head(), tail, &scratch));
   ring->Consume(tail);
   return bytes;
 }
@@ -40,9 +40,9 @@ TEST(RecordRing, RoomComesBackOnlyByConsuming) {
   ASSERT_TRUE(ring.Reserve(64));
   ring.Publish(std::string(64, 'x'));
   EXPECT_FALSE(ring.Reserve(1));
-  std::string bytes;
-  ring.CopyTo(ring.Head(), ring.Tail(), &bytes);
-  EXPECT_FALSE(ring.Reserve(1)) << "copied is not consumed";
+  std::string scratch;
+  EXPECT_EQ(ring.View(ring.Head(), ring.Tail(), &scratch), std::string(64, 'x'));
+  EXPECT_FALSE(ring.Reserve(1)) << "viewed is not consumed";
   ring.Consume(10);
   EXPECT_TRUE(ring.Reserve(10));
   EXPECT_FALSE(ring.Reserve(1));
@@ -57,7 +57,7 @@ TEST(RecordRing, WrapsAtEveryOffset) {
     std::string bytes(random() % 65, '\0');
     for (char& c : bytes) c = static_cast<char>(next++);
     const bool fits = queued.size() + bytes.size() <= 64;
-    ASSERT_EQ(ring.Reserve(bytes.size()), fits);
+    ASSERT_EQ(ring.Reserve(bytes.size()).has_value(), fits);
     if (fits) {
       ring.Publish(bytes);
       queued.insert(queued.end(), bytes.begin(), bytes.end());
@@ -66,8 +66,8 @@ TEST(RecordRing, WrapsAtEveryOffset) {
     }
     ASSERT_EQ(ring.QueuedBytes(), queued.size());
     const std::uint64_t n = random() % (queued.size() + 1);
-    std::string copied;
-    ring.CopyTo(ring.Head(), ring.Head() + n, &copied);
+    std::string scratch;
+    const std::string copied(ring.View(ring.Head(), ring.Head() + n, &scratch));
     ASSERT_EQ(copied, std::string(queued.begin(), queued.begin() + static_cast<std::ptrdiff_t>(n)));
     if (n >= 2) {
       ASSERT_EQ(ring.Load16(ring.Head()), LoadFixed<std::uint16_t>(copied.data()));
