@@ -169,6 +169,19 @@ Status Core::AgreeOnFloor() {
   return logged ? wal_->WaitSynced(wal_->Ticket(), kNoDeadline) : Status::Ok();
 }
 
+// The start of the newest window that has a stored chunk; kMinTimestamp: there is none.
+Result<Timestamp> Core::NewestStoredWindow() const {
+  Timestamp newest = kMinTimestamp;
+  for (const auto& shard : shards_) {
+    if (!shard->quarantine.ok()) continue;
+    Result<std::vector<ChunkStore::WindowSize>> sizes = shard->chunks->Windows();
+    if (IsDamage(sizes.status())) continue;
+    if (!sizes.ok()) return sizes.status();
+    if (!sizes->empty()) newest = std::max(newest, sizes->back().window);
+  }
+  return newest;
+}
+
 Status Core::ApplyRetention() {
   if (options_.read_only || (options_.retention_ms == 0 && options_.retention_bytes == 0)) return Status::Ok();
   if (Status status = AgreeOnFloor(); !status.ok()) return status;
@@ -179,6 +192,11 @@ Status Core::ApplyRetention() {
     floor = std::max(floor, shard->chunks->tombstones().floor());
   }
   Timestamp wanted = floor;
+  if (newest == kMinTimestamp && options_.retention_ms > 0) {  // opened with all of the log trimmed, and nothing written since
+    Result<Timestamp> stored = NewestStoredWindow();
+    if (!stored.ok()) return stored.status();
+    newest = *stored;
+  }
   // One sample from the future expires nothing: the earlier of now and the newest sample counts.
   newest = std::min<Timestamp>(newest, options_.clock->NowMs());
   if (options_.retention_ms > 0 && newest > kMinTimestamp + options_.retention_ms)

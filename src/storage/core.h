@@ -130,6 +130,7 @@ class Core {
   Status CompactShard(Shard* shard, const CompactOptions& options, CompactResult* result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status RemoveExpiredSeries(Shard* shard, CompactResult* result);
   Status LogFloor(Shard* shard, Timestamp floor);
+  Result<Timestamp> NewestStoredWindow() const;
   Status AgreeOnFloor();
   void Log(LogLevel level, const std::string& message) const;
 
