@@ -10,6 +10,7 @@
 
 #include "base/checksum.h"
 #include "base/coding.h"
+#include "base/failpoint.h"
 #include "plugins/common/engine_checks.h"
 #include "plugins/rocksdb/status_conversion.h"
 
@@ -380,10 +381,12 @@ Status RocksDbEngine::Flush(std::span<const FamilyId> families) {
   }
   flush.allow_write_stall = true;  // waiting until no stall is near could wait for ever under load
   const std::uint64_t sequence = db_->GetLatestSequenceNumber();
+  CHRONOLITH_FAILPOINT("flush.begin");
   if (rocksdb::Status s = db_->Flush(flush, handles); !s.ok()) {
     if (with_epochs) epochs_unflushed_ = true;
     return FromRocks(s).WithContext("flushing '" + path_ + "'");
   }
+  CHRONOLITH_FAILPOINT("flush.done");
   for (const FamilyId family : families) events_->NoteFlushed(options_.families[family].name, sequence);
   return Status::Ok();
 }
@@ -417,6 +420,7 @@ Status RocksDbEngine::Compact(FamilyId family, std::string_view begin, std::opti
   const rocksdb::Slice from = ToSlice(begin);
   const rocksdb::Slice to = end ? ToSlice(*end) : rocksdb::Slice();
   const rocksdb::Status s = db_->CompactRange(compact, Handle(family), begin.empty() ? nullptr : &from, end ? &to : nullptr);
+  CHRONOLITH_FAILPOINT("compact.engine_done");
   return FromRocks(s).WithContext("compacting family '" + options_.families[family].name + "'");
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/failpoint.h"
 #include "chunk/exemplar_chunk.h"
 
 namespace chronolith {
@@ -39,6 +40,7 @@ Status ChunkCompactor::Run() {
   std::string from = ChunkWindowPrefix(WindowOf(store_->tombstones_.floor(), store_->options_.window_ms));
   for (bool done = false; !done;) {
     if (Status s = CompactSlice(&from, std::string(1, kChunkKeyTag + 1), &done); !s.ok()) return s;
+    CHRONOLITH_FAILPOINT("compact.slice_written");
   }
   if (options_.dry_run) return Status::Ok();
   if (Status s = DropTombstones(); !s.ok()) return s;
@@ -52,6 +54,7 @@ Result<bool> ChunkCompactor::RunWindow(Timestamp window, const std::function<boo
   for (bool done = false; !done;) {
     if (stop()) return false;
     if (Status s = CompactSlice(&from, to, &done); !s.ok()) return s;
+    CHRONOLITH_FAILPOINT("compact.window_slice_written");
   }
   return true;
 }
@@ -332,6 +335,7 @@ Status ChunkCompactor::Replace(const Run_& run, std::vector<EncodedChunk> encode
     ++meta.sequence;
   }
   for (std::size_t i = run.begin; i < run.end; ++i) DeleteRow(&EntryOf(parts_[i]));
+  CHRONOLITH_FAILPOINT("compact.replace");
   entries_.insert(entries_.end(), outputs.begin(), outputs.end());
   if (options_.dry_run) return Status::Ok();
   return writer_.EndGroup(ChunkWindowPrefix(meta.window));
@@ -377,7 +381,9 @@ Status ChunkCompactor::DropTombstones() {
     if (Status s = writer_.EndGroup(std::string_view(&kTombstoneKeyTag, 1)); !s.ok()) return s;
     dropped.push_back(tombstone->lsn);
   }
+  CHRONOLITH_FAILPOINT("compact.tombstones_drop");
   if (Status s = writer_.Flush(); !s.ok()) return s;
+  CHRONOLITH_FAILPOINT("compact.tombstones_dropped");
   for (const Lsn lsn : dropped) {
     store_->tombstones_.Drop(lsn);
     store_->stored_tombstones_.erase(lsn);
@@ -389,6 +395,7 @@ Status ChunkCompactor::DropTombstones() {
 Status ChunkCompactor::RunEngine() {
   if (!first_changed_) return Status::Ok();
   const std::string end = ChunkWindowPrefix(*last_changed_ + 1);
+  CHRONOLITH_FAILPOINT("compact.engine");
   return store_->engine_->Compact(store_->options_.family, ChunkWindowPrefix(*first_changed_), end);
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "base/coding.h"
+#include "base/failpoint.h"
 
 namespace chronolith {
 namespace {
@@ -133,6 +134,7 @@ Status ChunkStore::WriteTombstones(Lsn up_to) {
 Status ChunkStore::Finish(const ChunkState& state) {
   MutexLock lock(&rows_mu_);
   if (Status s = WriteTombstones(state.applied_lsn); !s.ok()) return Named(s);
+  CHRONOLITH_FAILPOINT("checkpoint.tombstones_written");
   ChunkRowWriter writer(engine_, options_.family, options_.epoch);
   const ChunkFamilyRow row = EncodeChunkState(state);
   writer.Put(row.key, row.value);

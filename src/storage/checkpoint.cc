@@ -8,6 +8,7 @@
 //   5. trim     log rows up to c, now that both families have persisted applied_lsn = c
 // Writers go on all the while; what they add after the cut may be stored too, and is replayed on top after a crash: the same
 // samples again, with a later epoch.
+#include "base/failpoint.h"
 #include "query/damage_policy.h"
 #include "storage/core.h"
 
@@ -28,6 +29,7 @@ Status Core::CheckpointIndex() {
     if (Status status = shard.index->Checkpoint(state); !status.ok()) return status;
     families.push_back(shard.index_family);
   }
+  CHRONOLITH_FAILPOINT("checkpoint.index_written");
   return data_engine_->Flush(families);
 }
 
@@ -38,8 +40,10 @@ Status Core::CheckpointChunks() {
   const auto store = [&] {
     if (slices.empty()) return Status::Ok();
     Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline);
+    CHRONOLITH_FAILPOINT("checkpoint.slices_synced");
     for (auto& [shard, slice] : slices) {
       if (status.ok()) status = shard->chunks->Write(std::move(slice.chunks));
+      CHRONOLITH_FAILPOINT("checkpoint.slice_written");
     }
     slices.clear();
     bytes = 0;
@@ -65,6 +69,7 @@ Status Core::CheckpointChunks() {
     if (Status status = shard.chunks->Finish(state); !status.ok()) return status;
     families.push_back(shard.chunk_family);
   }
+  CHRONOLITH_FAILPOINT("checkpoint.state_written");
   return data_engine_->Flush(families);
 }
 
@@ -91,10 +96,14 @@ Status Core::CheckpointLocked() {
     cut_series_[i] = shard.series_total.load();
     shard.head->BeginCheckpoint(cut_ordinals_[i]);
     shard.index->Cut();
+    CHRONOLITH_FAILPOINT("checkpoint.cut");
   }
   Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline);
+  CHRONOLITH_FAILPOINT("checkpoint.synced");
   if (status.ok()) status = CheckpointIndex();
+  CHRONOLITH_FAILPOINT("checkpoint.index_flushed");
   if (status.ok()) status = CheckpointChunks();
+  CHRONOLITH_FAILPOINT("checkpoint.chunks_flushed");
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     Shard& shard = *shards_[i];
     if (!shard.quarantine.ok()) continue;
@@ -105,7 +114,9 @@ Status Core::CheckpointLocked() {
     shard.head->FinishCheckpoint();
     shard.applied_lsn.store(cuts_[i]);
   }
+  CHRONOLITH_FAILPOINT("checkpoint.finished");
   if (status.ok()) status = TrimLog();
+  CHRONOLITH_FAILPOINT("trim.flushed");
   if (!status.ok()) {
     bytes_since_checkpoint_.fetch_add(bytes, std::memory_order_relaxed);  // still to be done
     return status.WithContext("checkpoint");
@@ -277,7 +288,9 @@ Status Core::RemoveExpiredSeries(Shard* shard, CompactResult* result) {
         shard->wal->Unreserve(record.size());
         continue;
       }
+      CHRONOLITH_FAILPOINT("remove.publish");
       lsn = shard->wal->Append(record, 1);
+      CHRONOLITH_FAILPOINT("remove.published");
       MutexLock removed_lock(&shard->removed_mu);
       shard->removed.AddMany(gone);
       shard->removals.fetch_add(1);
@@ -285,6 +298,7 @@ Status Core::RemoveExpiredSeries(Shard* shard, CompactResult* result) {
     for (const Ordinal ordinal : gone) {
       if (Status status = shard->index->Remove(ordinal, lsn); !status.ok()) return status;
     }
+    CHRONOLITH_FAILPOINT("remove.applied");
     shard->series_removed.Add(gone.size());
     shard->series_total.fetch_sub(gone.size());
     AddSeries(-static_cast<std::int64_t>(gone.size()));

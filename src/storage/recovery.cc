@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/failpoint.h"
 #include "base/hash.h"
 #include "query/damage_policy.h"
 #include "storage/core.h"
@@ -248,6 +249,7 @@ Status Core::AcquireEpochs(Shard* shard, std::uint64_t* epoch) {
 Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage) {
   std::uint64_t epoch = 0;
   if (Status status = AcquireEpochs(shard, &epoch); !status.ok()) return status;
+  CHRONOLITH_FAILPOINT("open.epochs_acquired");
   const Epoch write_epoch = options_.read_only ? 0 : epoch;
 
   shard->index = std::make_unique<IndexShard>(
@@ -280,6 +282,7 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
     return status;
   }
   visitor.Tell(end, true);
+  CHRONOLITH_FAILPOINT("open.replayed");
   Lsn log_end = std::max(end.last_lsn, end.trimmed_to);
   const Lsn applied_most = std::max(index_state->applied_lsn, chunk_state->applied_lsn);
   if (log_end < applied_most) {
@@ -400,6 +403,7 @@ Status Core::BeginEpoch() {
     if (Status status = wal_->Reserve(shard->id, record.size(), kNoDeadline); !status.ok()) return status;
     MeasuredLock lock(&shard->head->mu());
     shard->wal->Append(record, 1);
+    CHRONOLITH_FAILPOINT("open.epoch_published");
   }
   return wal_->WaitSynced(wal_->Ticket(), kNoDeadline);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "base/failpoint.h"
 #include "base/hash.h"
 #include "index/compiled_matcher.h"
 #include "storage/appender_impl.h"
@@ -251,9 +252,12 @@ Status StorageImpl::LogDelete(Shard* shard, const OrdinalSet& ordinals, TimeRang
     Core& c = core();
     if (Status status = c.wal().Reserve(shard->id, record.size(), kNoDeadline); !status.ok()) return status;
     MeasuredLock lock(&shard->head->mu());
+    CHRONOLITH_FAILPOINT("delete.publish");
     tombstone.lsn = shard->wal->Append(record, 1);
+    CHRONOLITH_FAILPOINT("delete.published");
     shard->head->Cut(tombstone.ordinals, range);
     shard->chunks->tombstones().Add(std::move(tombstone));
+    CHRONOLITH_FAILPOINT("delete.applied");
   }
   return Status::Ok();
 }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <bit>
 
+#include "base/failpoint.h"
+
 namespace chronolith {
 namespace {
 
@@ -163,7 +165,9 @@ Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys,
       {
         MeasuredLock append_lock(&shard->head->mu());
         shard->head->EnsureOrdinals(next + inserted + entries.size());
+        CHRONOLITH_FAILPOINT("series.publish");
         lsn = shard->wal->Append(one, 1);
+        CHRONOLITH_FAILPOINT("series.published");
       }
       // Before anybody can find the series: a writer refuses ordinals from here on as unknown.
       shard->next_ordinal.store(next + inserted + entries.size(), std::memory_order_release);
@@ -173,6 +177,7 @@ Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys,
         }
         ++inserted;
       }
+      CHRONOLITH_FAILPOINT("series.inserted");
       shard->series_created.Add(entries.size());
       shard->series_total.fetch_add(entries.size(), std::memory_order_relaxed);
       core->AddSeries(static_cast<std::int64_t>(entries.size()));
@@ -279,8 +284,11 @@ Status Writer::CommitSamples(Core* core, Shard* shard, std::span<const SampleEnt
     shard->wal->Unreserve(record_.size());
     return Cancelled("a series was removed");
   }
+  CHRONOLITH_FAILPOINT("samples.publish");
   const Lsn lsn = shard->wal->Append(record_, 1);
+  CHRONOLITH_FAILPOINT("samples.published");
   shard->head->Append(samples, lsn);
+  CHRONOLITH_FAILPOINT("samples.appended");
   return Status::Ok();
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/coding.h"
+#include "base/failpoint.h"
 
 namespace chronolith {
 namespace {
@@ -174,7 +175,9 @@ void ShardedWAL::Drain() {
     Fail(status);
     return;
   }
+  CHRONOLITH_FAILPOINT("group.logged");
   completed_.store(generation, std::memory_order_seq_cst);
+  CHRONOLITH_FAILPOINT("group.completed");
 }
 
 // Moves records of [head, to) into rows until the group is full; returns the bytes of the rows.
@@ -260,6 +263,7 @@ Status ShardedWAL::WriteGroup(std::uint64_t generation) {
       batches_.push_back({s.family_, {}, s.epoch_, s.ops_});
     }
     if (batches_.empty()) break;
+    CHRONOLITH_FAILPOINT("group.collected");
     EngineWriteOptions write;
     write.durability = Durability::kLogged;
     Outcomes outcomes;
@@ -270,6 +274,7 @@ Status ShardedWAL::WriteGroup(std::uint64_t generation) {
     for (const Status& outcome : outcomes) {
       if (!outcome.ok()) return outcome;
     }
+    CHRONOLITH_FAILPOINT("group.written");
     total += bytes;
     for (std::uint32_t m = written; m != 0; m &= m - 1) {
       const auto i = static_cast<std::size_t>(std::countr_zero(m));
@@ -416,12 +421,14 @@ Status ShardedWAL::SyncOnce() {
   std::array<Lsn, 32> lsns;
   for (std::size_t i = 0; i < shards_.size(); ++i) lsns[i] = shards_[i]->logged_lsn();
   const std::uint64_t bytes = unsynced_bytes_.load(std::memory_order_acquire);
+  CHRONOLITH_FAILPOINT("sync.begin");
   Status status;
   {
     ScopedTimer timer(&sync_latency_);
     status = engine_->SyncLog();
   }
   if (!status.ok()) return status;
+  CHRONOLITH_FAILPOINT("sync.done");
   for (std::size_t i = 0; i < shards_.size(); ++i) shards_[i]->synced_lsn_.store(lsns[i], std::memory_order_release);
   synced_filled_.store(filled, std::memory_order_release);
   synced_.store(target, std::memory_order_seq_cst);
@@ -596,8 +603,10 @@ Status ShardedWAL::Trim(ShardId id, Lsn lsn) {
   const Batch batch{s.family_, {}, s.epoch_, ops};
   EngineWriteOptions write;
   write.durability = Durability::kLogged;
+  CHRONOLITH_FAILPOINT("trim.begin");
   const Outcomes outcomes = engine_->Write({&batch, 1}, write);
   if (!outcomes[0].ok()) return outcomes[0];
+  CHRONOLITH_FAILPOINT("trim.logged");
   s.trimmed_to_.store(trimmed_to, std::memory_order_relaxed);
   MutexLock lock(&s.rows_mu_);
   for (; rows > 0; --rows) {
@@ -610,6 +619,7 @@ Status ShardedWAL::Trim(ShardId id, Lsn lsn) {
 Status ShardedWAL::FlushTrimmed() {
   std::vector<FamilyId> families;
   for (const auto& s : shards_) families.push_back(s->family_);
+  CHRONOLITH_FAILPOINT("trim.flush");
   return engine_->Flush(families);
 }
 

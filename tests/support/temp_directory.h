@@ -32,7 +32,7 @@ class TempDirectory {
  private:
   static std::string Parent() {
     if (std::getenv("TEST_TMPDIR") == nullptr && access("/dev/shm", W_OK) == 0) return "/dev/shm/";
-    return testing::TempDir();
+    return ::testing::TempDir();
   }
 
   std::string path_;
