@@ -63,5 +63,25 @@ TEST(Retention, ACrashHalfWayThroughRaisingTheFloorLeavesOneFloor) {
   EXPECT_GT(kept, 0);
 }
 
+// An operator shortens the retention of a store that nobody writes to: the log is trimmed, so no head knows the newest sample.
+TEST(Retention, AShorterOneAppliesToAStoreWithoutNewSamples) {
+  for (const char* engine : {"memory", "rocksdb"}) {
+    SCOPED_TRACE(engine);
+    TestStore store(engine);
+    store.options().clock = std::make_shared<FakeClock>(kT + 10'000'000);
+    store.options().window_ms = 10'000;
+    store.Open();
+    for (int i = 0; i < kSeries; ++i) store.Write(Numbered(i), {{kT, 1}, {kT + 200'000, 2}});
+    store.Checkpoint();
+    store.Close();
+    store.options().retention_ms = 60'000;
+    store.Open();
+    EXPECT_EQ(SeriesWithOldSamples(store.get()), static_cast<std::size_t>(kSeries));
+    store.Compact();
+    EXPECT_EQ(SeriesWithOldSamples(store.get()), 0U);
+    EXPECT_EQ(store.Read().size(), static_cast<std::size_t>(kSeries)) << "the newest samples stay";
+  }
+}
+
 }  // namespace
 }  // namespace chronolith
