@@ -7,6 +7,7 @@
 #include <charconv>
 #include <ctime>
 #include <filesystem>
+#include <limits>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -46,7 +47,7 @@ Result<std::vector<LogFile>> ListLogFiles(const std::string& path) {
 // Held while the log is looked at and cut, as RocksDB holds it while an instance is open.
 class InstanceLock {
  public:
-  explicit InstanceLock(const std::string& path) { (void)env_->LockFile(path + "/LOCK", &lock_); }
+  InstanceLock(rocksdb::Env* env, const std::string& path) : env_(env) { (void)env_->LockFile(path + "/LOCK", &lock_); }
   ~InstanceLock() {
     if (lock_ != nullptr) (void)env_->UnlockFile(lock_);
   }
@@ -55,7 +56,7 @@ class InstanceLock {
   bool held() const { return lock_ != nullptr; }
 
  private:
-  rocksdb::Env* const env_ = rocksdb::Env::Default();
+  rocksdb::Env* const env_;
   rocksdb::FileLock* lock_ = nullptr;
 };
 
@@ -91,7 +92,8 @@ LogDamage Describe(const std::string& path, const std::vector<LogFile>& files, s
   return damage;
 }
 
-Status TellJudge(const std::string& path, const std::vector<LogFile>& files, const LogView& view, LogJudge* judge) {
+Status TellJudge(rocksdb::Env* env, const std::string& path, const std::vector<LogFile>& files, const LogView& view,
+                 LogJudge* judge) {
   if (Status s = judge->Begin(view.engine.get()); !s.ok()) return s;
   PutsOfWrite puts(view, judge);
   for (std::size_t i = 0; i < files.size(); ++i) {
@@ -99,12 +101,12 @@ Status TellJudge(const std::string& path, const std::vector<LogFile>& files, con
     // A record whose checksum matches is a write that RocksDB made: what it cannot take apart it does not replay either.
     callbacks.on_record = [&](std::string_view record) { (void)rocksdb::WriteBatch(std::string(record)).Iterate(&puts); };
     callbacks.on_damage = [&](const DamagedBytes& bytes) { judge->OnDamage(Describe(path, files, i, bytes)); };
-    if (Status s = ScanLogFile(path + "/" + files[i].name, true, callbacks); !s.ok()) return s;
+    if (Status s = ScanLogFile(env, path + "/" + files[i].name, true, callbacks); !s.ok()) return s;
   }
   return Status::Ok();
 }
 
-Status Failed(const std::string& what, const std::error_code& error) { return IoError(what + ": " + error.message()); }
+Status Failed(const std::string& what, const rocksdb::Status& s) { return IoError(what + ": " + s.ToString()); }
 
 Result<std::string> MakeEvidenceDirectory(const std::string& path) {
   const std::time_t now = std::time(nullptr);
@@ -115,7 +117,7 @@ Result<std::string> MakeEvidenceDirectory(const std::string& path) {
   std::string directory = path + text;
   std::error_code error;
   for (int i = 2; !fs::create_directory(directory, error); ++i) {
-    if (error) return Failed("creating '" + directory + "'", error);
+    if (error) return IoError("creating '" + directory + "': " + error.message());
     directory = path + text + "." + std::to_string(i);
   }
   return directory;
@@ -123,41 +125,36 @@ Result<std::string> MakeEvidenceDirectory(const std::string& path) {
 
 // Keeps files[file] and those behind it in a directory of their own, then cuts the log to `offset` of files[file]. Whenever it is
 // interrupted, the log is either damaged as before with less behind the damage, or cut.
-Result<std::string> Cut(const std::string& path, const std::vector<LogFile>& files, std::size_t file, std::uint64_t offset) {
+Result<std::string> Cut(rocksdb::Env* env, const std::string& path, const std::vector<LogFile>& files, std::size_t file,
+                        std::uint64_t offset) {
   Result<std::string> kept = MakeEvidenceDirectory(path);
   if (!kept.ok()) return kept.status();
-  std::error_code error;
   for (std::size_t i = file; i < files.size(); ++i) {
     const std::string from = path + "/" + files[i].name;
     const std::string to = *kept + "/" + files[i].name;
-    fs::create_hard_link(from, to, error);
-    if (error) fs::copy_file(from, to, error);
-    if (error) return Failed("keeping '" + from + "' as '" + to + "'", error);
+    if (env->LinkFile(from, to).ok()) continue;
+    if (Status s = CopySyncedFile(env, from, to, std::numeric_limits<std::uint64_t>::max()); !s.ok()) return s;
   }
-  if (Status s = SyncTree(*kept); !s.ok()) return s;
+  if (Status s = SyncTree(env, *kept); !s.ok()) return s;
   for (std::size_t i = files.size() - 1; i > file; --i) {
     const std::string name = path + "/" + files[i].name;
-    if (!fs::remove(name, error)) return Failed("removing '" + name + "'", error);
-    if (Status s = SyncFile(path); !s.ok()) return s;
+    if (rocksdb::Status s = env->DeleteFile(name); !s.ok()) return Failed("removing '" + name + "'", s);
+    if (Status s = SyncDirectory(env, path); !s.ok()) return s;
   }
   const std::string name = path + "/" + files[file].name;
-  const std::string shorter = name + ".cut";
-  fs::remove(shorter, error);  // of an attempt that was interrupted
-  fs::copy_file(name, shorter, error);
-  if (!error) fs::resize_file(shorter, offset, error);
-  if (error) return Failed("writing '" + shorter + "'", error);
-  if (Status s = SyncFile(shorter); !s.ok()) return s;
-  fs::rename(shorter, name, error);
-  if (error) return Failed("renaming '" + shorter + "'", error);
-  if (Status s = SyncFile(path); !s.ok()) return s;
+  const std::string shorter = name + ".cut";  // there may be one of an attempt that was interrupted
+  if (Status s = CopySyncedFile(env, name, shorter, offset); !s.ok()) return s;
+  if (rocksdb::Status s = env->RenameFile(shorter, name); !s.ok()) return Failed("renaming '" + shorter + "'", s);
+  if (Status s = SyncDirectory(env, path); !s.ok()) return s;
   return kept;
 }
 
 }  // namespace
 
-Result<std::string> CheckInstanceLog(const std::string& path, LogJudge* judge,
+Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path, LogJudge* judge,
                                      const std::function<Result<LogView>(bool tolerate_tail)>& open_view) {
-  const InstanceLock lock(path);
+  if (env == nullptr) env = rocksdb::Env::Default();
+  const InstanceLock lock(env, path);
   if (!lock.held()) return std::string();  // Open says why
   Result<std::vector<LogFile>> files = ListLogFiles(path);
   if (!files.ok()) return files.status();
@@ -167,7 +164,7 @@ Result<std::string> CheckInstanceLog(const std::string& path, LogJudge* judge,
     LogScanCallbacks callbacks;
     callbacks.on_record = [&](std::string_view) { ++file.records; };
     callbacks.on_damage = [&](const DamagedBytes& bytes) { damages.emplace_back(i, bytes); };
-    if (Status s = ScanLogFile(path + "/" + file.name, false, callbacks); !s.ok()) return s;
+    if (Status s = ScanLogFile(env, path + "/" + file.name, false, callbacks); !s.ok()) return s;
   }
   if (damages.empty()) return std::string();
 
@@ -177,7 +174,7 @@ Result<std::string> CheckInstanceLog(const std::string& path, LogJudge* judge,
   if (refused) view = open_view(true);
   if (view.status().code() == StatusCode::kNotFound) return std::string();  // families that creation had not come to
   if (!view.ok()) return view.status();  // an Open that fared better would drop what is intact behind the damage
-  if (Status s = TellJudge(path, *files, *view, judge); !s.ok()) return s;
+  if (Status s = TellJudge(env, path, *files, *view, judge); !s.ok()) return s;
   const Result<std::optional<std::size_t>> torn = judge->Decide();
   view->engine.reset();
   if (!torn.ok()) return torn.status();
@@ -185,7 +182,7 @@ Result<std::string> CheckInstanceLog(const std::string& path, LogJudge* judge,
   const auto& [file, bytes] = damages.at(**torn);
   // What is merely missing leaves no evidence, and RocksDB ends there by itself. (Where something intact follows it would go on.)
   if (!refused && bytes.unwritten && Describe(path, *files, file, bytes).ends_log) return std::string();
-  return Cut(path, *files, file, bytes.begin);
+  return Cut(env, path, *files, file, bytes.begin);
 }
 
 }  // namespace chronolith

@@ -3,6 +3,8 @@
 #ifndef CHRONOLITH_PLUGINS_ROCKSDB_LOG_CHECK_H_
 #define CHRONOLITH_PLUGINS_ROCKSDB_LOG_CHECK_H_
 
+#include <rocksdb/env.h>
+
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -19,8 +21,9 @@ struct LogView {
   std::map<std::uint32_t, FamilyId> families;  // by RocksDB's number
 };
 
-// `open_view`: opens the instance read-only, strictly or up to the first damage. `path` holds a database.
-Result<std::string> CheckInstanceLog(const std::string& path, LogJudge* judge,
+// `open_view`: opens the instance read-only, strictly or up to the first damage. `path` holds a database. env nullptr: the
+// system's.
+Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path, LogJudge* judge,
                                      const std::function<Result<LogView>(bool tolerate_tail)>& open_view);
 
 }  // namespace chronolith

@@ -1,12 +1,10 @@
 #include "plugins/rocksdb/log_scan.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
+#include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/checksum.h"
@@ -65,13 +63,13 @@ bool HasUnwritten(std::string_view bytes, std::uint64_t offset) {
 
 class Scanner {
  public:
-  Scanner(int fd, std::string path, bool put_together, const LogScanCallbacks& callbacks)
-      : fd_(fd), path_(std::move(path)), put_together_(put_together), callbacks_(callbacks), buffer_(kReadBytes) {}
+  Scanner(const rocksdb::RandomAccessFile& file, std::string path, bool put_together, const LogScanCallbacks& callbacks)
+      : file_(file), path_(std::move(path)), put_together_(put_together), callbacks_(callbacks), buffer_(kReadBytes) {}
 
   Status Run() {
     while (true) {
       std::size_t size = 0;
-      if (Status s = Read(offset_, kReadBytes, &size); !s.ok()) return s;
+      if (Status s = Read(offset_, buffer_.size(), buffer_.data(), &size); !s.ok()) return s;
       for (std::size_t at = 0; at < size; at += kBlockBytes) {
         const std::string_view block(buffer_.data() + at, std::min(kBlockBytes, size - at));
         ScanBlock(block, offset_ + at);
@@ -88,14 +86,13 @@ class Scanner {
   }
 
  private:
-  Status Read(std::uint64_t offset, std::size_t wanted, std::size_t* size) {
-    *size = 0;
-    while (*size < wanted) {
-      const ssize_t n = pread(fd_, buffer_.data() + *size, wanted - *size, static_cast<off_t>(offset + *size));
-      if (n == 0) break;
-      if (n < 0 && errno != EINTR) return IoError("reading '" + path_ + "': " + std::strerror(errno));
-      if (n > 0) *size += static_cast<std::size_t>(n);
-    }
+  // Less than wanted only at the end of the file.
+  Status Read(std::uint64_t offset, std::size_t wanted, char* to, std::size_t* size) const {
+    rocksdb::Slice read;
+    if (rocksdb::Status s = file_.Read(offset, wanted, &read, to); !s.ok())
+      return IoError("reading '" + path_ + "': " + s.ToString());
+    if (read.data() != to) std::memmove(to, read.data(), read.size());
+    *size = read.size();
     return Status::Ok();
   }
 
@@ -158,9 +155,9 @@ class Scanner {
       for (std::uint64_t at = d.begin - d.begin % kSectorBytes; at < d.end && !d.unwritten; at += piece.size()) {
         const std::uint64_t from = std::max(at, d.begin);
         const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(at + piece.size(), d.end) - from);
-        const ssize_t n = pread(fd_, piece.data(), wanted, static_cast<off_t>(from));
-        if (n < 0) return IoError("reading '" + path_ + "': " + std::strerror(errno));
-        d.unwritten = HasUnwritten({piece.data(), static_cast<std::size_t>(n)}, from);
+        std::size_t size = 0;
+        if (Status s = Read(from, wanted, piece.data(), &size); !s.ok()) return s;
+        d.unwritten = HasUnwritten({piece.data(), size}, from);
       }
       callbacks_.on_damage(d);
     }
@@ -168,7 +165,7 @@ class Scanner {
     return error_;
   }
 
-  const int fd_;
+  const rocksdb::RandomAccessFile& file_;
   const std::string path_;
   const bool put_together_;
   const LogScanCallbacks& callbacks_;
@@ -185,12 +182,11 @@ class Scanner {
 
 }  // namespace
 
-Status ScanLogFile(const std::string& path, bool put_together, const LogScanCallbacks& callbacks) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return IoError("opening '" + path + "': " + std::strerror(errno));
-  Status s = Scanner(fd, path, put_together, callbacks).Run();
-  close(fd);
-  return s;
+Status ScanLogFile(rocksdb::Env* env, const std::string& path, bool put_together, const LogScanCallbacks& callbacks) {
+  std::unique_ptr<rocksdb::RandomAccessFile> file;
+  if (rocksdb::Status s = env->NewRandomAccessFile(path, &file, rocksdb::EnvOptions()); !s.ok())
+    return IoError("opening '" + path + "': " + s.ToString());
+  return Scanner(*file, path, put_together, callbacks).Run();
 }
 
 }  // namespace chronolith

@@ -10,6 +10,8 @@
 #ifndef CHRONOLITH_PLUGINS_ROCKSDB_LOG_SCAN_H_
 #define CHRONOLITH_PLUGINS_ROCKSDB_LOG_SCAN_H_
 
+#include <rocksdb/env.h>
+
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -36,7 +38,7 @@ struct LogScanCallbacks {
 
 // Without `put_together` records are checked only, and on_record gets "". kIoError where the file cannot be read. Memory: one
 // record.
-Status ScanLogFile(const std::string& path, bool put_together, const LogScanCallbacks& callbacks);
+Status ScanLogFile(rocksdb::Env* env, const std::string& path, bool put_together, const LogScanCallbacks& callbacks);
 
 }  // namespace chronolith
 

@@ -65,7 +65,7 @@ Status RocksDbEngine::CreateCheckpoint(const std::string& path) {
       TuningOf(options_.instance).log_every_write ? std::numeric_limits<std::uint64_t>::max() : 0;
   const rocksdb::Status s = checkpoint->CreateCheckpoint(path, flush_from_log_bytes);
   if (!s.ok()) return FromRocks(s).WithContext("copying '" + path_ + "' to '" + path + "'");
-  return SyncTree(path);  // 7.8.3 links log files that are not synced
+  return SyncTree(db_->GetEnv(), path);  // 7.8.3 links log files that are not synced
 }
 
 Status RocksDbEngine::ExportFamily(FamilyId family, const std::string& path) {
@@ -87,8 +87,8 @@ Status RocksDbEngine::ExportFamily(FamilyId family, const std::string& path) {
   const rocksdb::Status s = checkpoint->ExportColumnFamily(Handle(family), path, &exported);
   const std::unique_ptr<rocksdb::ExportImportFilesMetaData> files(exported);
   if (!s.ok()) return FromRocks(s).WithContext("exporting family '" + options_.families[family].name + "'");
-  if (Status w = WriteSyncedFile(path + "/" + kExportManifestName, EncodeExportManifest(*files)); !w.ok()) return w;
-  return SyncTree(path);
+  if (Status w = WriteSyncedFile(db_->GetEnv(), path + "/" + kExportManifestName, EncodeExportManifest(*files)); !w.ok()) return w;
+  return SyncTree(db_->GetEnv(), path);
 }
 
 Status RocksDbEngine::ImportFamily(FamilyId family, const std::string& path) {

@@ -60,10 +60,14 @@ Result<PathState> LookAt(const std::string& path) {
   return PathState::kEmpty;
 }
 
-Status CreateDirectory(const std::string& path) {
+// With its name in its parent, unless that is somebody else's.
+Status CreateDirectory(rocksdb::Env* env, const std::string& path) {
   std::error_code error;
   fs::create_directories(path, error);
-  if (!error) return Status::Ok();
+  if (!error) {
+    const std::string parent = fs::canonical(path, error).parent_path().string();
+    return access(parent.c_str(), R_OK) == 0 ? SyncDirectory(env, parent) : Status::Ok();
+  }
   const std::string text = "creating '" + path + "': " + error.message();
   if (error == std::errc::permission_denied || error == std::errc::read_only_file_system) return PermissionDenied(text);
   if (error == std::errc::no_space_on_device) return ResourceExhausted(text);
@@ -72,11 +76,11 @@ Status CreateDirectory(const std::string& path) {
 
 // RocksDB keeps the log files that it replays, but a later sync of the log covers only the file that it writes to. Rows that a
 // killed process left in the page cache would never be synced: so that is done now.
-Status SyncOldLogs(const std::string& path) {
+Status SyncOldLogs(rocksdb::Env* env, const std::string& path) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(path, error)) {
     if (entry.path().extension() != ".log") continue;
-    if (Status s = SyncFile(entry.path().string()); !s.ok()) return s;
+    if (Status s = SyncFile(env, entry.path().string()); !s.ok()) return s;
   }
   return error ? IoError("listing '" + path + "': " + error.message()) : Status::Ok();
 }
@@ -85,7 +89,8 @@ Status SyncOldLogs(const std::string& path) {
 // there are none.
 class Opener {
  public:
-  Opener(const std::string& path, const EngineOptions& options, const EngineSettings& settings, bool around_damage)
+  Opener(rocksdb::Env* env, const std::string& path, const EngineOptions& options, const EngineSettings& settings,
+         bool around_damage)
       : path_(path),
         options_(options),
         around_damage_(around_damage),
@@ -93,6 +98,7 @@ class Opener {
         events_(std::make_shared<EventCounter>(options.instance)),
         ignored_(std::make_shared<IgnoredErrors>(AdaptLogger(options.logger))) {
     db_options_ = MakeDbOptions(options, settings, resources_);
+    db_options_.env = env;
     db_options_.paranoid_checks = !around_damage;
     if (around_damage) {
       db_options_.info_log = ignored_;
@@ -111,7 +117,7 @@ class Opener {
     }
     if (Status s = CheckPresent(present); !s.ok()) return s;
     if (exists && !options_.read_only) {
-      if (Status s = SyncOldLogs(path_); !s.ok()) return s;
+      if (Status s = SyncOldLogs(db_options_.env, path_); !s.ok()) return s;
     }
     OpenedInstance opened;
     if (Status s = OpenPresent(present, &opened); !s.ok()) return s;
@@ -236,6 +242,8 @@ bool MayBeOneFile(const Status& s) {
 
 class RocksDbEngineFactory : public EngineFactory {
  public:
+  explicit RocksDbEngineFactory(rocksdb::Env* env) : env_(env) {}
+
   std::string_view Name() const override { return "rocksdb"; }
 
   Result<std::unique_ptr<KvEngine>> Open(const std::string& path, const EngineOptions& options) override {
@@ -246,14 +254,15 @@ class RocksDbEngineFactory : public EngineFactory {
     if (!state.ok()) return state.status();
     if (*state != PathState::kDatabase) {
       if (options.read_only || !options.create_if_missing) return NotFound("there is no database at '" + path + "'");
-      if (Status s = CreateDirectory(path); !s.ok()) return s;
+      if (Status s = CreateDirectory(env_, path); !s.ok()) return s;
     }
     if (!options.read_only) {
       return MakeEngine(path, options, OpenFiles(path, options, *settings, *state == PathState::kDatabase));
     }
     Status last;
     for (int attempt = 0; attempt < kReadOnlyAttempts; ++attempt) {
-      Result<std::unique_ptr<KvEngine>> engine = MakeEngine(path, options, Opener(path, options, *settings, false).Open(true));
+      Result<std::unique_ptr<KvEngine>> engine =
+          MakeEngine(path, options, Opener(env_, path, options, *settings, false).Open(true));
       if (engine.ok() || !MayBeOneFile(engine.status())) return engine;
       if (attempt > 0 && engine.status() == last) {  // the same file twice: not the writer's doing
         return options.quarantine ? MakeEngine(path, options, OpenAroundDamage(path, options, *settings, last)) : last;
@@ -271,7 +280,7 @@ class RocksDbEngineFactory : public EngineFactory {
     }
     EngineOptions reading = options;
     reading.read_only = true;
-    return CheckInstanceLog(path, judge, [&](bool tolerate_tail) -> Result<LogView> {
+    return CheckInstanceLog(env_, path, judge, [&](bool tolerate_tail) -> Result<LogView> {
       EngineSettings how = *settings;
       how.tolerate_tail = tolerate_tail;
       Result<OpenedInstance> opened = OpenFiles(path, reading, how, true);
@@ -284,17 +293,17 @@ class RocksDbEngineFactory : public EngineFactory {
   }
 
  private:
-  static Result<OpenedInstance> OpenFiles(const std::string& path, const EngineOptions& options, const EngineSettings& settings,
-                                          bool exists) {
-    Result<OpenedInstance> opened = Opener(path, options, settings, false).Open(exists);
+  Result<OpenedInstance> OpenFiles(const std::string& path, const EngineOptions& options, const EngineSettings& settings,
+                                   bool exists) const {
+    Result<OpenedInstance> opened = Opener(env_, path, options, settings, false).Open(exists);
     if (opened.ok() || !options.quarantine || !exists || !MayBeOneFile(opened.status())) return opened;
     return OpenAroundDamage(path, options, settings, opened.status());
   }
 
   // `strict`: what an open without bad files said.
-  static Result<OpenedInstance> OpenAroundDamage(const std::string& path, const EngineOptions& options,
-                                                 const EngineSettings& settings, const Status& strict) {
-    Result<OpenedInstance> opened = Opener(path, options, settings, true).Open(true);
+  Result<OpenedInstance> OpenAroundDamage(const std::string& path, const EngineOptions& options, const EngineSettings& settings,
+                                          const Status& strict) const {
+    Result<OpenedInstance> opened = Opener(env_, path, options, settings, true).Open(true);
     if (opened.ok() || opened.status() == strict) return opened;
     return DataLoss(strict.message() + "; and with its bad table files: " + opened.status().message());
   }
@@ -306,10 +315,14 @@ class RocksDbEngineFactory : public EngineFactory {
     if (Status s = engine->LoadEpochs(); !s.ok()) return s;
     return std::unique_ptr<KvEngine>(std::move(engine));
   }
+
+  rocksdb::Env* const env_;
 };
 
 }  // namespace
 
-std::shared_ptr<EngineFactory> MakeRocksDbEngineFactory() { return std::make_shared<RocksDbEngineFactory>(); }
+std::shared_ptr<EngineFactory> MakeRocksDbEngineFactory() { return MakeRocksDbEngineFactory(rocksdb::Env::Default()); }
+
+std::shared_ptr<EngineFactory> MakeRocksDbEngineFactory(rocksdb::Env* env) { return std::make_shared<RocksDbEngineFactory>(env); }
 
 }  // namespace chronolith

@@ -15,10 +15,18 @@
 
 #include "chronolith/kv_engine.h"
 
+namespace rocksdb {
+class Env;
+}
+
 namespace chronolith {
 
 // The factory named "rocksdb". It has no state: engines do not depend on it.
 std::shared_ptr<EngineFactory> MakeRocksDbEngineFactory();
+
+// The same over files of `env`, which must outlive the engines: for tests that stand between an engine and the disk. Directories
+// are listed, looked at and made past it; whatever is read, written, synced, named or removed in them goes through it.
+std::shared_ptr<EngineFactory> MakeRocksDbEngineFactory(rocksdb::Env* env);
 
 }  // namespace chronolith
 
