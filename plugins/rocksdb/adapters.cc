@@ -131,6 +131,10 @@ void EventCounter::OnStallConditionsChanged(const rocksdb::WriteStallInfo& info)
 
 void EventCounter::OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) {
   background_errors_.Add();
+  // A flush syncs the logs that it closes, and reports it as its own error; only the name of the file tells.
+  const bool of_log =
+      reason == rocksdb::BackgroundErrorReason::kWriteCallback || reason == rocksdb::BackgroundErrorReason::kMemTable;
+  if (of_log || error->ToString().find(".log") != std::string::npos) NoteLogFailed();
   if (!contain_) return;
   if (reason == rocksdb::BackgroundErrorReason::kCompaction) {
     if (error->IsCorruption()) *error = rocksdb::Status::OK();

@@ -7,6 +7,7 @@
 #include <rocksdb/listener.h>
 #include <rocksdb/merge_operator.h>
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -49,9 +50,15 @@ class EventCounter : public rocksdb::EventListener {
   std::uint64_t stalls() const { return stalls_.Get(); }
   std::uint64_t background_errors() const { return background_errors_.Get(); }
 
+  // Whether a write or sync of the log failed, also one that RocksDB made by itself (a flush syncs the logs that it closes). The
+  // log must not be touched again: RocksDB, where it is built with assertions as in Debian, aborts the process at the next sync.
+  bool log_failed() const { return log_failed_.load(std::memory_order_relaxed); }
+  void NoteLogFailed() { log_failed_ = true; }
+
  private:
   SharedCounter stalls_;
   SharedCounter background_errors_;
+  std::atomic<bool> log_failed_{false};
   mutable Mutex mu_;
   std::map<std::string, std::uint64_t> flushed_ ABSL_GUARDED_BY(mu_);
   const bool contain_;

@@ -188,7 +188,7 @@ Status RocksDbEngine::AcquireEpoch(FamilyId family, Epoch epoch) {
   if (epoch <= current) {
     return Fenced("family '" + name + "' is at epoch " + std::to_string(current) + ", " + std::to_string(epoch) + " is not newer");
   }
-  if (log_failed_) return IoError("the log of '" + path_ + "' failed before: reopen it");
+  if (events_->log_failed()) return IoError("the log of '" + path_ + "' failed before: reopen it");
   rocksdb::WriteOptions write;
   write.sync = true;
   const rocksdb::Status s = db_->Put(write, default_family_, EpochKey(name), EncodeEpoch(name, epoch));
@@ -214,7 +214,7 @@ Status RocksDbEngine::CheckOne(const Batch& batch) const {
 Status RocksDbEngine::FailedWrite(const rocksdb::Status& s, bool logged) {
   if (s.IsIncomplete()) return FromRocks(s);  // refused before anything was done
   if (!logged) return FromRocks(s);
-  log_failed_ = true;
+  events_->NoteLogFailed();
   if (s.IsNoSpace()) return FromRocks(s);
   return UnknownOutcome("writing the log of '" + path_ + "': " + s.ToString());
 }
@@ -251,7 +251,7 @@ Status RocksDbEngine::MakeRoom(std::uint64_t bytes, bool no_stall) {
 Status RocksDbEngine::WriteGroup(std::span<const Batch> batches, const Outcomes& checked, const EngineWriteOptions& options,
                                  std::uint64_t bytes) {
   const rocksdb::WriteOptions write = MakeWriteOptions(options_.instance, options.durability, options.no_stall);
-  if (!write.disableWAL && log_failed_.load(std::memory_order_relaxed)) {
+  if (!write.disableWAL && events_->log_failed()) {
     return IoError("the log of '" + path_ + "' failed before: reopen it");
   }
   if (Status s = MakeRoom(bytes, options.no_stall); !s.ok()) return s;
@@ -393,12 +393,12 @@ Status RocksDbEngine::Flush(std::span<const FamilyId> families) {
 
 Status RocksDbEngine::SyncLog() {
   if (options_.read_only) return FailedPrecondition("'" + path_ + "' is open read-only");
-  if (log_failed_) return IoError("the log of '" + path_ + "' failed before: reopen it");
+  if (events_->log_failed()) return IoError("the log of '" + path_ + "' failed before: reopen it");
   MutexLock lock(&sync_mu_);  // one that finds nothing to do must not return before the one that does it
-  if (!log_dirty_.exchange(false)) return log_failed_ ? IoError("the log of '" + path_ + "' failed") : Status::Ok();
+  if (!log_dirty_.exchange(false)) return events_->log_failed() ? IoError("the log of '" + path_ + "' failed") : Status::Ok();
   const rocksdb::Status s = db_->FlushWAL(true);
   if (s.ok()) return Status::Ok();
-  log_failed_ = true;
+  events_->NoteLogFailed();
   return FromRocks(s).WithContext("syncing the log of '" + path_ + "'");
 }
 

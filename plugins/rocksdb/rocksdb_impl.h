@@ -123,9 +123,7 @@ class RocksDbEngine : public KvEngine {
   std::atomic<std::uint64_t> unchecked_bytes_{0};  // written since MakeRoom looked
   SharedCounter write_stalls_;                     // by MakeRoom
   mutable Mutex epochs_mu_;
-  Mutex sync_mu_;  // one sync of the log at a time
-  // A write or sync of the log failed: what later ones would do is not known, so there are none.
-  std::atomic<bool> log_failed_{false};
+  Mutex sync_mu_;                      // one sync of the log at a time
   std::atomic<bool> log_dirty_{true};  // the log may hold rows that are not synced
   std::atomic<bool> epochs_unflushed_{true};
   bool closed_ = false;
