@@ -100,7 +100,9 @@ struct Options {
   std::int64_t commit_interval_ms = 5;
 
   // Log bytes after which a checkpoint starts, but at most an eighth of the memory; replay after a crash is bounded by about twice
-  // this. Larger costs memory (the log's memtables hold it) and start-up time, smaller rewrites open chunks more often. 64 KiB to 1 GiB.
+  // this. Larger costs memory (the log's memtables hold up to twice this) and start-up time, smaller rewrites open chunks more often.
+  // Stores that share a budget: together at most an eighth of it, so that one that falls silent does not hold what the others need.
+  // 64 KiB to 1 GiB.
   std::uint64_t checkpoint_bytes = 256ULL << 20;
   // A checkpoint also starts after this long with anything unapplied, in ms; 0: only by bytes.
   std::int64_t checkpoint_interval_ms = 5 * 60 * 1000;

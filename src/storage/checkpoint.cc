@@ -4,7 +4,7 @@
 //   1. cut      per shard, under its series and append locks: LSN c; what the head holds of it is marked
 //   2. sync     the log past everything that may be copied (log before data)
 //   3. index    rows of new series, postings, metadata; flushed: durable before any chunk row that uses their ordinals
-//   4. chunks   closed and changed open chunks, in slices, each after a sync past what it may hold; state row; flushed
+//   4. chunks   changed open chunks, then closed ones, in slices, each after a sync past what it may hold; state row; flushed
 //   5. trim     log rows up to c, now that both families have persisted applied_lsn = c
 // Writers go on all the while; what they add after the cut may be stored too, and is replayed on top after a crash: the same
 // samples again, with a later epoch.
@@ -295,14 +295,14 @@ Status Core::RemoveExpiredSeries(Shard* shard, CompactResult* result) {
       shard->removed.AddMany(gone);
       shard->removals.fetch_add(1);
     }
-    for (const Ordinal ordinal : gone) {
-      if (Status status = shard->index->Remove(ordinal, lsn); !status.ok()) return status;
-    }
-    CHRONOLITH_FAILPOINT("remove.applied");
     shard->series_removed.Add(gone.size());
     shard->series_total.fetch_sub(gone.size());
     AddSeries(-static_cast<std::int64_t>(gone.size()));
     result->series_removed += gone.size();
+    for (const Ordinal ordinal : gone) {
+      if (Status status = shard->index->Remove(ordinal, lsn); !status.ok()) return status;
+    }
+    CHRONOLITH_FAILPOINT("remove.applied");
   }
   return Status::Ok();
 }

@@ -89,7 +89,7 @@ Options WithDefaults(Options o) {
   if (!o.clock) o.clock = Clock::System();
   if (!o.engines) o.engines = EngineRegistry::Default();
   if (!o.memory_budget) o.memory_budget = std::make_shared<MemoryBudget>(o.memory_limit_bytes);
-  // The log's memtables hold up to two intervals, the data's half of one.
+  // The log's memtables hold up to two intervals, the data's a quarter of one.
   o.checkpoint_bytes = std::clamp<std::uint64_t>(o.memory_budget->limit_bytes() / 8, 64 << 10, o.checkpoint_bytes);
   if (o.background_threads == 0) o.background_threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 4U));
   return o;

@@ -27,7 +27,7 @@
 namespace chronolith {
 
 inline constexpr std::uint64_t kReplayShareMin = 1 << 20;        // a shard: less would be nothing but checkpoints
-inline constexpr std::uint64_t kCheckpointSliceBytes = 8 << 20;  // of chunks, copied under one hold of an append lock
+inline constexpr std::uint64_t kCheckpointSliceBytes = 8 << 20;  // of chunks, taken under one hold of an append lock
 
 class Core {
  public:

@@ -453,7 +453,7 @@ TEST_F(RocksDbEngine, DamageThatACompactionMeetsStaysWithinItsFamily) {
     ASSERT_TRUE(engine.ok()) << engine.status().ToString();
     // Overlapping files, until RocksDB has compacted by itself what it can.
     std::string damage;
-    for (int i = 0; i < 100 && (damage.empty() || i < 10); ++i) {
+    for (int i = 0; i < 1000 && (damage.empty() || i < 10); ++i) {
       WriteRow(engine->get(), i, Durability::kBuffered);
       ASSERT_TRUE((*engine)->Flush(all).ok());
       damage = (*engine)->Stats().families[1].damage;
