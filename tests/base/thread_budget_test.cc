@@ -1,10 +1,12 @@
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <thread>
 #include <vector>
 
 #include "chronolith/env.h"
+#include "tests/support/sleeps.h"
 
 namespace chronolith {
 namespace {
@@ -24,8 +26,14 @@ TEST(ThreadBudget, GivesExactlyItsPlaces) {
 TEST(ThreadBudget, AWaiterGetsThePlaceThatIsFreed) {
   ThreadBudget budget(1);
   ASSERT_TRUE(budget.TryAcquire());
-  std::atomic<bool> got{false};
-  std::thread waiter([&] { got = budget.AcquireUntil(std::chrono::steady_clock::now() + std::chrono::hours(1)); });
+  std::atomic<pid_t> id{0};
+  bool got = false;
+  std::thread waiter([&] {
+    id = gettid();
+    got = budget.AcquireUntil(std::chrono::steady_clock::now() + std::chrono::hours(24));
+  });
+  testing_support::AwaitSleep(id);  // from here on it is only the release that ends the wait
+  EXPECT_FALSE(budget.TryAcquire());
   budget.Release();
   waiter.join();
   EXPECT_TRUE(got);

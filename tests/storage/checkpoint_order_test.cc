@@ -1,4 +1,5 @@
-// "index.<k> is durable before any chunk.<k> row that uses its ordinals": looked at in the rows that a crash leaves.
+// "index.<k> is durable before any chunk.<k> row that uses its ordinals", and "nothing that covers LSN x enters the data instance
+// before the log is synced past x": looked at in what a crash leaves.
 #include <atomic>
 #include <thread>
 
@@ -26,8 +27,9 @@ class CheckpointOrder : public testing::Test {
         std::vector<Sample> samples;
         for (int s = 0; s < 40; ++s) samples.push_back({kT + s, 1.0 * s});
         store_.Write({{"__name__", "late"}, {"i", std::to_string(i)}, {"flush", std::to_string(flush)}}, std::move(samples),
-                     AckLevel::kSynced);
+                     late_level_);
       }
+      store_.Write({{"__name__", "early"}}, {{kT + 1000, 1}}, late_level_);
     }).join();
   }
   // Chunk rows whose series the index of the same instance does not know; *rows counts all.
@@ -64,14 +66,24 @@ class CheckpointOrder : public testing::Test {
     return unknown;
   }
 
+  Status OnCall(EngineMethod method, const std::string& path) {
+    if (method == EngineMethod::kFlush && path.ends_with("/data")) {
+      data_flushed_ = true;
+      if (writing_.exchange(false)) WriteMore(++flushes_);
+    }
+    if (failing_ == Failing::kSyncsBehindAFlush && method == EngineMethod::kSyncLog && data_flushed_) return IoError("injected");
+    if (failing_ == Failing::kTrim && method == EngineMethod::kFlush && path.ends_with("/log")) return IoError("injected");
+    return Status::Ok();
+  }
+
+  enum class Failing { kNothing, kSyncsBehindAFlush, kTrim };
+  std::atomic<Failing> failing_{Failing::kNothing};
+  std::atomic<bool> data_flushed_{false};
   std::atomic<int> flushes_{0};
   std::atomic<bool> writing_{false};
+  AckLevel late_level_ = AckLevel::kSynced;
   TestStore store_{"memory", {.seed = TestSeed(), .on_call = [this](EngineMethod method, const std::string& path) {
-                                if (writing_ && method == EngineMethod::kFlush && path.ends_with("/data")) {
-                                  writing_ = false;
-                                  WriteMore(++flushes_);
-                                }
-                                return Status::Ok();
+                                return OnCall(method, path);
                               }}};
 };
 
@@ -82,6 +94,9 @@ TEST_F(CheckpointOrder, NoChunkRowComesBeforeItsSeriesRows) {
     SCOPED_TRACE(round);
     store_.Open();
     store_.Write({{"__name__", "early"}}, {{kT + round, 1}});
+    for (int i = 0; i < 8; ++i) {
+      store_.Write({{"__name__", "new"}, {"i", std::to_string(i)}, {"round", std::to_string(round)}}, {{kT, 1}}, AckLevel::kSynced);
+    }
     writing_ = true;  // at the checkpoint's first flush, which is the index's
     if (round % 2 == 0) {
       store_.Checkpoint();
@@ -95,14 +110,50 @@ TEST_F(CheckpointOrder, NoChunkRowComesBeforeItsSeriesRows) {
     EXPECT_EQ(Unknown(&rows), 0U);
     store_.Open();
     const Contents contents = store_.Read();
-    EXPECT_EQ(contents.size(), 1U + 12U * static_cast<std::size_t>(round + 1));
+    EXPECT_EQ(contents.size(), 1U + (8U + 12U) * static_cast<std::size_t>(round + 1));
     for (const auto& [labels, points] : contents) {
-      EXPECT_EQ(points.size(), labels.find("early") != std::string::npos ? static_cast<std::size_t>(round + 1) : 40U) << labels;
+      const bool early = labels.find("early") != std::string::npos;
+      EXPECT_EQ(points.size(), early                                      ? static_cast<std::size_t>(round + 2)
+                               : labels.find("late") != std::string::npos ? 40U
+                                                                          : 1U)
+          << labels;
     }
     store_.Checkpoint();
     store_.Close();
   }
   EXPECT_GT(rows, 100U);
+}
+
+TEST_F(CheckpointOrder, TheIndexIsStoredBehindASyncOfWhatItCovers) {
+  store_.Open();
+  store_.Write({{"__name__", "early"}}, {{kT, 1}}, AckLevel::kLogged);
+  failing_ = Failing::kSyncsBehindAFlush;
+  data_flushed_ = false;
+  EXPECT_FALSE(store_->Checkpoint().ok());
+  EXPECT_TRUE(data_flushed_) << "of the index";
+  failing_ = Failing::kNothing;
+  store_.LosePower();  // the index must not say that it covers what the log has lost
+  EXPECT_EQ(store_.Read().size(), 1U);
+}
+
+// What is written between the cut and the copy of a chunk may be stored with it, so it is synced first.
+TEST_F(CheckpointOrder, ChunksAreStoredBehindASyncOfWhatTheyMayHold) {
+  store_.options().shards = 1;
+  late_level_ = AckLevel::kLogged;
+  store_.Open();
+  store_.Write({{"__name__", "early"}}, {{kT, 1}});
+  writing_ = true;
+  failing_ = Failing::kTrim;
+  EXPECT_FALSE(store_->Checkpoint().ok());
+  EXPECT_EQ(flushes_.load(), 1);
+  failing_ = Failing::kNothing;
+  store_.LosePower();
+  // The sample of the early series was the last to be logged: where it is there, all that came before it is.
+  const Contents contents = store_.Read();
+  EXPECT_EQ(contents.size(), 13U);
+  for (const auto& [labels, points] : contents) {
+    EXPECT_EQ(points.size(), labels.find("early") != std::string::npos ? 2U : 40U) << labels;
+  }
 }
 
 }  // namespace

@@ -4,12 +4,12 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <fstream>
 #include <string>
 #include <thread>
 
 #include "storage/core.h"
 #include "tests/storage/store_fixture.h"
+#include "tests/support/sleeps.h"
 
 namespace chronolith {
 namespace {
@@ -100,14 +100,6 @@ TEST(Items, ADeleteOfSparseOrdinalsFitsItsRecords) {
 
 // ---- Memory ----
 
-bool Sleeps(pid_t thread) {
-  std::ifstream in("/proc/self/task/" + std::to_string(thread) + "/stat");
-  std::string stat;
-  std::getline(in, stat);
-  const std::size_t name_end = stat.rfind(')');  // "id (name) state ..."
-  return name_end != std::string::npos && stat.substr(name_end + 2, 1) == "S";
-}
-
 // A store over its budget that no checkpoint can help: those fail until Relieve.
 class OverBudget : public testing::Test {
  protected:
@@ -137,6 +129,11 @@ class OverBudget : public testing::Test {
     std::uint64_t n = 0;
     for (const ShardStats& s : store_->Stats().shards) n += s.series_total;
     return n;
+  }
+  std::vector<Lsn> LastLsns() {
+    std::vector<Lsn> lsns;
+    for (const ShardStats& s : store_->Stats().shards) lsns.push_back(s.last_lsn);
+    return lsns;
   }
 
   std::atomic<bool> broken_{false};
@@ -185,6 +182,7 @@ TEST_F(OverBudget, AFailedLogEndsTheWaitForMemory) {
   store_.options().backpressure_wait_ms = 24 * 3600 * 1000;
   store_.Open();
   ASSERT_TRUE(store_->Flush().ok());
+  const std::vector<Lsn> before = LastLsns();
   std::atomic<pid_t> id{0};
   WriteResult last;
   std::thread writer([&] {
@@ -193,11 +191,13 @@ TEST_F(OverBudget, AFailedLogEndsTheWaitForMemory) {
     last = store_->Write(series);
   });
   // The store is over its budget from the start: the first thing for which the writer sleeps is memory.
-  while (id == 0 || !Sleeps(id)) std::this_thread::yield();
+  testing_support::AwaitSleep(id);
   store_.memory().FailCall(EngineMethod::kSyncLog, 1, IoError("injected"));
   EXPECT_EQ(store_->Flush().code(), StatusCode::kUnavailable);
   writer.join();
   EXPECT_EQ(last.status.code(), StatusCode::kUnavailable) << last.status.ToString();
+  EXPECT_EQ(SeriesTotal(), 0U) << "it was memory that it waited for: nothing of it came as far as the log";
+  EXPECT_EQ(LastLsns(), before);
   budget_->Release(1ULL << 30);
 }
 
