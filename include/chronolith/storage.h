@@ -54,7 +54,10 @@ struct CommitToken {
 
 struct WriteOptions {
   AckLevel level = AckLevel::kLogged;
-  Deadline deadline = kNoDeadline;  // for the wait; a write that was queued goes on after it passed
+  // For the wait; a write that was queued goes on after it passed. A wait may end late by the group commits that it leads for
+  // others (at most four in a row, one write to the engine each; with level synced a sync as well), and by the 12 us and the yields
+  // that it looks on before it sleeps.
+  Deadline deadline = kNoDeadline;
 };
 
 // What was not taken of a write, and why.
