@@ -2,7 +2,6 @@
 #ifndef CHRONOLITH_BENCH_SUPPORT_H_
 #define CHRONOLITH_BENCH_SUPPORT_H_
 
-#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -17,6 +16,7 @@
 #include "chronolith/stats.h"
 #include "chronolith/status.h"
 #include "chronolith/storage.h"
+#include "tools/cli/measure.h"
 
 namespace chronolith::bench {
 
@@ -28,50 +28,11 @@ T Value(Result<T> result) {
   return std::move(*result);
 }
 
-double ProcessCpuSeconds();  // user and system, of all threads
-double ThreadCpuSeconds();   // of the calling thread
-std::uint64_t PeakRssBytes();
-
-// Wall clock and CPU time of the process while it runs; starts stopped.
-class Stopwatch {
- public:
-  void Start() {
-    cpu_started_ = ProcessCpuSeconds();
-    started_ = std::chrono::steady_clock::now();
-  }
-  void Stop() {
-    seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
-    cpu_seconds_ += ProcessCpuSeconds() - cpu_started_;
-  }
-  double ElapsedSeconds() const {  // since Start
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
-  }
-  double seconds() const { return seconds_; }
-  double cpu_seconds() const { return cpu_seconds_; }
-
- private:
-  std::chrono::steady_clock::time_point started_;
-  double cpu_started_ = 0;
-  double seconds_ = 0;
-  double cpu_seconds_ = 0;
-};
-
-// xorshift64*: fast and the same everywhere. Thread safety: one thread.
-class FastRandom {
- public:
-  explicit FastRandom(std::uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15ULL + 1) {}
-  std::uint64_t Next() {
-    state_ ^= state_ >> 12;
-    state_ ^= state_ << 25;
-    state_ ^= state_ >> 27;
-    return state_ * 0x2545f4914f6cdd1dULL;
-  }
-  std::uint64_t Below(std::uint64_t n) { return static_cast<std::uint64_t>((static_cast<unsigned __int128>(Next()) * n) >> 64); }
-  double Uniform() { return static_cast<double>(Next() >> 11) * 0x1p-53; }
-
- private:
-  std::uint64_t state_;
-};
+using cli::FastRandom;
+using cli::PeakRssBytes;
+using cli::ProcessCpuSeconds;
+using cli::Stopwatch;
+double ThreadCpuSeconds();  // of the calling thread
 
 // The i-th label set of make_series.py: nine labels, container metrics of pods; 50 metrics a pod, 25 namespaces.
 Labels ContainerLabels(std::uint64_t i);

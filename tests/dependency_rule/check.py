@@ -3,7 +3,8 @@
 
 The order is include <- base <- {format, chunk, partition} <- {wal, index, head, block} <- query <- storage <- metrics <- ops; a
 folder includes only what stands to its left, and siblings in braces do not include each other. Plugins, interop and server see
-include and base only. Tests and benchmarks may look at everything; nothing looks at them.
+include and base only. Tests and benchmarks may look at everything (benchmarks also at what the tools measure with); nothing looks
+at them.
 """
 import os
 import re
@@ -33,7 +34,7 @@ ALLOWED = {
     "plugins/memory": _LEFT + ["plugins/common"],
     "plugins/rocksdb": _LEFT + ["plugins/common"],
     "tools": ["include", "ops", "interop", "server"],
-    "bench": _ALL,
+    "bench": _ALL + ["tools"],
     "tests": _ALL + ["bench"],
 }
 ALLOWED.update({folder: _LEFT for folder in _PURE})

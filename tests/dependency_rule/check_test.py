@@ -23,6 +23,7 @@ ALLOWED = [
     ("tests/crash/faults.cc", "<", "rocksdb/env.h"),
     ("tools/cli/main.cc", '"', "interop/text.h"),
     ("bench/wal.cc", '"', "wal/shard.h"),
+    ("bench/support.h", '"', "tools/cli/measure.h"),
     ("include/chronolith/storage.h", "<", "vector"),
 ]
 

@@ -1,6 +1,5 @@
 #include "tools/cli/bench_common.h"
 
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -14,29 +13,6 @@
 #include "tools/cli/output.h"
 
 namespace chronolith::cli {
-
-double Stopwatch::CpuNow() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6; };
-  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
-void Stopwatch::Start() {
-  cpu_started_ = CpuNow();
-  started_ = std::chrono::steady_clock::now();
-}
-
-void Stopwatch::Stop() {
-  seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
-  cpu_seconds_ += CpuNow() - cpu_started_;
-}
-
-std::uint64_t PeakRssBytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
-}
 
 DiskUsage DiskUsageOf(const std::string& directory) {
   DiskUsage usage;

@@ -1,8 +1,7 @@
-// What the benchmarks share: clocks that can be stopped, memory and disk figures, label sets, the report.
+// What the benchmarks share: disk figures, label sets, the report.
 #ifndef CHRONOLITH_TOOLS_CLI_BENCH_COMMON_H_
 #define CHRONOLITH_TOOLS_CLI_BENCH_COMMON_H_
 
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -15,26 +14,9 @@
 #include "chronolith/result.h"
 #include "chronolith/storage.h"
 #include "tools/cli/common.h"
+#include "tools/cli/measure.h"
 
 namespace chronolith::cli {
-
-// Wall clock and CPU time (user and system, of all threads) while it runs; starts stopped.
-class Stopwatch {
- public:
-  void Start();
-  void Stop();
-  double seconds() const { return seconds_; }
-  double cpu_seconds() const { return cpu_seconds_; }
-
- private:
-  static double CpuNow();
-  std::chrono::steady_clock::time_point started_;
-  double cpu_started_ = 0;
-  double seconds_ = 0;
-  double cpu_seconds_ = 0;
-};
-
-std::uint64_t PeakRssBytes();
 
 struct DiskUsage {
   std::uint64_t bytes = 0;      // lengths of the files; hard links count once
@@ -61,23 +43,6 @@ class SeriesFile {
 
 // The i-th of endlessly many label sets: nine labels, container metrics of pods.
 Labels SyntheticLabels(std::uint64_t i);
-
-// xorshift64*: fast and the same everywhere. Thread safety: one thread.
-class FastRandom {
- public:
-  explicit FastRandom(std::uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15ULL + 1) {}
-  std::uint64_t Next() {
-    state_ ^= state_ >> 12;
-    state_ ^= state_ << 25;
-    state_ ^= state_ >> 27;
-    return state_ * 0x2545f4914f6cdd1dULL;
-  }
-  std::uint64_t Below(std::uint64_t n) { return static_cast<std::uint64_t>((static_cast<unsigned __int128>(Next()) * n) >> 64); }
-  double Uniform() { return static_cast<double>(Next() >> 11) * 0x1p-53; }
-
- private:
-  std::uint64_t state_;
-};
 
 // A flat list of named figures, printed as one JSON object or as a table.
 class Report {
