@@ -2,10 +2,11 @@
 #include <roaring/roaring.h>
 
 #include <algorithm>
-#include <bit>
+#include <optional>
 
 #include "base/coding.h"
 #include "format/index_rows.h"
+#include "format/roaring_bytes.h"
 
 namespace chronolith::index_rows {
 namespace {
@@ -13,61 +14,10 @@ namespace {
 // Up to so many a list of halves is no longer than a bitmap of one container with its header.
 constexpr std::uint64_t kListMax = 24;
 
-// What roaring writes for one container: cookie 12346 without, 12347 with run containers.
-constexpr std::uint32_t kCookieNoRuns = 12346;
-constexpr std::uint32_t kCookieRuns = 12347;
-constexpr std::uint32_t kArrayMax = 4096;
-
-bool ValidRuns(ByteReader* reader, std::uint32_t count) {
-  const auto runs = reader->Fixed<std::uint16_t>();
-  std::uint64_t total = 0;
-  std::int64_t last = -1;
-  for (std::uint16_t i = 0; i < runs; ++i) {
-    const std::int64_t start = reader->Fixed<std::uint16_t>();
-    const std::int64_t length = reader->Fixed<std::uint16_t>();  // less one
-    if (start <= last || start + length > 0xffff) return false;
-    last = start + length;
-    total += static_cast<std::uint64_t>(length) + 1;
-  }
-  return total == count && reader->AtEnd();
-}
-
-bool ValidBits(ByteReader* reader, std::uint32_t count) {
-  std::uint32_t total = 0;
-  for (int i = 0; i < 1024; ++i) total += static_cast<std::uint32_t>(std::popcount(reader->Fixed<std::uint64_t>()));
-  return total == count && reader->AtEnd();
-}
-
-bool ValidArray(ByteReader* reader, std::uint32_t count) {
-  std::int32_t last = -1;
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const std::int32_t item = reader->Fixed<std::uint16_t>();
-    if (item <= last) return false;
-    last = item;
-  }
-  return reader->AtEnd();
-}
-
-// The library's own "safe" reader checks bounds only: a bitmap with unordered items would make later operations misbehave.
-// One container, with key `high`, `count` items in order.
+// One container, with key `high`, `count` items.
 bool ValidBitmap(std::string_view bytes, std::uint16_t high, std::uint64_t count) {
-  ByteReader reader(bytes);
-  const auto cookie = reader.Fixed<std::uint32_t>();
-  bool runs = false;
-  if ((cookie & 0xffff) == kCookieRuns) {
-    if (cookie >> 16 != 0) return false;  // containers less one
-    const auto flags = reader.Fixed<std::uint8_t>();
-    if (flags > 1) return false;
-    runs = flags == 1;
-  } else if (cookie != kCookieNoRuns || reader.Fixed<std::uint32_t>() != 1) {
-    return false;
-  }
-  const auto key = reader.Fixed<std::uint16_t>();
-  const std::uint32_t cardinality = reader.Fixed<std::uint16_t>() + 1U;
-  if (!reader.ok() || key != high || cardinality != count) return false;
-  if ((cookie & 0xffff) == kCookieNoRuns) reader.Fixed<std::uint32_t>();  // offset of the container
-  if (runs) return ValidRuns(&reader, cardinality);
-  return cardinality > kArrayMax ? ValidBits(&reader, cardinality) : ValidArray(&reader, cardinality);
+  const std::optional<RoaringShape> shape = CheckRoaring(bytes);
+  return shape && shape->containers == 1 && shape->first_key == high && shape->items == count;
 }
 
 // Adds the set at `reader` to `set`, where there is one.

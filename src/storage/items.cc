@@ -5,6 +5,7 @@
 #include "base/coding.h"
 #include "chunk/exemplar_chunk.h"
 #include "chunk/histogram_chunk.h"
+#include "format/roaring_bytes.h"
 
 namespace chronolith {
 namespace {
@@ -106,7 +107,7 @@ std::size_t OrdinalsThatFit(std::span<const Ordinal> ascending) {
 }
 
 Status DecodeOrdinals(std::string_view bytes, OrdinalSet* ordinals) {
-  // The record's checksum has matched: the bytes are ours. The safe form keeps within them all the same.
+  if (!CheckRoaring(bytes)) return DataLoss("a delete record has a malformed bitmap");
   roaring_bitmap_t* bitmap = roaring_bitmap_portable_deserialize_safe(bytes.data(), bytes.size());
   if (bitmap == nullptr) return DataLoss("a delete record has a malformed bitmap");
   OrdinalSet set;
