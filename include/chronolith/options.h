@@ -1,5 +1,5 @@
 // Options of a store: first what changes its behaviour, then what changes its speed. Each names its default, unit and the cost of
-// raising it. Storage::Open checks all of them and refuses by name.
+// raising it. Storage::Open checks all of them and refuses by name. Durations are at most a hundred years.
 #ifndef CHRONOLITH_OPTIONS_H_
 #define CHRONOLITH_OPTIONS_H_
 

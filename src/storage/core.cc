@@ -19,6 +19,7 @@ namespace chronolith {
 namespace {
 
 constexpr int kReadOnlyTries = 5;
+constexpr std::int64_t kDurationMsMax = 100LL * 365 * 24 * 3600 * 1000;
 
 Status ErrnoStatus(const std::string& what, int error) {
   const std::string message = what + ": " + std::strerror(error);
@@ -62,11 +63,17 @@ Status CheckOptions(const Options& o) {
   };
   if (o.shards < 1 || o.shards > 31) return refuse("shards", "must be 1 to 31, not " + std::to_string(o.shards));
   if (o.window_ms < 1000) return refuse("window_ms", "must be at least 1000, not " + std::to_string(o.window_ms));
-  if (o.retention_ms < 0) return refuse("retention_ms", "must not be negative");
-  if (o.sync_interval_ms < 0) return refuse("sync_interval_ms", "must not be negative");
-  if (o.commit_interval_ms < 0) return refuse("commit_interval_ms", "must not be negative");
-  if (o.backpressure_wait_ms < 0) return refuse("backpressure_wait_ms", "must not be negative");
-  if (o.checkpoint_interval_ms < 0) return refuse("checkpoint_interval_ms", "must not be negative");
+  const std::pair<const char*, std::int64_t> durations[] = {{"window_ms", o.window_ms},
+                                                            {"retention_ms", o.retention_ms},
+                                                            {"sync_interval_ms", o.sync_interval_ms},
+                                                            {"commit_interval_ms", o.commit_interval_ms},
+                                                            {"backpressure_wait_ms", o.backpressure_wait_ms},
+                                                            {"checkpoint_interval_ms", o.checkpoint_interval_ms}};
+  for (const auto& [name, ms] : durations) {
+    if (ms < 0) return refuse(name, "must not be negative");
+    // Added to a time of the clock, much more would wrap around: "for ever" would be over at once.
+    if (ms > kDurationMsMax) return refuse(name, "must be at most a hundred years, not " + std::to_string(ms) + " ms");
+  }
   if (o.ring_bytes < (64 << 10) || o.ring_bytes > (64 << 20) || (o.ring_bytes & (o.ring_bytes - 1)) != 0) {
     return refuse("ring_bytes", "must be a power of two from 64 KiB to 64 MiB, not " + std::to_string(o.ring_bytes));
   }

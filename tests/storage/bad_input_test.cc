@@ -10,6 +10,7 @@
 #include <csignal>
 #include <fstream>
 #include <functional>
+#include <limits>
 #include <tuple>
 
 #include "base/checksum.h"
@@ -373,6 +374,12 @@ TEST_P(BadInput, OptionsAreRefusedByName) {
       {[](Options* o) { o->commit_interval_ms = -1; }, "Options::commit_interval_ms"},
       {[](Options* o) { o->backpressure_wait_ms = -1; }, "Options::backpressure_wait_ms"},
       {[](Options* o) { o->checkpoint_interval_ms = -1; }, "Options::checkpoint_interval_ms"},
+      {[](Options* o) { o->window_ms = std::numeric_limits<std::int64_t>::max(); }, "Options::window_ms"},
+      {[](Options* o) { o->retention_ms = std::numeric_limits<std::int64_t>::max(); }, "Options::retention_ms"},
+      {[](Options* o) { o->sync_interval_ms = std::numeric_limits<std::int64_t>::max(); }, "Options::sync_interval_ms"},
+      {[](Options* o) { o->commit_interval_ms = std::numeric_limits<std::int64_t>::max(); }, "Options::commit_interval_ms"},
+      {[](Options* o) { o->backpressure_wait_ms = std::numeric_limits<std::int64_t>::max(); }, "Options::backpressure_wait_ms"},
+      {[](Options* o) { o->checkpoint_interval_ms = std::numeric_limits<std::int64_t>::max(); }, "Options::checkpoint_interval_ms"},
       {[](Options* o) { o->ring_bytes = 100'000; }, "Options::ring_bytes"},
       {[](Options* o) { o->ring_bytes = 32 << 10; }, "Options::ring_bytes"},
       {[](Options* o) { o->ring_bytes = 128 << 20; }, "Options::ring_bytes"},
