@@ -315,6 +315,7 @@ std::uint32_t ChunkCompactor::FreeSequence(Lsn creation_lsn) const {
 }
 
 Status ChunkCompactor::Replace(const Run_& run, std::vector<EncodedChunk> encoded) {
+  store_->replacements_.fetch_add(1, std::memory_order_release);  // before the rows: see ChunkStore::changes
   ChunkMeta meta = OutputMeta(run);
   std::vector<Entry> outputs;
   for (EncodedChunk& chunk : encoded) {

@@ -3,6 +3,7 @@
 #ifndef CHRONOLITH_BLOCK_CHUNK_SET_H_
 #define CHRONOLITH_BLOCK_CHUNK_SET_H_
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <span>
@@ -65,6 +66,7 @@ class ChunkSet {
   std::size_t series() const { return begin_.empty() ? 0 : begin_.size() - 1; }
   std::size_t chunks() const { return chunks_.size(); }
   std::size_t payload_bytes() const { return arena_.used_bytes(); }
+  ChunkAge newest() const { return newest_; }  // of all chunks
 
   // For the store: Reset, Add in any order of series (but each series' chunks in key order), Group.
   void Reset() {
@@ -72,11 +74,13 @@ class ChunkSet {
     begin_.clear();
     found_.clear();
     series_.clear();
+    newest_ = {};
     arena_.Clear();
   }
   void Add(std::size_t series, const ChunkMeta& meta, std::string_view data) {
     found_.push_back({meta, arena_.Copy(data)});
     series_.push_back(static_cast<std::uint32_t>(series));
+    newest_ = std::max(newest_, ChunkAge{meta.epoch, meta.creation_lsn});
   }
   // A counting sort: rows come window by window, readers want them series by series.
   void Group(std::size_t series) {
@@ -94,6 +98,7 @@ class ChunkSet {
   std::vector<std::uint32_t> begin_;   // of each series in chunks_, and the end
   std::vector<ChunkSlice> found_;      // in the order of the rows
   std::vector<std::uint32_t> series_;  // of found_[i]
+  ChunkAge newest_;
 };
 
 }  // namespace chronolith

@@ -7,6 +7,7 @@
 #ifndef CHRONOLITH_BLOCK_CHUNK_STORE_H_
 #define CHRONOLITH_BLOCK_CHUNK_STORE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -71,6 +72,10 @@ class ChunkStore {
   // run of near ordinals).
   Status Read(std::span<const Ordinal> ordinals, const ChunkReadOptions& options, ChunkSet* chunks) const;
 
+  // Differs from an earlier call's where meanwhile a delete came or a compaction replaced chunks: what was read between the two may
+  // be of several moments.
+  std::uint64_t changes() const { return tombstones_.added() + replacements_.load(std::memory_order_acquire); }
+
   // Bytes on disk of all windows that overlap `range`, estimated; what is not flushed may be left out. For planning: 0 on any
   // error.
   std::uint64_t EstimateBytes(TimeRange range) const;
@@ -128,6 +133,8 @@ class ChunkStore {
   std::set<Lsn> stored_tombstones_ ABSL_GUARDED_BY(rows_mu_);
   std::map<Timestamp, std::uint64_t> untidy_ ABSL_GUARDED_BY(rows_mu_);  // window -> bytes that compaction would merge
   bool continued_ ABSL_GUARDED_BY(rows_mu_) = false;                     // Load found chunks, and nothing was stored since
+
+  std::atomic<std::uint64_t> replacements_{0};  // of chunks by compaction, begun
 
   SharedCounter rows_written_;
   SharedCounter payload_bytes_;

@@ -59,6 +59,7 @@ void Tombstones::Add(Tombstone tombstone) {
   if (at != list->end() && (*at)->lsn == added->lsn) return;
   list->insert(at, std::move(added));
   list_ = std::move(list);
+  added_.fetch_add(1, std::memory_order_release);
 }
 
 void Tombstones::Drop(Lsn lsn) {

@@ -4,6 +4,7 @@
 #define CHRONOLITH_BLOCK_TOMBSTONES_H_
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -47,6 +48,8 @@ class Tombstones {
   void Drop(Lsn lsn);  // after compaction has applied it
   std::shared_ptr<const List> Get() const;
   TombstoneView View() const;
+  // How many were added so far.
+  std::uint64_t added() const { return added_.load(std::memory_order_acquire); }
 
   // Samples before it have expired. Only ever raised.
   void RaiseFloor(Timestamp floor);
@@ -57,6 +60,7 @@ class Tombstones {
  private:
   mutable Mutex mu_;
   std::shared_ptr<const List> list_ ABSL_GUARDED_BY(mu_) = std::make_shared<List>();
+  std::atomic<std::uint64_t> added_{0};
   std::atomic<Timestamp> floor_{kMinTimestamp};
 };
 

@@ -2,6 +2,7 @@
 #ifndef CHRONOLITH_FORMAT_CHUNK_ROW_H_
 #define CHRONOLITH_FORMAT_CHUNK_ROW_H_
 
+#include <compare>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -48,6 +49,13 @@ struct ChunkMeta {
     return window == other.window && ordinal == other.ordinal && creation_lsn == other.creation_lsn && sequence == other.sequence &&
            type == other.type;
   }
+};
+
+// When a chunk was begun; of a compacted one, when the newest of those that went into it was. Ascends in a shard.
+struct ChunkAge {
+  std::uint64_t epoch = 0;
+  Lsn creation_lsn = 0;
+  friend auto operator<=>(const ChunkAge&, const ChunkAge&) = default;
 };
 
 struct Chunk {

@@ -159,7 +159,8 @@ const ColdSeries* HeadShard::FindCold(const Entry& e, Ordinal ordinal) const {
   return it == cold_.end() ? nullptr : it->second.get();
 }
 
-HeadShard::Creation HeadShard::NextCreation(const Entry& e, ColdSeries* cold, Lsn lsn) const {
+HeadShard::Creation HeadShard::NextCreation(const Entry& e, ColdSeries* cold, Lsn lsn) {
+  newest_creation_.store(lsn, std::memory_order_release);  // LSNs ascend under the append lock
   std::uint32_t sequence = 0;
   if (e.buffer != nullptr && HeaderOf(e)->creation == lsn) sequence = HeaderOf(e)->sequence + 1;
   if (cold != nullptr) {

@@ -103,6 +103,7 @@ class HeadShard : public HeadView {
   std::vector<Ordinal> ReleaseIdle(Timestamp before);
 
   // ---- Reading ----
+  ChunkAge NewestChunk() const override { return {options_.epoch, newest_creation_.load(std::memory_order_acquire)}; }
   // Copies the in-memory chunks of each ordinal (ascending) that overlap `range`, of types type_from..type_to: (*chunks)[i] belongs
   // to ordinals[i]. A chunk that is also stored is the newer version of it.
   void Collect(std::span<const Ordinal> ordinals, TimeRange range, ChunkType type_from, ChunkType type_to,
@@ -171,7 +172,7 @@ class HeadShard : public HeadView {
   void CloseExemplars(Entry* e, ColdSeries* cold) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   ColdSeries& ColdOf(Entry* e, Ordinal ordinal) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   const ColdSeries* FindCold(const Entry& e, Ordinal ordinal) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
-  Creation NextCreation(const Entry& e, ColdSeries* cold, Lsn lsn) const;
+  Creation NextCreation(const Entry& e, ColdSeries* cold, Lsn lsn);
   ChunkMeta BeginCold(Entry* e, ColdSeries* cold, Ordinal ordinal, ChunkType type, bool overlay, Timestamp t, Lsn lsn)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void NoteNewest(Entry* e, Timestamp t) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -205,6 +206,7 @@ class HeadShard : public HeadView {
   std::size_t closed_at_ ABSL_GUARDED_BY(mu_) = 0;
 
   std::atomic<Timestamp> newest_{kMinTimestamp};
+  std::atomic<Lsn> newest_creation_{0};  // of the newest chunk
   std::atomic<std::uint64_t> memory_bytes_{0};
   OwnedCounter appended_, out_of_order_;
 };

@@ -11,10 +11,12 @@
 
 namespace chronolith {
 
-// Thread safety: both may be called concurrently, also beside writers.
+// Thread safety: all may be called concurrently, also beside writers.
 class HeadView {
  public:
   virtual ~HeadView() = default;
+  // The newest chunk begun in this head, or an older one: a chunk that is newer was begun after the call.
+  virtual ChunkAge NewestChunk() const = 0;
   // Copies the in-memory chunks of each ordinal (ascending) that overlap `range`, of types type_from..type_to: (*chunks)[i] belongs
   // to ordinals[i]. A chunk that is also stored is the newer version of it.
   virtual void Collect(std::span<const Ordinal> ordinals, TimeRange range, ChunkType type_from, ChunkType type_to,

@@ -7,26 +7,37 @@ namespace {
 
 // A batch with more series than this is a scan: it does not displace what others have in the block cache.
 constexpr std::size_t kCachedSeriesMax = 1024;
+// How often a shard is read again because something changed between its head and its store. Each time is a matter of the
+// microseconds between the two, so more than a few do not happen.
+constexpr int kReadsMax = 8;
 
 }  // namespace
 
 Status SeriesBatch::LoadShard(const ShardReader& reader, Poll* poll, Shard* shard) {
   // The order of these steps is what makes a query see everything once. Head before store: a checkpoint stores a chunk before the
   // head lets go of it. Tombstones on both sides: one that was there at the start is applied even if compaction, which is done with
-  // it, drops it meanwhile; one that comes during the read applies to all chunks of the shard or, being newer than the query, to
-  // none that matters.
-  shard->tombstones = reader.chunks->tombstones().View();
-  shard->head.clear();
-  reader.head->Collect(shard->ordinals, range_, type_from_, type_to_, &shard->head);
-  shard->head.resize(shard->ordinals.size());
-  ChunkReadOptions options;
-  options.range = range_;
-  options.range.start = std::max(range_.start, shard->tombstones.floor());
-  options.type_from = type_from_;
-  options.type_to = type_to_;
-  options.fill_cache = series_.size() <= kCachedSeriesMax;
-  options.poll = [poll] { return poll->Check(); };
-  if (Status s = reader.chunks->Read(shard->ordinals, options, &shard->stored); !s.ok()) return s;
+  // it, drops it meanwhile; the floor may rise.
+  //
+  // A series is seen as it was when its head was copied. What came after that must not show: a delete (it would hide an old sample
+  // where one written before the delete is not seen yet), and what a checkpoint stored, or a compaction merged, of chunks begun
+  // later. Where there is such a thing, the shard is read again.
+  for (int reads = 1;; ++reads) {
+    const std::uint64_t changes = reader.chunks->changes();
+    const ChunkAge newest = reader.head->NewestChunk();
+    shard->tombstones = reader.chunks->tombstones().View();
+    shard->head.clear();
+    reader.head->Collect(shard->ordinals, range_, type_from_, type_to_, &shard->head);
+    shard->head.resize(shard->ordinals.size());
+    ChunkReadOptions options;
+    options.range = range_;
+    options.range.start = std::max(range_.start, shard->tombstones.floor());
+    options.type_from = type_from_;
+    options.type_to = type_to_;
+    options.fill_cache = series_.size() <= kCachedSeriesMax;
+    options.poll = [poll] { return poll->Check(); };
+    if (Status s = reader.chunks->Read(shard->ordinals, options, &shard->stored); !s.ok()) return s;
+    if (reads == kReadsMax || (reader.chunks->changes() == changes && shard->stored.newest() <= newest)) break;
+  }
   shard->tombstones.UnionWith(reader.chunks->tombstones().View());
   bytes_ += shard->stored.payload_bytes() + shard->stored.chunks() * 2 * sizeof(ChunkSlice);
   for (const std::vector<Chunk>& chunks : shard->head) {

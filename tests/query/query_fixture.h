@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -46,6 +47,14 @@ class FakeHead : public HeadView {
     MutexLock lock(&mu_);
     chunks_.clear();
   }
+  ChunkAge NewestChunk() const override {
+    ReaderMutexLock lock(&mu_);
+    return newest_;
+  }
+  void SetNewest(ChunkAge newest) {
+    MutexLock lock(&mu_);
+    newest_ = newest;
+  }
   bool Holds(const ChunkMeta& meta) const {
     ReaderMutexLock lock(&mu_);
     for (const Chunk& c : chunks_) {
@@ -60,6 +69,12 @@ class FakeHead : public HeadView {
 
   void Collect(std::span<const Ordinal> ordinals, TimeRange range, ChunkType type_from, ChunkType type_to,
                std::vector<std::vector<Chunk>>* chunks) const override {
+    struct Afterwards {
+      ~Afterwards() {
+        if (const std::function<void()> body = std::exchange(*then, nullptr)) body();
+      }
+      std::function<void()>* then;
+    } afterwards{&after_collect};
     ReaderMutexLock lock(&mu_);
     chunks->assign(ordinals.size(), {});
     for (std::size_t i = 0; i < ordinals.size(); ++i) {
@@ -71,6 +86,9 @@ class FakeHead : public HeadView {
       }
     }
   }
+  // Runs once, after the next Collect: what comes between the reading of head and store.
+  mutable std::function<void()> after_collect;
+
   void OrdinalsWithData(TimeRange range, OrdinalSet* ordinals) const override {
     ReaderMutexLock lock(&mu_);
     for (const Chunk& c : chunks_) {
@@ -81,6 +99,7 @@ class FakeHead : public HeadView {
  private:
   mutable Mutex mu_;
   std::vector<Chunk> chunks_ ABSL_GUARDED_BY(mu_);
+  ChunkAge newest_ ABSL_GUARDED_BY(mu_){~0ULL, ~0ULL};  // the store's chunks are not newer, unless a test says so
 };
 
 // A histogram that tells by its count which one it is; odd ones are integer, even ones float histograms.

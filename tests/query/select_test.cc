@@ -59,6 +59,35 @@ TEST_F(SelectTest, TheHeadsCopyOfAChunkWins) {
   EXPECT_EQ(SelectAll({}, {}), (AllSeen{{"m{name=\"a\"}", At({10, 20, 30})}}));
 }
 
+// Whoever sees the delete sees what was written before it.
+TEST_F(SelectTest, ADeleteThatComesBetweenHeadAndStoreShowsWithWhatCameBeforeIt) {
+  const Ordinal a = AddSeries(0, Named("a"));
+  Store(0, a, 1, {100});
+  shards_[0]->head.after_collect = [&] {
+    shards_[0]->head.Put(Floats(a, 2, {200}));
+    Tombstone tombstone;
+    tombstone.lsn = 3;
+    tombstone.range = {100, 101};
+    tombstone.ordinals.Add(a);
+    shards_[0]->chunks->tombstones().Add(std::move(tombstone));
+  };
+  EXPECT_EQ(SelectAll({}, {}), (AllSeen{{"m{name=\"a\"}", At({200})}}));
+}
+
+// A checkpoint stores a chunk begun after the head was read: then what came before it in older chunks is to be seen as well.
+TEST_F(SelectTest, AChunkBegunAndStoredBetweenHeadAndStoreShowsWithWhatCameBeforeIt) {
+  const Ordinal a = AddSeries(0, Named("a"));
+  shards_[0]->head.Put(Floats(a, 1, {100}));
+  shards_[0]->head.SetNewest({0, 1});
+  shards_[0]->head.after_collect = [&] {
+    shards_[0]->head.Clear();
+    shards_[0]->head.Put(Floats(a, 1, {100, 200}));
+    shards_[0]->head.SetNewest({0, 3});
+    Store(0, a, 3, {50});
+  };
+  EXPECT_EQ(SelectAll({}, {}), (AllSeen{{"m{name=\"a\"}", At({50, 100, 200})}}));
+}
+
 TEST_F(SelectTest, RangesAreHalfOpenAndChecked) {
   Store(0, AddSeries(0, Named("a")), 1, {10, 20, 30});
   EXPECT_EQ(SelectAll({}, {10, 30}), (AllSeen{{"m{name=\"a\"}", At({10, 20})}}));
