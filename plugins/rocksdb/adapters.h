@@ -8,9 +8,11 @@
 #include <rocksdb/merge_operator.h>
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "base/counters.h"
 #include "base/mutex.h"
@@ -31,7 +33,9 @@ std::shared_ptr<rocksdb::Logger> AdaptLogger(std::shared_ptr<Logger> logger);
 // may be called concurrently.
 class EventCounter : public rocksdb::EventListener {
  public:
-  explicit EventCounter(InstanceRole instance) : contain_(instance == InstanceRole::kData) {}
+  // `on_log_failed` is called once, when the log fails.
+  explicit EventCounter(InstanceRole instance, std::function<void()> on_log_failed = nullptr)
+      : contain_(instance == InstanceRole::kData), on_log_failed_(std::move(on_log_failed)) {}
 
   void OnStallConditionsChanged(const rocksdb::WriteStallInfo& info) override;
   void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) override;
@@ -53,7 +57,9 @@ class EventCounter : public rocksdb::EventListener {
   // Whether a write or sync of the log failed, also one that RocksDB made by itself (a flush syncs the logs that it closes). The
   // log must not be touched again: RocksDB, where it is built with assertions as in Debian, aborts the process at the next sync.
   bool log_failed() const { return log_failed_.load(std::memory_order_relaxed); }
-  void NoteLogFailed() { log_failed_ = true; }
+  void NoteLogFailed() {
+    if (!log_failed_.exchange(true) && on_log_failed_) on_log_failed_();
+  }
 
  private:
   SharedCounter stalls_;
@@ -62,6 +68,7 @@ class EventCounter : public rocksdb::EventListener {
   mutable Mutex mu_;
   std::map<std::string, std::uint64_t> flushed_ ABSL_GUARDED_BY(mu_);
   const bool contain_;
+  const std::function<void()> on_log_failed_;
   std::map<std::string, rocksdb::ColumnFamilyHandle*> handles_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, std::string> damage_ ABSL_GUARDED_BY(mu_);
 };

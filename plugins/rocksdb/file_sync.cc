@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <system_error>
 #include <vector>
@@ -77,6 +78,13 @@ Status CopySyncedFile(rocksdb::Env* env, const std::string& from, const std::str
   }
   s = SyncAndClose(copy.get(), s);
   return s.ok() ? Status::Ok() : Failed("copying", from, s);
+}
+
+Status RewriteSyncedFile(rocksdb::Env* env, const std::string& path) {
+  const std::string copy = path + ".new";  // there may be one of an attempt that was interrupted
+  if (Status s = CopySyncedFile(env, path, copy, std::numeric_limits<std::uint64_t>::max()); !s.ok()) return s;
+  const rocksdb::Status s = env->RenameFile(copy, path);
+  return s.ok() ? Status::Ok() : Failed("renaming", copy, s);
 }
 
 }  // namespace chronolith

@@ -19,6 +19,9 @@ Status WriteSyncedFile(rocksdb::Env* env, const std::string& path, std::string_v
 // The first `bytes` of a file, or all of it where it is shorter, as a new file, synced.
 Status CopySyncedFile(rocksdb::Env* env, const std::string& from, const std::string& to, std::uint64_t bytes);
 
+// The same bytes under the same name as a new file, synced; the name is not.
+Status RewriteSyncedFile(rocksdb::Env* env, const std::string& path);
+
 }  // namespace chronolith
 
 #endif  // CHRONOLITH_PLUGINS_ROCKSDB_FILE_SYNC_H_

@@ -74,15 +74,33 @@ Status CreateDirectory(rocksdb::Env* env, const std::string& path) {
   return error == std::errc::not_a_directory ? InvalidArgument(text) : IoError(text);
 }
 
+// There where a process has met an error of the log. It need not survive a power loss, so it is not synced.
+constexpr char kLogFailedMark[] = "/LOG_FAILED";
+
+void MarkLogFailed(rocksdb::Env* env, const std::string& path) {
+  std::unique_ptr<rocksdb::WritableFile> mark;
+  if (env->NewWritableFile(path + kLogFailedMark, &mark, rocksdb::EnvOptions()).ok()) (void)mark->Close();
+}
+
 // RocksDB keeps the log files that it replays, but a later sync of the log covers only the file that it writes to. Rows that a
-// killed process left in the page cache would never be synced: so that is done now.
+// killed process left in the page cache would never be synced: so that is done now. Where a sync of them failed, Linux has dropped
+// what it should have covered from what it will ever write, though it can be read still, and the next sync says ok. Such files are
+// written anew: else a power loss later on would take rows out of the middle of the log.
 Status SyncOldLogs(rocksdb::Env* env, const std::string& path) {
+  const bool failed = env->FileExists(path + kLogFailedMark).ok();
+  std::vector<std::string> logs;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(path, error)) {
-    if (entry.path().extension() != ".log") continue;
-    if (Status s = SyncFile(env, entry.path().string()); !s.ok()) return s;
+    if (entry.path().extension() == ".log") logs.push_back(entry.path().string());
   }
-  return error ? IoError("listing '" + path + "': " + error.message()) : Status::Ok();
+  if (error) return IoError("listing '" + path + "': " + error.message());
+  for (const std::string& log : logs) {
+    if (Status s = failed ? RewriteSyncedFile(env, log) : SyncFile(env, log); !s.ok()) return s;
+  }
+  if (!failed) return Status::Ok();
+  if (Status s = SyncDirectory(env, path); !s.ok()) return s;
+  const rocksdb::Status removed = env->DeleteFile(path + kLogFailedMark);
+  return removed.ok() ? Status::Ok() : IoError("removing '" + path + kLogFailedMark + "': " + removed.ToString());
 }
 
 // One open of one directory, step by step. `around_damage`: with bad table files, which are then looked for; it is an error that
@@ -95,7 +113,7 @@ class Opener {
         options_(options),
         around_damage_(around_damage),
         resources_(MakeResources(options)),
-        events_(std::make_shared<EventCounter>(options.instance)),
+        events_(std::make_shared<EventCounter>(options.instance, [env, path] { MarkLogFailed(env, path); })),
         ignored_(std::make_shared<IgnoredErrors>(AdaptLogger(options.logger))) {
     db_options_ = MakeDbOptions(options, settings, resources_);
     db_options_.env = env;
