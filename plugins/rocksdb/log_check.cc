@@ -174,6 +174,12 @@ Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path,
   if (refused) view = open_view(true);
   if (view.status().code() == StatusCode::kNotFound) return std::string();  // families that creation had not come to
   if (!view.ok()) return view.status();  // an Open that fared better would drop what is intact behind the damage
+  const auto first_kept = std::find_if(files->begin(), files->end(), [&](const LogFile& f) { return f.number >= view->oldest_log; });
+  const auto passed_by = static_cast<std::size_t>(first_kept - files->begin());
+  files->erase(files->begin(), first_kept);
+  std::erase_if(damages, [&](const auto& damage) { return damage.first < passed_by; });
+  for (auto& damage : damages) damage.first -= passed_by;
+  if (damages.empty()) return std::string();
   if (Status s = TellJudge(env, path, *files, *view, judge); !s.ok()) return s;
   const Result<std::optional<std::size_t>> torn = judge->Decide();
   view->engine.reset();

@@ -19,6 +19,8 @@ namespace chronolith {
 struct LogView {
   std::unique_ptr<KvEngine> engine;
   std::map<std::uint32_t, FamilyId> families;  // by RocksDB's number
+  // Log files with a lower number are not replayed: their rows are flushed. A power loss may bring such files back, torn as they were.
+  std::uint64_t oldest_log = 0;
 };
 
 // `open_view`: opens the instance read-only, strictly or up to the first damage. `path` holds a database. env nullptr: the

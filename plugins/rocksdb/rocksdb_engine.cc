@@ -305,6 +305,7 @@ class RocksDbEngineFactory : public EngineFactory {
       if (!opened.ok()) return opened.status();
       LogView view;
       for (FamilyId i = 0; i < opened->families.size(); ++i) view.families[opened->families[i]->GetID()] = i;
+      opened->db->GetIntProperty(rocksdb::DB::Properties::kMinLogNumberToKeep, &view.oldest_log);
       view.engine = std::make_unique<RocksDbEngine>(path, reading, std::move(opened).value());
       return view;
     });

@@ -455,6 +455,26 @@ TEST_F(TornLog, DamageInAnyOpeningIsRefusedOrHarmless) {
   EXPECT_GT(refused, 20);
 }
 
+// A power loss may undo the removal of a log file that was torn by an earlier crash, and whose rows are stored since.
+TEST_F(TornLog, AnOldLogThatComesBackDoesNotCutTheNewOne) {
+  store_.Open();
+  store_.KillWithoutOpening();
+  const std::string old_log = Log();
+  const std::string torn = ReadFile(old_log).substr(0, LogBytes() - 3);
+  WriteFile(old_log, torn);
+  store_.Open();
+  for (int i = 0; i < 10; ++i) WriteOne(i);
+  store_.Checkpoint();
+  ASSERT_FALSE(fs::exists(old_log));
+  for (int i = 10; i < 20; ++i) WriteOne(i);
+  WriteOne(20, AckLevel::kSynced);
+  store_.KillWithoutOpening();
+  WriteFile(old_log, torn);
+  store_.Open();
+  EXPECT_EQ(Samples(), 21U);
+  EXPECT_TRUE(KeptDirectories(store_.path() + "/log").empty());
+}
+
 TEST_F(TornLog, TheDataInstanceVouchesForWhatItHolds) {
   store_.Open();
   for (int i = 0; i < 20; ++i) WriteOne(i);
