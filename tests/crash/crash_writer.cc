@@ -79,7 +79,7 @@ class Writer {
   void Upkeep(std::uint64_t number) {
     std::uint64_t seen = 0;
     for (; !finished_.load(); ++number) {
-      const std::uint64_t until = seen + (seed_ + number * 7) % kOperationsAnUpkeep;
+      const std::uint64_t until = seen + (seed_ + number * 7) % (kOperationsAnUpkeep / 2);  // below what they wait for
       for (; seen < until && !finished_.load(); seen = done_.load()) done_.wait(seen);
       Do(kUpkeep, number);
       kept_up_.fetch_add(1);
