@@ -103,6 +103,8 @@ struct Options {
   // this. Larger costs memory (the log's memtables hold up to twice this) and start-up time, smaller rewrites open chunks more often.
   // Stores that share a budget: together at most an eighth of it, so that one that falls silent does not hold what the others need.
   // 64 KiB to 1 GiB.
+  // Writes are refused (kResourceExhausted) while a disk of the store has less than this and the rings left, or a sixteenth of its
+  // size where that is less.
   std::uint64_t checkpoint_bytes = 256ULL << 20;
   // A checkpoint also starts after this long with anything unapplied, in ms; 0: only by bytes.
   std::int64_t checkpoint_interval_ms = 5 * 60 * 1000;

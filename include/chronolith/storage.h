@@ -161,7 +161,8 @@ class CHRONOLITH_EXPORT Storage {
 
   // ---- Writing ----
   // Valid items of a partly valid write are kept. A write over several shards is not atomic.
-  // kResourceExhausted: rings or memory stayed full for Options::backpressure_wait_ms; what `accepted` counts was taken.
+  // kResourceExhausted: rings or memory stayed full for Options::backpressure_wait_ms, or a disk is nearly full (writes are taken
+  // again within about a second of there being room); what `accepted` counts was taken.
   // kUnavailable: the log failed; Reopen. kUnknown in a refusal: the item may or may not survive a crash.
   virtual WriteResult Write(std::span<const TimeSeries> series, const WriteOptions& options = {}) = 0;
   WriteResult Write(const TimeSeries& series, const WriteOptions& options = {}) {
@@ -208,7 +209,8 @@ class CHRONOLITH_EXPORT Storage {
   virtual Status Snapshot(const std::string& path) = 0;
 
   // After kUnavailable: discards what was not logged, opens the log again and replays it. Readers and appenders stay usable; what
-  // they were waiting for and was not reached reports kUnavailable.
+  // they were waiting for and was not reached reports kUnavailable. kResourceExhausted: a disk is nearly full; free space first,
+  // what could be read still can.
   virtual Status Reopen() = 0;
 
   virtual StorageStats Stats() const = 0;

@@ -10,7 +10,7 @@
 namespace chronolith {
 
 bool Core::UpkeepIsWanted() {
-  if (checkpoint_asked_.load() || over_budget_.load() || wal_->failed()) return true;
+  if (checkpoint_asked_.load() || over_budget_.load() || disk_low_.load() || wal_->failed()) return true;
   MutexLock lock(&wake_mu_);
   return stop_;
 }

@@ -372,8 +372,8 @@ void Core::UpkeepLoop() {
   while (true) {
     {
       MutexLock lock(&wake_mu_);
-      // While writers are refused for want of memory nothing is logged that would wake this thread: it tries again by itself.
-      const std::int64_t interval_ms = over_budget_.load() ? kRetryMs : options_.checkpoint_interval_ms;
+      // While writers are refused nothing is logged that would wake this thread: it tries again by itself.
+      const std::int64_t interval_ms = over_budget_.load() || disk_low_.load() ? kRetryMs : options_.checkpoint_interval_ms;
       const Deadline until =
           interval_ms == 0 ? kNoDeadline : std::chrono::steady_clock::now() + std::chrono::milliseconds(interval_ms);
       while (!stop_ && !wanted_) {
@@ -393,6 +393,7 @@ void Core::UpkeepLoop() {
       status = TrimLog();
     }
     upkeep_mu_.Unlock();
+    LookAtDisk();
     if (status.ok() && checkpoint) status = ApplyRetention();
     if (status.ok()) status = CompactInBackground();
     LeavePlace();

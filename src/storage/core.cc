@@ -151,6 +151,7 @@ Result<std::unique_ptr<Core>> Core::OpenOnce(const Options& options, const std::
   if (status.ok()) status = core->AgreeOnFloor();
   if (!status.ok()) return status.WithContext("store " + path);
   core->SettleMemoryAfterOpen();
+  if (!core->options_.read_only) core->LookAtDisk();
   if (!core->options_.read_only) core->upkeep_ = std::thread([c = core.get()] { c->UpkeepLoop(); });
   return core;
 }

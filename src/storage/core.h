@@ -57,10 +57,12 @@ class Core {
   // Not ok: not all shards serve; names those that do not, and why.
   const Status& quarantine() const { return quarantine_; }
 
-  // Before a write: waits while the memory budget is exceeded (a checkpoint frees the head), until `deadline` or for
-  // Options::backpressure_wait_ms.
+  // Before a write: waits while the memory budget is exceeded or a disk is low (a checkpoint frees the head and the log), until
+  // `deadline` or for Options::backpressure_wait_ms.
   // kResourceExhausted, kUnavailable.
   Status Admit(Deadline deadline);
+  // kResourceExhausted: too little is left of a disk to take writes, or to be reopened.
+  Status DiskRoom() const;
 
   // ---- Upkeep (checkpoint.cc, snapshot.cc) ----
   // Held by a checkpoint, compaction or snapshot from beginning to end.
@@ -114,6 +116,7 @@ class Core {
   Status CheckpointReplay(Shard* shard, const IndexState& index_state, const ChunkState& chunk_state, Status* damage);
   void OnLoggedBytes(std::uint64_t bytes);
   void WakeAdmitted();
+  void LookAtDisk();  // disk_space.cc
   std::uint64_t CheckpointThreshold() const;
   void UpkeepLoop();
   // The upkeep thread's: takes a place in the budget that stores share. False where the store is being closed.
@@ -167,6 +170,7 @@ class Core {
   std::uint64_t replay_share_ = 0;                                 // memory that replay may take, bytes a shard
   SharedCounter replay_checkpoints_;
   std::atomic<bool> over_budget_{false};
+  std::atomic<bool> disk_low_{false};
 
   // The upkeep thread's own: its place among stores, and how far series without data have left the index.
   bool has_place_ = false;
@@ -178,6 +182,7 @@ class Core {
   Mutex wake_mu_;
   CondVar wake_cv_;      // wakes the upkeep thread
   CondVar admitted_cv_;  // wakes writers that wait for memory
+  Status disk_room_ ABSL_GUARDED_BY(wake_mu_);  // why disk_low_ is set
   bool stop_ ABSL_GUARDED_BY(wake_mu_) = false;
   bool wanted_ ABSL_GUARDED_BY(wake_mu_) = false;
   std::atomic<bool> checkpoint_asked_{false};

@@ -9,7 +9,7 @@
 namespace chronolith {
 namespace {
 
-constexpr std::uint64_t kMemoryCheckBytes = 1 << 20;
+constexpr std::uint64_t kMemoryCheckBytes = 1 << 20;  // of log, between two looks at memory and disk
 
 }  // namespace
 
@@ -57,7 +57,8 @@ void Core::OnLoggedBytes(std::uint64_t bytes) {
     bytes_since_memory_check_.store(0, std::memory_order_relaxed);
     const bool over = SettleMemory();
     over_budget_.store(over, std::memory_order_relaxed);
-    wake = wake || over;
+    LookAtDisk();
+    wake = wake || over || disk_low_.load(std::memory_order_relaxed);
   }
   if (wake && !checkpoint_asked_.exchange(true)) {
     MutexLock lock(&wake_mu_);
@@ -75,13 +76,14 @@ std::uint64_t Core::CheckpointThreshold() const {
 }
 
 Status Core::Admit(Deadline deadline) {
-  if (!over_budget_.load(std::memory_order_relaxed)) [[likely]]
+  if (!over_budget_.load(std::memory_order_relaxed) && !disk_low_.load(std::memory_order_relaxed)) [[likely]]
     return Status::Ok();
   deadline = std::min(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.backpressure_wait_ms));
   MutexLock lock(&wake_mu_);
-  while (over_budget_.load() && !stop_) {
+  while ((over_budget_.load() || disk_low_.load()) && !stop_) {
     if (wal_->failed()) return wal_->failure();
     if (!admitted_cv_.WaitUntil(&wake_mu_, deadline)) {
+      if (disk_low_.load()) return disk_room_;
       return ResourceExhausted("the memory budget of " + std::to_string(options_.memory_budget->limit_bytes()) +
                                " bytes stayed exceeded for Options::backpressure_wait_ms; raise Options::memory_limit_bytes");
     }

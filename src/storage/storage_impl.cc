@@ -445,6 +445,13 @@ bool StorageImpl::EndCallbacks() {
 Status StorageImpl::Reopen() {
   if (fork_.InChild()) return UsedAfterFork();
   MutexLock reopening(&reopen_mu_);
+  {
+    // On a full disk opening would fail, and what can be read now could not any more.
+    ReaderMutexLock lock(&life_mu_);
+    if (!closed_ && reopen_failure_.ok()) {
+      if (Status room = live_.core->DiskRoom(); !room.ok()) return room;
+    }
+  }
   if (!EndCallbacks()) return FailedPrecondition("the store is closed");
   MutexLock lock(&life_mu_);
   Core& before = *live_.core;

@@ -197,6 +197,7 @@ TEST(Process, AReaderOpensBesideAWriterThatCheckpointsAllTheTime) {
 int FillUp(const std::string& path, const std::function<bool()>& make_room) {
   Options options = ChildOptions();
   options.checkpoint_bytes = 1 << 20;
+  options.backpressure_wait_ms = 200;
   auto opened = Storage::Open(options, path);
   CHILD_CHECK(opened.ok(), opened.status().ToString());
   Storage* const store = opened->get();

@@ -1,0 +1,231 @@
+// FullDisk: a store on a small tmpfs that fills up, again and again, and is given room later.
+//
+//   full_disk_test [--cycles=N] [gtest's flags]
+//
+// The file system is mounted in a namespace of the process's own and goes with it.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <random>
+#include <thread>
+
+#include "tests/contract/seed.h"
+#include "tests/crash/model.h"
+#include "tests/support/skip.h"
+#include "tests/support/temp_directory.h"
+
+namespace chronolith::crash {
+namespace {
+
+constexpr std::uint64_t kDiskBytes = 48 << 20;
+constexpr std::uint64_t kRoomBytes = 6 << 20;  // left for the store before it fills the disk
+constexpr std::size_t kSeries = 20;
+constexpr std::size_t kSamples = 500;  // a write
+constexpr int kCyclesAFilling = 4;     // between two times that the store is emptied
+constexpr auto kResumeWithin = std::chrono::seconds(30);
+
+int cycles = 5;
+
+Options SmallOptions() {
+  Options options;
+  options.shards = 2;
+  options.checkpoint_bytes = 1 << 20;
+  options.checkpoint_interval_ms = 100;
+  options.sync_interval_ms = 10;
+  options.backpressure_wait_ms = 200;
+  options.memory_limit_bytes = 64 << 20;
+  options.background_threads = 2;
+  return options;
+}
+
+// Mounts a tmpfs of kDiskBytes at `path`, which only this process sees. Call it before there are threads.
+bool MountSmallDisk(const std::string& path) {
+  const bool root = geteuid() == 0;
+  const uid_t uid = geteuid();
+  if (unshare(root ? CLONE_NEWNS : CLONE_NEWNS | CLONE_NEWUSER) != 0) return false;
+  if (!root) std::ofstream("/proc/self/uid_map") << "0 " << uid << " 1";
+  if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return false;
+  const std::string options = "size=" + std::to_string(kDiskBytes);
+  return mount("tmpfs", path.c_str(), "tmpfs", 0, options.c_str()) == 0;
+}
+
+class SmallDisk {
+ public:
+  explicit SmallDisk(std::string path) : path_(std::move(path)) {}
+  std::uint64_t FreeBytes() const {
+    struct statvfs info;
+    return statvfs(path_.c_str(), &info) == 0 ? info.f_bavail * info.f_frsize : 0;
+  }
+  // Somebody else's file that leaves `room` bytes.
+  void Crowd(std::uint64_t room) {
+    const std::uint64_t free = FreeBytes();
+    const int fd = open(Other().c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+    ASSERT_GE(fd, 0);
+    EXPECT_TRUE(free <= room || posix_fallocate(fd, 0, static_cast<off_t>(free - room)) == 0);
+    close(fd);
+  }
+  void MakeRoom() { EXPECT_EQ(unlink(Other().c_str()), 0); }
+  std::string Store() const { return path_ + "/db"; }
+
+ private:
+  std::string Other() const { return path_ + "/other"; }
+  const std::string path_;
+};
+
+// All samples that were sent, and of which the store has said that it has them.
+struct Sent {
+  Contents sent;
+  Contents acknowledged;
+};
+
+// What is wrong with what the store holds; "" where nothing is.
+std::string Compare(Storage* store, const Sent& sent) {
+  const Result<Contents> found = ReadAll(store);
+  if (!found.ok()) return found.status().ToString();
+  std::uint64_t lost = 0;
+  std::uint64_t strange = 0;
+  for (const auto& [labels, points] : sent.acknowledged) {
+    const auto it = found->find(labels);
+    for (const auto& [t, value] : points) {
+      if (it == found->end() || !it->second.contains(t) || it->second.at(t) != value) ++lost;
+    }
+  }
+  for (const auto& [labels, points] : *found) {
+    const auto it = sent.sent.find(labels);
+    for (const auto& [t, value] : points) {
+      if (it == sent.sent.end() || !it->second.contains(t) || it->second.at(t) != value) ++strange;
+    }
+  }
+  if (lost == 0 && strange == 0) return "";
+  return std::to_string(lost) + " acknowledged samples lost, " + std::to_string(strange) + " never sent";
+}
+
+class Filler {
+ public:
+  Filler(Storage* store, std::uint64_t seed) : store_(store), rng_(seed) {}
+
+  Status Write() {
+    TimeSeries series{.labels = {{"__name__", "n"}, {"n", std::to_string(writes_ % kSeries)}}};
+    for (std::size_t i = 0; i < kSamples; ++i) series.samples.push_back({kT + (++t_), static_cast<double>(rng_())});
+    const WriteResult result = store_->Write(series, {.level = writes_++ % 4 == 0 ? AckLevel::kSynced : AckLevel::kLogged});
+    for (const Sample& s : series.samples) {
+      sent_.sent[series.labels][s.timestamp] = s.value;
+      if (result.ok()) sent_.acknowledged[series.labels][s.timestamp] = s.value;
+    }
+    return result.status;
+  }
+  const Sent& sent() const { return sent_; }
+  // Empties the store, so that the next cycle has the room of the first: checkpoints and compaction work again, too.
+  void Empty() {
+    const WriteResult deleted = store_->Delete({Matcher::Equal("__name__", "n")}, {}, {.level = AckLevel::kSynced});
+    EXPECT_TRUE(deleted.ok()) << deleted.status.ToString();
+    // The engine looks every few seconds whether a flush that met a full disk can be done now.
+    const auto start = std::chrono::steady_clock::now();
+    Status compacted = store_->Compact().status();
+    while (compacted.code() == StatusCode::kResourceExhausted && std::chrono::steady_clock::now() - start < kResumeWithin) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      compacted = store_->Compact().status();
+    }
+    EXPECT_TRUE(compacted.ok()) << compacted.ToString();
+    sent_ = {};
+  }
+  std::uint64_t writes() const { return writes_; }
+
+ private:
+  Storage* const store_;
+  std::mt19937_64 rng_;
+  std::uint64_t writes_ = 0;
+  Timestamp t_ = 0;
+  Sent sent_;
+};
+
+std::string disk_path;  // "": this machine does not let us mount one
+
+TEST(FullDisk, ReadsGoOnWritesAreRefusedAndGoOnWhenThereIsRoomAndNothingAcknowledgedIsLost) {
+  if (disk_path.empty()) CHRONOLITH_SKIP_HERE("cannot mount a file system");
+  SmallDisk disk(disk_path);
+  auto store = Storage::Open(SmallOptions(), disk.Store());
+  ASSERT_TRUE(store.ok()) << store.status().ToString();
+  Filler filler(store->get(), TestSeed());
+  std::chrono::duration<double> longest{0};
+  std::uint64_t refused = 0;
+  int failed_logs = 0;
+  for (int cycle = 0; cycle < cycles; ++cycle) {
+    // Either the store itself comes near the end of its disk, or another takes all of it at once.
+    const bool at_once = cycle % 2 == 1;
+    disk.Crowd(at_once ? 0 : kRoomBytes);
+    const auto expected = [&](StatusCode code) {
+      return code == StatusCode::kResourceExhausted || (at_once && code == StatusCode::kUnavailable);
+    };
+    Status status;
+    const std::uint64_t before = filler.writes();
+    while (status.ok() && filler.writes() < before + 20'000) status = filler.Write();
+    ASSERT_TRUE(expected(status.code())) << "cycle " << cycle << ": " << status.ToString();
+    const std::string first_refusal = status.ToString();
+    const std::uint64_t fitted = filler.writes() - before;
+    EXPECT_EQ(Compare(store->get(), filler.sent()), "") << "cycle " << cycle << ", on the full disk";
+    for (int i = 0; i < 3; ++i) {
+      status = filler.Write();
+      if (status.ok()) continue;  // there was a little room again
+      ++refused;
+      EXPECT_TRUE(expected(status.code())) << "cycle " << cycle << ": " << status.ToString();
+    }
+    // Whatever a host tries meanwhile, it can go on reading.
+    if (status.code() == StatusCode::kUnavailable) {
+      ++failed_logs;
+      const Status reopened = (*store)->Reopen();
+      EXPECT_EQ(reopened.code(), StatusCode::kResourceExhausted) << "cycle " << cycle << ": " << reopened.ToString();
+    }
+    EXPECT_EQ(Compare(store->get(), filler.sent()), "") << "cycle " << cycle << ", on the full disk, after more writes";
+
+    disk.MakeRoom();
+    const auto start = std::chrono::steady_clock::now();
+    std::chrono::duration<double> waited{0};
+    for (status = filler.Write(); !status.ok() && waited < kResumeWithin; status = filler.Write()) {
+      EXPECT_TRUE(expected(status.code())) << "cycle " << cycle << ": " << status.ToString();
+      if (status.code() == StatusCode::kUnavailable) (void)(*store)->Reopen();
+      waited = std::chrono::steady_clock::now() - start;
+    }
+    const std::chrono::duration<double> resumed = std::chrono::steady_clock::now() - start;
+    longest = std::max(longest, resumed);
+    ASSERT_TRUE(status.ok()) << "cycle " << cycle << ", " << waited.count() << " s after there was room: " << status.ToString();
+    ASSERT_EQ(Compare(store->get(), filler.sent()), "") << "cycle " << cycle << ", with room again";
+    std::printf("cycle %d: full after %llu writes, %s; resumed after %.3f s\n", cycle, static_cast<unsigned long long>(fitted),
+                first_refusal.substr(0, 60).c_str(), resumed.count());
+    if (cycle % kCyclesAFilling == kCyclesAFilling - 1) filler.Empty();
+    ASSERT_FALSE(HasFailure());
+  }
+  EXPECT_GT(refused, 0U);
+  ASSERT_TRUE((*store)->Close().ok());
+  std::printf("%d cycles: %llu writes refused, %d logs failed, resumed after %.3f s at most\n", cycles,
+              static_cast<unsigned long long>(refused), failed_logs, longest.count());
+}
+
+}  // namespace
+}  // namespace chronolith::crash
+
+int main(int argc, char** argv) {
+  testing::InitGoogleTest(&argc, argv);
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view arg = argv[i];
+    constexpr std::string_view kCycles = "--cycles=";
+    if (!arg.starts_with(kCycles) ||
+        std::from_chars(arg.data() + kCycles.size(), arg.data() + arg.size(), chronolith::crash::cycles).ec != std::errc()) {
+      std::fprintf(stderr, "unknown argument %s\n", argv[i]);
+      return 2;
+    }
+  }
+  chronolith::testing_support::TempDirectory directory;
+  if (chronolith::crash::MountSmallDisk(directory.path())) chronolith::crash::disk_path = directory.path();
+  const int rc = RUN_ALL_TESTS();
+  if (!chronolith::crash::disk_path.empty()) umount(directory.path().c_str());
+  return rc;
+}
