@@ -36,9 +36,9 @@ Status SeriesBatch::LoadShard(const ShardReader& reader, Poll* poll, Shard* shar
     options.fill_cache = series_.size() <= kCachedSeriesMax;
     options.poll = [poll] { return poll->Check(); };
     if (Status s = reader.chunks->Read(shard->ordinals, options, &shard->stored); !s.ok()) return s;
+    shard->tombstones.UnionWith(reader.chunks->tombstones().View());  // before the look at changes: a later one must not get in
     if (reads == kReadsMax || (reader.chunks->changes() == changes && shard->stored.newest() <= newest)) break;
   }
-  shard->tombstones.UnionWith(reader.chunks->tombstones().View());
   bytes_ += shard->stored.payload_bytes() + shard->stored.chunks() * 2 * sizeof(ChunkSlice);
   for (const std::vector<Chunk>& chunks : shard->head) {
     for (const Chunk& chunk : chunks) bytes_ += chunk.data.capacity() + sizeof(Chunk);
