@@ -37,6 +37,7 @@ void Check(const Status& s) {
 
 class EmptyHead : public HeadView {
  public:
+  ChunkAge NewestChunk() const override { return {}; }
   void Collect(std::span<const Ordinal> ordinals, TimeRange, ChunkType, ChunkType,
                std::vector<std::vector<Chunk>>* chunks) const override {
     chunks->assign(ordinals.size(), {});

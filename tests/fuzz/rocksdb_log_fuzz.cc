@@ -1,6 +1,7 @@
 // Any bytes as a log file of RocksDB: every byte is of an intact record, of a damage, or padding; reading for the bytes and reading
 // for the damage tell the same; and what is intact, written anew, is intact. Byte 0: bit 0 puts the checksums of fragments right,
 // bit 1 lets the bytes begin shortly before the end of the first block, by as much as byte 1 says.
+#include <rocksdb/env.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -86,7 +87,7 @@ Scanned Scan(const std::string& path, bool put_together) {
   LogScanCallbacks callbacks;
   callbacks.on_record = [&](std::string_view record) { scanned.records.emplace_back(record); };
   callbacks.on_damage = [&](const DamagedBytes& bytes) { scanned.damages.push_back(bytes); };
-  FUZZ_CHECK(ScanLogFile(path, put_together, callbacks).ok());
+  FUZZ_CHECK(ScanLogFile(rocksdb::Env::Default(), path, put_together, callbacks).ok());
   return scanned;
 }
 
