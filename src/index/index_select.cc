@@ -64,6 +64,8 @@ struct IndexShard::Impl::Term {
 };
 
 struct IndexShard::Impl::Snapshot {
+  // Of the cache, from before the look at memory: postings that are read as far as next_ordinal are whole for this stamp only.
+  std::uint64_t stamp = 0;
   std::uint64_t next_ordinal = 0;
   OrdinalSet removed;
 };
@@ -92,6 +94,7 @@ void IndexShard::Impl::ForEachDeltaPair(const Term& term, const F& f) const {
 }
 
 void IndexShard::Impl::TakeSnapshot(std::vector<Term>* terms, Snapshot* snapshot) const {
+  snapshot->stamp = cache_.stamp();
   MeasuredReaderLock lock(&mu_);
   snapshot->next_ordinal = next_ordinal_;
   if (!active_->removed.empty()) snapshot->removed = active_->removed;
@@ -110,7 +113,6 @@ void IndexShard::Impl::TakeSnapshot(std::vector<Term>* terms, Snapshot* snapshot
 Status IndexShard::Impl::ReadStoredPoints(std::vector<Term>* terms, const Snapshot& snapshot) const {
   std::vector<RowReader::Pair> missing;
   std::vector<SharedPostings*> places;
-  const std::uint64_t stamp = cache_.stamp();
   for (Term& term : *terms) {
     if (!term.points) continue;
     term.stored.resize(term.values.size());
@@ -132,7 +134,7 @@ Status IndexShard::Impl::ReadStoredPoints(std::vector<Term>* terms, const Snapsh
   }
   for (std::size_t i = 0; i < missing.size(); ++i) {
     *places[i] = MakePostings(std::move(sets[i]));
-    cache_.Put({PostingsKey::Kind::kPair, missing[i].name, missing[i].value}, stamp, *places[i]);
+    cache_.Put({PostingsKey::Kind::kPair, missing[i].name, missing[i].value}, snapshot.stamp, *places[i]);
   }
   return Status::Ok();
 }

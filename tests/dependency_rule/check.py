@@ -42,7 +42,7 @@ ALLOWED.update({folder: _LEFT + _PURE for folder in _SHARDED})
 
 # Third-party headers that only some places may include: prefix of the header -> prefixes of the paths.
 CONFINED = {
-    "rocksdb/": ["plugins/rocksdb/", "tests/crash/"],
+    "rocksdb/": ["plugins/rocksdb/", "tests/crash/", "tests/fuzz/rocksdb_"],
     "prometheus/": ["src/metrics/", "tools/", "tests/metrics/"],
     "gtest/": ["tests/"],
     "gmock/": ["tests/"],

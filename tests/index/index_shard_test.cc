@@ -578,6 +578,37 @@ class NoMergeEngine : public KvEngine {
   KvEngine* engine_;
 };
 
+// A look-up that saw an empty memory, and comes to the cache when the first series has been stored, must not leave there that
+// nothing is stored.
+TEST_F(IndexShardTest, ALookUpBesideTheFirstCheckpointLeavesNothingWrongInTheCache) {
+  const std::vector<CompiledMatcher> matchers = Compiled({Matcher::Equal("__name__", "first")});
+  const Labels labels{{"__name__", "first"}};
+  for (int round = 0; round < 200; ++round) {
+    std::atomic<bool> done{false};
+    std::atomic<int> looked{0};
+    std::vector<std::thread> readers;
+    for (int i = 0; i < 2; ++i) {
+      readers.emplace_back([&] {
+        while (!done.load()) {
+          EXPECT_TRUE(index_->Select(matchers).ok());
+          looked.fetch_add(1);
+        }
+      });
+    }
+    while (looked.load() < 2) std::this_thread::yield();
+    const Ordinal first = Add(labels);
+    Checkpoint();
+    done.store(true);
+    for (std::thread& reader : readers) reader.join();
+    ASSERT_EQ(Select({Matcher::Equal("__name__", "first")}), std::vector<Ordinal>{first}) << "round " << round;
+    Close();
+    factory_ = MakeAdversarialMemoryEngineFactory({});
+    next_ordinal_ = 0;
+    lsn_ = 0;
+    Open();
+  }
+}
+
 TEST_F(IndexShardTest, WorksOnAnEngineThatCannotMerge) {
   NoMergeEngine engine(engine_.get());
   index_ = std::make_unique<IndexShard>(&engine, IndexShardOptions{.cache = &cache_});
