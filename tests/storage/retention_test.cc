@@ -65,7 +65,7 @@ TEST(Retention, ACrashHalfWayThroughRaisingTheFloorLeavesOneFloor) {
 
 // An operator shortens the retention of a store that nobody writes to: the log is trimmed, so no head knows the newest sample.
 TEST(Retention, AShorterOneAppliesToAStoreWithoutNewSamples) {
-  for (const char* engine : {"memory", "rocksdb"}) {
+  for (const std::string& engine : EngineRegistry::Default()->Names()) {
     SCOPED_TRACE(engine);
     TestStore store(engine);
     store.options().clock = std::make_shared<FakeClock>(kT + 10'000'000);
