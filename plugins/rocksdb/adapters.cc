@@ -135,6 +135,7 @@ void EventCounter::OnBackgroundError(rocksdb::BackgroundErrorReason reason, rock
   const bool of_log =
       reason == rocksdb::BackgroundErrorReason::kWriteCallback || reason == rocksdb::BackgroundErrorReason::kMemTable;
   if (of_log || error->ToString().find(".log") != std::string::npos) NoteLogFailed();
+  if (error->IsNoSpace() && reason != rocksdb::BackgroundErrorReason::kCompaction) SetOutOfSpace(true);
   if (!contain_) return;
   if (reason == rocksdb::BackgroundErrorReason::kCompaction) {
     if (error->IsCorruption()) *error = rocksdb::Status::OK();
@@ -144,10 +145,12 @@ void EventCounter::OnBackgroundError(rocksdb::BackgroundErrorReason reason, rock
   }
 }
 
-// RocksDB recovers by itself from a full disk alone; where it believes that another error is being recovered from, closing waits
-// for ever. (It looks at the severity before OnBackgroundError raises it.)
+// Of a full disk the engine recovers itself (RocksDbEngine::ResumeWhereThereIsRoom): RocksDB would look each five seconds, and wait
+// until as much is free as its largest memtable may hold, however little it has to write. And of other errors a data instance does
+// not recover; where RocksDB believes that it does, closing waits for ever. (It looks at the severity before OnBackgroundError
+// raises it.)
 void EventCounter::OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status error, bool* auto_recovery) {
-  if (contain_ && !error.IsNoSpace()) *auto_recovery = false;
+  if (contain_ || error.IsNoSpace()) *auto_recovery = false;
 }
 
 // Called before OnBackgroundError, on the thread of the compaction, without RocksDB's locks.

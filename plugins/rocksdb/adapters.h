@@ -51,6 +51,9 @@ class EventCounter : public rocksdb::EventListener {
   // A family's rows up to this sequence number are flushed, as far as is known; 0: nothing is known.
   void NoteFlushed(const std::string& family, std::uint64_t sequence);
   std::uint64_t FlushedSequence(const std::string& family) const;
+  // A flush or the MANIFEST met a full disk: RocksDB refuses all writes and flushes until DB::Resume has flushed everything.
+  bool out_of_space() const { return out_of_space_.load(std::memory_order_relaxed); }
+  void SetOutOfSpace(bool out) { out_of_space_.store(out, std::memory_order_relaxed); }
   std::uint64_t stalls() const { return stalls_.Get(); }
   std::uint64_t background_errors() const { return background_errors_.Get(); }
 
@@ -65,6 +68,7 @@ class EventCounter : public rocksdb::EventListener {
   SharedCounter stalls_;
   SharedCounter background_errors_;
   std::atomic<bool> log_failed_{false};
+  std::atomic<bool> out_of_space_{false};
   mutable Mutex mu_;
   std::map<std::string, std::uint64_t> flushed_ ABSL_GUARDED_BY(mu_);
   const bool contain_;

@@ -155,6 +155,7 @@ rocksdb::DBOptions MakeDbOptions(const EngineOptions& options, const EngineSetti
   db.bytes_per_sync = kMiB;
   db.recycle_log_file_num = 0;  // a recycled file's old records behind a torn tail cannot be told from damage
   db.manual_wal_flush = false;
+  db.manifest_preallocation_size = 64 * kKiB;  // of 4 MiB a small disk had nothing
   db.write_buffer_manager = resources.write_buffers;
   db.max_background_jobs = std::max(1, options.background_threads);
   db.max_subcompactions = 1;

@@ -2,6 +2,7 @@
 #include "plugins/rocksdb/rocksdb_engine.h"
 
 #include <fcntl.h>
+#include <rocksdb/sst_file_manager.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -124,6 +125,10 @@ class Opener {
       db_options_.info_log = AdaptLogger(options.logger);
     }
     db_options_.listeners.push_back(events_);
+    // After a compaction that met a full disk the next ones first look whether twice their input and this is free; by default it
+    // would be the largest memtable.
+    db_options_.sst_file_manager.reset(rocksdb::NewSstFileManager(env, db_options_.info_log));
+    db_options_.sst_file_manager->SetCompactionBufferSize(1 << 20);
   }
 
   Result<OpenedInstance> Open(bool exists) {

@@ -19,6 +19,7 @@ namespace {
 
 constexpr char kEpochVersion = 1;
 constexpr std::uint64_t kEmptyMemtableBytes = 64 << 10;
+constexpr std::uint64_t kResumeBytes = 1 << 20;  // beside the rows: blocks of indexes and filters, MANIFEST, a new log file
 
 class RocksDbIterator : public KvIterator {
  public:
@@ -214,8 +215,10 @@ Status RocksDbEngine::CheckOne(const Batch& batch) const {
 Status RocksDbEngine::FailedWrite(const rocksdb::Status& s, bool logged) {
   if (s.IsIncomplete()) return FromRocks(s);  // refused before anything was done
   if (!logged) return FromRocks(s);
+  // After a flush that met a full disk RocksDB refuses what it is to write before it touches the log; where it was the log that met
+  // it, the listener was told before this.
+  if (s.IsNoSpace() && events_->out_of_space() && !events_->log_failed()) return FromRocks(s);
   events_->NoteLogFailed();
-  if (s.IsNoSpace()) return FromRocks(s);
   return UnknownOutcome("writing the log of '" + path_ + "': " + s.ToString());
 }
 
@@ -248,11 +251,48 @@ Status RocksDbEngine::MakeRoom(std::uint64_t bytes, bool no_stall) {
   }
 }
 
+std::uint64_t RocksDbEngine::UnflushedBytes() const {
+  const std::string past_all(Limits{}.key_bytes_max, '\xff');
+  std::uint64_t total = 0;
+  const auto add = [&](rocksdb::ColumnFamilyHandle* handle) {
+    std::uint64_t rows = 0;
+    std::uint64_t bytes = 0;
+    db_->GetApproximateMemTableStats(handle, {rocksdb::Slice(), past_all}, &rows, &bytes);
+    total += bytes;
+  };
+  add(default_family_);
+  for (FamilyId i = 0; i < options_.families.size(); ++i) add(Handle(i));
+  return total;
+}
+
+// RocksDB flushes all families before it takes writes again. What is too little for that it would fill and leave, again and again,
+// and the log on the same disk would meet its end meanwhile: so it is not tried. Rows of the log are trimmed as a rule, and a flush
+// leaves those out.
+Status RocksDbEngine::ResumeWhereThereIsRoom() {
+  if (!events_->out_of_space()) [[likely]]
+    return Status::Ok();
+  MutexLock lock(&resume_mu_);
+  if (!events_->out_of_space() || events_->log_failed()) return Status::Ok();
+  std::uint64_t free = 0;
+  const std::uint64_t wanted = kResumeBytes + (options_.instance == InstanceRole::kData ? UnflushedBytes() : 0);
+  if (db_->GetEnv()->GetFreeSpace(path_, &free).ok() && free < wanted) {
+    return ResourceExhausted("the disk of '" + path_ + "' is full: " + std::to_string(free) + " bytes are left, " +
+                             std::to_string(wanted) + " are needed to store what was taken");
+  }
+  events_->SetOutOfSpace(false);
+  const rocksdb::Status s = db_->Resume();
+  if (!s.ok()) events_->SetOutOfSpace(true);
+  return FromRocks(s).WithContext("going on after a full disk");
+}
+
 Status RocksDbEngine::WriteGroup(std::span<const Batch> batches, const Outcomes& checked, const EngineWriteOptions& options,
                                  std::uint64_t bytes) {
   const rocksdb::WriteOptions write = MakeWriteOptions(options_.instance, options.durability, options.no_stall);
   if (!write.disableWAL && events_->log_failed()) {
     return IoError("the log of '" + path_ + "' failed before: reopen it");
+  }
+  if (!options.no_stall) {
+    if (Status s = ResumeWhereThereIsRoom(); !s.ok()) return s;
   }
   if (Status s = MakeRoom(bytes, options.no_stall); !s.ok()) return s;
   std::unique_ptr<rocksdb::WriteBatch> group = batches_.Take(bytes);
@@ -366,6 +406,7 @@ Status RocksDbEngine::Flush(std::span<const FamilyId> families) {
     if (Status s = CheckFamily(family, true); !s.ok()) return s;
     handles.push_back(Handle(family));
   }
+  if (Status s = ResumeWhereThereIsRoom(); !s.ok()) return s;
   rocksdb::FlushOptions flush;
   flush.wait = true;
   // Rows that lie unflushed in the family of the epochs, or in one that is hardly ever written, would pin the log for ever. After
@@ -412,6 +453,7 @@ Status RocksDbEngine::ExpireRange(FamilyId family, std::string_view begin, std::
 
 Status RocksDbEngine::Compact(FamilyId family, std::string_view begin, std::optional<std::string_view> end) {
   if (Status s = CheckFamily(family, true); !s.ok()) return s;
+  if (Status s = ResumeWhereThereIsRoom(); !s.ok()) return s;
   rocksdb::CompactRangeOptions compact;
   compact.exclusive_manual_compaction = false;
   compact.allow_write_stall = true;

@@ -102,6 +102,9 @@ class RocksDbEngine : public KvEngine {
   // Waits, by flushing the fullest family, while the unflushed rows of all families exceed the budget; kResourceExhausted instead
   // with `no_stall`. Looks once in a sixteenth of the budget.
   Status MakeRoom(std::uint64_t bytes, bool no_stall);
+  // After a flush that met a full disk. kResourceExhausted: still too little room, the message says how much must be free.
+  Status ResumeWhereThereIsRoom();
+  std::uint64_t UnflushedBytes() const;  // of rows
   // Everything of Write between the checks and the outcomes.
   Status WriteGroup(std::span<const Batch> batches, const Outcomes& checked, const EngineWriteOptions& options, std::uint64_t bytes)
       ABSL_SHARED_LOCKS_REQUIRED(epochs_mu_);
@@ -123,6 +126,7 @@ class RocksDbEngine : public KvEngine {
   std::atomic<std::uint64_t> unchecked_bytes_{0};  // written since MakeRoom looked
   SharedCounter write_stalls_;                     // by MakeRoom
   mutable Mutex epochs_mu_;
+  Mutex resume_mu_;                    // one attempt to go on after a full disk at a time
   Mutex sync_mu_;                      // one sync of the log at a time
   std::atomic<bool> log_dirty_{true};  // the log may hold rows that are not synced
   std::atomic<bool> epochs_unflushed_{true};

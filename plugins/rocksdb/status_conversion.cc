@@ -8,6 +8,7 @@ Status FromRocks(const rocksdb::Status& s) {
   if (s.ok()) return Status::Ok();
   std::string text = s.ToString();
   if (s.IsNoSpace()) return ResourceExhausted("the disk is full: " + text);
+  if (s.IsCompactionTooLarge()) return ResourceExhausted("the disk has too little room for a compaction: " + text);
   switch (s.code()) {
     case rocksdb::Status::kNotFound:
       return NotFound(std::move(text));

@@ -142,7 +142,7 @@ Status Core::TrimLog() {
   for (const auto& shard : shards_) {
     if (!shard->quarantine.ok()) continue;
     if (Status status = wal_->Trim(shard->id, shard->applied_lsn.load()); !status.ok()) {
-      wal_->Fail(status);
+      if (status.code() != StatusCode::kResourceExhausted) wal_->Fail(status);  // else it was not written, and can be later
       return status;
     }
   }

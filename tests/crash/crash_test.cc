@@ -86,7 +86,7 @@ Life LiveAndDie(const std::string& path, std::uint64_t seed, const Plan& plan, M
       return false;
     });
   }
-  std::this_thread::sleep_for(plan.later);
+  std::this_thread::sleep_for(plan.later);  // nothing waits for anything here: a kill comes at a random moment
   writer.Kill(SIGKILL);
   const chronolith::testing::ProcessResult result = writer.Wait();
   Life life;
