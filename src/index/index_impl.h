@@ -3,6 +3,7 @@
 #ifndef CHRONOLITH_INDEX_INDEX_IMPL_H_
 #define CHRONOLITH_INDEX_INDEX_IMPL_H_
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <span>
@@ -55,6 +56,7 @@ class IndexShard::Impl {
   Status Checkpoint(const IndexState& state);
   std::optional<Lsn> OldestUnwritten() const;
 
+  std::uint64_t evictions() const { return evictions_.load(std::memory_order_acquire); }
   std::uint64_t resident_series() const;
   std::uint64_t memory_bytes() const;
   void FillStats(ShardStats* stats) const;
@@ -119,6 +121,7 @@ class IndexShard::Impl {
 
   mutable DurationCell read_latency_;
   DurationCell write_latency_;
+  std::atomic<std::uint64_t> evictions_{0};
 };
 
 }  // namespace chronolith

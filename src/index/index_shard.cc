@@ -245,6 +245,7 @@ void IndexShard::Impl::SetMetadata(Ordinal ordinal, const Metadata& metadata, Ls
 
 void IndexShard::Impl::Evict(std::span<const Ordinal> ordinals) {
   MeasuredLock lock(&mu_);
+  if (!ordinals.empty()) evictions_.fetch_add(1, std::memory_order_release);  // under the lock: whoever finds one gone sees it
   for (const Ordinal ordinal : ordinals) {
     if (!series_.Contains(ordinal) || IsRemoved(ordinal)) continue;
     if (active_->postings.Contains(Symbols::kAll, ordinal)) continue;
@@ -322,6 +323,7 @@ bool IndexShard::Insert(Ordinal ordinal, const SeriesKey& key, Lsn lsn) { return
 Status IndexShard::Remove(Ordinal ordinal, Lsn lsn) { return impl_->Remove(ordinal, lsn); }
 void IndexShard::SetMetadata(Ordinal ordinal, const Metadata& metadata, Lsn lsn) { impl_->SetMetadata(ordinal, metadata, lsn); }
 void IndexShard::Evict(std::span<const Ordinal> ordinals) { impl_->Evict(ordinals); }
+std::uint64_t IndexShard::evictions() const { return impl_->evictions(); }
 Result<OrdinalSet> IndexShard::Select(std::span<const CompiledMatcher> matchers) const { return impl_->Select(matchers); }
 Status IndexShard::LabelsOf(std::span<const Ordinal> ordinals, std::vector<Labels>* labels, bool removed_too) const {
   return impl_->LabelsOf(ordinals, labels, removed_too);

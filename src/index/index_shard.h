@@ -84,6 +84,8 @@ class IndexShard {
   void SetMetadata(Ordinal ordinal, const Metadata& metadata, Lsn lsn);
   // Forgets resident series whose rows are durable; they are found through the rows afterwards. Others are skipped.
   void Evict(std::span<const Ordinal> ordinals);
+  // Counts evictions. A series that was created since FindStored did not find it is resident, unless this has changed.
+  std::uint64_t evictions() const;
 
   // ---- Queries ----
   // Ordinals of the series that all matchers match; empty matchers: all. Smallest postings first.

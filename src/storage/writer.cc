@@ -84,13 +84,14 @@ void Writer::ResolveMissing(Core* core, Deadline deadline, std::vector<SeriesRef
     Shard& shard = core->shard(s);
     std::vector<std::optional<Ordinal>> found;
     Status status = shard.quarantine;
+    const std::uint64_t evictions = shard.index->evictions();
     if (status.ok()) status = shard.index->FindStored(p.keys, &found);
     std::vector<SeriesKey> missing;
     for (std::size_t i = 0; status.ok() && i < p.keys.size(); ++i) {
       if (!found[i]) missing.push_back(p.keys[i]);
     }
     std::vector<std::optional<Ordinal>> created;
-    if (status.ok() && !missing.empty()) status = Create(core, &shard, missing, deadline, &created);
+    if (status.ok() && !missing.empty()) status = Create(core, &shard, missing, evictions, deadline, &created);
     std::size_t next = 0;
     for (std::size_t i = 0; i < p.keys.size(); ++i) {
       std::optional<Ordinal> ordinal;
@@ -108,17 +109,24 @@ void Writer::ResolveMissing(Core* core, Deadline deadline, std::vector<SeriesRef
   }
 }
 
-Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys, Deadline deadline,
+Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys, std::uint64_t evictions, Deadline deadline,
                       std::vector<std::optional<Ordinal>>* ordinals) {
   MeasuredLock series_lock(&shard->series_mu);
+  // Another creator may have been faster, and a checkpoint after it may have evicted the series already.
+  std::vector<std::optional<Ordinal>> found;
+  for (const SeriesKey& key : keys) found.push_back(shard->index->FindResident(key));
+  if (shard->index->evictions() != evictions) {
+    if (Status status = shard->index->FindStored(keys, &found); !status.ok()) return status;
+  }
   std::uint64_t next = shard->next_ordinal.load(std::memory_order_relaxed);
   absl::flat_hash_map<std::string, Ordinal> in_batch;
   std::vector<std::string_view> labels;
   std::vector<std::uint64_t> hashes;
   bool all = true;
   const std::uint64_t room = core->options().max_series - std::min(core->options().max_series, core->series_total());
-  for (const SeriesKey& key : keys) {
-    std::optional<Ordinal> ordinal = shard->index->FindResident(key);  // another creator may have been faster
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    const SeriesKey& key = keys[i];
+    std::optional<Ordinal> ordinal = found[i];
     if (!ordinal) {
       const auto [it, is_new] = in_batch.try_emplace(std::string(key.encoded), static_cast<Ordinal>(next + labels.size()));
       if (is_new && (labels.size() >= room || next + labels.size() >= 0xffffffffULL)) {

@@ -92,7 +92,8 @@ class Writer {
   }
   void ResolveMissing(Core* core, Deadline deadline, std::vector<SeriesRef>* refs, std::vector<Refusal>* refused);
   // Creates series under the shard's series lock; one entry a key, none where that one was refused with the status returned.
-  Status Create(Core* core, Shard* shard, std::span<const SeriesKey> keys, Deadline deadline,
+  // `evictions`: IndexShard::evictions before the look that did not find them.
+  Status Create(Core* core, Shard* shard, std::span<const SeriesKey> keys, std::uint64_t evictions, Deadline deadline,
                 std::vector<std::optional<Ordinal>>* ordinals);
   void CommitBucket(Core* core, Shard* shard, Bucket* bucket, Deadline deadline, WriteResult* result);
   // Takes out what cannot be written, with its reason.

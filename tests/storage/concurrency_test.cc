@@ -308,5 +308,36 @@ TEST_P(Concurrency, WritersSurviveReopening) {
   }
 }
 
+// One writer has looked for a series in vain; before it creates it, another one does, and a checkpoint stores and evicts it. It is
+// one series all the same.
+TEST(ConcurrentCreation, OneThatIsCreatedAndEvictedMeanwhileIsNotCreatedAgain) {
+  std::atomic<int> reads{2};
+  std::function<void()> meanwhile;
+  TestStore store("memory", {.on_call = [&](EngineMethod method, const std::string&) {
+                    if (method == EngineMethod::kRead && reads.fetch_add(1) == 1) std::thread(meanwhile).join();
+                    return Status::Ok();
+                  }});
+  store.options().shards = 1;
+  store.options().window_ms = 1000;
+  store.Open();
+  const Labels twin = Named("twin", 0);
+  store.Write(Named("evicted", 0), {{kT, 1}});  // with a stored series that is not resident, writers look at the rows
+  store.Write(Named("newest", 0), {{kT + 5000, 1}});
+  ASSERT_TRUE(store->Checkpoint().ok());
+  meanwhile = [&] {
+    store.Write(twin, {{kT, 1}});
+    EXPECT_TRUE(store->Checkpoint().ok());
+  };
+  // Rows are read for 1,024 new series at a time, so the second read comes after the look for the first of them.
+  std::vector<TimeSeries> batch{MakeSeries(twin, {{kT + 1, 2}})};
+  for (int i = 0; i < 1024; ++i) batch.push_back(MakeSeries(Named("other", i), {{kT, 1}}));
+  reads.store(0);
+  const WriteResult written = store->Write(batch);
+  EXPECT_TRUE(written.ok()) << written.status.ToString();
+  EXPECT_GE(reads.load(), 2) << "the writer did not look at the rows";
+  EXPECT_EQ(store->SeriesIds({Matcher::Equal("__name__", "twin")})->size(), 1U);
+  EXPECT_EQ(store.Read({Matcher::Equal("__name__", "twin")}), (Contents{{twin.ToString(), {{kT, Shown(1)}, {kT + 1, Shown(2)}}}}));
+}
+
 }  // namespace
 }  // namespace chronolith
