@@ -178,6 +178,22 @@ struct EngineStats {
   bool writes_stopped = false;
 };
 
+// The files that the families of an instance share, such as its logs and manifests; for VerifyChecksums only.
+inline constexpr FamilyId kSharedFiles = ~FamilyId{0};
+
+// Told by VerifyChecksums how it goes, from the thread that called it and without locks of the engine.
+class CHRONOLITH_EXPORT VerifyVisitor {
+ public:
+  virtual ~VerifyVisitor();
+  // So many more bytes have been read; at most some 256 KiB, but for files that the engine can only check as a whole. May wait, so as
+  // to pace the reading. False stops the verification.
+  virtual bool OnBytes(std::uint64_t bytes) = 0;
+  // The file has been read to its end.
+  virtual void OnFile(std::string_view file) = 0;
+  // kDataLoss (bytes are wrong, or gone) or kIoError (the device does not give them), naming the file. May come several times a file.
+  virtual void OnDamage(std::string_view file, const Status& damage) = 0;
+};
+
 // Thread safety: all methods may be called concurrently, except Close. Writes of one family with one epoch are applied in the
 // order in which they were submitted, also asynchronous ones.
 class CHRONOLITH_EXPORT KvEngine {
@@ -231,8 +247,12 @@ class CHRONOLITH_EXPORT KvEngine {
   // One family's flushed rows as files in the new directory `path`; ImportFamily fills an empty family from it.
   virtual Status ExportFamily(FamilyId family, const std::string& path) = 0;
   virtual Status ImportFamily(FamilyId family, const std::string& path) = 0;
-  // Reads all files of the family and checks every checksum; kDataLoss names the file.
-  virtual Status VerifyChecksums(FamilyId family) = 0;
+  // Reads the files of the family that are live when it is called, or those that families share, checks every byte against its
+  // checksum and goes on behind what is damaged. Files are read in an order of the engine's; those up to `after`, a name that OnFile
+  // had, are left out: to go on where an earlier verification stopped. Files may come and go meanwhile; bytes that are being written are not looked at.
+  // ok: all was read, whatever was found. kCancelled: the visitor stopped it. kUnavailable: a file vanished under a reader beside a
+  // live writer.
+  virtual Status VerifyChecksums(FamilyId family, std::string_view after, VerifyVisitor* visitor) = 0;
 
   virtual EngineStats Stats() const = 0;
   // Memory of rows that are not flushed, roughly; asked for each megabyte of writes. By default the sum of what Stats says.

@@ -21,29 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct LogFile {
-  std::uint64_t number = 0;
-  std::string name;
-  std::uint64_t records = 0;
-};
-
-// In the order in which RocksDB wrote them.
-Result<std::vector<LogFile>> ListLogFiles(const std::string& path) {
-  std::vector<LogFile> files;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(path, error)) {
-    if (entry.path().extension() != ".log") continue;
-    LogFile file;
-    file.name = entry.path().filename().string();
-    const std::string stem = entry.path().stem().string();
-    if (std::from_chars(stem.data(), stem.data() + stem.size(), file.number).ptr != stem.data() + stem.size()) continue;
-    files.push_back(std::move(file));
-  }
-  if (error) return IoError("listing '" + path + "': " + error.message());
-  std::sort(files.begin(), files.end(), [](const LogFile& a, const LogFile& b) { return a.number < b.number; });
-  return files;
-}
-
 // Held while the log is looked at and cut, as RocksDB holds it while an instance is open.
 class InstanceLock {
  public:
@@ -151,6 +128,27 @@ Result<std::string> Cut(rocksdb::Env* env, const std::string& path, const std::v
 
 }  // namespace
 
+Result<std::vector<LogFile>> ListLogFiles(const std::string& path) {
+  std::vector<LogFile> files;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(path, error)) {
+    if (entry.path().extension() != ".log") continue;
+    LogFile file;
+    file.name = entry.path().filename().string();
+    const std::string stem = entry.path().stem().string();
+    if (std::from_chars(stem.data(), stem.data() + stem.size(), file.number).ptr != stem.data() + stem.size()) continue;
+    files.push_back(std::move(file));
+  }
+  if (error) return IoError("listing '" + path + "': " + error.message());
+  std::sort(files.begin(), files.end(), [](const LogFile& a, const LogFile& b) { return a.number < b.number; });
+  return files;
+}
+
+std::uint64_t NewestLogNumber(const std::string& path) {
+  const Result<std::vector<LogFile>> files = ListLogFiles(path);
+  return files.ok() && !files->empty() ? files->back().number : 0;
+}
+
 Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path, LogJudge* judge,
                                      const std::function<Result<LogView>(bool tolerate_tail)>& open_view) {
   if (env == nullptr) env = rocksdb::Env::Default();
@@ -174,7 +172,8 @@ Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path,
   if (refused) view = open_view(true);
   if (view.status().code() == StatusCode::kNotFound) return std::string();  // families that creation had not come to
   if (!view.ok()) return view.status();  // an Open that fared better would drop what is intact behind the damage
-  const auto first_kept = std::find_if(files->begin(), files->end(), [&](const LogFile& f) { return f.number >= view->oldest_log; });
+  const auto first_kept =
+      std::find_if(files->begin(), files->end(), [&](const LogFile& f) { return f.number >= view->oldest_log; });
   const auto passed_by = static_cast<std::size_t>(first_kept - files->begin());
   files->erase(files->begin(), first_kept);
   std::erase_if(damages, [&](const auto& damage) { return damage.first < passed_by; });

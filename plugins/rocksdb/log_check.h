@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "chronolith/kv_engine.h"
 
@@ -22,6 +23,16 @@ struct LogView {
   // Log files with a lower number are not replayed: their rows are flushed. A power loss may bring such files back, torn as they were.
   std::uint64_t oldest_log = 0;
 };
+
+struct LogFile {
+  std::uint64_t number = 0;
+  std::string name;
+  std::uint64_t records = 0;  // as CheckInstanceLog counts them
+};
+// The log files in the directory, in the order in which RocksDB wrote them.
+Result<std::vector<LogFile>> ListLogFiles(const std::string& path);
+// 0: there is none, or the directory cannot be read.
+std::uint64_t NewestLogNumber(const std::string& path);
 
 // `open_view`: opens the instance read-only, strictly or up to the first damage. `path` holds a database. env nullptr: the
 // system's.

@@ -63,18 +63,23 @@ bool HasUnwritten(std::string_view bytes, std::uint64_t offset) {
 
 class Scanner {
  public:
-  Scanner(const rocksdb::RandomAccessFile& file, std::string path, bool put_together, const LogScanCallbacks& callbacks)
-      : file_(file), path_(std::move(path)), put_together_(put_together), callbacks_(callbacks), buffer_(kReadBytes) {}
+  Scanner(const rocksdb::RandomAccessFile& file, std::string path, bool put_together, const LogScanCallbacks& callbacks,
+          std::uint64_t end)
+      : file_(file), path_(std::move(path)), put_together_(put_together), callbacks_(callbacks), end_(end), buffer_(kReadBytes) {}
 
   Status Run() {
     while (true) {
       std::size_t size = 0;
-      if (Status s = Read(offset_, buffer_.size(), buffer_.data(), &size); !s.ok()) return s;
+      const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(buffer_.size(), end_ - offset_));
+      if (wanted > 0) {  // RocksDB takes a read of nothing for an error
+        if (Status s = Read(offset_, wanted, buffer_.data(), &size); !s.ok()) return s;
+      }
       for (std::size_t at = 0; at < size; at += kBlockBytes) {
         const std::string_view block(buffer_.data() + at, std::min(kBlockBytes, size - at));
         ScanBlock(block, offset_ + at);
       }
       offset_ += size;
+      if (callbacks_.on_bytes && !callbacks_.on_bytes(size)) return Cancelled("reading '" + path_ + "' was stopped");
       if (size < kReadBytes) break;
     }
     if (in_record_) {
@@ -169,6 +174,7 @@ class Scanner {
   const std::string path_;
   const bool put_together_;
   const LogScanCallbacks& callbacks_;
+  const std::uint64_t end_;
   std::vector<char> buffer_;
   std::uint64_t offset_ = 0;
   bool in_record_ = false;
@@ -182,11 +188,12 @@ class Scanner {
 
 }  // namespace
 
-Status ScanLogFile(rocksdb::Env* env, const std::string& path, bool put_together, const LogScanCallbacks& callbacks) {
+Status ScanLogFile(rocksdb::Env* env, const std::string& path, bool put_together, const LogScanCallbacks& callbacks,
+                   std::uint64_t end) {
   std::unique_ptr<rocksdb::RandomAccessFile> file;
   if (rocksdb::Status s = env->NewRandomAccessFile(path, &file, rocksdb::EnvOptions()); !s.ok())
     return IoError("opening '" + path + "': " + s.ToString());
-  return Scanner(*file, path, put_together, callbacks).Run();
+  return Scanner(*file, path, put_together, callbacks, end).Run();
 }
 
 }  // namespace chronolith

@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -34,11 +35,13 @@ struct DamagedBytes {
 struct LogScanCallbacks {
   std::function<void(std::string_view record)> on_record;  // intact ones
   std::function<void(const DamagedBytes&)> on_damage;
+  std::function<bool(std::uint64_t bytes)> on_bytes;  // so many more were read and checked; false: stop. May be null
 };
 
-// Without `put_together` records are checked only, and on_record gets "". kIoError where the file cannot be read. Memory: one
-// record.
-Status ScanLogFile(rocksdb::Env* env, const std::string& path, bool put_together, const LogScanCallbacks& callbacks);
+// Without `put_together` records are checked only, and on_record gets "". The file is taken to end at `end`, if it is longer.
+// kIoError where the file cannot be read, kCancelled where on_bytes says so. Memory: one record.
+Status ScanLogFile(rocksdb::Env* env, const std::string& path, bool put_together, const LogScanCallbacks& callbacks,
+                   std::uint64_t end = std::numeric_limits<std::uint64_t>::max());
 
 }  // namespace chronolith
 

@@ -1,6 +1,4 @@
-// Checkpoints, export and import of families, and checking their files.
-#include <rocksdb/convenience.h>
-#include <rocksdb/sst_file_reader.h>
+// Checkpoints, export and import of families.
 #include <rocksdb/table_properties.h>
 #include <rocksdb/utilities/checkpoint.h>
 
@@ -29,18 +27,6 @@ Status CheckNew(const std::string& path) {
   if (!fs::is_directory(parent, error)) return NotFound("'" + parent.string() + "' is not a directory");
   return Status::Ok();
 }
-
-// Keeps RocksDB from deleting files while they are looked at by name.
-class FilesHeld {
- public:
-  explicit FilesHeld(rocksdb::DB* db) : db_(db) { (void)db_->DisableFileDeletions(); }
-  ~FilesHeld() { (void)db_->EnableFileDeletions(false); }
-  FilesHeld(const FilesHeld&) = delete;
-  FilesHeld& operator=(const FilesHeld&) = delete;
-
- private:
-  rocksdb::DB* const db_;
-};
 
 bool HasRangeTombstones(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family) {
   rocksdb::TablePropertiesCollection tables;
@@ -132,29 +118,6 @@ Status RocksDbEngine::ReplaceByImport(FamilyId family, const rocksdb::ExportImpo
   families_[family].handle = imported;
   events_->SetHandle(db_.get(), spec.name, imported);
   retired_.push_back(old);
-  return Status::Ok();
-}
-
-Status RocksDbEngine::VerifyChecksums(FamilyId family) {
-  if (Status s = CheckExists(family); !s.ok()) return s;
-  const FilesHeld held(db_.get());
-  rocksdb::ColumnFamilyHandle* handle = Handle(family);
-  rocksdb::ColumnFamilyMetaData metadata;
-  db_->GetColumnFamilyMetaData(handle, &metadata);
-  rocksdb::Options options(db_->GetDBOptions(), db_->GetOptions(handle));
-  rocksdb::ReadOptions read;
-  read.readahead_size = 2UL << 20;
-  for (const rocksdb::LevelMetaData& level : metadata.levels) {
-    for (const rocksdb::SstFileMetaData& file : level.files) {
-      const std::string name = file.db_path + file.name;
-      const rocksdb::Status s = rocksdb::VerifySstFileChecksum(options, rocksdb::EnvOptions(), read, name, file.largest_seqno);
-      if (s.ok()) continue;
-      if (options_.read_only && s.IsPathNotFound() && families_[family].damage.ok())
-        return Unavailable("'" + name + "' vanished under the reader: open it again");
-      // Also a file that is cut off or gone is a loss, not a passing error.
-      return DataLoss("family '" + options_.families[family].name + "', file '" + name + "': " + s.ToString());
-    }
-  }
   return Status::Ok();
 }
 

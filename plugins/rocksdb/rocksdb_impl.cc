@@ -6,12 +6,14 @@
 #include <rocksdb/transaction_log.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "base/checksum.h"
 #include "base/coding.h"
 #include "base/failpoint.h"
 #include "plugins/common/engine_checks.h"
+#include "plugins/rocksdb/log_check.h"
 #include "plugins/rocksdb/status_conversion.h"
 
 namespace chronolith {
@@ -123,6 +125,7 @@ RocksDbEngine::RocksDbEngine(std::string path, EngineOptions options, OpenedInst
       resources_(std::move(opened.resources)),
       events_(std::move(opened.events)),
       db_(std::move(opened.db)),
+      first_own_log_(options_.read_only ? std::numeric_limits<std::uint64_t>::max() : NewestLogNumber(path_)),
       default_family_(opened.default_family),
       families_(new Family[opened.families.size()]) {
   for (std::size_t i = 0; i < opened.families.size(); ++i) {

@@ -1,6 +1,7 @@
 // RocksDbEngine: a KvEngine over one RocksDB instance. Internal to this folder; made by the factory in rocksdb_engine.cc.
 //
-// Where what lives: rocksdb_engine.cc opens, rocksdb_impl.cc writes and reads, rocksdb_copy.cc copies and verifies files.
+// Where what lives: rocksdb_engine.cc opens, rocksdb_impl.cc writes and reads, rocksdb_copy.cc copies files, rocksdb_verify.cc
+// verifies them.
 #ifndef CHRONOLITH_PLUGINS_ROCKSDB_ROCKSDB_IMPL_H_
 #define CHRONOLITH_PLUGINS_ROCKSDB_ROCKSDB_IMPL_H_
 
@@ -82,7 +83,7 @@ class RocksDbEngine : public KvEngine {
   Status CreateCheckpoint(const std::string& path) override;
   Status ExportFamily(FamilyId family, const std::string& path) override;
   Status ImportFamily(FamilyId family, const std::string& path) override;
-  Status VerifyChecksums(FamilyId family) override;
+  Status VerifyChecksums(FamilyId family, std::string_view after, VerifyVisitor* visitor) override;
   EngineStats Stats() const override;
   std::uint64_t BufferedBytes() const override { return resources_.write_buffers->memory_usage(); }
   Status Close() override;
@@ -113,12 +114,19 @@ class RocksDbEngine : public KvEngine {
   Status ReplaceByImport(FamilyId family, const rocksdb::ExportImportFilesMetaData& files)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(epochs_mu_);
   void LogStats(EngineStats* stats) const;
+  // rocksdb_verify.cc. `what`: for messages.
+  Status VerifyTables(rocksdb::ColumnFamilyHandle* handle, const std::string& what, bool quarantined, std::string_view after,
+                      VerifyVisitor* visitor);
+  Status VerifyLogs(std::string_view after, VerifyVisitor* visitor);
+  Status VerifyManifest(std::string_view after, VerifyVisitor* visitor);
 
   const std::string path_;
   const EngineOptions options_;
   const InstanceResources resources_;
   const std::shared_ptr<EventCounter> events_;
   const std::unique_ptr<rocksdb::DB> db_;
+  // Log files from this number on are this engine's own, and end with a whole write; what a crash has torn is in older ones.
+  const std::uint64_t first_own_log_;
   rocksdb::ColumnFamilyHandle* default_family_;
   const std::unique_ptr<Family[]> families_;           // by FamilyId
   std::vector<rocksdb::ColumnFamilyHandle*> retired_;  // dropped by imports, perhaps still being read

@@ -52,6 +52,7 @@ KvIterator::~KvIterator() = default;
 KvEngine::~KvEngine() = default;
 Status KvEngine::Damage(FamilyId) const { return Status::Ok(); }
 LogJudge::~LogJudge() = default;
+VerifyVisitor::~VerifyVisitor() = default;
 EngineFactory::~EngineFactory() = default;
 Result<std::string> EngineFactory::CheckLog(const std::string&, const EngineOptions&, LogJudge*) {
   return Unimplemented("the engine '" + std::string(Name()) + "' cannot check its log");

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "tests/contract/engine_fixture.h"
+#include "tests/support/verify_files.h"
 
 namespace chronolith {
 namespace {
@@ -177,7 +178,7 @@ TEST_P(EngineContract, RefusesFamiliesThatDoNotExist) {
   EXPECT_EQ(engine_->AcquireEpoch(99, 1).code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(engine_->CurrentEpoch(99).status().code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(engine_->Compact(99, "", std::nullopt).code(), StatusCode::kInvalidArgument);
-  EXPECT_EQ(engine_->VerifyChecksums(99).code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(VerifyFiles(engine_.get(), 99).code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(engine_->ExpireRange(99, "a", "b").code(), StatusCode::kInvalidArgument);
   EXPECT_EQ(engine_->EstimateBytes(99, "a", "b").status().code(), StatusCode::kInvalidArgument);
 }

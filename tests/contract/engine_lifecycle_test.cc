@@ -1,5 +1,6 @@
 // The part of the contract that concerns what outlives an engine: opening, durability, checkpoints, export and import.
 #include "tests/contract/engine_fixture.h"
+#include "tests/support/verify_files.h"
 
 namespace chronolith {
 namespace {
@@ -154,7 +155,7 @@ TEST_P(EngineLifecycle, AReaderBesideAWriterSeesAFrozenView) {
   MustWrite(kMerging, {PutOp("later", "")}, Durability::kSynced);
   EXPECT_EQ(Scan(reader->get(), kPlain), "flushed= ");
   EXPECT_EQ(Scan(reader->get(), kMerging), "logged= ");
-  EXPECT_TRUE((*reader)->VerifyChecksums(kPlain).ok());
+  EXPECT_TRUE(VerifyFiles(reader->get(), kPlain).ok());
   ASSERT_TRUE(engine_->Compact(kPlain, "", std::nullopt).ok());  // the reader's files go
   EXPECT_EQ(Read(reader->get(), kPlain, "flushed"), "");
   const std::vector<Op> ops = {PutOp("k", "")};
@@ -212,7 +213,7 @@ TEST_P(EngineLifecycle, AFamilyMovesByExportAndImport) {
   const Status s = (*other)->ImportFamily(kMerging, directory_ / "export");
   ASSERT_TRUE(s.ok()) << s.ToString();
   EXPECT_EQ(Scan(other->get(), kMerging), rows);
-  EXPECT_TRUE((*other)->VerifyChecksums(kMerging).ok());
+  EXPECT_TRUE(VerifyFiles(other->get(), kMerging).ok());
   engine_ = std::move(other).value();
   ASSERT_TRUE(WriteTo(kMerging, {MergeOp("z", "more")}, 2).ok());
   Close();
@@ -230,6 +231,29 @@ TEST_P(EngineLifecycle, AnEmptyFamilyCanBeExportedToo) {
   EXPECT_TRUE(engine_->ImportFamily(kDropping, directory_ / "export").ok());
   EXPECT_EQ(Scan(kDropping), "");
   MustWrite(kDropping, {PutOp("k", "")});
+}
+
+TEST_P(EngineLifecycle, FilesAreVerifiedWhileRowsComeAndGoesOnWhereItStopped) {
+  Open();
+  for (int i = 0; i < 100; ++i) MustWrite(kPlain, {PutOp(std::to_string(i), std::string(1000, 'x'))});
+  Verification empty;
+  EXPECT_TRUE(empty.Run(engine_.get(), kMerging).ok());
+  EXPECT_EQ(empty.bytes, 0U);
+  ASSERT_TRUE(engine_->Flush(kPlain).ok());
+  Verification all;
+  all.go_on = [&] { return WriteTo(kPlain, {PutOp("more", "x")}).ok() && engine_->Flush(kPlain).ok(); };  // holds no lock
+  ASSERT_TRUE(all.Run(engine_.get(), kPlain).ok());
+  EXPECT_GT(all.bytes, 0U);
+  ASSERT_FALSE(all.files.empty());
+  Verification behind;
+  EXPECT_TRUE(behind.Run(engine_.get(), kPlain, all.files.back()).ok());
+  EXPECT_LT(behind.bytes, all.bytes);
+  EXPECT_EQ(std::count(behind.files.begin(), behind.files.end(), all.files.front()), 0);
+  Verification stopped;
+  stopped.go_on = [] { return false; };
+  EXPECT_EQ(stopped.Run(engine_.get(), kPlain).code(), StatusCode::kCancelled);
+  EXPECT_TRUE(stopped.files.empty());
+  EXPECT_TRUE(VerifyFiles(engine_.get(), kSharedFiles).ok());
 }
 
 TEST_P(EngineLifecycle, DeclaresWhatItCan) {

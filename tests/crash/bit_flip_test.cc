@@ -24,6 +24,7 @@
 #include "tests/crash/faulty_store.h"
 #include "tests/support/files.h"
 #include "tests/support/number_range.h"
+#include "tests/support/verify_files.h"
 
 namespace chronolith {
 namespace {
@@ -247,7 +248,7 @@ class BitFlip : public testing::Test {
     auto engine = MakeRocksDbEngineFactory()->Open(path_ + "/data", options);
     if (!engine.ok()) return "";
     for (FamilyId f = 0; f < options.families.size(); ++f) {
-      if (!(*engine)->VerifyChecksums(f).ok()) *outcome = kVerified;
+      if (!VerifyFiles(engine->get(), f).ok()) *outcome = kVerified;
     }
     return "";
   }

@@ -570,7 +570,9 @@ class NoMergeEngine : public KvEngine {
   Status CreateCheckpoint(const std::string& path) override { return engine_->CreateCheckpoint(path); }
   Status ExportFamily(FamilyId family, const std::string& path) override { return engine_->ExportFamily(family, path); }
   Status ImportFamily(FamilyId family, const std::string& path) override { return engine_->ImportFamily(family, path); }
-  Status VerifyChecksums(FamilyId family) override { return engine_->VerifyChecksums(family); }
+  Status VerifyChecksums(FamilyId family, std::string_view after, VerifyVisitor* visitor) override {
+    return engine_->VerifyChecksums(family, after, visitor);
+  }
   EngineStats Stats() const override { return engine_->Stats(); }
   Status Close() override { return Status::Ok(); }
 
