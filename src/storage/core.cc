@@ -286,7 +286,7 @@ Result<std::unique_ptr<KvEngine>> Core::OpenLog() {
   for (std::uint32_t i = 0; i < manifest_.shards; ++i)
     log.families.push_back({"wal." + std::to_string(i), FamilyRole::kWal, nullptr, nullptr});
   log_options_ = log;
-  Result<std::unique_ptr<KvEngine>> engine = OpenInstance(manifest_.log_path.empty() ? path_ + "/log" : manifest_.log_path, log);
+  Result<std::unique_ptr<KvEngine>> engine = OpenInstance(LogPath(), log);
   return engine.ok() ? std::move(engine) : engine.status().WithContext("log instance");
 }
 

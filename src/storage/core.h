@@ -99,10 +99,14 @@ class Core {
   Status WriteCopyIdentity(const std::string& path, EngineOptions options, const StoreManifest& manifest) const;
   Status OpenShards(const std::vector<HandedOut>* earlier);
   Status RecoverOrQuarantine(Shard* shard, const HandedOut* earlier);
-  // Where rows of the data instance are damaged, *damage says so, and the shard is unfit for use.
+  // Where rows of the shard are damaged or missing, in the data instance or the log, *damage says so, and the shard is unfit for
+  // use.
   Status RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage);
   void Quarantine(Shard* shard, const Status& damage, const HandedOut* earlier);
+  void QuarantineSuspects(const std::vector<HandedOut>* earlier);
   Status CheckQuarantine();
+  std::string LogPath() const { return manifest_.log_path.empty() ? path_ + "/log" : manifest_.log_path; }
+  Status FindEpochs();
   Status AcquireEpochs(Shard* shard, std::uint64_t* epoch);
   Status BeginEpoch();
   // memory.cc
@@ -153,6 +157,7 @@ class Core {
   Status quarantine_;
   std::atomic<std::uint64_t> series_total_{0};
   double replay_seconds_ = 0;
+  std::uint64_t epoch_before_ = 0;  // the largest of any family, at open: all shards get the same next one
 
   // Upkeep: one checkpoint, compaction or snapshot at a time.
   mutable Mutex upkeep_mu_;
@@ -180,8 +185,8 @@ class Core {
 
   std::thread upkeep_;
   Mutex wake_mu_;
-  CondVar wake_cv_;      // wakes the upkeep thread
-  CondVar admitted_cv_;  // wakes writers that wait for memory
+  CondVar wake_cv_;                             // wakes the upkeep thread
+  CondVar admitted_cv_;                         // wakes writers that wait for memory
   Status disk_room_ ABSL_GUARDED_BY(wake_mu_);  // why disk_low_ is set
   bool stop_ ABSL_GUARDED_BY(wake_mu_) = false;
   bool wanted_ ABSL_GUARDED_BY(wake_mu_) = false;

@@ -1,9 +1,14 @@
-// Quarantine: a shard whose stored files are damaged is left alone while the others serve.
+// Quarantine: a shard whose stored files or log are damaged is left alone while the others serve.
 //
 // The verdict falls at open, and again at each open: the engine names a damaged file of index.<k> or chunk.<k> (KvEngine::Damage),
-// or what recovery needs of the two cannot be read. From then on nothing is written for such a shard, no record, no trim: its log
-// stays what it was when its last write was acknowledged, and the open that finds the files back in place replays it as if nothing
-// had happened.
+// or what recovery needs of the two cannot be read, or the shard's log lacks records or has some that do not decode (recovery.cc).
+// From then on nothing is written for such a shard, no record, no trim: its log stays what it was when its last write was
+// acknowledged, and the open that finds the files back in place replays it as if nothing had happened. (Its epoch was raised,
+// without a record in the log that says so; the next one that is opened names the end of the log all the same.)
+//
+// Rows that are missing were in bytes which hold the rows of all shards. A hole shows only where something is behind it: a shard
+// whose log has nothing behind the hole of another may have lost its end, unseen, and is quarantined with it (QuarantineSuspects).
+// Where that leaves none, as where log files were removed from the end, the store is refused.
 //
 // The shard consists of empty layers, so that whoever walks over all shards needs no case of its own; who must not take "empty" for
 // an answer looks at Shard::quarantine or Core::quarantine.
@@ -33,11 +38,34 @@ void Core::Quarantine(Shard* shard, const Status& damage, const HandedOut* earli
       data_engine_.get(), ChunkStoreOptions{.shard = shard->id, .family = shard->chunk_family, .window_ms = manifest_.window_ms});
   shard->head = std::make_unique<HeadShard>(HeadOptions{.window_ms = manifest_.window_ms});
   shard->wal = &wal_->shard(shard->id);
+  shard->series_total.store(0);
+  shard->applied_lsn.store(0);
+  shard->replayed_records = 0;
+  shard->replayed_bytes = 0;
+  shard->data_past_log = 0;
   MutexLock lock(&shard->removed_mu);
+  shard->removed = {};
+  shard->next_ordinal.store(0);
   if (earlier == nullptr) return;
   // For the next Reopen, which may bring the shard back.
   shard->removed = earlier->gone;
   shard->next_ordinal.store(earlier->next_ordinal);
+}
+
+void Core::QuarantineSuspects(const std::vector<HandedOut>* earlier) {
+  const Shard* culprit = nullptr;
+  for (const auto& shard : shards_) {
+    if (shard->lost_before && (culprit == nullptr || *shard->lost_before > *culprit->lost_before)) culprit = shard.get();
+  }
+  if (culprit == nullptr) return;
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    Shard* const shard = shards_[i].get();
+    if (!shard->quarantine.ok() || shard->log_end > *culprit->lost_before) continue;
+    Quarantine(shard,
+               DataLoss("its log may lack records behind LSN " + std::to_string(shard->wal->last_lsn()) + ", since that of shard " +
+                        std::to_string(culprit->id) + " lacks some and nothing in this one is newer"),
+               earlier == nullptr ? nullptr : &(*earlier)[i]);
+  }
 }
 
 Status Core::CheckQuarantine() {

@@ -6,10 +6,11 @@
 //   4. The next LSN is past the end of the log, trimmed_to and every applied_lsn; a new epoch begins, synced, and names where the
 //      old one ended.
 //
-// Damaged rows of the data instance quarantine their shard (quarantine.cc). Refused with kDataLoss: a hole in the log; a log that
-// ends before what the data instance holds (it was removed or cut: its LSNs and ordinals would be used twice); a log trimmed beyond
-// what the data instance holds.
+// What quarantines the shard (quarantine.cc): damaged rows of the data instance or of its log; a hole in the log; a log that ends
+// before what the data instance holds (it was removed or cut: its LSNs and ordinals would be used twice); a log trimmed beyond what
+// the data instance holds.
 #include <algorithm>
+#include <limits>
 #include <thread>
 
 #include "base/failpoint.h"
@@ -62,22 +63,26 @@ class ReplayVisitor : public WalVisitor {
     const auto room =
         std::max(static_cast<std::int64_t>(core_->replay_share_) - kept_bytes_, static_cast<std::int64_t>(kReplayShareMin));
     if (MemoryBytes() - kept_bytes_ <= room) return Status::Ok();
-    const Status status = core_->CheckpointReplay(
+    failure_ = core_->CheckpointReplay(
         shard_,
         {.applied_lsn = std::max(index_applied_, end_.last_lsn),
          .next_ordinal = std::max(index_.next_ordinal, next_ordinal_),
          .series = index_.series + static_cast<std::uint64_t>(series_gained_)},
         {.applied_lsn = std::max(chunk_applied_, end_.last_lsn), .floor = shard_->chunks->tombstones().floor(), .epoch = epoch_},
         &damage_);
-    if (status.ok()) {
+    if (failure_.ok()) {
       stored_to_ = end_.last_lsn;
       kept_bytes_ = MemoryBytes();
     }
-    return status.WithContext("checkpoint of what was replayed");
+    return failure_.WithContext("checkpoint of what was replayed");
   }
   void OnProgress(ShardId, const WalEnd& end) override {
     end_ = end;
     if (end.bytes - told_bytes_ >= kProgressBytes) Tell(end, false);
+  }
+  Status OnLoss(ShardId, const WalLoss& loss) override {
+    shard_->lost_before = loss.behind;
+    return loss.why;
   }
   void Tell(const WalEnd& end, bool done) {
     told_bytes_ = end.bytes;
@@ -109,6 +114,8 @@ class ReplayVisitor : public WalVisitor {
   Lsn stored_to() const { return stored_to_; }
   // Not ok: a row of the data instance was damaged.
   const Status& damage() const { return damage_; }
+  // Not ok: storing what was replayed failed; the log is not to blame.
+  const Status& failure() const { return failure_; }
   // Series that the index gained by the records, less those it lost.
   std::int64_t series_gained() const { return series_gained_; }
 
@@ -220,6 +227,7 @@ class ReplayVisitor : public WalVisitor {
   WalEnd end_;
   Lsn stored_to_ = 0;
   Status damage_;
+  Status failure_;
   std::uint64_t next_ordinal_ = 0;
   std::int64_t series_gained_ = 0;
   std::uint64_t ensured_ = 0;
@@ -228,6 +236,21 @@ class ReplayVisitor : public WalVisitor {
   std::vector<ItemEntry> items_;
   std::vector<Ordinal> ordinals_;
 };
+
+// So that places in the logs of different shards can be compared (WalPlace).
+Status Core::FindEpochs() {
+  for (const auto& shard : shards_) {
+    const std::pair<KvEngine*, FamilyId> families[] = {{log_engine_.get(), shard->wal_family},
+                                                       {data_engine_.get(), shard->index_family},
+                                                       {data_engine_.get(), shard->chunk_family}};
+    for (const auto& [engine, family] : families) {
+      Result<Epoch> epoch = engine->CurrentEpoch(family);
+      if (!epoch.ok()) return epoch.status();
+      epoch_before_ = std::max(epoch_before_, *epoch);
+    }
+  }
+  return Status::Ok();
+}
 
 Status Core::AcquireEpochs(Shard* shard, std::uint64_t* epoch) {
   *epoch = 0;
@@ -238,7 +261,7 @@ Status Core::AcquireEpochs(Shard* shard, std::uint64_t* epoch) {
     if (!current.ok()) return current.status();
     *epoch = std::max(*epoch, *current);
   }
-  ++*epoch;
+  *epoch = std::max(*epoch, epoch_before_) + 1;
   if (options_.read_only) return Status::Ok();
   for (const auto& [engine, family] : families) {
     if (Status status = engine->AcquireEpoch(family, *epoch); !status.ok()) return status;
@@ -276,23 +299,34 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
   ReplayVisitor visitor(this, shard, *index_state, {chunk_state->applied_lsn, chunk_state->floor, epoch});
   WalEnd end;
   std::vector<std::pair<Lsn, std::uint64_t>> rows;
+  const auto log_damaged = [&](const Status& status) {
+    *damage = status.WithContext("family wal." + std::to_string(shard->id) + " of " + LogPath());
+    return *damage;
+  };
   if (Status status = ReadWal(log_engine_.get(), shard->wal_family, shard->id, applied, nullptr, &visitor, &rows, &end);
       !status.ok()) {
     *damage = visitor.damage();
-    return status;
+    return damage->ok() && visitor.failure().ok() && IsDamage(status) ? log_damaged(status) : status;
   }
+  shard->log_end = {end.last_epoch, end.last_group};
   visitor.Tell(end, true);
   CHRONOLITH_FAILPOINT("open.replayed");
   Lsn log_end = std::max(end.last_lsn, end.trimmed_to);
   const Lsn applied_most = std::max(index_state->applied_lsn, chunk_state->applied_lsn);
   if (log_end < applied_most) {
-    if (!options_.read_only) return LogFilesLost(shard->id, log_end, applied_most);
+    if (!options_.read_only) {
+      // What was lost is no newer than the state row of the chunks; that of the index does not tell.
+      const bool told = index_state->applied_lsn <= chunk_state->applied_lsn;
+      shard->lost_before = told ? WalPlace{chunk_state->epoch + 1, 0} : WalPlace{std::numeric_limits<std::uint64_t>::max(), 0};
+      return log_damaged(LogFilesLost(shard->id, log_end, applied_most));
+    }
     shard->data_past_log = applied_most;
     log_end = applied_most;
   }
   if (end.trimmed_to > applied) {
-    return DataLoss("the log of shard " + std::to_string(shard->id) + " was trimmed up to LSN " + std::to_string(end.trimmed_to) +
-                    ", but the data instance holds records only up to " + std::to_string(applied) + ": data files were lost");
+    return log_damaged(DataLoss("the log of shard " + std::to_string(shard->id) + " was trimmed up to LSN " +
+                                std::to_string(end.trimmed_to) + ", but the data instance holds records only up to " +
+                                std::to_string(applied) + ": data files were lost"));
   }
   std::uint64_t next_ordinal = std::max(index_state->next_ordinal, visitor.next_ordinal());
   if (earlier != nullptr) {
@@ -352,6 +386,7 @@ Status Core::OpenShards(const std::vector<HandedOut>* earlier) {
                                 .on_logged_bytes = [this](std::uint64_t bytes) { OnLoggedBytes(bytes); }};
   wal_ = std::make_unique<ShardedWAL>(log_engine_.get(), families, wal_options);
 
+  if (Status status = FindEpochs(); !status.ok()) return status;
   ReserveForReplay();
   const std::uint64_t start = NowNanos();
   std::atomic<std::size_t> next{0};
@@ -380,6 +415,7 @@ Status Core::OpenShards(const std::vector<HandedOut>* earlier) {
     problems.append(problems.empty() ? "" : "; ").append(status.message());
   }
   if (!first.ok()) return {first.code(), problems};
+  QuarantineSuspects(earlier);
   if (Status status = CheckQuarantine(); !status.ok()) return status;
   if (Status status = CheckLogAgain(); !status.ok()) return status;
   replay_seconds_ = static_cast<double>(NowNanos() - start) * 1e-9;

@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/counters.h"
@@ -48,6 +49,8 @@ struct alignas(kCacheLine) Shard {
   OrdinalSet removed ABSL_GUARDED_BY(removed_mu);
 
   std::atomic<Lsn> applied_lsn{0};
+  WalPlace log_end;                     // of the last row of its log, at open
+  std::optional<WalPlace> lost_before;  // its log lacks rows in front of here: so may other logs that do not reach it
   Lsn data_past_log = 0;  // a reader's: up to where the data goes, if that is beyond the end of the log, which was opened before it
 
   SharedCounter samples_refused;

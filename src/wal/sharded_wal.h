@@ -143,9 +143,26 @@ struct ShardedWALOptions {
 struct WalEnd {
   Lsn last_lsn = 0;  // 0: no record
   std::uint64_t last_epoch = 0;
+  std::uint64_t last_group = 0;
   std::uint64_t records = 0;
   std::uint64_t bytes = 0;
   Lsn trimmed_to = 0;
+};
+
+// Where a row stands among those of all shards, in the order of writing: an epoch is the number of an opening of the store, a group
+// that of a commit within it.
+struct WalPlace {
+  std::uint64_t epoch = 0;
+  std::uint64_t group = 0;
+  auto operator<=>(const WalPlace&) const = default;
+};
+
+// Records that a shard's log lacks.
+struct WalLoss {
+  Lsn first = 0;
+  Lsn last = 0;
+  WalPlace behind;  // of the next row that is there; group 0: it opens its epoch
+  Status why;       // kDataLoss
 };
 
 // Receives what a shard's log holds, in LSN order. Called concurrently for different shards.
@@ -157,6 +174,8 @@ class WalVisitor {
   // Each row, before its records; `value` as it is stored. An error ends the reading.
   virtual Status OnRow(ShardId, const WalRowHeader&, std::string_view) { return Status::Ok(); }
   virtual Status OnRecord(ShardId shard, Lsn lsn, const WalRowHeader& row, const RecordView& record) = 0;
+  // A hole in the LSNs, before the row behind it. An error, by default loss.why, ends the reading.
+  virtual Status OnLoss(ShardId, const WalLoss& loss) { return loss.why; }
 };
 
 // Reads one shard's rows with LSN > `after`, checks every checksum, the density of LSNs and the epoch chain: kDataLoss naming the

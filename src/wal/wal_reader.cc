@@ -6,29 +6,51 @@
 namespace chronolith {
 namespace {
 
-Status Hole(ShardId shard, Lsn from, Lsn to) {
-  return DataLoss("the log of shard " + std::to_string(shard) + " lacks LSN " + std::to_string(from) + " to " + std::to_string(to));
+std::string Range(Lsn first, Lsn last) {
+  return "LSN " + std::to_string(first) + (first == last ? "" : " to " + std::to_string(last));
+}
+
+// `before`: what was read in front of the row. `opens`: the row begins with the record of its epoch.
+WalLoss Hole(ShardId shard, Lsn first, Lsn last, const WalEnd& before, const WalRowHeader& row, bool opens) {
+  std::string where;
+  if (before.last_lsn != 0) {
+    where = "the row in front ends at LSN " + std::to_string(before.last_lsn) + " (epoch " + std::to_string(before.last_epoch) +
+            ", group " + std::to_string(before.last_group) + "), ";
+  } else if (before.trimmed_to != 0) {
+    where = "it is trimmed up to LSN " + std::to_string(before.trimmed_to) + ", ";
+  }
+  WalLoss loss{first, last, {row.epoch, opens ? 0 : row.group}, {}};
+  loss.why = DataLoss("the log of shard " + std::to_string(shard) + " lacks " + Range(first, last) + ": " + where +
+                      "the row behind begins at LSN " + std::to_string(row.first_lsn) + " (epoch " + std::to_string(row.epoch) +
+                      ", group " + std::to_string(row.group) + ")");
+  return loss;
 }
 
 // A row may begin after a gap, or with another epoch than the row before, only where its first record opens that epoch and vouches
-// for the end of the one before.
-Status CheckEpoch(ShardId shard, Lsn expected, std::uint64_t last_epoch, const WalRowHeader& row, std::string_view payload) {
+// for the end of the one before. What is lacking in front of the row is told to the visitor.
+Status CheckEpoch(ShardId shard, Lsn expected, const WalEnd& before, const WalRowHeader& row, std::string_view payload,
+                  WalVisitor* visitor) {
+  const auto lost = [&](Lsn last, bool opens) {
+    const WalLoss loss = Hole(shard, expected, last, before, row, opens);
+    return visitor != nullptr ? visitor->OnLoss(shard, loss) : loss.why;
+  };
   const bool gap = row.first_lsn > expected;
-  if (!gap && (last_epoch == 0 || row.epoch == last_epoch)) return Status::Ok();
+  if (!gap && (before.last_epoch == 0 || row.epoch == before.last_epoch)) return Status::Ok();
   RecordView record;
   EpochRecord epoch;
   if (Status status = NextRecord(&payload, &record); !status.ok()) {
     return status.WithContext("log of shard " + std::to_string(shard) + ", LSN " + std::to_string(row.first_lsn));
   }
-  if (gap && record.type != RecordType::kEpoch) return Hole(shard, expected, row.first_lsn - 1);
+  if (gap && record.type != RecordType::kEpoch) return lost(row.first_lsn - 1, false);
   if (record.type == RecordType::kEpoch) {
     if (Status status = DecodeEpoch(record.body, &epoch); !status.ok()) return status;
   }
-  if (row.epoch < last_epoch || epoch.epoch != row.epoch) {
+  if (row.epoch < before.last_epoch || epoch.epoch != row.epoch) {
     return DataLoss("the log of shard " + std::to_string(shard) + " has epoch " + std::to_string(row.epoch) + " at LSN " +
-                    std::to_string(row.first_lsn) + " behind epoch " + std::to_string(last_epoch) + ", which no record opened");
+                    std::to_string(row.first_lsn) + " behind epoch " + std::to_string(before.last_epoch) +
+                    ", which no record opened");
   }
-  if (epoch.previous_end + 1 > expected) return Hole(shard, expected, epoch.previous_end);
+  if (epoch.previous_end + 1 > expected) return lost(epoch.previous_end, true);
   return Status::Ok();
 }
 
@@ -58,7 +80,7 @@ Status ReadWal(KvEngine* engine, FamilyId family, ShardId shard, Lsn after, cons
     if (Status status = DecodeWalRow(shard, (*it)->key(), (*it)->value(), &row, &payload, &scratch); !status.ok()) return status;
     // Rows wholly below trimmed_to may still be there: trimming is a range delete that a reader may be ahead of.
     if (row.first_lsn + row.records <= end->trimmed_to + 1) continue;
-    if (Status status = CheckEpoch(shard, expected, end->last_epoch, row, payload); !status.ok()) return status;
+    if (Status status = CheckEpoch(shard, expected, *end, row, payload, visitor); !status.ok()) return status;
     if (row.first_lsn < expected && end->last_lsn != 0) {
       return DataLoss("the log of shard " + std::to_string(shard) + " has LSN " + std::to_string(row.first_lsn) + " twice");
     }
@@ -79,6 +101,7 @@ Status ReadWal(KvEngine* engine, FamilyId family, ShardId shard, Lsn after, cons
     }
     end->last_lsn = lsn - 1;
     end->last_epoch = row.epoch;
+    end->last_group = row.group;
     end->records += row.records;
     end->bytes += (*it)->value().size();
     if (visitor != nullptr) visitor->OnProgress(shard, *end);

@@ -129,7 +129,7 @@ TEST_F(ReadWalTest, AHoleIsLossAndIsNamed) {
 
 TEST_F(ReadWalTest, AMissingFirstRowIsAHole) {
   PutRow(2, 1, {Floor(20)});
-  ExpectLoss("LSN 1 to 1");
+  ExpectLoss("lacks LSN 1:");
 }
 
 TEST_F(ReadWalTest, AMissingRowBehindTheTrimmedOnesIsAHole) {
