@@ -18,8 +18,10 @@ namespace chronolith {
 // How far replaying one shard's log has come, at Open and Reopen.
 struct ReplayProgress {
   std::uint32_t shard = 0;
-  std::uint64_t records = 0;  // read so far
-  std::uint64_t bytes = 0;    // of rows, read so far
+  std::uint64_t records = 0;           // replayed so far
+  std::uint64_t records_expected = 0;  // in all; known when replay begins, but for those of the last row
+  std::uint64_t bytes = 0;             // of rows, read so far
+  double seconds_left = 0;             // for this shard, at the rate so far; 0 where it is done
   bool done = false;
 };
 
@@ -77,8 +79,16 @@ struct Options {
   std::uint32_t max_label_value_bytes = 2048;
   std::uint64_t max_series = 50'000'000;
 
+  // Whether Open and Reopen return when all of the log has been replayed. false: as soon as it is known that the store can be opened;
+  // each shard then serves when its own log has been replayed, and Storage::WaitReady waits for all of them. Until then a write to
+  // a shard waits for it, for backpressure_wait_ms at most, and is then refused with kResourceExhausted; queries wait up to their
+  // deadline, or leave such shards out (SelectOptions::skip_replaying); upkeep waits for all shards. Where a shard turns out to be
+  // damaged it is quarantined as ever; where it cannot be read at all, the store answers kUnavailable until it is reopened. A
+  // read-only store always waits.
+  bool wait_for_replay = true;
+
   // Told how replay goes: about every 4 MiB of a shard's log, and once when the shard is done. Called from several threads at once;
-  // must not block. null: nobody is told.
+  // must not block. null: nobody is told. The same is in ShardStats at any time.
   std::function<void(const ReplayProgress&)> on_replay;
 
   std::shared_ptr<Clock> clock;    // null: the system's
@@ -90,6 +100,11 @@ struct Options {
   // null: a private one of memory_limit_bytes.
   std::shared_ptr<MemoryBudget> memory_budget;
   std::uint64_t memory_limit_bytes = 2ULL << 30;
+
+  // What replay may hold in memory beside what any open store needs (the log in the engine's buffers, rings, caches, 64 bytes a
+  // series): the heads and indexes of all shards together, in bytes; at least 1 MiB a shard, at most half of what memory_limit_bytes
+  // leaves free. What goes beyond is stored while replay goes on. Less costs time: more, smaller checkpoints of shards.
+  std::uint64_t replay_memory_bytes = 256ULL << 20;
 
   // Ring between writers and committers, bytes a shard; a power of two, 64 KiB to 64 MiB. Larger absorbs longer bursts at the
   // level queued and loses more of them in a crash.

@@ -58,8 +58,11 @@ struct ShardStats {
   std::uint64_t ring_full_waits = 0;            // writers that met a full ring
   std::uint64_t groups = 0;                     // group commits that carried this shard
   std::uint64_t group_records = 0;              // records in them: group_records / groups is the mean group size
-  std::uint64_t replayed_records = 0;           // at the last open
+  bool serving = true;                          // false: still being replayed; then the figures below but the next four are 0
+  std::uint64_t replayed_records = 0;           // at the last open, so far
   std::uint64_t replayed_bytes = 0;
+  std::uint64_t replay_records_expected = 0;    // in all; but for those of the log's last row
+  double replay_seconds_left = 0;               // at the rate so far
 
   // Head
   std::uint64_t samples_appended = 0;

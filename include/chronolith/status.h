@@ -20,7 +20,7 @@ enum class StatusCode : unsigned char {
   kAlreadyExists,       // the named thing exists and must not
   kFailedPrecondition,  // the store is in the wrong state or mode (closed, read-only, locked by another process)
   kPermissionDenied,    // the operating system refused access
-  kResourceExhausted,   // a bound was reached (ring, memory, limit, disk): retry later or raise the bound named
+  kResourceExhausted,   // a bound was reached (ring, memory, limit, disk), or a shard is still replayed: retry later, or raise the bound
   kDeadlineExceeded,    // the caller's deadline passed; a write may still happen
   kCancelled,           // the caller cancelled
   kUnavailable,         // the log failed: nothing is acknowledged until Storage::Reopen succeeds

@@ -118,6 +118,9 @@ struct SelectOptions {
   // Leaves out quarantined shards, and what cannot be read of a shard because of damage met on the way; SeriesSet::partial tells.
   // false: kDataLoss, or kIoError where the device does not give the bytes, that names the shard.
   bool skip_damaged = false;
+  // Leaves out shards that are still being replayed (Options::wait_for_replay); SeriesSet::partial tells. false: waits for them, and
+  // answers kResourceExhausted where the deadline passes before.
+  bool skip_replaying = false;
 };
 
 struct LookupOptions {
@@ -126,14 +129,15 @@ struct LookupOptions {
   // At most so many results, the first in order; `truncated` of the result tells. 0: no bound.
   std::uint64_t limit = 0;
   Deadline deadline = kNoDeadline;
-  bool skip_damaged = false;  // as SelectOptions::skip_damaged; `partial` of the result tells
+  bool skip_damaged = false;    // as SelectOptions::skip_damaged; `partial` of the result tells
+  bool skip_replaying = false;  // as SelectOptions::skip_replaying; `partial` of the result tells
 };
 
 template <typename T>
 struct Lookup {
   std::vector<T> values;   // sorted, distinct
   bool truncated = false;  // LookupOptions::limit left some out
-  bool partial = false;    // LookupOptions::skip_damaged left some out
+  bool partial = false;    // LookupOptions::skip_damaged or skip_replaying left some out
 };
 
 struct CompactOptions {
@@ -212,6 +216,11 @@ class CHRONOLITH_EXPORT Storage {
   // they were waiting for and was not reached reports kUnavailable. kResourceExhausted: a disk is nearly full; free space first,
   // what could be read still can.
   virtual Status Reopen() = 0;
+
+  // Waits until all shards serve (Options::wait_for_replay); ok at once where Open has waited. kResourceExhausted: some are still
+  // being replayed at `deadline`; the message says how far they are. kUnavailable: the log of one could not be read, or no shard is
+  // left to serve; Reopen tries again. Quarantined shards count as ready; Stats tells of them.
+  virtual Status WaitReady(Deadline deadline = kNoDeadline) = 0;
 
   virtual StorageStats Stats() const = 0;
 

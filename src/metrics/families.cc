@@ -99,6 +99,8 @@ constexpr ShardValue kShardValues[] = {
      &ShardStats::group_records},
     {"chronolith_wal_replayed_records", "Records replayed by the last open so far.", kGauge, &ShardStats::replayed_records},
     {"chronolith_wal_replayed_bytes", "Bytes replayed by the last open so far.", kGauge, &ShardStats::replayed_bytes},
+    {"chronolith_wal_replay_expected_records", "Records that the last open has to replay in all.", kGauge,
+     &ShardStats::replay_records_expected},
     {"chronolith_head_appended_samples_total", "Samples appended.", kCounter, &ShardStats::samples_appended},
     {"chronolith_head_out_of_order_samples_total", "Samples that were not newer than their series.", kCounter,
      &ShardStats::samples_out_of_order},
@@ -126,6 +128,17 @@ void AddShardValues(const StorageStats& stats, std::vector<MetricFamily>* out) {
     }
     out->push_back(std::move(family));
   }
+}
+
+void AddReadiness(const StorageStats& stats, std::vector<MetricFamily>* out) {
+  MetricFamily serving = Family("chronolith_storage_shard_serving", "0 while the log of the shard is still being replayed.", kGauge);
+  MetricFamily left = Family("chronolith_wal_replay_left_seconds", "Until the shard is replayed, at the rate so far.", kGauge);
+  for (const ShardStats& shard : stats.shards) {
+    AddValue(&serving, ShardLabel(shard), shard.serving ? 1 : 0);
+    AddValue(&left, ShardLabel(shard), shard.replay_seconds_left);
+  }
+  out->push_back(std::move(serving));
+  out->push_back(std::move(left));
 }
 
 void AddQuarantine(const StorageStats& stats, std::vector<MetricFamily>* out) {
@@ -304,6 +317,7 @@ void AddEngines(const StorageStats& stats, std::vector<MetricFamily>* out) {
 std::vector<MetricFamily> FamiliesOf(const StorageStats& stats) {
   std::vector<MetricFamily> families;
   AddShardValues(stats, &families);
+  AddReadiness(stats, &families);
   AddQuarantine(stats, &families);
   AddShardLatencies(stats, &families);
   AddLocks(stats, &families);

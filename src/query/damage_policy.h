@@ -17,8 +17,11 @@ class DamagePolicy {
  public:
   explicit DamagePolicy(bool skip) : skip_(skip) {}
 
-  // `quarantine`: QueryContext::quarantine.
-  Status Begin(const Status& quarantine) { return Decide(quarantine); }
+  // `quarantine`, `partial`: of the QueryContext.
+  Status Begin(const Status& quarantine, bool partial) {
+    skipped_ = skipped_ || partial;
+    return Decide(quarantine);
+  }
   // `status` is of a read of the shard. ok for damage that is left out: then the caller goes on without what it has read.
   Status Filter(ShardId shard, const Status& status) {
     if (!IsDamage(status)) [[likely]]

@@ -36,7 +36,7 @@ Result<Lookup<std::string>> Gather(const QueryContext& context, const std::vecto
   const bool all = matchers.empty() && IsAllOfTime(options.range);
   std::vector<OrdinalSet> matched;
   Status found =
-      all ? damage.Begin(context.quarantine) : MatchSeries(context, matchers, options.range, 0, &poll, &damage, &matched);
+      all ? damage.Begin(context.quarantine, context.partial) : MatchSeries(context, matchers, options.range, 0, &poll, &damage, &matched);
   if (!found.ok()) return found;
   for (std::size_t k = 0; k < context.shards.size(); ++k) {
     if (!all && matched[k].empty()) continue;

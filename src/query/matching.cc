@@ -21,7 +21,7 @@ Status SeriesWithData(const ShardReader& shard, TimeRange range, OrdinalSet* ord
 
 Status MatchSeries(const QueryContext& context, const std::vector<Matcher>& matchers, TimeRange range, std::uint64_t max_series,
                    Poll* poll, DamagePolicy* damage, std::vector<OrdinalSet>* matched) {
-  if (Status s = damage->Begin(context.quarantine); !s.ok()) return s;
+  if (Status s = damage->Begin(context.quarantine, context.partial); !s.ok()) return s;
   std::vector<CompiledMatcher> compiled;
   if (Status s = CompiledMatcher::CompileAll(matchers, &compiled); !s.ok()) return s;
   std::uint64_t total = 0;

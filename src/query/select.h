@@ -30,7 +30,8 @@ struct ShardReader {
 
 struct QueryContext {
   std::vector<ShardReader> shards;
-  Status quarantine;  // not ok: shards are missing above, and why
+  Status quarantine;     // not ok: shards are missing above, and why
+  bool partial = false;  // shards are missing above because they do not serve yet, and the caller does without them
   DuplicatePolicy duplicate_policy = DuplicatePolicy::kLastWins;
   std::uint32_t max_samples_per_chunk = 240;
   std::shared_ptr<void> pin;  // kept alive by every SeriesSet: what the shards live in

@@ -408,6 +408,15 @@ void Core::FillStats(StorageStats* stats) const {
   for (const auto& shard : shards_) {
     ShardStats s;
     s.shard = shard->id;
+    s.serving = shard->serving.load(std::memory_order_acquire);
+    s.replayed_records = shard->replayed_records.load();
+    s.replayed_bytes = shard->replayed_bytes.load();
+    s.replay_records_expected = shard->replay_records_expected.load();
+    s.replay_seconds_left = shard->replay_seconds_left.load();
+    if (!s.serving) {
+      stats->shards.push_back(std::move(s));
+      continue;
+    }
     wal_->FillStats(shard->id, &s);
     shard->index->FillStats(&s);
     shard->head->FillStats(&s);
@@ -419,8 +428,6 @@ void Core::FillStats(StorageStats* stats) const {
     s.series_created = shard->series_created.Get();
     s.series_removed = shard->series_removed.Get();
     s.series_total = shard->series_total.load();
-    s.replayed_records = shard->replayed_records;
-    s.replayed_bytes = shard->replayed_bytes;
     for (std::size_t i = 0; i < s.write_latency.size(); ++i) s.write_latency[i] = shard->write_latency[i].Snapshot();
     stats->shards.push_back(std::move(s));
   }
@@ -429,7 +436,7 @@ void Core::FillStats(StorageStats* stats) const {
     stats->data_engine = data_engine_->Stats();
     for (const auto& shard : shards_) {  // what was not read was not counted
       const FamilyStats& log = stats->log_engine.families[shard->wal_family];
-      if (!shard->quarantine.ok()) stats->shards[shard->id].wal_bytes_pinned = log.buffered_bytes + log.file_bytes;
+      if (stats->shards[shard->id].serving && !shard->quarantine.ok()) stats->shards[shard->id].wal_bytes_pinned = log.buffered_bytes + log.file_bytes;
     }
   }
   stats->checkpoint_duration = checkpoint_duration_.Snapshot();
@@ -437,7 +444,7 @@ void Core::FillStats(StorageStats* stats) const {
   stats->last_checkpoint_ms = last_checkpoint_ms_.load();
   stats->memory_used_bytes = OwnMemoryBytes() + (closed_ ? 0 : EngineMemoryBytes());
   stats->memory_limit_bytes = options_.memory_budget->limit_bytes();
-  stats->replay_seconds = replay_seconds_;
+  stats->replay_seconds = replay_seconds_.load();
   stats->compacted_windows = compacted_windows_.Get();
   stats->replay_checkpoints = replay_checkpoints_.Get();
   stats->engine = options_.engine;

@@ -98,6 +98,7 @@ Options WithDefaults(Options o) {
   if (!o.memory_budget) o.memory_budget = std::make_shared<MemoryBudget>(o.memory_limit_bytes);
   // The log's memtables hold up to two intervals, the data's a quarter of one.
   o.checkpoint_bytes = std::clamp<std::uint64_t>(o.memory_budget->limit_bytes() / 8, 64 << 10, o.checkpoint_bytes);
+  if (o.read_only) o.wait_for_replay = true;
   if (o.background_threads == 0) o.background_threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 4U));
   return o;
 }
@@ -105,6 +106,7 @@ Options WithDefaults(Options o) {
 }  // namespace
 
 Core::Core(const Options& options, std::string path) : options_(WithDefaults(options)), path_(std::move(path)) {
+  serve_early_ = !options_.wait_for_replay;
   limits_ = {options_.max_labels_per_series, options_.max_label_name_bytes, options_.max_label_value_bytes};
 }
 
@@ -141,18 +143,18 @@ Result<std::unique_ptr<Core>> Core::Open(const Options& options, const std::stri
 Result<std::unique_ptr<Core>> Core::OpenOnce(const Options& options, const std::string& path,
                                              const std::vector<HandedOut>* earlier) {
   std::unique_ptr<Core> core(new Core(options, path));
+  if (earlier != nullptr) core->earlier_ = *earlier;
   Status status = core->LoadOrCreateManifest();
   if (status.ok()) status = core->OpenEngines();
-  if (status.ok()) status = core->OpenShards(earlier);
-  if (status.ok() && !core->options_.read_only) {
-    core->wal_->Start();
-    status = core->BeginEpoch();
+  if (status.ok()) {
+    core->CreateLog();
+    if (!core->serve_early_) status = core->RecoverAll();
   }
-  if (status.ok()) status = core->AgreeOnFloor();
   if (!status.ok()) return status.WithContext("store " + path);
-  core->SettleMemoryAfterOpen();
-  if (!core->options_.read_only) core->LookAtDisk();
-  if (!core->options_.read_only) core->upkeep_ = std::thread([c = core.get()] { c->UpkeepLoop(); });
+  if (options.read_only) return core;
+  core->upkeep_ = std::thread([c = core.get()] {
+    if (!c->serve_early_ || c->RecoverAll().ok()) c->UpkeepLoop();
+  });
   return core;
 }
 
@@ -368,6 +370,11 @@ std::uint64_t Core::series_total() const { return series_total_.load(std::memory
 std::vector<Core::HandedOut> Core::HandedOutOrdinals() const {
   std::vector<HandedOut> handed_out;
   for (const auto& shard : shards_) {
+    if (!shard->serving.load(std::memory_order_acquire)) {  // not yet recovered: nothing new was handed out
+      const HandedOut* const earlier = EarlierOf(*shard);
+      handed_out.push_back(earlier == nullptr ? HandedOut{} : *earlier);
+      continue;
+    }
     MutexLock lock(&shard->removed_mu);
     handed_out.push_back({shard->next_ordinal.load(), shard->removed});
   }
@@ -377,6 +384,7 @@ std::vector<Core::HandedOut> Core::HandedOutOrdinals() const {
 Status Core::Close() {
   if (closed_) return Status::Ok();
   closed_ = true;
+  stop_replay_.store(true);
   {
     MutexLock lock(&wake_mu_);
     stop_ = true;

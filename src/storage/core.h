@@ -1,9 +1,11 @@
 // Core: everything of a store that is open: the two engine instances, the shards, the log. Storage::Reopen replaces it whole.
 //
 // Opening (Core::Open): manifest -> data instance -> log instance -> per shard, in parallel: state rows, replay of the log
-// behind them -> a new epoch, synced -> background threads. Loss is never silent: see RecoverShard.
+// behind them -> a new epoch, synced -> background threads. Loss is never silent: see RecoverShard. With Options::wait_for_replay off
+// the shards are recovered by the upkeep thread, and serve one by one (readiness.cc).
 //
-// Thread safety: after Open all methods may be called concurrently, except Close.
+// Thread safety: after Open all methods may be called concurrently, except Close. What touches a shard, or all, is for callers
+// that have seen it serve: Await, AwaitAll.
 #ifndef CHRONOLITH_STORAGE_CORE_H_
 #define CHRONOLITH_STORAGE_CORE_H_
 
@@ -54,8 +56,19 @@ class Core {
   std::uint64_t series_total() const;
   void AddSeries(std::int64_t n) { series_total_.fetch_add(static_cast<std::uint64_t>(n), std::memory_order_relaxed); }
 
-  // Not ok: not all shards serve; names those that do not, and why.
+  // Not ok: not all shards are sound; names those that are not, and why. Once all serve.
   const Status& quarantine() const { return quarantine_; }
+
+  // ---- Readiness (readiness.cc) ----
+  bool AllServe() const { return all_serve_.load(std::memory_order_acquire); }
+  // Waits until the shard serves. Then why it is quarantined, or ok; kResourceExhausted: it is still being replayed at `deadline`;
+  // kUnavailable: it cannot be replayed.
+  Status Await(const Shard& shard, Deadline deadline) const;
+  // How long a write may wait for all of its shards: `deadline`, or Options::backpressure_wait_ms from now while not all serve.
+  Deadline ReadyDeadline(Deadline deadline) const;
+  // The same for all shards, but quarantine is no error, and only the deadline bounds the wait. `cancelled` may be null; where it
+  // is set, kCancelled.
+  Status AwaitAll(Deadline deadline, const std::atomic<bool>* cancelled = nullptr) const;
 
   // Before a write: waits while the memory budget is exceeded or a disk is low (a checkpoint frees the head and the log), until
   // `deadline` or for Options::backpressure_wait_ms.
@@ -97,18 +110,26 @@ class Core {
   Status CheckIdentity(KvEngine* engine, const char* instance, bool* fresh);
   static Status WriteIdentity(KvEngine* engine, const StoreManifest& manifest);
   Status WriteCopyIdentity(const std::string& path, EngineOptions options, const StoreManifest& manifest) const;
-  Status OpenShards(const std::vector<HandedOut>* earlier);
+  void CreateLog();
+  // Recovers all shards and lets them serve. Not ok: the store cannot be used.
+  Status RecoverAll();
+  Status RecoverAllOnce();
+  Status ForEachShard(const std::function<Status(Shard*)>& each);
+  bool LogsAreWhole();
+  const HandedOut* EarlierOf(const Shard& shard) const { return earlier_.empty() ? nullptr : &earlier_[shard.id]; }
+  void Serve(Shard* shard);
+  std::string Replaying() const;
   Status RecoverOrQuarantine(Shard* shard, const HandedOut* earlier);
   // Where rows of the shard are damaged or missing, in the data instance or the log, *damage says so, and the shard is unfit for
   // use.
   Status RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage);
   void Quarantine(Shard* shard, const Status& damage, const HandedOut* earlier);
-  void QuarantineSuspects(const std::vector<HandedOut>* earlier);
+  void QuarantineSuspects();
   Status CheckQuarantine();
   std::string LogPath() const { return manifest_.log_path.empty() ? path_ + "/log" : manifest_.log_path; }
   Status FindEpochs();
   Status AcquireEpochs(Shard* shard, std::uint64_t* epoch);
-  Status BeginEpoch();
+  Status BeginEpoch(Shard* shard);
   // memory.cc
   std::uint64_t OwnMemoryBytes() const;
   std::uint64_t EngineMemoryBytes() const;  // of open engines
@@ -156,8 +177,17 @@ class Core {
   std::unique_ptr<ShardedWAL> wal_;
   Status quarantine_;
   std::atomic<std::uint64_t> series_total_{0};
-  double replay_seconds_ = 0;
+  std::atomic<double> replay_seconds_{0};
   std::uint64_t epoch_before_ = 0;  // the largest of any family, at open: all shards get the same next one
+
+  // Readiness.
+  std::vector<HandedOut> earlier_;  // by earlier Cores of this process; empty: none
+  bool serve_early_ = false;        // shards are recovered while others serve
+  std::atomic<bool> all_serve_{false};
+  std::atomic<bool> stop_replay_{false};
+  mutable Mutex ready_mu_;
+  mutable CondVar ready_cv_;
+  Status recovery_failure_ ABSL_GUARDED_BY(ready_mu_);
 
   // Upkeep: one checkpoint, compaction or snapshot at a time.
   mutable Mutex upkeep_mu_;

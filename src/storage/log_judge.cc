@@ -15,8 +15,12 @@ namespace {
 constexpr const char* kRemedy = ". Nothing was changed; restore a snapshot or a backup of the store";
 constexpr std::size_t kRangesNamedMax = 64;
 
-// What the two families of a shard say they hold; 0 where they were never written, or cannot be read: then they vouch for nothing,
-// and the shard is refused later while the others serve.
+std::string Lsns(ShardId shard, Lsn first, Lsn last) {
+  return "shard " + std::to_string(shard) + " LSN " + std::to_string(first) + (first == last ? "" : " to " + std::to_string(last));
+}
+
+}  // namespace
+
 Status ReadApplied(KvEngine* data, const JudgedShard& shard, Lsn* least, Lsn* most) {
   if (!data->Damage(shard.index_family).ok() || !data->Damage(shard.chunk_family).ok()) return Status::Ok();
   Lsn index = 0;
@@ -38,12 +42,6 @@ Status ReadApplied(KvEngine* data, const JudgedShard& shard, Lsn* least, Lsn* mo
   *most = std::max(index, chunks.applied_lsn);
   return Status::Ok();
 }
-
-std::string Lsns(ShardId shard, Lsn first, Lsn last) {
-  return "shard " + std::to_string(shard) + " LSN " + std::to_string(first) + (first == last ? "" : " to " + std::to_string(last));
-}
-
-}  // namespace
 
 WalJudge::WalJudge(KvEngine* data, const std::vector<JudgedShard>& shards) : data_(data) {
   for (const JudgedShard& shard : shards) shards_.push_back({.shard = shard});

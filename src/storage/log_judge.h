@@ -35,6 +35,10 @@ struct JudgedShard {
   FamilyId chunk_family = 0;
 };
 
+// What the two families of a shard say they hold, the less and the more of them; 0 where they were never written, or cannot be read:
+// then they vouch for nothing, and the shard is quarantined later.
+Status ReadApplied(KvEngine* data, const JudgedShard& shard, Lsn* least, Lsn* most);
+
 // For the log instance. Thread safety: one thread. Memory: a few bytes a shard and a damage.
 class WalJudge : public LogJudge {
  public:

@@ -19,7 +19,10 @@ std::uint64_t Core::EngineMemoryBytes() const {
 
 std::uint64_t Core::OwnMemoryBytes() const {
   std::uint64_t bytes = cache_->bytes() + options_.ring_bytes * shards_.size();
-  for (const auto& shard : shards_) bytes += shard->head->memory_bytes() + shard->index->memory_bytes();
+  for (const auto& shard : shards_) {
+    const bool serving = shard->serving.load(std::memory_order_acquire);
+    bytes += serving ? shard->head->memory_bytes() + shard->index->memory_bytes() : replay_share_;
+  }
   return bytes;
 }
 
@@ -71,7 +74,7 @@ void Core::OnLoggedBytes(std::uint64_t bytes) {
 // short; a large one is not rewritten before the log has grown by as much.
 std::uint64_t Core::CheckpointThreshold() const {
   std::uint64_t head = 0;
-  for (const auto& shard : shards_) head += shard->head->memory_bytes();
+  for (const auto& shard : shards_) head += shard->serving.load(std::memory_order_acquire) ? shard->head->memory_bytes() : 0;
   return std::min(std::max(options_.checkpoint_bytes / 2, head), options_.checkpoint_bytes);
 }
 
@@ -99,7 +102,7 @@ void Core::WakeAdmitted() {
 
 // ---- Replay ----
 
-// Half of what is free, in equal parts: the shards are hash ranges, so their logs are of a size. The other half is for what a
+// At most half of what is free, in equal parts: the shards are hash ranges, so their logs are of a size. The other half is for what a
 // checkpoint of replay leaves in memory (an entry a series) and for the data instance's memtables.
 void Core::ReserveForReplay() {
   const MemoryBudget& budget = *options_.memory_budget;
@@ -107,7 +110,7 @@ void Core::ReserveForReplay() {
   SetMemoryShare(fixed);
   const std::uint64_t used = budget.used_bytes();
   const std::uint64_t free = used < budget.limit_bytes() ? budget.limit_bytes() - used : 0;
-  replay_share_ = std::max(free / 2 / shards_.size(), kReplayShareMin);
+  replay_share_ = std::max(std::min(free / 2, options_.replay_memory_bytes) / shards_.size(), kReplayShareMin);
   SetMemoryShare(fixed + replay_share_ * shards_.size());
 }
 

@@ -52,19 +52,18 @@ void Core::Quarantine(Shard* shard, const Status& damage, const HandedOut* earli
   shard->next_ordinal.store(earlier->next_ordinal);
 }
 
-void Core::QuarantineSuspects(const std::vector<HandedOut>* earlier) {
+void Core::QuarantineSuspects() {
   const Shard* culprit = nullptr;
   for (const auto& shard : shards_) {
     if (shard->lost_before && (culprit == nullptr || *shard->lost_before > *culprit->lost_before)) culprit = shard.get();
   }
   if (culprit == nullptr) return;
-  for (std::size_t i = 0; i < shards_.size(); ++i) {
-    Shard* const shard = shards_[i].get();
+  for (const auto& shard : shards_) {
     if (!shard->quarantine.ok() || shard->log_end > *culprit->lost_before) continue;
-    Quarantine(shard,
+    Quarantine(shard.get(),
                DataLoss("its log may lack records behind LSN " + std::to_string(shard->wal->last_lsn()) + ", since that of shard " +
                         std::to_string(culprit->id) + " lacks some and nothing in this one is newer"),
-               earlier == nullptr ? nullptr : &(*earlier)[i]);
+               EarlierOf(*shard));
   }
 }
 

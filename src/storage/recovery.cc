@@ -11,7 +11,6 @@
 // the data instance holds.
 #include <algorithm>
 #include <limits>
-#include <thread>
 
 #include "base/failpoint.h"
 #include "base/hash.h"
@@ -76,17 +75,33 @@ class ReplayVisitor : public WalVisitor {
     }
     return failure_.WithContext("checkpoint of what was replayed");
   }
+
+  // Before the first record: how many there are behind `after`, as far as the keys of rows tell.
+  void Begin(Lsn after, Lsn last_row) {
+    start_ns_ = NowNanos();
+    after_ = after;
+    last_row_ = last_row;
+    shard_->replay_records_expected.store(last_row - after, std::memory_order_relaxed);
+  }
   void OnProgress(ShardId, const WalEnd& end) override {
     end_ = end;
-    if (end.bytes - told_bytes_ >= kProgressBytes) Tell(end, false);
+    shard_->replayed_records.store(end.records, std::memory_order_relaxed);
+    shard_->replayed_bytes.store(end.bytes, std::memory_order_relaxed);
+    if (end.last_lsn > after_) {
+      const double left = end.last_lsn < last_row_ ? static_cast<double>(last_row_ - end.last_lsn) : 0;
+      const double each = static_cast<double>(NowNanos() - start_ns_) * 1e-9 / static_cast<double>(end.last_lsn - after_);
+      shard_->replay_seconds_left.store(left * each, std::memory_order_relaxed);
+    }
+    if (end.bytes - told_bytes_ >= kProgressBytes) Tell(false);
   }
   Status OnLoss(ShardId, const WalLoss& loss) override {
     shard_->lost_before = loss.behind;
     return loss.why;
   }
-  void Tell(const WalEnd& end, bool done) {
-    told_bytes_ = end.bytes;
-    if (on_replay_) on_replay_({shard_->id, end.records, end.bytes, done});
+  void End() {
+    shard_->replay_records_expected.store(std::max(shard_->replay_records_expected.load(), end_.records));
+    shard_->replay_seconds_left.store(0, std::memory_order_relaxed);
+    Tell(true);
   }
 
   Status OnRecord(ShardId, Lsn lsn, const WalRowHeader&, const RecordView& record) override {
@@ -120,6 +135,12 @@ class ReplayVisitor : public WalVisitor {
   std::int64_t series_gained() const { return series_gained_; }
 
  private:
+  void Tell(bool done) {
+    told_bytes_ = end_.bytes;
+    if (!on_replay_) return;
+    on_replay_({shard_->id, end_.records, shard_->replay_records_expected.load(std::memory_order_relaxed), end_.bytes,
+                shard_->replay_seconds_left.load(std::memory_order_relaxed), done});
+  }
   std::int64_t MemoryBytes() const {
     return static_cast<std::int64_t>(shard_->head->memory_bytes() + shard_->index->memory_bytes());
   }
@@ -221,6 +242,9 @@ class ReplayVisitor : public WalVisitor {
   const Lsn index_applied_;
   const Lsn chunk_applied_;
   const std::function<void(const ReplayProgress&)>& on_replay_;
+  std::uint64_t start_ns_ = 0;
+  Lsn after_ = 0;
+  Lsn last_row_ = 0;
   std::uint64_t told_bytes_ = 0;
   std::uint64_t bytes_to_look_ = 0;
   std::int64_t kept_bytes_ = 0;  // what the last checkpoint of replay left in memory
@@ -297,19 +321,22 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
 
   const Lsn applied = std::min(index_state->applied_lsn, chunk_state->applied_lsn);
   ReplayVisitor visitor(this, shard, *index_state, {chunk_state->applied_lsn, chunk_state->floor, epoch});
+  const Result<Lsn> last_row = LastWalRow(log_engine_.get(), shard->wal_family, applied);
+  if (!last_row.ok()) return last_row.status();
+  visitor.Begin(applied, *last_row);
   WalEnd end;
   std::vector<std::pair<Lsn, std::uint64_t>> rows;
   const auto log_damaged = [&](const Status& status) {
     *damage = status.WithContext("family wal." + std::to_string(shard->id) + " of " + LogPath());
     return *damage;
   };
-  if (Status status = ReadWal(log_engine_.get(), shard->wal_family, shard->id, applied, nullptr, &visitor, &rows, &end);
+  if (Status status = ReadWal(log_engine_.get(), shard->wal_family, shard->id, applied, &stop_replay_, &visitor, &rows, &end);
       !status.ok()) {
     *damage = visitor.damage();
     return damage->ok() && visitor.failure().ok() && IsDamage(status) ? log_damaged(status) : status;
   }
   shard->log_end = {end.last_epoch, end.last_group};
-  visitor.Tell(end, true);
+  visitor.End();
   CHRONOLITH_FAILPOINT("open.replayed");
   Lsn log_end = std::max(end.last_lsn, end.trimmed_to);
   const Lsn applied_most = std::max(index_state->applied_lsn, chunk_state->applied_lsn);
@@ -346,8 +373,6 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
     shard->head->EnsureOrdinals(next_ordinal);
   }
   shard->applied_lsn.store(std::max(applied, visitor.stored_to()));
-  shard->replayed_records = end.records;
-  shard->replayed_bytes = end.bytes;
   wal_->Restore(shard->id, end, log_end + 1, epoch, rows);
   shard->wal = &wal_->shard(shard->id);
   shard->expiry->RaiseFloor(chunk_state->floor);
@@ -370,78 +395,15 @@ Status Core::CheckLogAgain() {
   return Status::Ok();
 }
 
-Status Core::OpenShards(const std::vector<HandedOut>* earlier) {
-  cache_ = std::make_unique<PostingsCache>(options_.postings_cache_bytes);
-  std::vector<FamilyId> families;
-  for (const auto& shard : shards_) families.push_back(shard->wal_family);
-  ShardedWALOptions wal_options{.ring_bytes = options_.ring_bytes,
-                                .commit_interval_ms = options_.commit_interval_ms,
-                                .sync_interval_ms = options_.sync_interval_ms,
-                                .backpressure_wait_ms = options_.backpressure_wait_ms,
-                                .clock = options_.clock,
-                                .logger = options_.logger,
-                                .archiver = options_.log_archiver,
-                                .archive_backlog_bytes = options_.log_archive_backlog_bytes,
-                                .on_failed = [this] { WakeAdmitted(); },
-                                .on_logged_bytes = [this](std::uint64_t bytes) { OnLoggedBytes(bytes); }};
-  wal_ = std::make_unique<ShardedWAL>(log_engine_.get(), families, wal_options);
-
-  if (Status status = FindEpochs(); !status.ok()) return status;
-  ReserveForReplay();
-  const std::uint64_t start = NowNanos();
-  std::atomic<std::size_t> next{0};
-  std::vector<Status> statuses(shards_.size());
-  const auto work = [&] {
-    for (std::size_t i = next.fetch_add(1); i < shards_.size(); i = next.fetch_add(1)) {
-      statuses[i] = RecoverOrQuarantine(shards_[i].get(), earlier == nullptr ? nullptr : &(*earlier)[i]);
-    }
-  };
-  std::vector<std::thread> threads;
-  const std::size_t n = std::min<std::size_t>(static_cast<std::size_t>(options_.background_threads), shards_.size());
-  ThreadBudget* const budget = options_.thread_budget.get();
-  for (std::size_t i = 1; i < n && (budget == nullptr || budget->TryAcquire()); ++i) {
-    threads.emplace_back([&work, budget] {
-      work();
-      if (budget != nullptr) budget->Release();
-    });
-  }
-  work();
-  for (std::thread& thread : threads) thread.join();
-  std::string problems;
-  Status first;
-  for (const Status& status : statuses) {
-    if (status.ok()) continue;
-    if (first.ok()) first = status;
-    problems.append(problems.empty() ? "" : "; ").append(status.message());
-  }
-  if (!first.ok()) return {first.code(), problems};
-  QuarantineSuspects(earlier);
-  if (Status status = CheckQuarantine(); !status.ok()) return status;
-  if (Status status = CheckLogAgain(); !status.ok()) return status;
-  replay_seconds_ = static_cast<double>(NowNanos() - start) * 1e-9;
-
-  std::uint64_t replayed = 0;
-  for (const auto& shard : shards_) {
-    replayed += shard->replayed_bytes;
-    series_total_.fetch_add(shard->series_total.load());
-  }
-  bytes_since_checkpoint_.store(replayed);
-  if (replayed > 0)
-    Log(LogLevel::kInfo, "replayed " + std::to_string(replayed) + " bytes of log in " + std::to_string(replay_seconds_) + " s");
+// The first record of this epoch: it says where the one before ended.
+Status Core::BeginEpoch(Shard* shard) {
+  std::string record;
+  AppendEpochRecord(shard->wal->epoch(), shard->wal->last_lsn(), &record);
+  if (Status status = wal_->Reserve(shard->id, record.size(), kNoDeadline); !status.ok()) return status;
+  MeasuredLock lock(&shard->head->mu());
+  shard->wal->Append(record, 1);
+  CHRONOLITH_FAILPOINT("open.epoch_published");
   return Status::Ok();
-}
-
-Status Core::BeginEpoch() {
-  for (const auto& shard : shards_) {
-    if (!shard->quarantine.ok()) continue;
-    std::string record;
-    AppendEpochRecord(shard->wal->epoch(), shard->wal->last_lsn(), &record);
-    if (Status status = wal_->Reserve(shard->id, record.size(), kNoDeadline); !status.ok()) return status;
-    MeasuredLock lock(&shard->head->mu());
-    shard->wal->Append(record, 1);
-    CHRONOLITH_FAILPOINT("open.epoch_published");
-  }
-  return wal_->WaitSynced(wal_->Ticket(), kNoDeadline);
 }
 
 }  // namespace chronolith

@@ -30,6 +30,8 @@ struct alignas(kCacheLine) Shard {
   FamilyId index_family = 0;
   FamilyId chunk_family = 0;
 
+  // Set last, when the shard has been replayed or quarantined: before, nobody but recovery may look at what is not atomic below.
+  std::atomic<bool> serving{false};
   Status quarantine;  // not ok: nothing of the shard is read or written (quarantine.cc); set at open
 
   WALShard* wal = nullptr;
@@ -57,8 +59,10 @@ struct alignas(kCacheLine) Shard {
   SharedCounter series_created;
   SharedCounter series_removed;
   std::atomic<std::uint64_t> series_total{0};
-  std::uint64_t replayed_records = 0;
-  std::uint64_t replayed_bytes = 0;
+  std::atomic<std::uint64_t> replayed_records{0};
+  std::atomic<std::uint64_t> replayed_bytes{0};
+  std::atomic<std::uint64_t> replay_records_expected{0};
+  std::atomic<double> replay_seconds_left{0};
   std::array<DurationCell, 3> write_latency;  // by AckLevel
 };
 

@@ -89,18 +89,7 @@ StorageImpl::~StorageImpl() {
 }
 
 void StorageImpl::Install(std::shared_ptr<Core> core) {
-  auto query = std::make_shared<QueryContext>();
-  for (std::size_t i = 0; i < core->size(); ++i) {
-    const Shard& shard = core->shard(i);
-    if (!shard.quarantine.ok()) continue;
-    query->shards.push_back({shard.id, shard.index.get(), shard.head.get(), shard.chunks.get()});
-  }
-  query->quarantine = core->quarantine();
-  query->duplicate_policy = options_.duplicate_policy;
-  query->max_samples_per_chunk = options_.max_samples_per_chunk;
-  query->pin = core;
   live_.core = std::move(core);
-  live_.query = std::move(query);
   ++live_.generation;
 }
 
@@ -109,9 +98,31 @@ Core& StorageImpl::core() const {
   return *live_.core;
 }
 
-const std::shared_ptr<QueryContext>& StorageImpl::query() const {
-  if (closed_) std::abort();
-  return live_.query;
+Result<std::shared_ptr<QueryContext>> StorageImpl::Readers(Deadline deadline, bool skip_replaying,
+                                                           const std::atomic<bool>* cancelled) const {
+  const Core& c = core();
+  if (!reopen_failure_.ok()) return reopen_failure_;
+  if (!skip_replaying) {
+    if (Status status = c.AwaitAll(deadline, cancelled); !status.ok()) return status;
+  }
+  auto query = std::make_shared<QueryContext>();
+  query->shards.reserve(c.size());
+  std::string damaged;
+  for (std::size_t i = 0; i < c.size(); ++i) {
+    const Shard& shard = c.shard(i);
+    if (!shard.serving.load(std::memory_order_acquire)) {
+      query->partial = true;
+    } else if (!shard.quarantine.ok()) {
+      damaged.append(damaged.empty() ? "" : "; ").append(shard.quarantine.message());
+    } else {
+      query->shards.push_back({shard.id, shard.index.get(), shard.head.get(), shard.chunks.get()});
+    }
+  }
+  if (!damaged.empty()) query->quarantine = DataLoss(std::move(damaged));
+  query->duplicate_policy = options_.duplicate_policy;
+  query->max_samples_per_chunk = options_.max_samples_per_chunk;
+  query->pin = live_.core;
+  return query;
 }
 
 // ---- Tokens ----
@@ -154,7 +165,7 @@ Result<Lsn> StorageImpl::ReachedLsn(std::uint32_t shard, AckLevel level) const {
   if (shard >= core().size()) {
     return InvalidArgument("shard " + std::to_string(shard) + " does not exist, the store has " + std::to_string(core().size()));
   }
-  if (Status status = core().shard(shard).quarantine; !status.ok()) return status;
+  if (Status status = core().Await(core().shard(shard), std::chrono::steady_clock::now()); !status.ok()) return status;
   const WALShard& wal = core().wal().shard(shard);
   return level == AckLevel::kQueued ? wal.last_lsn() : level == AckLevel::kLogged ? wal.logged_lsn() : wal.synced_lsn();
 }
@@ -285,6 +296,7 @@ WriteResult StorageImpl::Delete(const std::vector<Matcher>& matchers, TimeRange 
     compiled.push_back(std::move(*one));
   }
   if (!selective) return refuse(InvalidArgument("Delete needs at least one matcher that does not match the empty string"));
+  if (Status ready = c.AwaitAll(options.deadline); !ready.ok()) return refuse(ready);
   if (!c.quarantine().ok()) return refuse(c.quarantine());  // what of it matches cannot be told
   if (range.empty()) return result;
   for (std::size_t i = 0; i < c.size(); ++i) {
@@ -335,9 +347,10 @@ Result<std::unique_ptr<SeriesSet>> StorageImpl::Select(const std::vector<Matcher
                                                        const SelectOptions& options) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
-  if (!reopen_failure_.ok()) return reopen_failure_;
+  const Result<std::shared_ptr<QueryContext>> readers = Readers(options.deadline, options.skip_replaying, options.cancelled);
+  if (!readers.ok()) return readers.status();
   ScopedTimer timer(&select_latency_);
-  Result<std::unique_ptr<SeriesSet>> inner = SelectSeries(query(), matchers, range, options);
+  Result<std::unique_ptr<SeriesSet>> inner = SelectSeries(*readers, matchers, range, options);
   if (!inner.ok()) return inner.status();
   return std::unique_ptr<SeriesSet>(new GuardedSeriesSet(this, live_.generation, std::move(*inner)));
 }
@@ -345,29 +358,32 @@ Result<std::unique_ptr<SeriesSet>> StorageImpl::Select(const std::vector<Matcher
 Result<Lookup<Labels>> StorageImpl::Series(const std::vector<Matcher>& matchers, const LookupOptions& options) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
-  if (!reopen_failure_.ok()) return reopen_failure_;
-  return LookupSeries(*query(), matchers, options);
+  const Result<std::shared_ptr<QueryContext>> readers = Readers(options.deadline, options.skip_replaying);
+  if (!readers.ok()) return readers.status();
+  return LookupSeries(**readers, matchers, options);
 }
 
 Result<Lookup<std::string>> StorageImpl::LabelNames(const std::vector<Matcher>& matchers, const LookupOptions& options) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
-  if (!reopen_failure_.ok()) return reopen_failure_;
-  return LookupLabelNames(*query(), matchers, options);
+  const Result<std::shared_ptr<QueryContext>> readers = Readers(options.deadline, options.skip_replaying);
+  if (!readers.ok()) return readers.status();
+  return LookupLabelNames(**readers, matchers, options);
 }
 
 Result<Lookup<std::string>> StorageImpl::LabelValues(const std::string& name, const std::vector<Matcher>& matchers,
                                                      const LookupOptions& options) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
-  if (!reopen_failure_.ok()) return reopen_failure_;
-  return LookupLabelValues(*query(), name, matchers, options);
+  const Result<std::shared_ptr<QueryContext>> readers = Readers(options.deadline, options.skip_replaying);
+  if (!readers.ok()) return readers.status();
+  return LookupLabelValues(**readers, name, matchers, options);
 }
 
 Result<SeriesRef> StorageImpl::FindSeries(const Labels& labels) {
   const SeriesKey key{StableHash(labels.encoded()), labels.encoded()};
   Shard& shard = core().ShardFor(key.hash);
-  if (!shard.quarantine.ok()) return shard.quarantine;
+  if (Status status = core().Await(shard, kNoDeadline); !status.ok()) return status;
   if (const std::optional<Ordinal> ordinal = shard.index->FindResident(key)) return MakeSeriesRef(shard.id, *ordinal);
   std::vector<std::optional<Ordinal>> found;
   if (Status status = shard.index->FindStored({&key, 1}, &found); !status.ok()) return status;
@@ -381,7 +397,9 @@ Result<std::vector<Exemplar>> StorageImpl::Exemplars(const Labels& series, TimeR
   if (!reopen_failure_.ok()) return reopen_failure_;
   Result<SeriesRef> ref = FindSeries(series);
   if (!ref.ok()) return ref.status();
-  return SelectExemplars(*query(), ShardOf(*ref), OrdinalOf(*ref), range);
+  const Result<std::shared_ptr<QueryContext>> readers = Readers(kNoDeadline, true);  // its shard serves: it was found there
+  if (!readers.ok()) return readers.status();
+  return SelectExemplars(**readers, ShardOf(*ref), OrdinalOf(*ref), range);
 }
 
 Result<std::optional<Metadata>> StorageImpl::SeriesMetadata(const Labels& series) {
@@ -396,8 +414,9 @@ Result<std::optional<Metadata>> StorageImpl::SeriesMetadata(const Labels& series
 Result<std::vector<SeriesRef>> StorageImpl::SeriesIds(const std::vector<Matcher>& matchers) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
-  if (!reopen_failure_.ok()) return reopen_failure_;
-  return LookupSeriesIds(*query(), matchers);
+  const Result<std::shared_ptr<QueryContext>> readers = Readers(kNoDeadline, false);
+  if (!readers.ok()) return readers.status();
+  return LookupSeriesIds(**readers, matchers);
 }
 
 // ---- Upkeep ----
@@ -412,6 +431,7 @@ Status StorageImpl::Flush() {
 Status StorageImpl::Checkpoint() {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
+  if (Status status = core().AwaitAll(kNoDeadline); !status.ok()) return status;
   if (Status status = core().Checkpoint(); !status.ok()) return status;
   return core().ApplyRetention();
 }
@@ -420,6 +440,7 @@ Result<CompactResult> StorageImpl::Compact(const CompactOptions& options) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   if (!reopen_failure_.ok()) return reopen_failure_;
+  if (Status status = core().AwaitAll(kNoDeadline); !status.ok()) return status;
   return core().Compact(options);
 }
 
@@ -427,6 +448,7 @@ Status StorageImpl::Snapshot(const std::string& path) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   if (!reopen_failure_.ok()) return reopen_failure_;
+  if (Status status = core().AwaitAll(kNoDeadline); !status.ok()) return status;
   return core().Snapshot(path);
 }
 
@@ -473,6 +495,13 @@ Status StorageImpl::Reopen() {
   return Status::Ok();
 }
 
+Status StorageImpl::WaitReady(Deadline deadline) {
+  if (fork_.InChild()) return UsedAfterFork();
+  ReaderMutexLock lock(&life_mu_);
+  if (!reopen_failure_.ok()) return reopen_failure_;
+  return core().AwaitAll(deadline);
+}
+
 StorageStats StorageImpl::Stats() const {
   ReaderMutexLock lock(&life_mu_);
   StorageStats stats;
@@ -488,7 +517,6 @@ Status StorageImpl::Close() {
   if (!EndCallbacks()) return Status::Ok();
   MutexLock lock(&life_mu_);
   closed_ = true;
-  live_.query.reset();
   return live_.core->Close();
 }
 

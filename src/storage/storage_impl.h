@@ -37,7 +37,8 @@ class StorageImpl : public Storage {
   Result<Lsn> ReachedLsn(std::uint32_t shard, AckLevel level) const override;
   WriteResult Delete(const std::vector<Matcher>& matchers, TimeRange range, const WriteOptions& options) override;
 
-  Result<std::unique_ptr<SeriesSet>> Select(const std::vector<Matcher>& matchers, TimeRange range, const SelectOptions& options) override;
+  Result<std::unique_ptr<SeriesSet>> Select(const std::vector<Matcher>& matchers, TimeRange range,
+                                            const SelectOptions& options) override;
   Result<Lookup<Labels>> Series(const std::vector<Matcher>& matchers, const LookupOptions& options) override;
   Result<Lookup<std::string>> LabelNames(const std::vector<Matcher>& matchers, const LookupOptions& options) override;
   Result<Lookup<std::string>> LabelValues(const std::string& name, const std::vector<Matcher>& matchers,
@@ -51,6 +52,7 @@ class StorageImpl : public Storage {
   Result<CompactResult> Compact(const CompactOptions& options) override;
   Status Snapshot(const std::string& path) override;
   Status Reopen() override;
+  Status WaitReady(Deadline deadline) override;
   StorageStats Stats() const override;
   Status Close() override;
 
@@ -58,17 +60,18 @@ class StorageImpl : public Storage {
   friend class AppenderImpl;
   friend class GuardedSeriesSet;
 
-  // A core with what queries need of it.
   struct Live {
     std::shared_ptr<Core> core;
-    std::shared_ptr<QueryContext> query;
     std::uint64_t generation = 0;
     std::uint64_t token_base = 0;  // tokens of earlier cores are at or below it
   };
   bool EndCallbacks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(reopen_mu_) ABSL_LOCKS_EXCLUDED(life_mu_);
   void Install(std::shared_ptr<Core> core) ABSL_EXCLUSIVE_LOCKS_REQUIRED(life_mu_);
   Core& core() const ABSL_SHARED_LOCKS_REQUIRED(life_mu_);
-  const std::shared_ptr<QueryContext>& query() const ABSL_SHARED_LOCKS_REQUIRED(life_mu_);
+  // What a query reads: all shards, for which it waits, or those that serve already.
+  Result<std::shared_ptr<QueryContext>> Readers(Deadline deadline, bool skip_replaying,
+                                                const std::atomic<bool>* cancelled = nullptr) const
+      ABSL_SHARED_LOCKS_REQUIRED(life_mu_);
   Status LogDelete(Shard* shard, const OrdinalSet& ordinals, TimeRange range) ABSL_SHARED_LOCKS_REQUIRED(life_mu_);
   Result<SeriesRef> FindSeries(const Labels& labels) ABSL_SHARED_LOCKS_REQUIRED(life_mu_);
   CommitToken ToPublic(CommitToken token) const ABSL_SHARED_LOCKS_REQUIRED(life_mu_);

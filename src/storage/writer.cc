@@ -69,6 +69,7 @@ void Writer::ResolveMissing(Core* core, Deadline deadline, std::vector<SeriesRef
     std::vector<SeriesKey> keys;
   };
   std::array<OfShard, kShardsMax> by_shard;
+  const Deadline ready_by = core->ReadyDeadline(deadline);
   for (const Missing& m : missing_) {
     // Only valid label sets are ever inserted, so what was found needed no validation.
     if (Status status = ValidateLabels(m.key.encoded, core->label_limits()); !status.ok()) {
@@ -83,8 +84,8 @@ void Writer::ResolveMissing(Core* core, Deadline deadline, std::vector<SeriesRef
     if (p.keys.empty()) continue;
     Shard& shard = core->shard(s);
     std::vector<std::optional<Ordinal>> found;
-    Status status = shard.quarantine;
-    const std::uint64_t evictions = shard.index->evictions();
+    Status status = core->Await(shard, ready_by);
+    const std::uint64_t evictions = status.ok() ? shard.index->evictions() : 0;
     if (status.ok()) status = shard.index->FindStored(p.keys, &found);
     std::vector<SeriesKey> missing;
     for (std::size_t i = 0; status.ok() && i < p.keys.size(); ++i) {
@@ -476,15 +477,17 @@ WriteResult Writer::Commit(Core* core, const WriteOptions& options, const Status
   if (status.ok()) status = admitted;
   for (const Unknown& u : unknown_) result.refused.push_back({u.index, u.what, 0, UnknownReference()});
   const std::uint32_t touched = touched_;
+  const Deadline ready_by = core->ReadyDeadline(options.deadline);
   for (std::uint32_t m = touched; m != 0; m &= m - 1) {
     const auto i = static_cast<std::size_t>(std::countr_zero(m));
     Bucket& bucket = buckets_[i];
     const bool exists = i < core->size();
-    if (status.ok() && exists && core->shard(i).quarantine.ok()) [[likely]] {
+    Status reason = status;
+    if (reason.ok()) reason = exists ? core->Await(core->shard(i), ready_by) : UnknownReference();
+    if (reason.ok()) [[likely]] {
       CommitBucket(core, &core->shard(i), &bucket, options.deadline, &result);
       continue;
     }
-    const Status reason = !status.ok() ? status : exists ? core->shard(i).quarantine : UnknownReference();
     if (status.ok() && exists) core->shard(i).samples_refused.Add(bucket.samples.size());
     for (const SampleEntry& s : bucket.samples) result.refused.push_back({s.index, Refusal::What::kSample, 0, reason});
     for (const PendingItem& p : bucket.items) result.refused.push_back({p.index, WhatOf(p.item), 0, reason});

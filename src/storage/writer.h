@@ -82,7 +82,10 @@ class Writer {
       const std::string_view encoded = labels_at(i).encoded();
       const SeriesKey key{StableHash(encoded), encoded};
       const Shard& shard = core->ShardFor(key.hash);
-      if (const std::optional<Ordinal> ordinal = shard.index->FindResident(key)) {
+      std::optional<Ordinal> ordinal;
+      if (shard.serving.load(std::memory_order_acquire)) [[likely]]
+        ordinal = shard.index->FindResident(key);
+      if (ordinal) {
         (*refs)[i] = MakeSeriesRef(shard.id, *ordinal);
       } else {
         missing_.push_back({i, shard.id, key});

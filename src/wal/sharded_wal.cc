@@ -60,8 +60,8 @@ void ShardedWAL::Restore(ShardId id, const WalEnd& end, Lsn next_lsn, std::uint6
   WALShard& s = *shards_[id];
   s.epoch_ = epoch;
   s.last_lsn_ = next_lsn - 1;
-  s.logged_lsn_ = next_lsn - 1;
   s.synced_lsn_ = next_lsn - 1;
+  s.logged_lsn_ = next_lsn - 1;
   s.trimmed_to_ = end.trimmed_to;
   MutexLock lock(&s.rows_mu_);
   s.rows_.clear();
@@ -429,7 +429,10 @@ Status ShardedWAL::SyncOnce() {
   }
   if (!status.ok()) return status;
   CHRONOLITH_FAILPOINT("sync.done");
-  for (std::size_t i = 0; i < shards_.size(); ++i) shards_[i]->synced_lsn_.store(lsns[i], std::memory_order_release);
+  for (std::size_t i = 0; i < shards_.size(); ++i) {  // a shard that was restored meanwhile is further than it was then
+    std::atomic<Lsn>& synced = shards_[i]->synced_lsn_;
+    if (synced.load(std::memory_order_relaxed) < lsns[i]) synced.store(lsns[i], std::memory_order_release);
+  }
   synced_filled_.store(filled, std::memory_order_release);
   synced_.store(target, std::memory_order_seq_cst);
   unsynced_since_ns_.store(NowNanos(), std::memory_order_relaxed);

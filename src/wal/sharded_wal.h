@@ -183,13 +183,16 @@ class WalVisitor {
 Status ReadWal(KvEngine* engine, FamilyId family, ShardId shard, Lsn after, const std::atomic<bool>* stop, WalVisitor* visitor,
                std::vector<std::pair<Lsn, std::uint64_t>>* rows, WalEnd* end);
 
+// The first LSN of the shard's last row, if that is past `after`; else `after`. By some fifty seeks.
+Result<Lsn> LastWalRow(KvEngine* engine, FamilyId family, Lsn after);
+
 class ShardedWAL {
  public:
   // shards[i] is shard i, in family families[i] of `engine`, which outlives this.
   ShardedWAL(KvEngine* engine, std::vector<FamilyId> families, const ShardedWALOptions& options);
   ~ShardedWAL();
 
-  // Before Start: what replay found.
+  // What replay found; before Start, or before anything else is done with the shard.
   void Restore(ShardId shard, const WalEnd& end, Lsn next_lsn, std::uint64_t epoch,
                const std::vector<std::pair<Lsn, std::uint64_t>>& rows);
   // Starts the background threads.

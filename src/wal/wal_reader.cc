@@ -110,4 +110,30 @@ Status ReadWal(KvEngine* engine, FamilyId family, ShardId shard, Lsn after, cons
   return (*it)->status();
 }
 
+Result<Lsn> LastWalRow(KvEngine* engine, FamilyId family, Lsn after) {
+  IterateOptions iterate;
+  iterate.lower = WalKey(0);
+  iterate.upper = std::string(1, kWalRowPrefix + 1);
+  Result<std::unique_ptr<KvIterator>> it = engine->NewIterator(family, iterate);
+  if (!it.ok()) return it.status();
+  const auto row_from = [&](Lsn lsn) {
+    (*it)->Seek(WalKey(lsn));
+    return (*it)->Valid();
+  };
+  // No row begins at or past `high`; one does at or past `low`, unless that is `after`.
+  Lsn low = after;
+  Lsn step = 1;
+  while (step < ~Lsn{0} - after && row_from(after + step)) {
+    low = after + step;
+    step = step < ~Lsn{0} / 2 ? step * 2 : ~Lsn{0};
+  }
+  Lsn high = after + std::min(step, ~Lsn{0} - after);
+  while (low + 1 < high) {
+    const Lsn middle = low + (high - low) / 2;
+    (row_from(middle) ? low : high) = middle;
+  }
+  if (Status status = (*it)->status(); !status.ok()) return status;
+  return low;
+}
+
 }  // namespace chronolith

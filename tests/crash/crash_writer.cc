@@ -142,7 +142,9 @@ int Main(char** argv) {
   std::array<std::uint64_t, kThreads> first;
   for (std::uint32_t i = 0; i < kThreads; ++i) first[i] = std::strtoull(argv[9 + i], nullptr, 10);
 
-  auto store = Storage::Open(StoreOptions(), argv[1]);
+  Options options = StoreOptions();
+  options.wait_for_replay = seed % 2 == 0;
+  auto store = Storage::Open(options, argv[1]);
   if (!store.ok()) {
     std::fprintf(stderr, "the writer cannot open the store: %s\n", store.status().ToString().c_str());
     return 2;

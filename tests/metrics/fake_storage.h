@@ -37,6 +37,7 @@ class FakeStorage : public Storage {
   Result<CompactResult> Compact(const CompactOptions&) override { return No(); }
   Status Snapshot(const std::string&) override { return No(); }
   Status Reopen() override { return No(); }
+  Status WaitReady(Deadline) override { return No(); }
   Status Close() override { return No(); }
 
  private:

@@ -149,6 +149,7 @@ TEST(Metrics, NamesTypesAndLabelsAreGolden) {
                          "chronolith_wal_group_records_total counter shard",
                          "chronolith_wal_replayed_records gauge shard",
                          "chronolith_wal_replayed_bytes gauge shard",
+                         "chronolith_wal_replay_expected_records gauge shard",
                          "chronolith_head_appended_samples_total counter shard",
                          "chronolith_head_out_of_order_samples_total counter shard",
                          "chronolith_head_refused_samples_total counter shard",
@@ -161,6 +162,8 @@ TEST(Metrics, NamesTypesAndLabelsAreGolden) {
                          "chronolith_block_written_rows_total counter shard",
                          "chronolith_block_written_payload_bytes_total counter shard",
                          "chronolith_block_written_samples_total counter shard",
+                         "chronolith_storage_shard_serving gauge shard",
+                         "chronolith_wal_replay_left_seconds gauge shard",
                          "chronolith_storage_shard_quarantined gauge shard",
                          "chronolith_index_postings_cache_requests_total counter shard,result",
                          "chronolith_index_labels_cache_requests_total counter shard,result",
@@ -230,6 +233,7 @@ TEST(Metrics, EveryFieldOfAShardShowsItsValue) {
   set("chronolith_wal_group_records_total", &s.group_records);
   set("chronolith_wal_replayed_records", &s.replayed_records);
   set("chronolith_wal_replayed_bytes", &s.replayed_bytes);
+  set("chronolith_wal_replay_expected_records", &s.replay_records_expected);
   set("chronolith_head_appended_samples_total", &s.samples_appended);
   set("chronolith_head_out_of_order_samples_total", &s.samples_out_of_order);
   set("chronolith_head_refused_samples_total", &s.samples_refused);
@@ -246,6 +250,8 @@ TEST(Metrics, EveryFieldOfAShardShowsItsValue) {
   s.postings_cache_misses = 71;
   s.labels_cache_hits = 72;
   s.labels_cache_misses = 73;
+  s.serving = false;
+  s.replay_seconds_left = 1.5;
 
   const std::vector<MetricFamily> families = Collect(stats);
   for (const auto& [name, value] : expected) EXPECT_EQ(ValueOf(families, name, {{"shard", "3"}}), value) << name;
@@ -253,6 +259,8 @@ TEST(Metrics, EveryFieldOfAShardShowsItsValue) {
   EXPECT_EQ(ValueOf(families, "chronolith_index_postings_cache_requests_total", {{"shard", "3"}, {"result", "miss"}}), 71);
   EXPECT_EQ(ValueOf(families, "chronolith_index_labels_cache_requests_total", {{"shard", "3"}, {"result", "hit"}}), 72);
   EXPECT_EQ(ValueOf(families, "chronolith_index_labels_cache_requests_total", {{"shard", "3"}, {"result", "miss"}}), 73);
+  EXPECT_EQ(ValueOf(families, "chronolith_storage_shard_serving", {{"shard", "3"}}), 0);
+  EXPECT_EQ(ValueOf(families, "chronolith_wal_replay_left_seconds", {{"shard", "3"}}), 1.5);
 }
 
 TEST(Metrics, StoreAndEngineFiguresShowTheirValues) {

@@ -50,6 +50,7 @@ class HistoryRun {
     o.window_ms = 1000;
     o.max_samples_per_chunk = 16;
     o.background_threads = 1;
+    o.wait_for_replay = seed % 3 != 0;
     o.commit_interval_ms = rng_() % 2 == 0 ? 1 : 10'000;
     o.sync_interval_ms = rng_() % 2 == 0 ? 1 : 0;
   }

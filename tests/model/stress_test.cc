@@ -41,6 +41,7 @@ class Round {
     o.postings_cache_bytes = 4 << 10;
     o.checkpoint_interval_ms = 10;  // upkeep by the store's own thread as well
     o.shards = 1 + static_cast<int>(rng_() % 4);
+    o.wait_for_replay = rng_() % 2 == 0;
     store_.Open();
   }
 

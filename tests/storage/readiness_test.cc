@@ -1,0 +1,220 @@
+// Options::wait_for_replay off: each shard serves as soon as its own log has been replayed.
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "format/series_id.h"
+#include "tests/storage/store_fixture.h"
+
+namespace chronolith {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr Timestamp kT = 1'700'000'000'000;
+constexpr int kSeries = 40;
+
+Deadline Now() { return std::chrono::steady_clock::now(); }
+Labels Series(int i) { return {{"__name__", "m"}, {"i", std::to_string(i)}}; }
+
+class Readiness : public EveryEngine {
+ protected:
+  Readiness() {
+    store_.options().on_replay = [this](const ReplayProgress& progress) {
+      std::unique_lock lock(mu_);
+      told_.push_back(progress);
+      if (progress.done && progress.shard == held_) changed_.wait(lock, [&] { return held_ != progress.shard; });
+    };
+  }
+  ~Readiness() override { LetGo(); }
+
+  // A killed store whose shards all have something to replay; notes which series are where.
+  void Fill() {
+    store_.Open();
+    for (int i = 0; i < kSeries; ++i) store_.Write(Series(i), {{kT, static_cast<double>(i)}});
+    for (int i = 0; i < kSeries; ++i) {
+      const auto id = store_->SeriesIds({Matcher::Equal("i", std::to_string(i))});
+      shard_of_.push_back(static_cast<int>(ShardOf(id->front())));
+    }
+    everything_ = store_.Read();
+    told_.clear();
+  }
+  // From the next opening on, the end of this shard's replay waits.
+  void Hold(std::uint32_t shard) {
+    const std::lock_guard lock(mu_);
+    held_ = shard;
+    store_.options().wait_for_replay = false;
+  }
+  void LetGo() {
+    const std::lock_guard lock(mu_);
+    held_ = kNone;
+    changed_.notify_all();
+  }
+  int SeriesIn(std::uint32_t shard) {
+    for (int i = 0; i < kSeries; ++i) {
+      if (shard_of_[static_cast<std::size_t>(i)] == static_cast<int>(shard)) return i;
+    }
+    ADD_FAILURE() << "no series in shard " << shard;
+    return 0;
+  }
+  Contents Without(std::uint32_t shard) {
+    Contents rest = everything_;
+    for (int i = 0; i < kSeries; ++i) {
+      if (shard_of_[static_cast<std::size_t>(i)] == static_cast<int>(shard)) rest.erase(Series(i).ToString());
+    }
+    return rest;
+  }
+
+  static constexpr std::uint32_t kNone = ~0U;
+  std::mutex mu_;
+  std::condition_variable changed_;
+  std::uint32_t held_ = kNone;
+  std::vector<ReplayProgress> told_;
+  std::vector<int> shard_of_;
+  Contents everything_;
+};
+INSTANTIATE_TEST_SUITE_P(Engines, Readiness, AllEngines(), EngineName);
+
+TEST_P(Readiness, AShardServesWhileAnotherIsStillReplayed) {
+  Fill();
+  Hold(2);
+  store_.Kill();
+  for (const std::uint32_t shard : {0U, 1U, 3U}) {  // each waits until its shard serves
+    const int i = SeriesIn(shard);
+    store_.Write(Series(i), {{kT + 1, 1}});
+    everything_[Series(i).ToString()][kT + 1] = Shown(1);
+  }
+  const WriteResult refused = store_->Write(MakeSeries(Series(SeriesIn(2)), {{kT + 1, 1}}), {.deadline = Now()});
+  EXPECT_EQ(refused.status.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(refused.status.message(), HasSubstr("still being replayed: shard 2"));
+  ASSERT_EQ(refused.refused.size(), 1U);
+  EXPECT_EQ(store_->ReachedLsn(2, AckLevel::kQueued).status().code(), StatusCode::kResourceExhausted);
+  EXPECT_TRUE(store_->ReachedLsn(1, AckLevel::kSynced).ok());
+
+  // A query is for all shards: it waits up to its deadline, or does without.
+  SelectOptions select;
+  select.deadline = Now();
+  EXPECT_EQ(store_->Select({}, {}, select).status().code(), StatusCode::kResourceExhausted);
+  const std::atomic<bool> cancelled{true};
+  EXPECT_EQ(store_->Select({}, {}, {.cancelled = &cancelled}).status().code(), StatusCode::kCancelled);
+  auto some = store_->Select({}, {}, {.skip_replaying = true});
+  ASSERT_TRUE(some.ok()) << some.status().ToString();
+  Contents seen;
+  while ((*some)->Next()) {
+    SampleIterator& samples = (*some)->samples();
+    Points& points = seen[(*some)->labels().ToString()];
+    while (samples.Next() != ValueType::kNone) points[samples.timestamp()] = Shown(samples.value());
+  }
+  EXPECT_TRUE((*some)->partial());
+  EXPECT_EQ(seen, Without(2));
+  const auto labels = store_->Series({Matcher::Equal("__name__", "m")}, {.skip_replaying = true});
+  ASSERT_TRUE(labels.ok());
+  EXPECT_TRUE(labels->partial);
+  EXPECT_EQ(labels->values.size(), Without(2).size());
+  EXPECT_EQ(store_->LabelNames({}, {.deadline = Now()}).status().code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(store_->Delete({Matcher::Equal("__name__", "m")}, {}, {.deadline = Now()}).status.code(),
+            StatusCode::kResourceExhausted);
+
+  const Status not_ready = store_->WaitReady(Now());
+  EXPECT_EQ(not_ready.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(not_ready.message(), HasSubstr("shard 2 (100 %)"));
+  const StorageStats stats = store_->Stats();
+  for (const ShardStats& shard : stats.shards) EXPECT_EQ(shard.serving, shard.shard != 2) << shard.shard;
+  EXPECT_GT(stats.shards[2].replayed_records, 0U);
+  EXPECT_GE(stats.shards[2].replay_records_expected, stats.shards[2].replayed_records);
+
+  LetGo();
+  EXPECT_TRUE(store_->WaitReady().ok());
+  EXPECT_TRUE(store_->Stats().shards[2].serving);
+  EXPECT_EQ(store_.Read(), everything_);
+  store_.Write(Series(SeriesIn(2)), {{kT + 1, 1}});
+  everything_[Series(SeriesIn(2)).ToString()][kT + 1] = Shown(1);
+  store_.Checkpoint();
+  EXPECT_EQ(store_.Read(), everything_);
+  store_.Kill();
+  EXPECT_EQ(store_.Read(), everything_) << "a query waits";
+}
+
+TEST_P(Readiness, WhoHasNoDeadlineWaits) {
+  Fill();
+  Hold(1);
+  store_.Kill();
+  std::vector<std::thread> waiting;
+  waiting.emplace_back([this] { EXPECT_EQ(store_.Read(), everything_); });
+  waiting.emplace_back([this] { EXPECT_TRUE(store_->Checkpoint().ok()); });
+  waiting.emplace_back([this] { EXPECT_TRUE(store_->Compact().ok()); });
+  waiting.emplace_back([this] { EXPECT_TRUE(store_->Exemplars(Series(SeriesIn(1)), {}).ok()); });
+  waiting.emplace_back([this] { EXPECT_TRUE(store_->WaitReady().ok()); });
+  store_.Write(Series(SeriesIn(0)), {{kT, 0}});
+  LetGo();
+  for (std::thread& thread : waiting) thread.join();
+}
+
+TEST_P(Readiness, TellsHowFarReplayIs) {
+  Fill();
+  store_.Kill();  // waits: the default
+  std::map<std::uint32_t, ReplayProgress> last;
+  for (const ReplayProgress& progress : told_) last[progress.shard] = progress;
+  ASSERT_EQ(last.size(), 4U);
+  for (const auto& [shard, progress] : last) {
+    EXPECT_TRUE(progress.done);
+    EXPECT_GT(progress.records, 0U);
+    EXPECT_EQ(progress.records_expected, progress.records) << "nothing is added to a log that is replayed";
+    EXPECT_EQ(progress.seconds_left, 0);
+  }
+  EXPECT_TRUE(store_->WaitReady(Now()).ok());
+}
+
+TEST_P(Readiness, ClosingOrReopeningMeanwhileLosesNothing) {
+  Fill();
+  Hold(3);
+  store_.Kill();
+  store_.Write(Series(SeriesIn(0)), {{kT + 5, 5}});
+  everything_[Series(SeriesIn(0)).ToString()][kT + 5] = Shown(5);
+  std::thread opener([this] { LetGo(); });
+  EXPECT_TRUE(store_->Close().ok());
+  opener.join();
+  store_.Open();
+  EXPECT_EQ(store_.Read(), everything_);
+
+  const std::unique_ptr<Appender> appender = store_->NewAppender();
+  const auto ref = appender->Ref(Series(SeriesIn(3)));
+  Hold(3);
+  std::thread reopener([this] { EXPECT_TRUE(store_->Reopen().ok()); });
+  LetGo();
+  reopener.join();
+  appender->Append(*ref, kT + 6, 6);  // a reference from before, to a shard that may still be replayed
+  EXPECT_TRUE(appender->Commit().ok());
+  everything_[Series(SeriesIn(3)).ToString()][kT + 6] = Shown(6);
+  EXPECT_EQ(store_.Read(), everything_);
+}
+
+TEST(ReadinessOfLogs, AShardThatCannotBeReadFailsTheStoreUntilItIsReopened) {
+  std::atomic<bool> broken{false};
+  TestStore store("memory", {.on_call = [&](EngineMethod method, const std::string& path) {
+                    const bool fails = broken.load() && method == EngineMethod::kRead && path.ends_with("log");
+                    return fails ? IoError("injected") : Status::Ok();
+                  }});
+  store.Open();
+  store.Write(Series(0), {{kT, 1}});
+  const Contents before = store.Read();
+  store.KillWithoutOpening();
+  store.options().wait_for_replay = false;
+  std::atomic<bool> armed{true};
+  store.options().on_replay = [&](const ReplayProgress&) { broken.store(armed.exchange(false)); };  // for the next shard's log
+  store.options().background_threads = 1;
+  store.Open();
+  const Status failed = store->WaitReady();
+  EXPECT_EQ(failed.code(), StatusCode::kUnavailable);
+  EXPECT_THAT(failed.message(), HasSubstr("injected"));
+  EXPECT_EQ(store->Write(MakeSeries(Series(0), {{kT + 1, 1}})).status.code(), StatusCode::kUnavailable);
+  EXPECT_EQ(store->Select({}, {}).status().code(), StatusCode::kUnavailable);
+  EXPECT_EQ(store->Checkpoint().code(), StatusCode::kUnavailable);
+  broken.store(false);
+  EXPECT_TRUE(store->Reopen().ok());
+  EXPECT_TRUE(store->WaitReady().ok());
+  EXPECT_EQ(store.Read(), before);
+}
+
+}  // namespace
+}  // namespace chronolith
