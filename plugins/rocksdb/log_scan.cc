@@ -65,7 +65,12 @@ class Scanner {
  public:
   Scanner(const rocksdb::RandomAccessFile& file, std::string path, bool put_together, const LogScanCallbacks& callbacks,
           std::uint64_t end)
-      : file_(file), path_(std::move(path)), put_together_(put_together), callbacks_(callbacks), end_(end), buffer_(kReadBytes) {}
+      : file_(file),
+        path_(std::move(path)),
+        put_together_(put_together),
+        callbacks_(callbacks),
+        end_(end),
+        buffer_(std::min<std::uint64_t>(kReadBytes, end)) {}
 
   Status Run() {
     while (true) {
@@ -155,9 +160,11 @@ class Scanner {
   // Looks at the damaged bytes once more, since a long damage was not kept.
   Status TellDamage() {
     if (ends_.empty()) return error_;
-    std::vector<char> piece(kReadBytes);
+    std::vector<char> piece;
     for (DamagedBytes& d : ends_) {
-      for (std::uint64_t at = d.begin - d.begin % kSectorBytes; at < d.end && !d.unwritten; at += piece.size()) {
+      std::uint64_t at = d.begin - d.begin % kSectorBytes;
+      piece.resize(std::min<std::uint64_t>(kReadBytes, d.end - at));  // a log may have many small damages
+      for (; at < d.end && !d.unwritten; at += piece.size()) {
         const std::uint64_t from = std::max(at, d.begin);
         const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(at + piece.size(), d.end) - from);
         std::size_t size = 0;

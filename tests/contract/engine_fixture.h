@@ -14,6 +14,7 @@
 
 #include "chronolith/engine_registry.h"
 #include "chronolith/kv_engine.h"
+#include "tests/support/engines.h"
 
 namespace chronolith {
 
@@ -140,9 +141,6 @@ class EngineTest : public testing::TestWithParam<std::string> {
   const std::shared_ptr<EngineFactory> factory_;
   std::unique_ptr<KvEngine> engine_;
 };
-
-inline auto AllEngines() { return testing::ValuesIn(EngineRegistry::Default()->Names()); }
-inline std::string EngineName(const testing::TestParamInfo<std::string>& info) { return info.param; }
 
 }  // namespace chronolith
 

@@ -24,6 +24,7 @@
 #include "tests/crash/faulty_store.h"
 #include "tests/support/files.h"
 #include "tests/support/number_range.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/verify_files.h"
 
 namespace chronolith {
@@ -304,6 +305,7 @@ TEST_F(BitFlip, InAnyFileIsToldOrHarmlessAndNeverAWrongAnswer) {
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
-  chronolith::flips = chronolith::RangeOf(argc, argv, "--flips", {1, 500}, {1, 20'000});
+  chronolith::flips =
+      chronolith::RangeOf(argc, argv, "--flips", {1, chronolith::testing_support::kSanitized ? 200U : 500U}, {1, 20'000});
   return RUN_ALL_TESTS();
 }

@@ -18,6 +18,7 @@
 
 #include "tests/crash/faulty_store.h"
 #include "tests/support/number_range.h"
+#include "tests/support/sanitized.h"
 
 namespace chronolith {
 namespace {
@@ -238,6 +239,7 @@ TEST(PowerLoss, TakesNothingThatWasSyncedAndTheStoreAlwaysOpens) {
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
-  chronolith::seeds = chronolith::RangeOf(argc, argv, "--seeds", {1, 250}, {1, 20'000});
+  chronolith::seeds =
+      chronolith::RangeOf(argc, argv, "--seeds", {1, chronolith::testing_support::kSanitized ? 60U : 500U}, {1, 20'000});
   return RUN_ALL_TESTS();
 }

@@ -2,9 +2,9 @@
 // for the damage tell the same; and what is intact, written anew, is intact. Byte 0: bit 0 puts the checksums of fragments right,
 // bit 1 lets the bytes begin shortly before the end of the first block, by as much as byte 1 says.
 #include <rocksdb/env.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
+#include <algorithm>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -63,18 +63,33 @@ void PutChecksumsRight(std::size_t from, std::string* file) {
   }
 }
 
-class MemoryFile {
+class FileOfBytes : public rocksdb::RandomAccessFile {
  public:
-  MemoryFile() : fd_(memfd_create("log", 0)), path_("/proc/self/fd/" + std::to_string(fd_)) { FUZZ_CHECK(fd_ >= 0); }
-  const std::string& Holding(std::string_view bytes) {
-    FUZZ_CHECK(ftruncate(fd_, 0) == 0);
-    FUZZ_CHECK(pwrite(fd_, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
-    return path_;
+  explicit FileOfBytes(std::string_view bytes) : bytes_(bytes) {}
+  rocksdb::Status Read(std::uint64_t offset, std::size_t n, rocksdb::Slice* result, char* scratch) const override {
+    const std::string_view part = bytes_.substr(std::min<std::uint64_t>(offset, bytes_.size()), n);
+    part.copy(scratch, part.size());
+    *result = {scratch, part.size()};
+    return rocksdb::Status::OK();
   }
 
  private:
-  const int fd_;
-  const std::string path_;
+  const std::string_view bytes_;
+};
+
+// Every file in it holds the same bytes.
+class EnvOfOneFile : public rocksdb::EnvWrapper {
+ public:
+  explicit EnvOfOneFile(std::string_view bytes) : EnvWrapper(Env::Default()), bytes_(bytes) {}
+  rocksdb::Status NewRandomAccessFile(const std::string&, std::unique_ptr<rocksdb::RandomAccessFile>* file,
+                                      const rocksdb::EnvOptions&) override {
+    *file = std::make_unique<FileOfBytes>(bytes_);
+    return rocksdb::Status::OK();
+  }
+  const char* Name() const override { return "EnvOfOneFile"; }
+
+ private:
+  const std::string_view bytes_;
 };
 
 struct Scanned {
@@ -82,19 +97,19 @@ struct Scanned {
   std::vector<DamagedBytes> damages;
 };
 
-Scanned Scan(const std::string& path, bool put_together) {
+Scanned Scan(std::string_view file, bool put_together) {
+  EnvOfOneFile env(file);
   Scanned scanned;
   LogScanCallbacks callbacks;
   callbacks.on_record = [&](std::string_view record) { scanned.records.emplace_back(record); };
   callbacks.on_damage = [&](const DamagedBytes& bytes) { scanned.damages.push_back(bytes); };
-  FUZZ_CHECK(ScanLogFile(rocksdb::Env::Default(), path, put_together, callbacks).ok());
+  FUZZ_CHECK(ScanLogFile(&env, "log", put_together, callbacks, file.size()).ok());
   return scanned;
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static MemoryFile memory;
   if (size < 2) return 0;
   std::string file;
   if ((data[0] & 2) != 0) PutRecord(std::string(kBlockBytes - 2 * kHeaderBytes - data[1], 'f'), &file);
@@ -102,9 +117,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   file.append(FuzzBytes(data, size).substr(2));
   if ((data[0] & 1) != 0) PutChecksumsRight(from, &file);
 
-  const std::string& path = memory.Holding(file);
-  const Scanned scanned = Scan(path, true);
-  const Scanned checked = Scan(path, false);
+  const Scanned scanned = Scan(file, true);
+  const Scanned checked = Scan(file, false);
   FUZZ_CHECK(checked.records.size() == scanned.records.size() && checked.damages.size() == scanned.damages.size());
   std::uint64_t end = 0;
   std::uint64_t damaged = 0;
@@ -124,7 +138,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
   std::string anew;
   for (const std::string& record : scanned.records) PutRecord(record, &anew);
-  const Scanned again = Scan(memory.Holding(anew), true);
+  const Scanned again = Scan(anew, true);
   FUZZ_CHECK(again.records == scanned.records && again.damages.empty());
   return 0;
 }

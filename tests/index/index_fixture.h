@@ -15,6 +15,7 @@
 #include "index/postings_merge.h"
 #include "plugins/memory/memory_engine.h"
 #include "tests/contract/seed.h"
+#include "tests/support/engines.h"
 
 namespace chronolith {
 

@@ -214,13 +214,11 @@ void IndexModel::RunRandomly(int steps) {
 
 TEST_F(IndexModel, AnswersAsTheModelUnderRandomOperations) { RunRandomly(6000); }
 
-// The same over RocksDB; what a crash leaves is what was flushed.
-class IndexModelOnRocksDb : public IndexModel {
+// The same over files; what a crash leaves is what was flushed.
+class IndexModelOnDisk : public IndexModel, public testing::WithParamInterface<std::string> {
  protected:
   void SetUp() override {
-    Result<std::shared_ptr<EngineFactory>> found = EngineRegistry::Default()->Find("rocksdb");
-    if (!found.ok()) GTEST_SKIP() << "this build has no RocksDB engine";
-    rocksdb_ = *found;
+    factory_ = EngineRegistry::Default()->Find(GetParam()).value();
     path_ = ::testing::TempDir() + "index_model_" + std::to_string(std::random_device{}());
     Open();
   }
@@ -228,14 +226,16 @@ class IndexModelOnRocksDb : public IndexModel {
     Close();
     if (!path_.empty()) std::filesystem::remove_all(path_);
   }
-  Result<std::unique_ptr<KvEngine>> OpenEngine() override { return rocksdb_->Open(path_, IndexEngineOptions()); }
+  Result<std::unique_ptr<KvEngine>> OpenEngine() override { return factory_->Open(path_, IndexEngineOptions()); }
   void Crash() override { Close(); }
 
-  std::shared_ptr<EngineFactory> rocksdb_;
+  std::shared_ptr<EngineFactory> factory_;
   std::string path_;
 };
 
-TEST_F(IndexModelOnRocksDb, AnswersAsTheModelUnderRandomOperations) { RunRandomly(2500); }
+INSTANTIATE_TEST_SUITE_P(Engines, IndexModelOnDisk, EnginesWithDirectories(), EngineName);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(IndexModelOnDisk);
+TEST_P(IndexModelOnDisk, AnswersAsTheModelUnderRandomOperations) { RunRandomly(2500); }
 
 }  // namespace
 }  // namespace chronolith

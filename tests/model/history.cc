@@ -13,6 +13,12 @@ std::string Text(const HistoryWrite& w) {
          (w.returned == kNeverReturned ? "never" : std::to_string(w.returned)) + "]";
 }
 
+std::string Text(const SeenVersions& seen) {
+  std::string text = seen.empty() ? " nothing of the series" : "";
+  for (const auto& [t, version] : seen) text += " " + std::to_string(t) + ":" + std::to_string(version);
+  return text;
+}
+
 // A write or a read as a node: edges go to what must stand behind it.
 struct Node {
   std::string text;
@@ -57,6 +63,9 @@ class SeriesCheck {
                 [&](std::size_t a, std::size_t b) { return writes_[a]->version < writes_[b]->version; });
     }
     for (const auto& [t, version] : before) initial_[t] = version;
+    for (const HistoryRead& r : era.reads) {
+      if (r.series == series) reads_.push_back(&r);
+    }
     for (const HistoryRead& r : era.reads) {
       if (r.series != series || !error_.empty()) continue;
       nodes_.push_back(
@@ -126,7 +135,10 @@ class SeriesCheck {
                                                        : " saw version " + std::to_string(it->second) + " at t " +
                                                              std::to_string(t) + ", which nobody wrote");
         for (const std::size_t w : writes) error_ += "\n  " + nodes_[w].text;
-        if (seen.empty()) error_ += "\n  (it saw nothing at all of the series)";
+        error_ += "\n  it saw" + Text(seen);
+        for (const HistoryRead* r : reads_) {
+          error_ += "\n  read [" + std::to_string(r->invoked) + ", " + std::to_string(r->returned) + "] saw" + Text(r->seen);
+        }
         return;
       }
       if (candidates.size() > 1)
@@ -158,6 +170,7 @@ class SeriesCheck {
     }
   }
 
+  std::vector<const HistoryRead*> reads_;
   std::vector<const HistoryWrite*> writes_;           // node i is write i; reads follow
   std::map<Timestamp, std::vector<std::size_t>> at_;  // by version
   std::map<Timestamp, std::uint64_t> initial_;

@@ -3,7 +3,7 @@
 // must be there at the end of each round; between them the store is restarted or killed.
 //
 //   model_stress_test                  a fixed number of operations
-//   model_stress_test --minutes 30     rounds until the time is over
+//   model_stress_test --minutes 30     rounds until the time is over; so does CHRONOLITH_STRESS_MINUTES=30 in the environment
 #include <atomic>
 #include <chrono>
 #include <cstring>
@@ -249,6 +249,8 @@ int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
   if (argc == 3 && std::strcmp(argv[1], "--minutes") == 0) {
     chronolith::minutes = std::strtod(argv[2], nullptr);
+  } else if (const char* from_environment = std::getenv("CHRONOLITH_STRESS_MINUTES"); argc == 1 && from_environment != nullptr) {
+    chronolith::minutes = std::strtod(from_environment, nullptr);
   } else if (argc != 1) {
     std::fprintf(stderr, "usage: model_stress_test [--minutes N]\n");
     return 2;

@@ -18,6 +18,9 @@ constexpr Timestamp kT = 1'700'000'000'000;
 
 class Recovery : public EveryEngine {};
 INSTANTIATE_TEST_SUITE_P(Engines, Recovery, AllEngines(), EngineName);
+class RecoveryOfDirectories : public EveryEngine {};
+INSTANTIATE_TEST_SUITE_P(Engines, RecoveryOfDirectories, EnginesWithDirectories(), EngineName);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(RecoveryOfDirectories);
 
 Labels Numbered(int i) { return {{"__name__", "n"}, {"i", std::to_string(i)}}; }
 
@@ -237,8 +240,7 @@ TEST_P(Recovery, RetentionBySizeDropsTheOldestWindows) {
 
 // ---- Loss is loud ----
 
-TEST_P(Recovery, ALogThatWasRemovedIsDataLoss) {
-  if (store_.is_memory()) GTEST_SKIP() << "its log is no directory";
+TEST_P(RecoveryOfDirectories, ALogThatWasRemovedIsDataLoss) {
   store_.Open();
   store_.Write(Numbered(1), {{kT, 1}});
   store_.Checkpoint();
@@ -249,8 +251,7 @@ TEST_P(Recovery, ALogThatWasRemovedIsDataLoss) {
   EXPECT_THAT(status.message(), HasSubstr("log"));
 }
 
-TEST_P(Recovery, DataThatWasRemovedIsDataLoss) {
-  if (store_.is_memory()) GTEST_SKIP() << "its data is no directory";
+TEST_P(RecoveryOfDirectories, DataThatWasRemovedIsDataLoss) {
   store_.Open();
   store_.Write(Numbered(1), {{kT, 1}});
   store_.Checkpoint();
@@ -261,8 +262,7 @@ TEST_P(Recovery, DataThatWasRemovedIsDataLoss) {
   EXPECT_THAT(status.message(), HasSubstr("data"));
 }
 
-TEST_P(Recovery, CopiesOfDifferentStoresAreNotMixed) {
-  if (store_.is_memory()) GTEST_SKIP() << "its instances are no directories";
+TEST_P(RecoveryOfDirectories, CopiesOfDifferentStoresAreNotMixed) {
   TestStore other(GetParam());
   for (TestStore* store : {&store_, &other}) {
     store->Open();
@@ -277,8 +277,7 @@ TEST_P(Recovery, CopiesOfDifferentStoresAreNotMixed) {
   EXPECT_THAT(status.message(), HasSubstr("mixed"));
 }
 
-TEST_P(Recovery, AnOlderCopyOfTheDataIsRefusedOrComplete) {
-  if (store_.is_memory()) GTEST_SKIP() << "its instances are no directories";
+TEST_P(RecoveryOfDirectories, AnOlderCopyOfTheDataIsRefusedOrComplete) {
   namespace fs = std::filesystem;
   store_.Open();
   store_.Write(Numbered(1), {{kT, 1}});

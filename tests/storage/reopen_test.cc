@@ -171,6 +171,9 @@ TEST_F(Reopening, AFailedReopenCanBeRepeated) {
 
 class OpenTwice : public EveryEngine {};
 INSTANTIATE_TEST_SUITE_P(Engines, OpenTwice, AllEngines(), EngineName);
+class OpenTwiceOnDisk : public OpenTwice {};
+INSTANTIATE_TEST_SUITE_P(Engines, OpenTwiceOnDisk, EnginesWithDirectories(), EngineName);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(OpenTwiceOnDisk);
 
 TEST_P(OpenTwice, AFailedReopenServesNobodyAndHarmsNothing) {
   store_.Open();
@@ -210,8 +213,7 @@ TEST_P(OpenTwice, AStoreThatHadToBeNewCanBeReopened) {
   EXPECT_EQ(store_.Read().size(), 1U);
 }
 
-TEST_P(OpenTwice, AReaderBesideALiveWriterSeesWhatWasLogged) {
-  if (store_.is_memory()) GTEST_SKIP() << "its instances live in one process";
+TEST_P(OpenTwiceOnDisk, AReaderBesideALiveWriterSeesWhatWasLogged) {
   store_.options().commit_interval_ms = 100'000;
   store_.Open();
   store_.Write(Named("stored"), {{kT, 1}});

@@ -39,6 +39,9 @@ class Snapshots : public EveryEngine {
   }
 };
 INSTANTIATE_TEST_SUITE_P(Engines, Snapshots, AllEngines(), EngineName);
+class SnapshotsOnDisk : public Snapshots {};
+INSTANTIATE_TEST_SUITE_P(Engines, SnapshotsOnDisk, EnginesWithDirectories(), EngineName);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(SnapshotsOnDisk);
 
 TEST_P(Snapshots, EachCopyHasAnIncarnationOfItsOwnAndKnowsItsParent) {
   const StoreManifest base = ManifestOf(store_.path());
@@ -62,8 +65,7 @@ TEST_P(Snapshots, EachCopyHasAnIncarnationOfItsOwnAndKnowsItsParent) {
   EXPECT_EQ(ManifestOf(second).parent, b.incarnation);
 }
 
-TEST_P(Snapshots, LogAndDataOfDifferentCopiesAreNotMixed) {
-  if (store_.is_memory()) GTEST_SKIP() << "its instances are no directories";
+TEST_P(SnapshotsOnDisk, LogAndDataOfDifferentCopiesAreNotMixed) {
   const std::string a = Copy("a");
   const std::string b = Copy("b");
   store_.Close();

@@ -19,6 +19,7 @@
 #include "plugins/memory/memory_engine.h"
 #include "storage/items.h"
 #include "tests/support/directory_image.h"
+#include "tests/support/engines.h"
 #include "tests/support/temp_directory.h"
 
 namespace chronolith {
@@ -211,9 +212,6 @@ class EveryEngine : public testing::TestWithParam<std::string> {
   }
   TestStore store_;
 };
-
-inline auto AllEngines() { return testing::ValuesIn(EngineRegistry::Default()->Names()); }
-inline std::string EngineName(const testing::TestParamInfo<std::string>& info) { return info.param; }
 
 }  // namespace chronolith
 
