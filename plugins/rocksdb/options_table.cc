@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "plugins/common/engine_checks.h"
+#include "plugins/rocksdb/table_check.h"
 
 namespace chronolith {
 namespace {
@@ -72,7 +73,8 @@ std::shared_ptr<rocksdb::TableFactory> MakeTable(const FamilyTuning& tuning, con
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = resources.block_cache;
   table.block_size = tuning.block_bytes;
-  table.format_version = 5;
+  table.format_version = kTableFormatVersion;
+  table.checksum = kTableChecksum;
   // Index and filter blocks count against the cache's bound, and are evicted last.
   table.cache_index_and_filter_blocks = true;
   table.cache_index_and_filter_blocks_with_high_priority = true;

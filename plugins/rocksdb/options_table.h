@@ -44,6 +44,7 @@ Result<EngineSettings> ParseSettings(const EngineOptions& options);
 
 // Shared by the families of one instance.
 struct InstanceResources {
+  std::shared_ptr<rocksdb::Env> env;  // must outlive the instance
   std::shared_ptr<rocksdb::Cache> block_cache;
   std::shared_ptr<rocksdb::WriteBufferManager> write_buffers;
 };

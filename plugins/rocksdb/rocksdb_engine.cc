@@ -19,6 +19,7 @@
 #include "plugins/rocksdb/log_check.h"
 #include "plugins/rocksdb/rocksdb_impl.h"
 #include "plugins/rocksdb/status_conversion.h"
+#include "plugins/rocksdb/table_check.h"
 
 namespace chronolith {
 namespace {
@@ -117,7 +118,8 @@ class Opener {
         events_(std::make_shared<EventCounter>(options.instance, [env, path] { MarkLogFailed(env, path); })),
         ignored_(std::make_shared<IgnoredErrors>(AdaptLogger(options.logger))) {
     db_options_ = MakeDbOptions(options, settings, resources_);
-    db_options_.env = env;
+    resources_.env = CheckTables(env);
+    db_options_.env = resources_.env.get();
     db_options_.paranoid_checks = !around_damage;
     if (around_damage) {
       db_options_.info_log = ignored_;

@@ -42,11 +42,11 @@ class WriteBatchPool {
 
 // What an open leaves for the engine to own.
 struct OpenedInstance {
+  InstanceResources resources;  // outlives `db`
   std::unique_ptr<rocksdb::DB> db;
   rocksdb::ColumnFamilyHandle* default_family = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> families;  // by FamilyId
   std::vector<Status> damage;                          // by FamilyId; empty: none
-  InstanceResources resources;
   std::shared_ptr<EventCounter> events;
 };
 
