@@ -96,8 +96,10 @@ struct Options {
 
   // ---- Performance ----
 
-  // Bound on rings, heads, engine buffers and caches together, also while a store replays its log; shared between stores where they get the same object.
-  // null: a private one of memory_limit_bytes.
+  // Bound on rings, heads, engine buffers and caches together, also while a store replays its log; shared between stores where they
+  // get the same object.
+  // null: a private one of memory_limit_bytes, but of at most half of what the control group of the process allows it, with caches
+  // of at most an eighth (blocks) and a sixteenth (postings) of that; the other half is the host's and what RocksDB does not count.
   std::shared_ptr<MemoryBudget> memory_budget;
   std::uint64_t memory_limit_bytes = 2ULL << 30;
 

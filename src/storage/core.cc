@@ -13,12 +13,14 @@
 #include <random>
 #include <sstream>
 
+#include "base/cgroup.h"
 #include "index/postings_merge.h"
 
 namespace chronolith {
 namespace {
 
 constexpr int kReadOnlyTries = 5;
+constexpr std::uint64_t kMemoryLimitMin = 64ULL << 20;
 constexpr std::int64_t kDurationMsMax = 100LL * 365 * 24 * 3600 * 1000;
 
 Status ErrnoStatus(const std::string& what, int error) {
@@ -86,7 +88,7 @@ Status CheckOptions(const Options& o) {
   if (o.max_labels_per_series == 0) return refuse("max_labels_per_series", "must not be 0");
   if (o.background_threads < 0 || o.background_threads > 64) return refuse("background_threads", "must be 0 to 64");
   if (o.engine.empty()) return refuse("engine", "must not be empty");
-  if (!o.memory_budget && o.memory_limit_bytes < (64ULL << 20)) {
+  if (!o.memory_budget && o.memory_limit_bytes < kMemoryLimitMin) {
     return refuse("memory_limit_bytes", "must be at least 64 MiB, not " + std::to_string(o.memory_limit_bytes));
   }
   return Status::Ok();
@@ -95,7 +97,15 @@ Status CheckOptions(const Options& o) {
 Options WithDefaults(Options o) {
   if (!o.clock) o.clock = Clock::System();
   if (!o.engines) o.engines = EngineRegistry::Default();
-  if (!o.memory_budget) o.memory_budget = std::make_shared<MemoryBudget>(o.memory_limit_bytes);
+  if (!o.memory_budget) {
+    if (const std::optional<std::uint64_t> allowed = CgroupMemoryLimit(); allowed && *allowed / 2 < o.memory_limit_bytes) {
+      o.memory_limit_bytes = std::max(*allowed / 2, kMemoryLimitMin);
+      // Caches are the part that is not needed.
+      o.block_cache_bytes = std::min(o.block_cache_bytes, o.memory_limit_bytes / 8);
+      o.postings_cache_bytes = std::min(o.postings_cache_bytes, o.memory_limit_bytes / 16);
+    }
+    o.memory_budget = std::make_shared<MemoryBudget>(o.memory_limit_bytes);
+  }
   // The log's memtables hold up to two intervals, the data's a quarter of one.
   o.checkpoint_bytes = std::clamp<std::uint64_t>(o.memory_budget->limit_bytes() / 8, 64 << 10, o.checkpoint_bytes);
   if (o.read_only) o.wait_for_replay = true;
