@@ -12,6 +12,7 @@
 #include <fstream>
 #include <random>
 #include <sstream>
+#include <tuple>
 
 #include "base/cgroup.h"
 #include "index/postings_merge.h"
@@ -64,15 +65,14 @@ Status CheckOptions(const Options& o) {
     return InvalidArgument(std::string("Options::") + name + " " + why);
   };
   if (o.shards < 1 || o.shards > 31) return refuse("shards", "must be 1 to 31, not " + std::to_string(o.shards));
-  if (o.window_ms < 1000) return refuse("window_ms", "must be at least 1000, not " + std::to_string(o.window_ms));
-  const std::pair<const char*, std::int64_t> durations[] = {{"window_ms", o.window_ms},
-                                                            {"retention_ms", o.retention_ms},
-                                                            {"sync_interval_ms", o.sync_interval_ms},
-                                                            {"commit_interval_ms", o.commit_interval_ms},
-                                                            {"backpressure_wait_ms", o.backpressure_wait_ms},
-                                                            {"checkpoint_interval_ms", o.checkpoint_interval_ms}};
-  for (const auto& [name, ms] : durations) {
-    if (ms < 0) return refuse(name, "must not be negative");
+  const std::tuple<const char*, std::int64_t, std::int64_t> durations[] = {{"window_ms", o.window_ms, 1000},
+                                                                           {"retention_ms", o.retention_ms, 0},
+                                                                           {"sync_interval_ms", o.sync_interval_ms, 0},
+                                                                           {"commit_interval_ms", o.commit_interval_ms, 0},
+                                                                           {"backpressure_wait_ms", o.backpressure_wait_ms, 0},
+                                                                           {"checkpoint_interval_ms", o.checkpoint_interval_ms, 0}};
+  for (const auto& [name, ms, least] : durations) {
+    if (ms < least) return refuse(name, "must be at least " + std::to_string(least) + ", not " + std::to_string(ms));
     // Added to a time of the clock, much more would wrap around: "for ever" would be over at once.
     if (ms > kDurationMsMax) return refuse(name, "must be at most a hundred years, not " + std::to_string(ms) + " ms");
   }
