@@ -113,7 +113,9 @@ using WriteCallback = std::function<void(const Outcomes&)>;
 struct EngineWriteOptions {
   Durability durability = Durability::kBuffered;
   Deadline deadline = kNoDeadline;
-  bool no_stall = false;  // kResourceExhausted at once instead of waiting while the engine throttles writers
+  // kResourceExhausted at once instead of waiting while the engine throttles writers, or could only write after it has made room on
+  // its disk. The log writes so: a batch that is refused is written again, unchanged, until it is taken.
+  bool no_stall = false;
 };
 
 enum class ReadTier : std::uint8_t {

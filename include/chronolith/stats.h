@@ -109,6 +109,7 @@ struct StorageStats {
   std::uint64_t memory_limit_bytes = 0;
   double replay_seconds = 0;  // of the last open
   std::uint64_t replay_checkpoints = 0;  // of single shards, by the last open: replay had outgrown its part of the memory
+  std::uint64_t stalled_groups = 0;  // group commits of the log that had to wait for room in the engine, since open
   bool log_failed = false;
   std::string engine;
   std::string version;

@@ -56,7 +56,9 @@ struct WriteOptions {
   AckLevel level = AckLevel::kLogged;
   // For the wait; a write that was queued goes on after it passed. A wait may end late by the group commits that it leads for
   // others (at most four in a row, one write to the engine each; with level synced a sync as well), and by the 12 us and the yields
-  // that it looks on before it sleeps.
+  // that it looks on before it sleeps. It is not held by an engine that throttles writers or has met a full disk: the group is kept
+  // and written when there is room. Without a deadline such a wait ends after Options::backpressure_wait_ms, with
+  // kResourceExhausted; the write stays queued and goes on.
   Deadline deadline = kNoDeadline;
 };
 
@@ -165,8 +167,8 @@ class CHRONOLITH_EXPORT Storage {
 
   // ---- Writing ----
   // Valid items of a partly valid write are kept. A write over several shards is not atomic.
-  // kResourceExhausted: rings or memory stayed full for Options::backpressure_wait_ms, or a disk is nearly full (writes are taken
-  // again within about a second of there being room); what `accepted` counts was taken.
+  // kResourceExhausted: rings, memory or the engine stayed full for Options::backpressure_wait_ms, or a disk is nearly full (writes
+  // are taken again within about a second of there being room); what `accepted` counts was taken, and goes on.
   // kUnavailable: the log failed; Reopen. kUnknown in a refusal: the item may or may not survive a crash.
   virtual WriteResult Write(std::span<const TimeSeries> series, const WriteOptions& options = {}) = 0;
   WriteResult Write(const TimeSeries& series, const WriteOptions& options = {}) {
@@ -174,8 +176,8 @@ class CHRONOLITH_EXPORT Storage {
   }
   virtual std::unique_ptr<Appender> NewAppender() = 0;  // must be destroyed before the Storage
 
-  // Waits until the write of `token` has reached `level`; kDeadlineExceeded, or kUnavailable where the log failed before it was
-  // logged (kSynced: synced); at kQueued too, as it is lost then.
+  // Waits until the write of `token` has reached `level`; kDeadlineExceeded (or kResourceExhausted, see WriteOptions::deadline), or
+  // kUnavailable where the log failed before it was logged (kSynced: synced); at kQueued too, as it is lost then.
   virtual Status Wait(CommitToken token, AckLevel level, Deadline deadline = kNoDeadline) = 0;
   // Calls `done` exactly once, with what Wait would return: when the write has reached `level` or failed, at the latest in Close or
   // Reopen, which log and sync what is queued first; kUnavailable where the store was closed or reopened before. It runs on a
@@ -203,7 +205,7 @@ class CHRONOLITH_EXPORT Storage {
   virtual Result<std::vector<SeriesRef>> SeriesIds(const std::vector<Matcher>& matchers) = 0;
 
   // ---- Upkeep: checkpoints and retention run in the background as well, and of Compact what pays (Options::background_compaction) ----
-  virtual Status Flush() = 0;       // everything queued becomes synced
+  virtual Status Flush() = 0;       // everything queued becomes synced; kResourceExhausted as WriteOptions::deadline says
   virtual Status Checkpoint() = 0;  // writes the head to the data instance and trims the log
   // Merges small and overlapping chunks, applies deletes and retention, removes series without data. Passes quarantined shards by.
   // kDataLoss: rows of a shard (named) are damaged; the others were compacted.
@@ -224,7 +226,8 @@ class CHRONOLITH_EXPORT Storage {
 
   virtual StorageStats Stats() const = 0;
 
-  // Logs and syncs what is queued, stops all threads, closes the engines. Later calls abort.
+  // Logs and syncs what is queued, stops all threads, closes the engines. Later calls abort. kUnavailable: the log failed, or the
+  // engine had no room for it for Options::backpressure_wait_ms; what was not acknowledged as logged is lost.
   virtual Status Close() = 0;
 };
 

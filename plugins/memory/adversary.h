@@ -28,6 +28,8 @@ struct AdversarialOptions {
   // `late_writes` it may still be applied by a later write of the family, until the family's epoch is raised or power is lost.
   double unknown_write_probability = 0;
   bool late_writes = false;
+  // A batch of a write with no_stall is refused (kResourceExhausted) with this probability, each for itself.
+  double stall_probability = 0;
   // With this probability a family persists its buffered rows after a write by itself, as an engine with a full buffer does.
   double spontaneous_flush_probability = 0;
   // A crash keeps a random prefix of each family's buffered rows, of each family another: they had been persisted early.

@@ -249,6 +249,10 @@ Outcomes MemoryEngine::Apply(std::span<const Batch> batches, const EngineWriteOp
   const bool all_unknown = !verdict.status.ok();
   // A group is not atomic, nor are its batches applied in order, except those of one family.
   for (std::size_t i = 0; i < batches.size(); ++i) {
+    if (options.no_stall && adversary_->Chance(adversary_->options().stall_probability)) {
+      outcomes[i] = ResourceExhausted("family '" + options_.families[batches[i].family].name + "' has no room");
+      continue;
+    }
     outcomes[i] = ApplyOne(batches[i], options.durability, all_unknown || adversary_->Chance(doubt));
   }
   if (options.durability == Durability::kSynced && !all_unknown) instance_->synced_log_number = instance_->log_number;

@@ -244,12 +244,16 @@ Status RocksDbEngine::MakeRoom(std::uint64_t bytes, bool no_stall) {
       largest_bytes = std::max(largest_bytes, unflushed);
     }
     if (total <= budget + budget / 4) return Status::Ok();
+    write_stalls_.Add();
     if (no_stall) {
       unchecked_bytes_.store(budget, std::memory_order_relaxed);  // the next write looks again
+      rocksdb::FlushOptions flush;
+      flush.wait = false;
+      flush.allow_write_stall = true;
+      (void)db_->Flush(flush, Handle(largest));
       return ResourceExhausted("'" + path_ + "' holds " + std::to_string(total) + " bytes of unflushed rows, the budget is " +
                                std::to_string(budget));
     }
-    write_stalls_.Add();
     if (Status s = Flush(std::span<const FamilyId>(&largest, 1)); !s.ok()) return s;
   }
 }
@@ -294,7 +298,8 @@ Status RocksDbEngine::WriteGroup(std::span<const Batch> batches, const Outcomes&
   if (!write.disableWAL && events_->log_failed()) {
     return IoError("the log of '" + path_ + "' failed before: reopen it");
   }
-  if (!options.no_stall) {
+  if (events_->out_of_space()) [[unlikely]] {
+    if (options.no_stall) return ResourceExhausted("'" + path_ + "' takes no writes since a flush met a full disk");
     if (Status s = ResumeWhereThereIsRoom(); !s.ok()) return s;
   }
   if (Status s = MakeRoom(bytes, options.no_stall); !s.ok()) return s;

@@ -101,7 +101,7 @@ class RocksDbEngine : public KvEngine {
   rocksdb::ColumnFamilyHandle* Handle(FamilyId family) const { return families_[family].handle.load(std::memory_order_acquire); }
   Status CheckOne(const Batch& batch) const ABSL_SHARED_LOCKS_REQUIRED(epochs_mu_);
   // Waits, by flushing the fullest family, while the unflushed rows of all families exceed the budget; kResourceExhausted instead
-  // with `no_stall`. Looks once in a sixteenth of the budget.
+  // with `no_stall`, and the flush is only started. Looks once in a sixteenth of the budget.
   Status MakeRoom(std::uint64_t bytes, bool no_stall);
   // After a flush that met a full disk. kResourceExhausted: still too little room, the message says how much must be free.
   Status ResumeWhereThereIsRoom();

@@ -42,6 +42,7 @@ class IndexShard::Impl {
   Status FindStored(std::span<const SeriesKey> keys, std::vector<std::optional<Ordinal>>* ordinals);
   bool HasRoom(Ordinal first, std::size_t n, std::size_t bytes) const;
   bool Insert(Ordinal ordinal, const SeriesKey& key, Lsn lsn);
+  Status MakeResident(std::span<const Ordinal> ordinals);
   Status Remove(Ordinal ordinal, Lsn lsn);
   void SetMetadata(Ordinal ordinal, const Metadata& metadata, Lsn lsn);
   void Evict(std::span<const Ordinal> ordinals);

@@ -215,24 +215,33 @@ void IndexShard::Impl::MarkRemoved(Ordinal ordinal, Lsn lsn) {
   active_->Note(lsn);
 }
 
-Status IndexShard::Impl::Remove(Ordinal ordinal, Lsn lsn) {
-  const ScopedTimer timer(&write_latency_);
+Status IndexShard::Impl::MakeResident(std::span<const Ordinal> ordinals) {
+  std::vector<Ordinal> missing;
   {
-    MeasuredLock lock(&mu_);
-    if (series_.Contains(ordinal)) {
-      MarkRemoved(ordinal, lsn);
-      return Status::Ok();
+    MeasuredReaderLock lock(&mu_);
+    for (const Ordinal ordinal : ordinals) {
+      if (!series_.Contains(ordinal)) missing.push_back(ordinal);
     }
   }
-  // The checkpoint needs its labels, to take it out of their postings.
+  if (missing.empty()) return Status::Ok();
   std::vector<std::optional<index_rows::LongRow>> rows;
-  if (Status s = rows_.ReadLong(index_rows::kLabelsPrefix, {&ordinal, 1}, &rows); !s.ok()) return s;
-  if (!rows[0].has_value() || rows[0]->removed) return Status::Ok();
+  if (Status s = rows_.ReadLong(index_rows::kLabelsPrefix, missing, &rows); !s.ok()) return s;
   MeasuredLock lock(&mu_);
-  if (!series_.Contains(ordinal) && !AddSeries(ordinal, {rows[0]->hash, rows[0]->bytes}, false)) {
-    return index_rows::Damaged(index_rows::OrdinalKey(index_rows::kLabelsPrefix, ordinal), "malformed labels");
+  for (std::size_t i = 0; i < missing.size(); ++i) {
+    if (!rows[i].has_value() || rows[i]->removed || series_.Contains(missing[i])) continue;
+    if (!AddSeries(missing[i], {rows[i]->hash, rows[i]->bytes}, false)) {
+      return index_rows::Damaged(index_rows::OrdinalKey(index_rows::kLabelsPrefix, missing[i]), "malformed labels");
+    }
   }
-  MarkRemoved(ordinal, lsn);
+  return Status::Ok();
+}
+
+Status IndexShard::Impl::Remove(Ordinal ordinal, Lsn lsn) {
+  const ScopedTimer timer(&write_latency_);
+  // The checkpoint needs its labels, to take it out of their postings.
+  if (Status s = MakeResident({&ordinal, 1}); !s.ok()) return s;
+  MeasuredLock lock(&mu_);
+  if (series_.Contains(ordinal)) MarkRemoved(ordinal, lsn);
   return Status::Ok();
 }
 
@@ -320,6 +329,7 @@ Status IndexShard::FindStored(std::span<const SeriesKey> keys, std::vector<std::
 }
 bool IndexShard::HasRoom(Ordinal first, std::size_t n, std::size_t bytes) const { return impl_->HasRoom(first, n, bytes); }
 bool IndexShard::Insert(Ordinal ordinal, const SeriesKey& key, Lsn lsn) { return impl_->Insert(ordinal, key, lsn); }
+Status IndexShard::MakeResident(std::span<const Ordinal> ordinals) { return impl_->MakeResident(ordinals); }
 Status IndexShard::Remove(Ordinal ordinal, Lsn lsn) { return impl_->Remove(ordinal, lsn); }
 void IndexShard::SetMetadata(Ordinal ordinal, const Metadata& metadata, Lsn lsn) { impl_->SetMetadata(ordinal, metadata, lsn); }
 void IndexShard::Evict(std::span<const Ordinal> ordinals) { impl_->Evict(ordinals); }

@@ -234,6 +234,8 @@ void AddStorage(const StorageStats& stats, std::vector<MetricFamily>* out) {
         static_cast<double>(stats.unsynced_bytes));
   value("chronolith_wal_unsynced_age_seconds", "Age of the oldest logged byte that a power loss would take.", kGauge,
         static_cast<double>(stats.unsynced_age_ms) / 1000);
+  value("chronolith_wal_stalled_groups_total", "Group commits that had to wait for room in the engine.", kCounter,
+        static_cast<double>(stats.stalled_groups));
   value("chronolith_wal_failed", "1 while the log has failed and writes are refused.", kGauge, stats.log_failed ? 1 : 0);
   value("chronolith_storage_memory_used_bytes", "Memory counted against the budget.", kGauge,
         static_cast<double>(stats.memory_used_bytes));

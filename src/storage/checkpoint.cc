@@ -81,6 +81,9 @@ Status Core::Checkpoint() {
 
 Status Core::CheckpointLocked() {
   if (wal_->failed()) return wal_->failure();  // the head may hold what the log lost: it is never stored
+  if (wal_->stalled()) {                       // nothing can be synced before there is room for it
+    if (Status status = wal_->FlushTrimmed(); !status.ok()) return status.WithContext("making room for the log");
+  }
   ScopedTimer timer(&checkpoint_duration_);
   const std::uint64_t bytes = bytes_since_checkpoint_.exchange(0, std::memory_order_relaxed);
   cuts_.resize(shards_.size());
@@ -276,6 +279,8 @@ Status Core::RemoveExpiredSeries(Shard* shard, CompactResult* result) {
       }
     }
     if (gone.empty()) continue;
+    // What the index must read for it is read before it is logged: a removal that is logged is done.
+    if (Status status = shard->index->MakeResident(gone); !status.ok()) return status;
     AppendRemoveSeriesRecord(gone, &record);
     if (Status status = wal_->Reserve(shard->id, record.size(), kNoDeadline); !status.ok()) return status;
     Lsn lsn;
@@ -373,7 +378,8 @@ void Core::UpkeepLoop() {
     {
       MutexLock lock(&wake_mu_);
       // While writers are refused nothing is logged that would wake this thread: it tries again by itself.
-      const std::int64_t interval_ms = over_budget_.load() || disk_low_.load() ? kRetryMs : options_.checkpoint_interval_ms;
+      const bool refused = over_budget_.load() || disk_low_.load() || wal_->stalled();
+      const std::int64_t interval_ms = refused ? kRetryMs : options_.checkpoint_interval_ms;
       const Deadline until =
           interval_ms == 0 ? kNoDeadline : std::chrono::steady_clock::now() + std::chrono::milliseconds(interval_ms);
       while (!stop_ && !wanted_) {
@@ -386,7 +392,7 @@ void Core::UpkeepLoop() {
     if (wal_->failed()) continue;
     if (!LockUpkeep()) return;
     Status status;
-    const bool checkpoint = bytes_since_checkpoint_.load() > 0 || over_budget_.load();
+    const bool checkpoint = bytes_since_checkpoint_.load() > 0 || over_budget_.load() || wal_->stalled();
     if (checkpoint) {
       status = CheckpointLocked();
     } else if (wal_->HasArchiveBacklog()) {  // the store is idle, perhaps the archiver is back

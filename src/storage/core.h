@@ -140,6 +140,7 @@ class Core {
   // *damage: where a row of the shard is damaged.
   Status CheckpointReplay(Shard* shard, const IndexState& index_state, const ChunkState& chunk_state, Status* damage);
   void OnLoggedBytes(std::uint64_t bytes);
+  void AskForCheckpoint();
   void WakeAdmitted();
   void LookAtDisk();  // disk_space.cc
   std::uint64_t CheckpointThreshold() const;

@@ -47,9 +47,7 @@ bool Core::SettleMemory() {
 void Core::SettleMemoryAfterOpen() {
   if (!SettleMemory() || options_.read_only) return;
   over_budget_.store(true);
-  checkpoint_asked_.store(true);
-  MutexLock lock(&wake_mu_);
-  wanted_ = true;
+  AskForCheckpoint();
 }
 
 // Runs in the leader after each group: keeps the store's share of the budget and starts checkpoints. Cheap: counters as a rule.
@@ -63,11 +61,14 @@ void Core::OnLoggedBytes(std::uint64_t bytes) {
     LookAtDisk();
     wake = wake || over || disk_low_.load(std::memory_order_relaxed);
   }
-  if (wake && !checkpoint_asked_.exchange(true)) {
-    MutexLock lock(&wake_mu_);
-    wanted_ = true;
-    wake_cv_.Signal();
-  }
+  if (wake) AskForCheckpoint();
+}
+
+void Core::AskForCheckpoint() {
+  if (checkpoint_asked_.exchange(true)) return;
+  MutexLock lock(&wake_mu_);
+  wanted_ = true;
+  wake_cv_.Signal();
 }
 
 // min(max(floor, dirty bytes of the head), checkpoint_bytes): a small head is stored often, because that is cheap and keeps replay

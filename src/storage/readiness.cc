@@ -29,6 +29,7 @@ void Core::CreateLog() {
                                 .archiver = options_.log_archiver,
                                 .archive_backlog_bytes = options_.log_archive_backlog_bytes,
                                 .on_failed = [this] { WakeAdmitted(); },
+                                .on_stalled = [this] { AskForCheckpoint(); },
                                 .on_logged_bytes = [this](std::uint64_t bytes) { OnLoggedBytes(bytes); }};
   wal_ = std::make_unique<ShardedWAL>(log_engine_.get(), families, wal_options);
   ReserveForReplay();

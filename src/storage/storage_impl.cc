@@ -250,7 +250,7 @@ WriteResult StorageImpl::Write(std::span<const TimeSeries> series, const WriteOp
 
 std::unique_ptr<Appender> StorageImpl::NewAppender() { return std::make_unique<AppenderImpl>(this); }
 
-Status StorageImpl::LogDelete(Shard* shard, const OrdinalSet& ordinals, TimeRange range) {
+Status StorageImpl::LogDelete(Shard* shard, const OrdinalSet& ordinals, TimeRange range, Deadline deadline) {
   const std::vector<Ordinal> all = ordinals.ToVector();
   for (std::span<const Ordinal> left = all; !left.empty();) {
     const std::span<const Ordinal> some = left.first(OrdinalsThatFit(left));
@@ -261,7 +261,7 @@ Status StorageImpl::LogDelete(Shard* shard, const OrdinalSet& ordinals, TimeRang
     std::string record;
     AppendDeleteRecord(range, EncodeOrdinals(tombstone.ordinals), &record);
     Core& c = core();
-    if (Status status = c.wal().Reserve(shard->id, record.size(), kNoDeadline); !status.ok()) return status;
+    if (Status status = c.wal().Reserve(shard->id, record.size(), deadline); !status.ok()) return status;
     MeasuredLock lock(&shard->head->mu());
     CHRONOLITH_FAILPOINT("delete.publish");
     tombstone.lsn = shard->wal->Append(record, 1);
@@ -304,7 +304,7 @@ WriteResult StorageImpl::Delete(const std::vector<Matcher>& matchers, TimeRange 
     Result<OrdinalSet> ordinals = shard.index->Select(compiled);
     if (!ordinals.ok()) return refuse(ordinals.status());
     if (ordinals->empty()) continue;
-    if (Status status = LogDelete(&shard, *ordinals, range); !status.ok()) return refuse(status);
+    if (Status status = LogDelete(&shard, *ordinals, range, options.deadline); !status.ok()) return refuse(status);
     result.accepted += ordinals->size();
   }
   const CommitToken token = c.wal().Ticket();

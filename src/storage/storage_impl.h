@@ -72,7 +72,8 @@ class StorageImpl : public Storage {
   Result<std::shared_ptr<QueryContext>> Readers(Deadline deadline, bool skip_replaying,
                                                 const std::atomic<bool>* cancelled = nullptr) const
       ABSL_SHARED_LOCKS_REQUIRED(life_mu_);
-  Status LogDelete(Shard* shard, const OrdinalSet& ordinals, TimeRange range) ABSL_SHARED_LOCKS_REQUIRED(life_mu_);
+  Status LogDelete(Shard* shard, const OrdinalSet& ordinals, TimeRange range, Deadline deadline)
+      ABSL_SHARED_LOCKS_REQUIRED(life_mu_);
   Result<SeriesRef> FindSeries(const Labels& labels) ABSL_SHARED_LOCKS_REQUIRED(life_mu_);
   CommitToken ToPublic(CommitToken token) const ABSL_SHARED_LOCKS_REQUIRED(life_mu_);
   Status ToInternal(CommitToken* token) const ABSL_SHARED_LOCKS_REQUIRED(life_mu_);

@@ -1,8 +1,5 @@
 #include "wal/sharded_wal.h"
 
-#include <sched.h>
-
-#include <bit>
 #include <utility>
 
 #include "base/coding.h"
@@ -11,38 +8,9 @@
 namespace chronolith {
 namespace {
 
-constexpr std::size_t kRowPayloadBytes = 56 << 10;  // below the engine's 64 KiB with header and the last whole record
-constexpr std::uint64_t kGroupBytes = 4ULL << 20;   // of one engine write
-constexpr std::size_t kCompressBytesMin = 512;      // LZ4 needs repetition to find
-constexpr std::uint32_t kCompressRetryRows = 16;    // rows of a shard stored plainly between two attempts
-constexpr std::uint64_t kSpinNanos = 12'000;        // of a follower before it sleeps: what sleeping and being woken cost together
-constexpr std::uint64_t kGraceNanos = 2'000;        // in which the last leader may come back
-constexpr int kLooks = 6;                           // with a pause each, some 15 ns, between two readings of the clock
-constexpr int kCrowdedLooks = 96;                   // before sleeping where more threads wait than there are cores
-constexpr int kLeaderRounds = 4;                    // groups that one caller leads for others after its own
 constexpr std::uint32_t kCommitterIdle = 0;
 constexpr std::uint32_t kCommitterTold = 1;
 constexpr std::uint32_t kCommitterUrgent = 2;
-
-inline void Pause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("isb");  // the longer of the two usual hints, about as long as x86's
-#endif
-}
-
-// Counts the calling thread while it waits.
-class WaiterCount {
- public:
-  explicit WaiterCount(std::atomic<std::uint32_t>* count) : count_(count) { count_->fetch_add(1, std::memory_order_relaxed); }
-  ~WaiterCount() { count_->fetch_sub(1, std::memory_order_relaxed); }
-  WaiterCount(const WaiterCount&) = delete;
-  WaiterCount& operator=(const WaiterCount&) = delete;
-
- private:
-  std::atomic<std::uint32_t>* const count_;
-};
 
 }  // namespace
 
@@ -88,8 +56,7 @@ Status ShardedWAL::Stop() {
   EndCallbacks();
   Status status = WaitSynced(Ticket(), kNoDeadline);
   stop_.store(true);
-  committer_word_.store(kCommitterUrgent);
-  FutexWakeAll(&committer_word_);
+  TellCommitter();
   {
     MutexLock lock(&syncer_mu_);
     syncer_cv_.SignalAll();
@@ -110,7 +77,7 @@ void ShardedWAL::Fail(const Status& status) {
       if (options_.logger) options_.logger->Log(LogLevel::kError, failure_.message());
     }
   }
-  failed_.store(true, std::memory_order_seq_cst);
+  trouble_.fetch_or(kFailed, std::memory_order_seq_cst);
   for (WakeWord& w : wake_) {
     w.word.fetch_add(1, std::memory_order_seq_cst);
     FutexWakeAll(&w.word);
@@ -119,8 +86,7 @@ void ShardedWAL::Fail(const Status& status) {
     MutexLock lock(&sync_mu_);
     sync_cv_.SignalAll();
   }
-  committer_word_.store(kCommitterUrgent);
-  FutexWakeAll(&committer_word_);
+  TellCommitter();
   if (options_.on_failed) options_.on_failed();
 }
 
@@ -129,238 +95,7 @@ Status ShardedWAL::failure() const {
   return failure_;
 }
 
-// ---- Group commit ----
-
-bool ShardedWAL::TryLead() {
-  return leader_.load(std::memory_order_relaxed) == 0 && leader_.exchange(1, std::memory_order_seq_cst) == 0;
-}
-
-void ShardedWAL::LeadAndRelease() {
-  std::uint64_t g = started_.load(std::memory_order_relaxed);
-  for (int round = 0; round < kLeaderRounds; ++round) {
-    // Others wait already: let those that run reach the ring, so that one write to the engine serves more of them.
-    if (Crowded()) sched_yield();
-    Drain();
-    g = started_.load(std::memory_order_relaxed);
-    WakeWord& done = wake_[g & 3];
-    if (done.sleepers.load(std::memory_order_seq_cst) > 0) {
-      done.word.fetch_add(1, std::memory_order_seq_cst);
-      FutexWakeAll(&done.word);
-    }
-    if (failed() || wake_[(g + 1) & 3].sleepers.load(std::memory_order_seq_cst) == 0) break;
-  }
-  leader_.store(0, std::memory_order_seq_cst);
-  // Those who saw a leader and went to sleep: all of the generation just completed (they may have come after the wake-up above),
-  // and one of the next, to lead it.
-  WakeWord& done = wake_[g & 3];
-  if (done.sleepers.load(std::memory_order_seq_cst) > 0) {
-    done.word.fetch_add(1, std::memory_order_seq_cst);
-    FutexWakeAll(&done.word);
-  }
-  WakeWord& next = wake_[(g + 1) & 3];
-  if (next.sleepers.load(std::memory_order_seq_cst) > 0) {
-    next.word.fetch_add(1, std::memory_order_seq_cst);
-    FutexWake(&next.word, 1);
-  }
-  if (callback_count_.load(std::memory_order_seq_cst) > 0) {
-    committer_word_.store(kCommitterUrgent);
-    FutexWakeAll(&committer_word_);
-  }
-}
-
-void ShardedWAL::Drain() {
-  const std::uint64_t generation = started_.fetch_add(1, std::memory_order_seq_cst) + 1;
-  if (failed()) return;
-  if (const Status status = WriteGroup(generation); !status.ok()) {
-    Fail(status);
-    return;
-  }
-  CHRONOLITH_FAILPOINT("group.logged");
-  completed_.store(generation, std::memory_order_seq_cst);
-  CHRONOLITH_FAILPOINT("group.completed");
-}
-
-// Moves records of [head, to) into rows until the group is full; returns the bytes of the rows.
-std::uint64_t ShardedWAL::BuildRows(WALShard* s, std::uint64_t to, const WalRowHeader& group_header) {
-  std::uint64_t at = s->ring_.Head();
-  Lsn first = s->logged_lsn_.load(std::memory_order_relaxed) + 1;
-  std::uint64_t group_bytes = 0;
-  s->rows_used_ = 0;
-  s->ops_.clear();
-  while (at < to && group_bytes < kGroupBytes) {
-    const std::uint64_t from = at;
-    std::uint64_t records = 0;
-    while (at < to) {
-      const std::uint64_t next = at + s->ring_.Load16(at) + 2;
-      if (records > 0 && next - from > kRowPayloadBytes) break;
-      at = next;
-      ++records;
-    }
-    const std::string_view payload = s->ring_.View(from, at, &s->wrapped_);
-    if (s->rows_used_ == s->values_.size()) {
-      s->values_.emplace_back();
-      s->keys_.emplace_back(kWalKeyBytes, '\0');
-    }
-    std::string& value = s->values_[s->rows_used_];
-    std::string& key = s->keys_[s->rows_used_];
-    ++s->rows_used_;
-    value.clear();
-    StoreWalKey(first, key.data());
-    WalRowHeader header = group_header;
-    header.first_lsn = first;
-    header.epoch = s->epoch_;
-    header.records = records;
-    // Label sets compress five to one, random values not at all: try, and after a miss leave some rows alone.
-    bool compress = payload.size() >= kCompressBytesMin;
-    if (compress && s->compress_countdown_ > 0) {
-      --s->compress_countdown_;
-      compress = false;
-    }
-    if (!encoder_.Append(s->shard_, header, payload, compress, &value) && compress) s->compress_countdown_ = kCompressRetryRows;
-    first += records;
-    group_bytes += value.size();
-    s->group_records_.Add(records);
-  }
-  for (std::size_t i = 0; i < s->rows_used_; ++i) s->ops_.push_back({Op::Type::kPut, s->keys_[i], s->values_[i]});
-  s->ring_.Consume(at);
-  s->groups_.Add();
-  return group_bytes;
-}
-
-Status ShardedWAL::WriteGroup(std::uint64_t generation) {
-  std::uint32_t queued = queued_.exchange(0, std::memory_order_seq_cst);
-  if (queued == 0) return Status::Ok();
-  std::array<std::uint64_t, 32> tails;
-  for (std::uint32_t m = queued; m != 0; m &= m - 1) {
-    const auto i = static_cast<std::size_t>(std::countr_zero(m));
-    tails[i] = shards_[i]->ring_.Tail();
-  }
-  WalRowHeader header;
-  header.group = generation;
-  header.synced_group = synced_filled_.load(std::memory_order_acquire);
-  header.write_time_ms = options_.clock->NowMs();
-  std::uint64_t total = 0;
-  // One engine write as a rule; more where large rings hold more than a group.
-  for (bool left = true; left;) {
-    left = false;
-    batches_.clear();
-    std::uint64_t bytes = 0;
-    std::uint32_t written = 0;
-    std::array<Lsn, 32> logged;
-    for (std::uint32_t m = queued; m != 0; m &= m - 1) {
-      const auto i = static_cast<std::size_t>(std::countr_zero(m));
-      WALShard& s = *shards_[i];
-      if (s.ring_.Head() == tails[i]) continue;  // taken by the group before, which saw the records but not yet the bit
-      if (bytes >= kGroupBytes) {
-        left = true;
-        continue;
-      }
-      const std::uint64_t before = s.group_records_.Get();
-      bytes += BuildRows(&s, tails[i], header);
-      logged[i] = s.logged_lsn_.load(std::memory_order_relaxed) + (s.group_records_.Get() - before);
-      left = left || s.ring_.Head() != tails[i];
-      written |= 1U << i;
-      batches_.push_back({s.family_, {}, s.epoch_, s.ops_});
-    }
-    if (batches_.empty()) break;
-    CHRONOLITH_FAILPOINT("group.collected");
-    EngineWriteOptions write;
-    write.durability = Durability::kLogged;
-    Outcomes outcomes;
-    {
-      ScopedTimer timer(&group_write_latency_);
-      outcomes = engine_->Write(batches_, write);
-    }
-    for (const Status& outcome : outcomes) {
-      if (!outcome.ok()) return outcome;
-    }
-    CHRONOLITH_FAILPOINT("group.written");
-    total += bytes;
-    for (std::uint32_t m = written; m != 0; m &= m - 1) {
-      const auto i = static_cast<std::size_t>(std::countr_zero(m));
-      WALShard& s = *shards_[i];
-      {
-        MutexLock lock(&s.rows_mu_);
-        for (std::size_t r = 0; r < s.rows_used_; ++r) {
-          const std::uint64_t row_bytes = s.values_[r].size() + kWalKeyBytes;
-          s.rows_.push_back({LoadBigEndian<std::uint64_t>(s.keys_[r].data() + 1), row_bytes});
-          s.row_bytes_ += row_bytes;
-        }
-      }
-      s.logged_lsn_.store(logged[i], std::memory_order_release);
-    }
-  }
-  if (total > 0) filled_.store(generation, std::memory_order_release);
-  if (unsynced_bytes_.fetch_add(total, std::memory_order_acq_rel) == 0) {
-    unsynced_since_ns_.store(NowNanos(), std::memory_order_relaxed);
-    if (options_.sync_interval_ms > 0) {
-      MutexLock lock(&syncer_mu_);
-      syncer_cv_.Signal();
-    }
-  }
-  if (options_.on_logged_bytes) options_.on_logged_bytes(total);
-  return Status::Ok();
-}
-
-// A group takes a few microseconds, less than going to sleep and being woken: look again for that long first. A lead that falls
-// free is left for a moment to who led last: it has the engine's state in its cache, and what it writes next shares the group that
-// this thread waits for (two threads: 0.29 instead of 0.21 M writes/s). Where more threads wait than there are cores, giving the
-// core to the next one costs a fraction of a sleep, and what it publishes meanwhile makes the group larger; elsewhere it would go
-// to somebody who has nothing to do with us. Bounded, because the leader may wait for the disk. True: the group has completed, or
-// nobody leads.
-bool ShardedWAL::LookAgain(CommitToken token) {
-  const std::uint64_t start = NowNanos();
-  std::uint64_t free_since = 0;
-  for (int looks = 1;; ++looks) {
-    if (completed_.load(std::memory_order_acquire) >= token.generation) return true;
-    const bool free = leader_.load(std::memory_order_relaxed) == 0;
-    if (free && Crowded()) return true;
-    Pause();
-    if (looks % kLooks != 0) continue;
-    const std::uint64_t now = NowNanos();
-    if (free) {
-      if (free_since == 0) free_since = now;
-      if (now - free_since >= kGraceNanos) return true;
-      continue;
-    }
-    free_since = 0;
-    if (Crowded()) {
-      if (looks >= kCrowdedLooks) return false;
-      sched_yield();
-    } else if (now - start >= kSpinNanos) {
-      return false;
-    }
-  }
-}
-
-Status ShardedWAL::WaitLogged(CommitToken token, Deadline deadline) {
-  while (true) {
-    if (completed_.load(std::memory_order_seq_cst) >= token.generation) return Status::Ok();
-    if (failed()) return failure();
-    if (TryLead()) {
-      LeadAndRelease();
-      continue;
-    }
-    const WaiterCount waiter(&waiting_);
-    if (LookAgain(token)) continue;
-    WakeWord& w = wake_[token.generation & 3];
-    w.sleepers.fetch_add(1, std::memory_order_seq_cst);
-    const std::uint32_t seen = w.word.load(std::memory_order_seq_cst);
-    if (completed_.load(std::memory_order_seq_cst) < token.generation && leader_.load(std::memory_order_seq_cst) != 0 &&
-        !failed()) {
-      FutexWait(&w.word, seen, deadline);
-    }
-    const std::uint32_t others = w.sleepers.fetch_sub(1, std::memory_order_seq_cst) - 1;
-    if (deadline != kNoDeadline && std::chrono::steady_clock::now() >= deadline &&
-        completed_.load(std::memory_order_seq_cst) < token.generation) {
-      if (others > 0) {  // the wake-up that was meant to make this thread the leader goes to the next
-        w.word.fetch_add(1, std::memory_order_seq_cst);
-        FutexWake(&w.word, 1);
-      }
-      return DeadlineExceeded("the write is queued but was not logged before its deadline");
-    }
-  }
-}
+// ---- Room, and the committer ----
 
 Status ShardedWAL::Reserve(ShardId id, std::uint64_t bytes, Deadline deadline) {
   WALShard& s = *shards_[id];
@@ -394,6 +129,11 @@ Status ShardedWAL::ReserveSlow(WALShard* s, std::uint64_t bytes, Deadline deadli
   }
 }
 
+void ShardedWAL::TellCommitter() {
+  committer_word_.store(kCommitterUrgent);
+  FutexWakeAll(&committer_word_);
+}
+
 void ShardedWAL::NotifyQueued() {
   if (committer_word_.load(std::memory_order_seq_cst) != kCommitterIdle) return;
   std::uint32_t idle = kCommitterIdle;
@@ -408,7 +148,10 @@ void ShardedWAL::CommitterLoop() {
       FutexWait(&committer_word_, kCommitterTold, until);
     }
     committer_word_.store(kCommitterIdle);
-    if (AnythingQueued() && !failed()) (void)WaitLogged(Ticket(), kNoDeadline);
+    if ((AnythingQueued() || stalled()) && !failed()) {
+      (void)WaitLogged(Ticket(), std::chrono::steady_clock::now() + 2 * kRetryInterval);
+      if (AnythingQueued() || stalled()) committer_word_.store(kCommitterUrgent);  // callbacks come in between
+    }
     RunCallbacks();
   }
 }
@@ -522,8 +265,7 @@ std::optional<Status> ShardedWAL::OnReached(CommitToken token, AckLevel level, s
     callbacks_.push_back({token, level, std::move(*done)});
     callback_count_.fetch_add(1);
   }
-  committer_word_.store(kCommitterUrgent);
-  FutexWakeAll(&committer_word_);
+  TellCommitter();
   return std::nullopt;
 }
 
@@ -532,7 +274,8 @@ void ShardedWAL::EndCallbacks() {
     MutexLock lock(&callbacks_mu_);
     if (callbacks_ended_) return;
   }
-  (void)WaitSynced(Ticket(), kNoDeadline);  // an error is kept by Fail, and told below
+  // An error is kept by Fail, and told below.
+  if (const Status status = WaitSynced(Ticket(), kNoDeadline); status.code() == StatusCode::kResourceExhausted) Fail(status);
   std::vector<Callback> left;
   {
     MutexLock lock(&callbacks_mu_);
@@ -664,6 +407,7 @@ void ShardedWAL::FillStats(StorageStats* stats) const {
   stats->unsynced_age_ms =
       stats->unsynced_bytes == 0 ? 0 : static_cast<std::int64_t>((NowNanos() - unsynced_since_ns_.load()) / 1'000'000);
   stats->log_failed = failed();
+  stats->stalled_groups = stalled_groups_.Get();
 }
 
 }  // namespace chronolith

@@ -23,6 +23,14 @@
 //
 // After an error from the engine nothing is acknowledged any more: failed() stays set until the store is reopened.
 //
+// A stall is none: where the engine has no room (kResourceExhausted, nothing applied: it throttles writers, or has met a full
+// disk), the rows of the group are kept as they are, and the generation stays started and not completed. Nothing starts behind it
+// before it is written. Whoever waits takes part in that: the lead is free, but nobody takes it before the next attempt is due
+// (retry_at_, kRetryInterval apart); the committer is told, so that there is always one. Waiters leave at their deadline, or after
+// Options::backpressure_wait_ms.
+//
+// Where what lives: group_commit.cc the group commit, wal_archive.cc the archiver, wal_reader.cc the reader, sharded_wal.cc the rest.
+//
 // Thread safety: all methods may be called concurrently unless they say otherwise.
 #ifndef CHRONOLITH_WAL_SHARDED_WAL_H_
 #define CHRONOLITH_WAL_SHARDED_WAL_H_
@@ -135,6 +143,8 @@ struct ShardedWALOptions {
   std::uint64_t archive_backlog_bytes = 0;  // a shard; see Options::log_archive_backlog_bytes
   // Called once or more after failed() has become true; must not block. (Wakes writers that wait for memory.)
   std::function<void()> on_failed;
+  // Called when a group finds no room in the engine for the first time; must not block. (Starts a checkpoint, which makes room.)
+  std::function<void()> on_stalled;
   // Called by the leader after a group was logged, with the bytes it added; must not block. (Starts checkpoints.)
   std::function<void(std::uint64_t)> on_logged_bytes;
 };
@@ -197,7 +207,7 @@ class ShardedWAL {
                const std::vector<std::pair<Lsn, std::uint64_t>>& rows);
   // Starts the background threads.
   void Start();
-  // Logs and syncs what is queued and joins the threads. Idempotent.
+  // Logs and syncs what is queued and joins the threads; as EndCallbacks where the engine has no room. Idempotent.
   Status Stop();
 
   WALShard& shard(ShardId shard) { return *shards_[shard]; }
@@ -210,6 +220,8 @@ class ShardedWAL {
 
   // Stands for everything published before the call.
   CommitToken Ticket() const { return {started_.load(std::memory_order_seq_cst) + 1}; }
+  // kDeadlineExceeded: still queued (logged), and goes on. kResourceExhausted: the same, and for Options::backpressure_wait_ms the
+  // engine has had no room; also where there is no deadline. kUnavailable: the log failed.
   Status WaitLogged(CommitToken token, Deadline deadline);
   Status WaitSynced(CommitToken token, Deadline deadline);
   Status Wait(CommitToken token, AckLevel level, Deadline deadline);
@@ -217,7 +229,8 @@ class ShardedWAL {
   // run it, leaves it to the caller and returns what it is to be told.
   std::optional<Status> OnReached(CommitToken token, AckLevel level, std::function<void(Status)>* done);
   // Logs and syncs what is queued, runs all callbacks that wait, and returns when none runs any more; from then on OnReached leaves
-  // all to its caller. Call it without locks that callbacks take. Idempotent; one call at a time.
+  // all to its caller. Where the engine has no room for Options::backpressure_wait_ms, the log fails with that, and what was not
+  // acknowledged as logged is lost. Call it without locks that callbacks take. Idempotent; one call at a time.
   void EndCallbacks();
   // Tells the committer that something was queued which nobody waits for.
   void NotifyQueued();
@@ -235,7 +248,9 @@ class ShardedWAL {
 
   // Not ok: the log failed and with what.
   Status failure() const;
-  bool failed() const { return failed_.load(std::memory_order_acquire); }
+  bool failed() const { return (trouble_.load(std::memory_order_acquire) & kFailed) != 0; }
+  // A group waits for room in the engine.
+  bool stalled() const { return (trouble_.load(std::memory_order_acquire) & kStalled) != 0; }
   void Fail(const Status& status);
 
   std::uint64_t PinnedBytes() const;
@@ -257,6 +272,14 @@ class ShardedWAL {
   void Drain();
   std::uint64_t BuildRows(WALShard* shard, std::uint64_t to, const WalRowHeader& header);
   Status WriteGroup(std::uint64_t generation);
+  void CollectRows();
+  Status WriteRows();
+  void FinishRows(std::size_t shard);
+  void TellCommitter();  // to look at once
+  void Stall(const Status& reason);
+  void EndStall();
+  Status StallReason() const;
+  Deadline RetryTime() const { return Deadline(std::chrono::nanoseconds(retry_at_ns_.load(std::memory_order_relaxed))); }
   Lsn Archive(WALShard* shard, Lsn lsn);  // up to where the log may be trimmed now
   Status SyncOnce();
   void CommitterLoop();
@@ -284,10 +307,15 @@ class ShardedWAL {
   std::array<WakeWord, 4> wake_;
   alignas(kCacheLine) std::atomic<std::uint32_t> waiting_{0};  // followers
   const std::uint32_t cores_ = std::max(std::thread::hardware_concurrency(), 1U);
-  alignas(kCacheLine) std::atomic<bool> failed_{false};
+  static constexpr std::chrono::milliseconds kRetryInterval{20};  // between two attempts to write a group that found no room
+  static constexpr std::uint32_t kFailed = 1;
+  static constexpr std::uint32_t kStalled = 2;  // set and cleared by the leader
+  alignas(kCacheLine) std::atomic<std::uint32_t> trouble_{0};
+  std::atomic<std::int64_t> retry_at_ns_{0};  // of the steady clock: when a stalled group is written again; the leader
 
   mutable Mutex failure_mu_;
   Status failure_ ABSL_GUARDED_BY(failure_mu_);
+  Status stall_ ABSL_GUARDED_BY(failure_mu_);  // the last reason
 
   // Sync: one at a time; the others wait for it.
   Mutex sync_mu_;
@@ -315,9 +343,20 @@ class ShardedWAL {
   bool callbacks_running_ ABSL_GUARDED_BY(callbacks_mu_) = false;
   std::atomic<std::uint32_t> callback_count_{0};
 
-  // The leader's own.
+  // The leader's own: the generation that is being written. A stall keeps it for the next leader.
+  struct Group {
+    std::uint32_t queued = 0;             // shards with records
+    std::array<std::uint64_t, 32> tails;  // where theirs end, in their rings
+    WalRowHeader header;
+    std::uint32_t writing = 0;   // shards with rows in batches_, in order
+    std::array<Lsn, 32> logged;  // of those, once they are written
+    std::uint64_t bytes = 0;     // of rows collected
+    bool left = false;           // another engine write follows
+  };
+  Group group_;
   WalRowEncoder encoder_;
   std::vector<Batch> batches_;
+  SharedCounter stalled_groups_;
 
   DurationCell group_write_latency_;
   DurationCell sync_latency_;

@@ -23,6 +23,7 @@ inline Options TinyStoreOptions() {
   options.max_samples_per_chunk = 16;
   options.sync_interval_ms = 0;
   options.commit_interval_ms = 3'600'000;
+  options.backpressure_wait_ms = 20;  // where a fault leaves the engine without room
   options.checkpoint_interval_ms = 0;
   options.background_compaction = false;
   options.background_threads = 1;

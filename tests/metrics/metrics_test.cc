@@ -186,6 +186,7 @@ TEST(Metrics, NamesTypesAndLabelsAreGolden) {
                          "chronolith_storage_last_checkpoint_timestamp_seconds gauge ",
                          "chronolith_wal_unsynced_bytes gauge ",
                          "chronolith_wal_unsynced_age_seconds gauge ",
+                         "chronolith_wal_stalled_groups_total counter ",
                          "chronolith_wal_failed gauge ",
                          "chronolith_storage_memory_used_bytes gauge ",
                          "chronolith_storage_memory_limit_bytes gauge ",
@@ -274,6 +275,7 @@ TEST(Metrics, StoreAndEngineFiguresShowTheirValues) {
   stats.replay_seconds = 0.5;
   stats.replay_checkpoints = 12;
   stats.compacted_windows = 13;
+  stats.stalled_groups = 14;
   stats.log_failed = true;
   stats.log_engine.writes_stopped = true;
   stats.data_engine.write_stalls = 6;
@@ -289,6 +291,7 @@ TEST(Metrics, StoreAndEngineFiguresShowTheirValues) {
   EXPECT_EQ(ValueOf(families, "chronolith_storage_memory_used_bytes", {}), 4);
   EXPECT_EQ(ValueOf(families, "chronolith_storage_memory_limit_bytes", {}), 5);
   EXPECT_EQ(ValueOf(families, "chronolith_storage_replay_seconds", {}), 0.5);
+  EXPECT_EQ(ValueOf(families, "chronolith_wal_stalled_groups_total", {}), 14);
   EXPECT_EQ(ValueOf(families, "chronolith_wal_failed", {}), 1);
   EXPECT_EQ(ValueOf(families, "chronolith_engine_writes_stopped", {{"instance", "log"}}), 1);
   EXPECT_EQ(ValueOf(families, "chronolith_engine_writes_stopped", {{"instance", "data"}}), 0);

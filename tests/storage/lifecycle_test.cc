@@ -295,6 +295,37 @@ TEST_P(Lifecycle, DeleteOfAllRemovesTheSeriesAtCompaction) {
   ThroughEverything([&] { EXPECT_EQ(store_.Read(), expected); });
 }
 
+// Whichever read of a compaction fails: a series is either there still, or removed and created again by the next append.
+TEST(SeriesRemoval, AReadThatFailsOnItsWayLeavesCachedReferencesUsable) {
+  int failed = 0;
+  bool ok = false;
+  for (std::uint64_t nth = 1; !ok; ++nth) {
+    SCOPED_TRACE("read " + std::to_string(nth));
+    ASSERT_LT(nth, 500U);
+    TestStore store("memory");
+    store.options().window_ms = kWindow;
+    store.options().shards = 1;
+    store.Open();
+    auto appender = store->NewAppender();
+    const SeriesRef ref = appender->Ref(Up("gone")).value();
+    store.Write(Up("gone"), {{kT, 1}});
+    store.Write(Up("stays"), {{kT + 5 * kWindow, 1}});
+    store.Checkpoint();  // the silent one leaves the memory
+    ASSERT_TRUE(store->Delete({Matcher::Equal("job", "gone")}, {}).ok());
+    store.Checkpoint();
+    store.memory().FailCall(EngineMethod::kRead, nth, IoError("a bad sector"));
+    ok = store->Compact().ok();
+    if (ok) continue;
+    ++failed;
+    appender->Append(ref, kT + 5 * kWindow, 2);
+    const WriteResult result = appender->Commit();
+    EXPECT_TRUE(result.ok()) << result.status.ToString();
+    EXPECT_EQ(store.Read({Matcher::Equal("job", "gone")}), (Contents{{Up("gone").ToString(), {{kT + 5 * kWindow, Shown(2)}}}}));
+    appender.reset();
+  }
+  EXPECT_GT(failed, 2);
+}
+
 TEST_P(Lifecycle, EveryValueIsKeptBitForBit) {
   const std::uint64_t patterns[] = {kStaleNaNBits,
                                     0x7ff8000000000001ULL,

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <deque>
 #include <map>
 #include <memory>
@@ -95,6 +96,7 @@ struct HostileEngine {
   explicit HostileEngine(AdversarialOptions options = {}) {
     options.on_call = [this](EngineMethod method, const std::string&) {
       if (method == EngineMethod::kWrite) writes.Pass();
+      if (method == EngineMethod::kWrite && no_room) return ResourceExhausted("no room");
       if (method == EngineMethod::kSyncLog) syncs.Pass();
       return Status::Ok();
     };
@@ -102,12 +104,14 @@ struct HostileEngine {
   }
   Gate writes;
   Gate syncs;
+  std::atomic<bool> no_room{false};  // writes are refused, behind the gate
   std::shared_ptr<MemoryEngineFactory> factory;
 };
 
 struct TestWalOptions {
   std::uint64_t ring_bytes = 256 << 10;
   std::int64_t sync_interval_ms = 0;  // no background sync: a test decides
+  std::int64_t backpressure_wait_ms = 5000;
   std::shared_ptr<LogArchiver> archiver = nullptr;
   std::uint64_t archive_backlog_bytes = 0;
 };
@@ -134,6 +138,7 @@ class TestWal {
                                        ShardedWALOptions{.ring_bytes = options_.ring_bytes,
                                                          .commit_interval_ms = 1,
                                                          .sync_interval_ms = options_.sync_interval_ms,
+                                                         .backpressure_wait_ms = options_.backpressure_wait_ms,
                                                          .clock = std::make_shared<FixedClock>(),
                                                          .archiver = options_.archiver,
                                                          .archive_backlog_bytes = options_.archive_backlog_bytes});
