@@ -207,6 +207,29 @@ TEST(IoFailure, OfAnyCallIsToldAndTakesNothingThatWasAcknowledged) {
   std::printf("\n");
 }
 
+// RocksDB refuses later writes by itself; the mark tells the next opening that what is in the log may not be on the disk.
+TEST(IoFailure, AFailedWriteOrSyncOfTheLogIsMarkedUntilTheNextOpening) {
+  std::map<std::string, int> failed;
+  for (std::uint64_t k = 1; k <= 4; ++k) {
+    FaultyStore store;
+    ASSERT_TRUE(store.Open().ok());
+    const std::string mark = store.path() + "/log/LOG_FAILED";
+    EXPECT_FALSE(std::filesystem::exists(mark));
+    store.disk().Inject({k, FaultKind::kIoError, false});
+    TimeSeries one{.labels = ModelSeries(0), .samples = {{kT, 1}}};
+    const Status status = store->Write(one, {.level = AckLevel::kSynced}).status;
+    const std::string call = store.disk().failed_call();
+    if (!call.ends_with(".log")) continue;
+    ++failed[call.substr(0, call.find(' '))];
+    EXPECT_EQ(status.code(), StatusCode::kUnavailable) << call << ": " << status.ToString();
+    EXPECT_TRUE(std::filesystem::exists(mark)) << call;
+    ASSERT_TRUE(store->Reopen().ok());
+    EXPECT_FALSE(std::filesystem::exists(mark)) << call;
+    EXPECT_TRUE(store->Write(one, {.level = AckLevel::kSynced}).ok());
+  }
+  EXPECT_EQ(failed.size(), 2U) << "both a write and a sync";
+}
+
 }  // namespace
 }  // namespace chronolith
 

@@ -184,6 +184,18 @@ TEST_P(Recovery, DeletesSurvive) {
   }
 }
 
+// A value that replay brings back stands against stored ones of the same timestamp, which may lie in an overlay.
+TEST_P(Recovery, AValueWrittenAgainBehindTheLastCheckpointStays) {
+  store_.Open();
+  store_.Write(Numbered(1), {{kT, 1}, {kT + 1, 1}, {kT + 2, 1}});
+  store_.Checkpoint();
+  store_.Write(Numbered(1), {{kT, 2}, {kT + 1, 2}});
+  store_.Checkpoint();
+  store_.Write(Numbered(1), {{kT, 3}});
+  const Contents expected = {{Numbered(1).ToString(), {{kT, Shown(3.0)}, {kT + 1, Shown(2.0)}, {kT + 2, Shown(1.0)}}}};
+  ThroughEverything([&] { EXPECT_EQ(store_.Read(), expected); });
+}
+
 TEST_P(Recovery, TheRetentionFloorSurvives) {
   const auto clock = std::make_shared<FakeClock>(kT);
   store_.options().clock = clock;

@@ -561,8 +561,11 @@ TEST(ShardedWAL, TrimDoesNotReachRecordsThatAreOnlyQueued) {
   ASSERT_TRUE(log.Open().ok());
   const Lsn lsn = log.Put(0, 5);
   ASSERT_TRUE(log.wal->Trim(0, 1).ok());
+  EXPECT_EQ(log.wal->shard(0).trimmed_to(), 1U);
   ASSERT_TRUE(log.wal->WaitLogged(log.wal->Ticket(), kNoDeadline).ok());
-  EXPECT_EQ(log.Read(0), (LogContents{{lsn, 5}}));
+  WalEnd end;
+  EXPECT_EQ(log.Read(0, &end), (LogContents{{lsn, 5}}));
+  EXPECT_EQ(end.trimmed_to, 1U) << "nor does the log say so";
 }
 
 TEST(ShardedWAL, AFailedTrimKeepsItsRows) {
