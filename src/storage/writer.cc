@@ -256,8 +256,9 @@ std::uint64_t Writer::ReplaceRemoved(Core* core, Shard* shard, Bucket* bucket, D
     }
   }
   if (moved.empty()) return seen;
-  // Series are removed, and their removal stored, under this lock: resolving meanwhile could find the old series once more.
-  MutexLock upkeep(core->upkeep_mu());
+  // Who removed them marked them under this mutex and took them out of the index before letting it go: once it was free, resolving
+  // cannot find an old series again.
+  { const MeasuredLock removed(&shard->series_mu); }
   for (auto& [from, to] : moved) {
     std::vector<Labels> labels;
     const Status status = shard->index->LabelsOf({&from, 1}, &labels, true);

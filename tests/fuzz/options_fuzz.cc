@@ -44,7 +44,7 @@ void CheckStore(const Options& options) {
   }
   FUZZ_CHECK(opened.status().code() == StatusCode::kNotFound);
   const auto now = std::chrono::steady_clock::now();
-  for (const std::int64_t ms : {options.window_ms * 4, options.retention_ms, options.sync_interval_ms, options.commit_interval_ms,
+  for (const std::int64_t ms : {options.window_ms, options.retention_ms, options.sync_interval_ms, options.commit_interval_ms,
                                 options.backpressure_wait_ms, options.checkpoint_interval_ms}) {
     FUZZ_CHECK(now + std::chrono::milliseconds(ms) >= now);
   }
