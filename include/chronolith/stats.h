@@ -86,10 +86,30 @@ struct ShardStats {
   std::uint64_t chunk_payload_bytes = 0;  // of closed and open chunks written since open
   std::uint64_t chunk_samples = 0;        // samples in them
 
+  // Damage that scrubs found since open: files and rows of the shard, each once, and the first of them. Damage to what shards share:
+  // ScrubStats.
+  std::uint64_t scrub_errors = 0;
+  std::string scrub_damage;  // "": none
+
   std::vector<LockStats> locks;
   std::array<DurationHistogram, 3> write_latency;  // by AckLevel
   DurationHistogram index_read_latency;
   DurationHistogram index_write_latency;
+};
+
+// Passes over all that a store keeps (Options::scrub_interval_ms, Storage::Scrub).
+struct ScrubStats {
+  bool running = false;
+  double progress = 0;      // of the pass that goes on, or waits to go on: 0 to 1, by files and families
+  std::uint64_t bytes = 0;  // read and checked since open: of files, and again of rows
+  std::uint64_t rows = 0;
+  std::uint64_t shared_errors = 0;    // as ShardStats::scrub_errors, of files that all shards share
+  std::vector<std::string> problems;  // found since open, each once; the first 16
+  // Of the last complete pass, also before the store was opened.
+  std::int64_t last_full_pass_ms = 0;  // wall clock, of its end; 0: there was none
+  double last_pass_seconds = 0;        // without those at which the store was closed
+  std::uint64_t last_pass_problems = 0;
+  std::vector<std::string> last_problems;  // the first 16
 };
 
 struct StorageStats {
@@ -103,6 +123,7 @@ struct StorageStats {
   std::uint64_t checkpoints = 0;
   std::uint64_t compacted_windows = 0;  // of single shards, in the background, since open
   std::int64_t last_checkpoint_ms = 0;  // wall clock; 0: none since open
+  ScrubStats scrub;
   std::uint64_t unsynced_bytes = 0;
   std::int64_t unsynced_age_ms = 0;
   std::uint64_t memory_used_bytes = 0;

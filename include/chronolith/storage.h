@@ -153,6 +153,27 @@ struct CompactResult {
   std::uint64_t series_removed = 0;
 };
 
+struct ScrubOptions {
+  std::uint64_t bytes_per_second = 0;  // read at most; 0: no bound
+  // Looked at between pieces of at most some MiB, and ten times a second where the pass waits; set it from any thread.
+  const std::atomic<bool>* cancelled = nullptr;
+};
+
+struct ScrubProblem {
+  std::string place;                   // "log/<file>", "data/<file>", "STORE", or family and key of a row: "chunk.3/<hexadecimal>"
+  std::optional<std::uint32_t> shard;  // none: of what all shards share
+  Status status;                       // kDataLoss: wrong or missing bytes; kIoError: the device does not give them. Names the file
+};
+
+struct ScrubReport {
+  bool complete = false;    // false: it was cancelled
+  std::uint64_t bytes = 0;  // read: of files, and again of rows
+  std::uint64_t rows = 0;
+  std::uint64_t problems_total = 0;
+  std::vector<ScrubProblem> problems;      // the first thousand
+  std::vector<std::uint32_t> quarantined;  // shards that were passed by
+};
+
 // One store, in one directory. Several stores may be open in a process; one directory only once (kFailedPrecondition, naming it),
 // except read_only.
 // Thread safety: all methods may be called concurrently, except Close and the destructor.
@@ -213,6 +234,13 @@ class CHRONOLITH_EXPORT Storage {
   // A consistent copy in the new directory `path`, with hard links where the file system allows; a store of its own, whose log and
   // data cannot be mixed with this one's. After an error `path` is no store and may be removed.
   virtual Status Snapshot(const std::string& path) = 0;
+
+  // Reads everything that is stored and checks all checksums: of table files, logs and manifests of the engine, then of our own rows.
+  // Problems do not end it: they are in the report, in Stats and in the log, and what is damaged goes on as it does when a read meets
+  // it. What is written meanwhile may or may not be looked at. One pass at a time: one in the background gives way, kFailedPrecondition
+  // where the host makes another. kUnavailable: the store was closed or reopened meanwhile, or a writer removed files under a
+  // read-only store.
+  virtual Result<ScrubReport> Scrub(const ScrubOptions& options = {}) = 0;
 
   // After kUnavailable: discards what was not logged, opens the log again and replays it. Readers and appenders stay usable; what
   // they were waiting for and was not reached reports kUnavailable. kResourceExhausted: a disk is nearly full; free space first,

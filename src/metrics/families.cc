@@ -248,6 +248,31 @@ void AddStorage(const StorageStats& stats, std::vector<MetricFamily>* out) {
   out->push_back(std::move(build));
 }
 
+void AddScrub(const StorageStats& stats, std::vector<MetricFamily>* out) {
+  const auto value = [out](const char* name, const char* help, MetricType type, double v) {
+    MetricFamily family = Family(name, help, type);
+    AddValue(&family, {}, v);
+    out->push_back(std::move(family));
+  };
+  const ScrubStats& scrub = stats.scrub;
+  value("chronolith_scrub_bytes_total", "Bytes of files and rows that scrubs have checked.", kCounter,
+        static_cast<double>(scrub.bytes));
+  value("chronolith_scrub_rows_total", "Rows that scrubs have checked.", kCounter, static_cast<double>(scrub.rows));
+  value("chronolith_scrub_running", "1 while a pass of a scrub goes on.", kGauge, scrub.running ? 1 : 0);
+  value("chronolith_scrub_progress_ratio", "How far the pass has come that goes on or was stopped; 0: there is none.", kGauge,
+        scrub.progress);
+  value("chronolith_scrub_last_full_pass_timestamp_seconds", "Time of the end of the last complete pass; 0 before the first.", kGauge,
+        static_cast<double>(scrub.last_full_pass_ms) / 1000);
+  value("chronolith_scrub_last_pass_duration_seconds", "How long the last complete pass took.", kGauge, scrub.last_pass_seconds);
+  value("chronolith_scrub_last_pass_problems", "Damaged files and rows that the last complete pass found.", kGauge,
+        static_cast<double>(scrub.last_pass_problems));
+  MetricFamily errors = Family("chronolith_scrub_errors_total",
+                               "Damaged files and rows that scrubs found, each once; \"all\": of what all shards share.", kCounter);
+  for (const ShardStats& shard : stats.shards) AddValue(&errors, ShardLabel(shard), static_cast<double>(shard.scrub_errors));
+  AddValue(&errors, {{"shard", "all"}}, static_cast<double>(scrub.shared_errors));
+  out->push_back(std::move(errors));
+}
+
 struct EngineValue {
   const char* name;
   const char* help;
@@ -324,6 +349,7 @@ std::vector<MetricFamily> FamiliesOf(const StorageStats& stats) {
   AddShardLatencies(stats, &families);
   AddLocks(stats, &families);
   AddStorage(stats, &families);
+  AddScrub(stats, &families);
   AddEngines(stats, &families);
   return families;
 }

@@ -445,6 +445,7 @@ void Core::FillStats(StorageStats* stats) const {
       if (stats->shards[shard->id].serving && !shard->quarantine.ok()) stats->shards[shard->id].wal_bytes_pinned = log.buffered_bytes + log.file_bytes;
     }
   }
+  if (scrubber_) scrubber_->FillStats(stats);
   stats->checkpoint_duration = checkpoint_duration_.Snapshot();
   stats->checkpoints = checkpoints_.Get();
   stats->last_checkpoint_ms = last_checkpoint_ms_.load();

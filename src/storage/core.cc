@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -70,7 +71,8 @@ Status CheckOptions(const Options& o) {
                                                                            {"sync_interval_ms", o.sync_interval_ms, 0},
                                                                            {"commit_interval_ms", o.commit_interval_ms, 0},
                                                                            {"backpressure_wait_ms", o.backpressure_wait_ms, 0},
-                                                                           {"checkpoint_interval_ms", o.checkpoint_interval_ms, 0}};
+                                                                           {"checkpoint_interval_ms", o.checkpoint_interval_ms, 0},
+                                                                           {"scrub_interval_ms", o.scrub_interval_ms, 0}};
   for (const auto& [name, ms, least] : durations) {
     if (ms < least) return refuse(name, "must be at least " + std::to_string(least) + ", not " + std::to_string(ms));
     // Added to a time of the clock, much more would wrap around: "for ever" would be over at once.
@@ -161,9 +163,18 @@ Result<std::unique_ptr<Core>> Core::OpenOnce(const Options& options, const std::
     if (!core->serve_early_) status = core->RecoverAll();
   }
   if (!status.ok()) return status.WithContext("store " + path);
+  core->scrubber_ = std::make_unique<Scrubber>(ScrubSubject{.log = core->log_engine_.get(),
+                                                            .data = core->data_engine_.get(),
+                                                            .shards = &core->shards_,
+                                                            .path = core->path_,
+                                                            .manifest = &core->manifest_,
+                                                            .log_failed = [wal = core->wal_.get()] { return wal->failed(); }},
+                                               core->options_);
   if (options.read_only) return core;
   core->upkeep_ = std::thread([c = core.get()] {
-    if (!c->serve_early_ || c->RecoverAll().ok()) c->UpkeepLoop();
+    if (c->serve_early_ && !c->RecoverAll().ok()) return;
+    c->scrubber_->Start();
+    c->UpkeepLoop();
   });
   return core;
 }
@@ -257,10 +268,10 @@ Status Core::CheckIdentity(KvEngine* engine, const char* instance, bool* fresh) 
   return Status::Ok();
 }
 
-Status Core::WriteIdentity(KvEngine* engine, const StoreManifest& manifest) {
+Status Core::WriteIdentity(KvEngine* engine, const StoreManifest& manifest, const std::string& scrub_state) {
   const std::string value = EncodeManifest(manifest);
-  const Op op{Op::Type::kPut, kStoreKey, value};
-  const Batch batch{0, {}, 0, {&op, 1}};
+  const std::array<Op, 2> ops = {Op{Op::Type::kPut, kStoreKey, value}, Op{Op::Type::kPut, kScrubKey, scrub_state}};
+  const Batch batch{0, {}, 0, {ops.data(), scrub_state.empty() ? 1U : 2U}};
   EngineWriteOptions write;
   write.durability = Durability::kSynced;
   return engine->Write({&batch, 1}, write)[0];
@@ -360,7 +371,8 @@ Status Core::OpenEngines() {
       return DataLoss("the log instance is empty but the data instance is not: the log was lost, or its disk is not mounted");
   }
   if (!options_.read_only && fresh_data) {
-    if (Status status = WriteIdentity(data_engine_.get(), manifest_); !status.ok()) return status;
+    const std::string scrub_state = Scrubber::InitialState(options_.clock->NowMs());
+    if (Status status = WriteIdentity(data_engine_.get(), manifest_, scrub_state); !status.ok()) return status;
   }
   if (!options_.read_only && fresh_log) {
     if (Status status = WriteIdentity(log_engine_.get(), manifest_); !status.ok()) return status;
@@ -402,6 +414,7 @@ Status Core::Close() {
     admitted_cv_.SignalAll();
   }
   if (upkeep_.joinable()) upkeep_.join();
+  if (scrubber_) scrubber_->Stop();
   Status status;
   if (wal_ && !options_.read_only) status = wal_->Stop();
   SetMemoryShare(0);

@@ -23,6 +23,7 @@
 #include "index/label_validation.h"
 #include "index/postings_cache.h"
 #include "partition/partition_map.h"
+#include "storage/scrub.h"
 #include "storage/shard.h"
 #include "wal/sharded_wal.h"
 
@@ -82,6 +83,7 @@ class Core {
   Mutex* upkeep_mu() const ABSL_LOCK_RETURNED(upkeep_mu_) { return &upkeep_mu_; }
   Status Checkpoint();
   Result<CompactResult> Compact(const CompactOptions& options);
+  Scrubber& scrubber() { return *scrubber_; }
   Status Snapshot(const std::string& path);
   Status ApplyRetention();
 
@@ -108,7 +110,8 @@ class Core {
   // Before an instance is opened for writing (log_judge.cc): refuses a damaged log, cuts a torn tail off.
   Status CheckLog(EngineFactory* factory, const std::string& path, const EngineOptions& options);
   Status CheckIdentity(KvEngine* engine, const char* instance, bool* fresh);
-  static Status WriteIdentity(KvEngine* engine, const StoreManifest& manifest);
+  // `scrub_state`: of a new data instance.
+  static Status WriteIdentity(KvEngine* engine, const StoreManifest& manifest, const std::string& scrub_state = "");
   Status WriteCopyIdentity(const std::string& path, EngineOptions options, const StoreManifest& manifest) const;
   void CreateLog();
   // Recovers all shards and lets them serve. Not ok: the store cannot be used.
@@ -213,6 +216,8 @@ class Core {
   Timestamp removed_below_ = kMinTimestamp;
   std::size_t removed_shards_ = 0;
   SharedCounter compacted_windows_;
+
+  std::unique_ptr<Scrubber> scrubber_;  // there from when the engines are open; its thread once all shards serve
 
   std::thread upkeep_;
   Mutex wake_mu_;

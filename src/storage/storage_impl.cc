@@ -452,6 +452,16 @@ Status StorageImpl::Snapshot(const std::string& path) {
   return core().Snapshot(path);
 }
 
+Result<ScrubReport> StorageImpl::Scrub(const ScrubOptions& options) {
+  if (fork_.InChild()) return UsedAfterFork();
+  ReaderMutexLock lock(&life_mu_);  // Reopen and Close end the pass before they want it
+  if (!reopen_failure_.ok()) return reopen_failure_;
+  if (Status status = core().AwaitAll(kNoDeadline, options.cancelled); !status.ok()) {
+    return status.code() == StatusCode::kCancelled ? Result<ScrubReport>(ScrubReport()) : status;
+  }
+  return core().scrubber().Run(options);
+}
+
 // Callbacks call this store, so its log must have run the last one before the life lock is taken for good. False: it is closed.
 bool StorageImpl::EndCallbacks() {
   std::shared_ptr<Core> core;
@@ -461,6 +471,7 @@ bool StorageImpl::EndCallbacks() {
     core = live_.core;
   }
   core->wal().EndCallbacks();
+  core->scrubber().End();
   return true;
 }
 

@@ -51,6 +51,7 @@ class StorageImpl : public Storage {
   Status Checkpoint() override;
   Result<CompactResult> Compact(const CompactOptions& options) override;
   Status Snapshot(const std::string& path) override;
+  Result<ScrubReport> Scrub(const ScrubOptions& options) override;
   Status Reopen() override;
   Status WaitReady(Deadline deadline) override;
   StorageStats Stats() const override;

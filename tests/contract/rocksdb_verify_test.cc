@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <set>
 #include <string>
@@ -13,21 +12,13 @@
 #include "plugins/rocksdb/rocksdb_engine.h"
 #include "tests/contract/engine_fixture.h"
 #include "tests/support/directory_image.h"
+#include "tests/support/files.h"
 #include "tests/support/verify_files.h"
 
 namespace chronolith {
 namespace {
 
 namespace fs = std::filesystem;
-
-void FlipInPlace(const std::string& path, std::uint64_t at, int bit) {
-  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-  file.seekg(static_cast<std::streamoff>(at));
-  const auto byte = static_cast<char>(file.get() ^ (1 << bit));
-  file.seekp(static_cast<std::streamoff>(at));
-  file.put(byte);
-  ASSERT_TRUE(file.good()) << path;
-}
 
 class RocksDbVerify : public testing::Test {
  protected:
@@ -82,13 +73,13 @@ class RocksDbVerify : public testing::Test {
     for (std::uint64_t at = 0; at < size; at += step) places.push_back(at);
     for (const std::uint64_t at : places) {
       const int bit = static_cast<int>(at % 8);
-      FlipInPlace(path, at, bit);
+      FlipBitInPlace(path, at, bit);
       Verification found;
       EXPECT_EQ(found.Run(engine_.get(), family).code(), StatusCode::kDataLoss) << "byte " << at << " of " << size;
       ASSERT_EQ(found.damages.size(), 1U) << "byte " << at << " of " << size;
       EXPECT_EQ(found.damages[0].first, name);
       EXPECT_NE(found.damages[0].second.message().find(path), std::string::npos) << found.damages[0].second.message();
-      FlipInPlace(path, at, bit);
+      FlipBitInPlace(path, at, bit);
     }
     const Status sound = VerifyFiles(engine_.get(), family);
     EXPECT_TRUE(sound.ok()) << sound.ToString();
@@ -143,7 +134,7 @@ TEST_F(RocksDbVerify, AllDamagedFilesAreTold) {
   }
   const std::vector<std::string> tables = Files(".sst");
   ASSERT_EQ(tables.size(), 3U);
-  FlipInPlace(tables[0], 10, 3);
+  FlipBitInPlace(tables[0], 10, 3);
   fs::resize_file(tables[1], fs::file_size(tables[1]) - 1);
   fs::remove(tables[2]);
   Verification found;
@@ -216,7 +207,7 @@ TEST_F(RocksDbVerify, WhatAKillTearsOffIsNoDamageOfALogButWhatIsGoneOfAnOwnOneIs
   ASSERT_TRUE(fs::exists(torn));
   const Status s = VerifyFiles(reopened->get(), kSharedFiles);
   EXPECT_TRUE(s.ok()) << s.ToString();
-  FlipInPlace(torn, 200, 1);
+  FlipBitInPlace(torn, 200, 1);
   EXPECT_EQ(VerifyFiles(reopened->get(), kSharedFiles).code(), StatusCode::kDataLoss);
 }
 
@@ -245,7 +236,7 @@ TEST_F(RocksDbVerify, FilesWithoutAChecksumOfTheirOwnAreCheckedBlockByBlock) {
   ASSERT_TRUE((*importer)->ImportFamily(1, directory_ / "export").ok());
   EXPECT_TRUE(VerifyFiles(importer->get(), 1).ok());
   for (const auto& entry : fs::directory_iterator(other)) {
-    if (entry.path().extension() == ".sst") FlipInPlace(entry.path().string(), 500, 2);
+    if (entry.path().extension() == ".sst") FlipBitInPlace(entry.path().string(), 500, 2);
   }
   EXPECT_EQ(VerifyFiles(importer->get(), 1).code(), StatusCode::kDataLoss);
 }

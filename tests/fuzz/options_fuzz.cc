@@ -32,6 +32,7 @@ void Fill(ByteReader* reader, Options* options) {
   if (mine(10)) options->max_labels_per_series = static_cast<std::uint32_t>(reader->Varint());
   if (mine(11)) options->background_threads = static_cast<int>(reader->SignedVarint());
   if (mine(12)) options->memory_limit_bytes = reader->Varint();
+  if (mine(14)) options->scrub_interval_ms = reader->SignedVarint();
   if (mine(13)) options->engine = std::string(reader->LengthPrefixed());
 }
 
@@ -45,7 +46,7 @@ void CheckStore(const Options& options) {
   FUZZ_CHECK(opened.status().code() == StatusCode::kNotFound);
   const auto now = std::chrono::steady_clock::now();
   for (const std::int64_t ms : {options.window_ms, options.retention_ms, options.sync_interval_ms, options.commit_interval_ms,
-                                options.backpressure_wait_ms, options.checkpoint_interval_ms}) {
+                                options.backpressure_wait_ms, options.checkpoint_interval_ms, options.scrub_interval_ms}) {
     FUZZ_CHECK(now + std::chrono::milliseconds(ms) >= now);
   }
   FUZZ_CHECK(options.shards >= 1 && options.shards <= 31 && options.background_threads >= 0);

@@ -36,6 +36,7 @@ class FakeStorage : public Storage {
   Status Checkpoint() override { return No(); }
   Result<CompactResult> Compact(const CompactOptions&) override { return No(); }
   Status Snapshot(const std::string&) override { return No(); }
+  Result<ScrubReport> Scrub(const ScrubOptions&) override { return No(); }
   Status Reopen() override { return No(); }
   Status WaitReady(Deadline) override { return No(); }
   Status Close() override { return No(); }

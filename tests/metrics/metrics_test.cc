@@ -193,6 +193,14 @@ TEST(Metrics, NamesTypesAndLabelsAreGolden) {
                          "chronolith_storage_replay_seconds gauge ",
                          "chronolith_storage_replay_checkpoints gauge ",
                          "chronolith_build_info gauge version,engine",
+                         "chronolith_scrub_bytes_total counter ",
+                         "chronolith_scrub_rows_total counter ",
+                         "chronolith_scrub_running gauge ",
+                         "chronolith_scrub_progress_ratio gauge ",
+                         "chronolith_scrub_last_full_pass_timestamp_seconds gauge ",
+                         "chronolith_scrub_last_pass_duration_seconds gauge ",
+                         "chronolith_scrub_last_pass_problems gauge ",
+                         "chronolith_scrub_errors_total counter shard",
                          "chronolith_engine_log_bytes gauge instance",
                          "chronolith_engine_log_files gauge instance",
                          "chronolith_engine_block_cache_bytes gauge instance",
@@ -247,6 +255,7 @@ TEST(Metrics, EveryFieldOfAShardShowsItsValue) {
   set("chronolith_block_written_rows_total", &s.chunk_rows_written);
   set("chronolith_block_written_payload_bytes_total", &s.chunk_payload_bytes);
   set("chronolith_block_written_samples_total", &s.chunk_samples);
+  set("chronolith_scrub_errors_total", &s.scrub_errors);
   s.postings_cache_hits = 70;
   s.postings_cache_misses = 71;
   s.labels_cache_hits = 72;
@@ -276,6 +285,14 @@ TEST(Metrics, StoreAndEngineFiguresShowTheirValues) {
   stats.replay_checkpoints = 12;
   stats.compacted_windows = 13;
   stats.stalled_groups = 14;
+  stats.scrub = {.running = true,
+                 .progress = 0.25,
+                 .bytes = 14,
+                 .rows = 15,
+                 .shared_errors = 16,
+                 .last_full_pass_ms = 1700000000750,
+                 .last_pass_seconds = 17.5,
+                 .last_pass_problems = 18};
   stats.log_failed = true;
   stats.log_engine.writes_stopped = true;
   stats.data_engine.write_stalls = 6;
@@ -288,6 +305,14 @@ TEST(Metrics, StoreAndEngineFiguresShowTheirValues) {
   EXPECT_EQ(ValueOf(families, "chronolith_storage_replay_checkpoints", {}), 12);
   EXPECT_EQ(ValueOf(families, "chronolith_storage_compacted_windows_total", {}), 13);
   EXPECT_EQ(ValueOf(families, "chronolith_wal_unsynced_age_seconds", {}), 0.15);
+  EXPECT_EQ(ValueOf(families, "chronolith_scrub_running", {}), 1);
+  EXPECT_EQ(ValueOf(families, "chronolith_scrub_progress_ratio", {}), 0.25);
+  EXPECT_EQ(ValueOf(families, "chronolith_scrub_bytes_total", {}), 14);
+  EXPECT_EQ(ValueOf(families, "chronolith_scrub_rows_total", {}), 15);
+  EXPECT_EQ(ValueOf(families, "chronolith_scrub_errors_total", {{"shard", "all"}}), 16);
+  EXPECT_EQ(ValueOf(families, "chronolith_scrub_last_full_pass_timestamp_seconds", {}), 1700000000.75);
+  EXPECT_EQ(ValueOf(families, "chronolith_scrub_last_pass_duration_seconds", {}), 17.5);
+  EXPECT_EQ(ValueOf(families, "chronolith_scrub_last_pass_problems", {}), 18);
   EXPECT_EQ(ValueOf(families, "chronolith_storage_memory_used_bytes", {}), 4);
   EXPECT_EQ(ValueOf(families, "chronolith_storage_memory_limit_bytes", {}), 5);
   EXPECT_EQ(ValueOf(families, "chronolith_storage_replay_seconds", {}), 0.5);

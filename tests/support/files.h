@@ -2,6 +2,8 @@
 #ifndef CHRONOLITH_TESTS_SUPPORT_FILES_H_
 #define CHRONOLITH_TESTS_SUPPORT_FILES_H_
 
+#include <cstdint>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -14,6 +16,17 @@ inline std::string ReadFile(const std::string& path) {
 }
 inline void WriteFile(const std::string& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
+}
+
+// Of a file that may be open and written to.
+inline void FlipBitInPlace(const std::string& path, std::uint64_t at, int bit) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(at));
+  const auto byte = static_cast<char>(file.get() ^ (1 << bit));
+  file.seekp(static_cast<std::streamoff>(at));
+  file.put(byte);
+  file.flush();
+  if (!file.good()) std::abort();
 }
 
 }  // namespace chronolith

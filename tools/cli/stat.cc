@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <string>
 
+#include "interop/time_text.h"
 #include "tools/cli/common.h"
 #include "tools/cli/output.h"
 #include "tools/cli/store.h"
@@ -115,6 +116,14 @@ void PrintTable(const StorageStats& stats, Format format, Output* out) {
   *out << "\nmemory " << HumanBytes(stats.memory_used_bytes) << " of " << HumanBytes(stats.memory_limit_bytes) << "; opened in "
        << HumanSeconds(stats.replay_seconds) << " of replay; engine " << stats.engine << "; version " << stats.version
        << (stats.log_failed ? "; THE LOG HAS FAILED" : "") << "\nCounts of samples, waits and latencies are of this process.\n";
+  const ScrubStats& scrub = stats.scrub;
+  if (scrub.last_full_pass_ms == 0) {
+    *out << "Never scrubbed completely.\n";
+  } else {
+    *out << "Last scrub ended " << interop::FormatTime(scrub.last_full_pass_ms) << ", took " << HumanSeconds(scrub.last_pass_seconds)
+         << ", found " << std::to_string(scrub.last_pass_problems) << " problems.\n";
+  }
+  if (scrub.progress > 0) *out << "A scrub has come to " << std::to_string(static_cast<int>(scrub.progress * 100)) << " %.\n";
   for (const FamilyStats& family : stats.data_engine.families) {
     if (!family.damage.empty()) *out << "DAMAGED: " << family.name << ": " << family.damage << "\n";
   }
@@ -206,6 +215,11 @@ void PrintJson(const StorageStats& stats, Output* out) {
   JsonEngine(stats.log_engine, &json);
   json.Key("data_engine");
   JsonEngine(stats.data_engine, &json);
+  json.Key("scrub").BeginObject().Key("last_full_pass_ms").Unsigned(static_cast<std::uint64_t>(stats.scrub.last_full_pass_ms));
+  json.Key("last_pass_seconds").Double(stats.scrub.last_pass_seconds).Key("progress").Double(stats.scrub.progress);
+  json.Key("last_pass_problems").Unsigned(stats.scrub.last_pass_problems).Key("problems").BeginArray();
+  for (const std::string& problem : stats.scrub.last_problems) json.String(problem);
+  json.EndArray().EndObject();
   json.Key("memory_used_bytes").Unsigned(stats.memory_used_bytes).Key("memory_limit_bytes").Unsigned(stats.memory_limit_bytes);
   json.Key("replay_seconds").Double(stats.replay_seconds).Key("log_failed").Bool(stats.log_failed);
   json.Key("engine").String(stats.engine).Key("version").String(stats.version).EndObject().Newline();
@@ -222,7 +236,8 @@ int Stat(const StatFlags& flags) {
     PrintTable(stats, flags.format, &out);
   }
   if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
-  bool problems = false;
+  bool problems = stats.scrub.last_pass_problems > 0;
+  for (const std::string& problem : stats.scrub.last_problems) PrintError("the last scrub found damage: " + problem);
   for (const ShardStats& shard : stats.shards) {
     if (shard.quarantine.empty()) continue;
     PrintError(shard.quarantine);
