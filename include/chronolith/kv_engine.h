@@ -285,6 +285,9 @@ class CHRONOLITH_EXPORT LogJudge {
   // The damage (counted from 0) that is a torn tail: the log may be cut off before it. None: there is nothing to cut. An error: the
   // log must not be opened.
   virtual Result<std::optional<std::size_t>> Decide() = 0;
+  // After Decide has said that there is nothing to cut: true where all damaged bytes are to be taken out of the log, and what is intact
+  // behind them kept.
+  virtual bool GivesUpDamage() const;
 };
 
 // Opens instances of one kind of engine; registered by name in an EngineRegistry.
@@ -297,7 +300,8 @@ class CHRONOLITH_EXPORT EngineFactory {
   // To be called before an instance is opened for writing. Reads its log, locked against other writers, and returns "" where all of it
   // is intact. Else it asks `judge`, whose error is returned with nothing changed. Where the judge sees a torn tail that Open would
   // refuse, or whose bytes are wrong, the log is cut off before it; the files concerned are kept, as they were, in a directory whose
-  // path is returned. What is merely missing at the end is left for Open to pass over.
+  // path is returned. What is merely missing at the end is left for Open to pass over. Where the judge gives the damage up, the files
+  // are kept in the same way and then replaced, one by one, by what is intact in them.
   // kUnimplemented: the engine cannot; then Open's refusal stands.
   virtual Result<std::string> CheckLog(const std::string& path, const EngineOptions& options, LogJudge* judge);
 };

@@ -41,6 +41,14 @@ struct Options {
   // queued. Writes answer kFailedPrecondition.
   bool read_only = false;
 
+  // Opens although the log has lost records, and gives up what is missing, for good: of each shard what Stats names (StorageStats::losses),
+  // and samples of series whose creation was lost. What was deleted, or was past retention, may be back where the record of that was
+  // lost. Intact records in front of and behind the loss stay; damaged files of the log are kept aside. false: a shard that this is
+  // true of is quarantined, or the store refused, with nothing changed. Open ends with a checkpoint; where the process dies before,
+  // the next one needs this again. Replay is then bounded by the log's size only, not by memory_limit_bytes. Damaged data files
+  // quarantine their shard as ever. Holds for each Reopen too. Not with read_only.
+  bool accept_data_loss = false;
+
   // Engine under the store, by its name in `engines`. Persisted at creation; opening with another is refused.
   std::string engine = "rocksdb";
   std::shared_ptr<EngineRegistry> engines;  // null: EngineRegistry::Default()

@@ -112,8 +112,23 @@ struct ScrubStats {
   std::vector<std::string> last_problems;  // the first 16
 };
 
+// What the last open gave up of one shard (Options::accept_data_loss).
+struct ShardLoss {
+  struct Range {  // both ends included
+    Lsn first = 0;
+    Lsn last = 0;
+  };
+  std::uint32_t shard = 0;
+  std::vector<Range> lost;  // ascending
+  // Records behind this one may be lost too, however many: nothing in the log tells. 0: the log tells all.
+  Lsn uncertain_after = 0;
+  std::uint64_t dropped_samples = 0;  // in the log, but of series whose creation was lost
+  std::uint64_t dropped_items = 0;    // exemplars and metadata of such
+};
+
 struct StorageStats {
   std::vector<ShardStats> shards;
+  std::vector<ShardLoss> losses;  // of shards that have any
   EngineStats log_engine;
   EngineStats data_engine;
   DurationHistogram group_write_latency;  // one engine write of the log

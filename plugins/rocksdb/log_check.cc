@@ -8,11 +8,13 @@
 #include <ctime>
 #include <filesystem>
 #include <limits>
+#include <set>
 #include <system_error>
 #include <utility>
 #include <vector>
 
 #include "plugins/rocksdb/file_sync.h"
+#include "plugins/rocksdb/log_rewrite.h"
 #include "plugins/rocksdb/log_scan.h"
 #include "plugins/rocksdb/status_conversion.h"
 
@@ -85,12 +87,12 @@ Status TellJudge(rocksdb::Env* env, const std::string& path, const std::vector<L
 
 Status Failed(const std::string& what, const rocksdb::Status& s) { return IoError(what + ": " + s.ToString()); }
 
-Result<std::string> MakeEvidenceDirectory(const std::string& path) {
+Result<std::string> MakeEvidenceDirectory(const std::string& path, const char* format) {
   const std::time_t now = std::time(nullptr);
   std::tm utc;
   gmtime_r(&now, &utc);
   char text[32];
-  std::strftime(text, sizeof(text), "/torn-%Y%m%dT%H%M%SZ", &utc);
+  std::strftime(text, sizeof(text), format, &utc);
   std::string directory = path + text;
   std::error_code error;
   for (int i = 2; !fs::create_directory(directory, error); ++i) {
@@ -100,17 +102,39 @@ Result<std::string> MakeEvidenceDirectory(const std::string& path) {
   return directory;
 }
 
+// As they are: what replaces them is written under another name first.
+Status KeepFile(rocksdb::Env* env, const std::string& path, const std::string& name, const std::string& kept) {
+  if (env->LinkFile(path + "/" + name, kept + "/" + name).ok()) return Status::Ok();
+  return CopySyncedFile(env, path + "/" + name, kept + "/" + name, std::numeric_limits<std::uint64_t>::max());
+}
+
+// Replaces damaged files by what is intact in them. Whenever it is interrupted, some are replaced and the others damaged as before.
+Result<std::string> TakeOutDamage(rocksdb::Env* env, const std::string& path, const std::vector<LogFile>& files,
+                                  const std::set<std::size_t>& damaged) {
+  Result<std::string> kept = MakeEvidenceDirectory(path, "/damaged-%Y%m%dT%H%M%SZ");
+  if (!kept.ok()) return kept.status();
+  for (const std::size_t i : damaged) {
+    if (Status s = KeepFile(env, path, files[i].name, *kept); !s.ok()) return s;
+  }
+  if (Status s = SyncTree(env, *kept); !s.ok()) return s;
+  for (const std::size_t i : damaged) {
+    const std::string name = path + "/" + files[i].name;
+    const std::string intact = name + ".cut";  // there may be one of an attempt that was interrupted
+    if (Status s = CopyIntactRecords(env, name, intact); !s.ok()) return s;
+    if (rocksdb::Status s = env->RenameFile(intact, name); !s.ok()) return Failed("renaming '" + intact + "'", s);
+    if (Status s = SyncDirectory(env, path); !s.ok()) return s;
+  }
+  return kept;
+}
+
 // Keeps files[file] and those behind it in a directory of their own, then cuts the log to `offset` of files[file]. Whenever it is
 // interrupted, the log is either damaged as before with less behind the damage, or cut.
 Result<std::string> Cut(rocksdb::Env* env, const std::string& path, const std::vector<LogFile>& files, std::size_t file,
                         std::uint64_t offset) {
-  Result<std::string> kept = MakeEvidenceDirectory(path);
+  Result<std::string> kept = MakeEvidenceDirectory(path, "/torn-%Y%m%dT%H%M%SZ");
   if (!kept.ok()) return kept.status();
   for (std::size_t i = file; i < files.size(); ++i) {
-    const std::string from = path + "/" + files[i].name;
-    const std::string to = *kept + "/" + files[i].name;
-    if (env->LinkFile(from, to).ok()) continue;
-    if (Status s = CopySyncedFile(env, from, to, std::numeric_limits<std::uint64_t>::max()); !s.ok()) return s;
+    if (Status s = KeepFile(env, path, files[i].name, *kept); !s.ok()) return s;
   }
   if (Status s = SyncTree(env, *kept); !s.ok()) return s;
   for (std::size_t i = files.size() - 1; i > file; --i) {
@@ -183,7 +207,12 @@ Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path,
   const Result<std::optional<std::size_t>> torn = judge->Decide();
   view->engine.reset();
   if (!torn.ok()) return torn.status();
-  if (!torn->has_value()) return std::string();
+  if (!torn->has_value() && !judge->GivesUpDamage()) return std::string();
+  if (!torn->has_value()) {
+    std::set<std::size_t> damaged;
+    for (const auto& damage : damages) damaged.insert(damage.first);
+    return TakeOutDamage(env, path, *files, damaged);
+  }
   const auto& [file, bytes] = damages.at(**torn);
   // What is merely missing leaves no evidence, and RocksDB ends there by itself. (Where something intact follows it would go on.)
   if (!refused && bytes.unwritten && Describe(path, *files, file, bytes).ends_log) return std::string();

@@ -22,9 +22,6 @@ constexpr std::size_t kReadBytes = 8 * kBlockBytes;  // stays in the second-leve
 
 enum FragmentType : std::uint8_t { kWhole = 1, kFirst = 2, kMiddle = 3, kLast = 4 };
 
-// LevelDB stores checksums rotated and shifted, since a CRC of bytes that hold their own CRC is weak.
-std::uint32_t Masked(std::uint32_t crc) { return ((crc >> 15) | (crc << 17)) + 0xa282ead8U; }
-
 struct Fragment {
   FragmentType type;
   std::string_view payload;
@@ -35,7 +32,7 @@ std::optional<Fragment> ParseFragment(std::string_view bytes) {
   const auto type = static_cast<std::uint8_t>(bytes[6]);
   const std::size_t length = LoadFixed<std::uint16_t>(bytes.data() + 4);
   if (type < kWhole || type > kLast || length > bytes.size() - kHeaderBytes) return std::nullopt;
-  if (LoadFixed<std::uint32_t>(bytes.data()) != Masked(Crc32c(bytes.substr(6, 1 + length)))) return std::nullopt;
+  if (LoadFixed<std::uint32_t>(bytes.data()) != MaskedLogChecksum(bytes.substr(6, 1 + length))) return std::nullopt;
   return Fragment{static_cast<FragmentType>(type), bytes.substr(kHeaderBytes, length)};
 }
 
@@ -194,6 +191,11 @@ class Scanner {
 };
 
 }  // namespace
+
+std::uint32_t MaskedLogChecksum(std::string_view type_and_payload) {
+  const std::uint32_t crc = Crc32c(type_and_payload);
+  return ((crc >> 15) | (crc << 17)) + 0xa282ead8U;
+}
 
 Status ScanLogFile(rocksdb::Env* env, const std::string& path, bool put_together, const LogScanCallbacks& callbacks,
                    std::uint64_t end) {

@@ -22,6 +22,9 @@
 
 namespace chronolith {
 
+// Of a fragment's type and payload. LevelDB stores checksums rotated and shifted, since a CRC of bytes that hold their own is weak.
+std::uint32_t MaskedLogChecksum(std::string_view type_and_payload);
+
 // Bytes [begin, end) of a log file, which are no intact record.
 struct DamagedBytes {
   std::uint64_t begin = 0;

@@ -54,6 +54,7 @@ Status KvEngine::Damage(FamilyId) const { return Status::Ok(); }
 LogJudge::~LogJudge() = default;
 VerifyVisitor::~VerifyVisitor() = default;
 EngineFactory::~EngineFactory() = default;
+bool LogJudge::GivesUpDamage() const { return false; }
 Result<std::string> EngineFactory::CheckLog(const std::string&, const EngineOptions&, LogJudge*) {
   return Unimplemented("the engine '" + std::string(Name()) + "' cannot check its log");
 }

@@ -454,6 +454,11 @@ void Core::FillStats(StorageStats* stats) const {
   stats->replay_seconds = replay_seconds_.load();
   stats->compacted_windows = compacted_windows_.Get();
   stats->replay_checkpoints = replay_checkpoints_.Get();
+  for (const auto& shard : shards_) {
+    if (!shard->has_loss) continue;
+    stats->losses.push_back(shard->loss);
+    stats->losses.back().shard = shard->id;
+  }
   stats->engine = options_.engine;
 }
 

@@ -90,6 +90,7 @@ Status CheckOptions(const Options& o) {
   if (o.max_labels_per_series == 0) return refuse("max_labels_per_series", "must not be 0");
   if (o.background_threads < 0 || o.background_threads > 64) return refuse("background_threads", "must be 0 to 64");
   if (o.engine.empty()) return refuse("engine", "must not be empty");
+  if (o.accept_data_loss && o.read_only) return refuse("accept_data_loss", "needs to write, Options::read_only is set");
   if (!o.memory_budget && o.memory_limit_bytes < kMemoryLimitMin) {
     return refuse("memory_limit_bytes", "must be at least 64 MiB, not " + std::to_string(o.memory_limit_bytes));
   }
@@ -110,7 +111,7 @@ Options WithDefaults(Options o) {
   }
   // The log's memtables hold up to two intervals, the data's a quarter of one.
   o.checkpoint_bytes = std::clamp<std::uint64_t>(o.memory_budget->limit_bytes() / 8, 64 << 10, o.checkpoint_bytes);
-  if (o.read_only) o.wait_for_replay = true;
+  if (o.read_only || o.accept_data_loss) o.wait_for_replay = true;
   if (o.background_threads == 0) o.background_threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 4U));
   return o;
 }
@@ -157,6 +158,7 @@ Result<std::unique_ptr<Core>> Core::OpenOnce(const Options& options, const std::
   std::unique_ptr<Core> core(new Core(options, path));
   if (earlier != nullptr) core->earlier_ = *earlier;
   Status status = core->LoadOrCreateManifest();
+  if (status.ok()) status = core->LoadUnfinished();
   if (status.ok()) status = core->OpenEngines();
   if (status.ok()) {
     core->CreateLog();
@@ -239,6 +241,16 @@ Status Core::CreateManifest() {
   map_ = PartitionMap::Uniform(manifest_.shards);
   manifest_.partition_map = map_.Encode();
   return WriteManifest(path_, manifest_);
+}
+
+Status Core::WriteFile(const std::string& directory, std::string_view name, std::string_view bytes) {
+  return WriteFileDurably(directory, name, bytes);
+}
+
+Status Core::RemoveFile(const std::string& directory, std::string_view name) {
+  const std::string path = directory + "/" + std::string(name);
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) return ErrnoStatus("cannot remove " + path, errno);
+  return SyncDirectory(directory);
 }
 
 Status Core::WriteManifest(const std::string& directory, const StoreManifest& manifest) {
@@ -357,6 +369,14 @@ Status Core::OpenEngines() {
   bool fresh_log = false;
   if (Status status = CheckIdentity(data_engine_.get(), "data", &fresh_data); !status.ok()) return status;
   if (Status status = CheckIdentity(log_engine_.get(), "log", &fresh_log); !status.ok()) return status;
+  if (options_.accept_data_loss && fresh_data != fresh_log) {  // one was given up with damaged bytes
+    KvEngine* const engine_without = fresh_data ? data_engine_.get() : log_engine_.get();
+    Result<Epoch> epoch = engine_without->CurrentEpoch(1);
+    if (epoch.ok() && *epoch > 0) {
+      if (Status status = WriteIdentity(engine_without, manifest_); !status.ok()) return status;
+      fresh_data = fresh_log = false;
+    }
+  }
   if (manifest_.complete && (fresh_data || fresh_log)) {
     return DataLoss(std::string("the ") + (fresh_data ? "data" : "log") +
                     " instance is empty: it was lost, or its disk is not mounted");

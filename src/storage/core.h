@@ -12,6 +12,7 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -102,6 +103,8 @@ class Core {
   Status LoadOrCreateManifest();
   Status CreateManifest();
   static Status WriteManifest(const std::string& directory, const StoreManifest& manifest);
+  static Status WriteFile(const std::string& directory, std::string_view name, std::string_view bytes);  // whole and synced
+  static Status RemoveFile(const std::string& directory, std::string_view name);
   Status OpenEngines();
   static FamilyId WalFamily(ShardId shard);
   Result<std::unique_ptr<KvEngine>> OpenLog();
@@ -126,9 +129,17 @@ class Core {
   // Where rows of the shard are damaged or missing, in the data instance or the log, *damage says so, and the shard is unfit for
   // use.
   Status RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage);
-  void Quarantine(Shard* shard, const Status& damage, const HandedOut* earlier);
+  void Quarantine(Shard* shard, const Status& damage, const HandedOut* earlier, bool log);
+  std::string LossCommand() const { return "chronolith recover --accept-data-loss " + path_; }
   void QuarantineSuspects();
   Status CheckQuarantine();
+  // data_loss.cc: what Options::accept_data_loss gives up.
+  Status LoadUnfinished();
+  Status WriteUnfinished();
+  void SkipOrdinals(Shard* shard);
+  void SkipUnknownEnd(Shard* shard);  // it is not known how many records the end of its log has lost
+  void ReportLoss(const Shard& shard) const;
+  Status FinishLoss();
   std::string LogPath() const { return manifest_.log_path.empty() ? path_ + "/log" : manifest_.log_path; }
   Status FindEpochs();
   Status AcquireEpochs(Shard* shard, std::uint64_t* epoch);
@@ -180,6 +191,7 @@ class Core {
   std::vector<std::unique_ptr<Shard>> shards_;
   std::unique_ptr<ShardedWAL> wal_;
   Status quarantine_;
+  std::set<ShardId> unfinished_;  // the end of their logs was given up, and the open that did it has not come to its end
   std::atomic<std::uint64_t> series_total_{0};
   std::atomic<double> replay_seconds_{0};
   std::uint64_t epoch_before_ = 0;  // the largest of any family, at open: all shards get the same next one

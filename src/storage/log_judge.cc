@@ -12,7 +12,6 @@
 namespace chronolith {
 namespace {
 
-constexpr const char* kRemedy = ". Nothing was changed; restore a snapshot or a backup of the store";
 constexpr std::size_t kRangesNamedMax = 64;
 
 std::string Lsns(ShardId shard, Lsn first, Lsn last) {
@@ -43,7 +42,8 @@ Status ReadApplied(KvEngine* data, const JudgedShard& shard, Lsn* least, Lsn* mo
   return Status::Ok();
 }
 
-WalJudge::WalJudge(KvEngine* data, const std::vector<JudgedShard>& shards) : data_(data) {
+WalJudge::WalJudge(KvEngine* data, const std::vector<JudgedShard>& shards, GiveUp give_up, std::string remedy)
+    : data_(data), give_up_(std::move(give_up)), remedy_(std::move(remedy)) {
   for (const JudgedShard& shard : shards) shards_.push_back({.shard = shard});
 }
 
@@ -63,6 +63,7 @@ Status WalJudge::Begin(KvEngine* before) {
 
 void WalJudge::OnDamage(const LogDamage& damage) {
   const bool began = std::any_of(shards_.begin(), shards_.end(), [](const ShardLog& l) { return l.end > 0; });
+  for (ShardLog& log : shards_) log.behind = false;
   found_.push_back({.damage = damage, .first = began && last_group_ == 0, .group_before = last_group_});
 }
 
@@ -89,6 +90,7 @@ void WalJudge::OnRow(FamilyId family, std::string_view key, std::string_view val
   // A row that does not decode vouches for nothing; replay will name it.
   if (!DecodeWalRow(log->shard.id, key, value, &row, &payload, &scratch_).ok() || !NextRecord(&payload, &record).ok()) return;
 
+  log->behind = true;
   EpochRecord epoch;
   const bool opening = record.type == RecordType::kEpoch && DecodeEpoch(record.body, &epoch).ok();
   if (!found_.empty()) {
@@ -118,10 +120,22 @@ Status WalJudge::Refusal(const std::string& place) const {
     text += (i == 0 ? ". Missing, as far as can be told: " : ", ") + Lsns(m.shard, m.first, m.last);
   }
   if (named < missing_.size()) text += " and " + std::to_string(missing_.size() - named) + " ranges more";
-  return DataLoss(text + kRemedy);
+  return DataLoss(text + remedy_);
 }
 
 Result<std::optional<std::size_t>> WalJudge::Decide() {
+  Result<std::optional<std::size_t>> verdict = Judge();
+  if (verdict.status().code() != StatusCode::kDataLoss || !give_up_) return verdict;
+  std::vector<ShardId> ends_unknown;
+  for (const ShardLog& log : shards_) {
+    if (!log.behind) ends_unknown.push_back(log.shard.id);
+  }
+  if (Status status = give_up_(ends_unknown); !status.ok()) return status;
+  given_up_ = verdict.status();
+  return std::optional<std::size_t>();
+}
+
+Result<std::optional<std::size_t>> WalJudge::Judge() {
   if (found_.empty()) return std::optional<std::size_t>();
   for (const ShardLog& log : shards_) {
     // Its LSNs would be given out twice, whether or not the data instance holds the records.
@@ -139,6 +153,10 @@ Result<std::optional<std::size_t>> WalJudge::Decide() {
   }
   for (const Found& found : found_) {
     if (Vouched(found)) return Refusal(found.damage.place);
+  }
+  // In front of something that is intact, of the same file: no crash leaves that, and where the engine ends there it takes that along.
+  for (const Found& found : found_) {
+    if (found.later_opening && !found.damage.ends_file && !found.damage.unwritten) return Refusal(found.damage.place);
   }
   // What lies before a later opening was the end of the log for that one, and nothing of it is missing.
   for (std::size_t i = 0; i < found_.size(); ++i) {
@@ -158,7 +176,11 @@ std::string WalJudge::CutAway() const {
 
 Result<std::optional<std::size_t>> SyncedLogJudge::Decide() {
   for (const LogDamage& damage : found_) {
-    if (!damage.ends_file) return DataLoss("its log is damaged in " + damage.place + ", with intact writes behind" + kRemedy);
+    if (damage.ends_file) continue;
+    const Status refusal = DataLoss("its log is damaged in " + damage.place + ", with intact writes behind" + remedy_);
+    if (!give_up_) return refusal;
+    given_up_ = refusal;
+    return std::optional<std::size_t>();
   }
   if (found_.empty() || !found_.back().ends_log) return std::optional<std::size_t>();
   return std::optional<std::size_t>(found_.size() - 1);
@@ -170,12 +192,31 @@ Status Core::CheckLog(EngineFactory* factory, const std::string& path, const Eng
   std::vector<JudgedShard> judged;
   for (const auto& shard : shards_) judged.push_back({shard->id, shard->wal_family, shard->index_family, shard->chunk_family});
   const bool log = options.instance == InstanceRole::kLog;
-  WalJudge wal_judge(data_engine_.get(), judged);
-  SyncedLogJudge data_judge;
+  // No word of what to do in the case that it is done.
+  const std::string remedy = options_.accept_data_loss
+                                 ? ""
+                                 : ". Nothing was changed; restore a snapshot or a backup of the store, or give up "
+                                   "what is damaged and keep the rest: " +
+                                       LossCommand();
+  WalJudge::GiveUp give_up;
+  if (options_.accept_data_loss) {
+    give_up = [this](const std::vector<ShardId>& ends_unknown) {
+      unfinished_.insert(ends_unknown.begin(), ends_unknown.end());
+      return unfinished_.empty() ? Status::Ok() : WriteUnfinished();
+    };
+  }
+  WalJudge wal_judge(data_engine_.get(), judged, give_up, remedy);
+  SyncedLogJudge data_judge(options_.accept_data_loss, remedy);
   LogJudge* const judge = log ? static_cast<LogJudge*>(&wal_judge) : &data_judge;
   const Result<std::string> kept = factory->CheckLog(path, options, judge);
   if (kept.status().code() == StatusCode::kUnimplemented) return Status::Ok();
   if (!kept.ok() || kept->empty()) return kept.status();
+  if (judge->GivesUpDamage()) {
+    Log(LogLevel::kError, (log ? wal_judge.given_up() : data_judge.given_up()).message() +
+                              ". The damaged bytes have been taken out of the log in " + path +
+                              "; the files are kept as they were in " + *kept);
+    return Status::Ok();
+  }
   Log(LogLevel::kWarning, "the end of the log in " + path + " was torn by a crash and has been cut off" +
                               (log ? ", with " + wal_judge.CutAway() : "") + "; the files are kept as they were in " + *kept);
   return Status::Ok();

@@ -16,9 +16,11 @@
 #ifndef CHRONOLITH_STORAGE_LOG_JUDGE_H_
 #define CHRONOLITH_STORAGE_LOG_JUDGE_H_
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "chronolith/kv_engine.h"
@@ -42,14 +44,20 @@ Status ReadApplied(KvEngine* data, const JudgedShard& shard, Lsn* least, Lsn* mo
 // For the log instance. Thread safety: one thread. Memory: a few bytes a shard and a damage.
 class WalJudge : public LogJudge {
  public:
-  // `data`: the data instance, open; outlives this.
-  WalJudge(KvEngine* data, const std::vector<JudgedShard>& shards);
+  // Called where damage is given up, before anything is changed, with the shards that have nothing behind it. Its error refuses.
+  using GiveUp = std::function<Status(const std::vector<ShardId>& ends_unknown)>;
+
+  // `data`: the data instance, open; outlives this. `give_up` empty: what is damaged is refused.
+  WalJudge(KvEngine* data, const std::vector<JudgedShard>& shards, GiveUp give_up, std::string remedy);
 
   Status Begin(KvEngine* before) override;
   void OnRow(FamilyId family, std::string_view key, std::string_view value) override;
   void OnDamage(const LogDamage& damage) override;
   Result<std::optional<std::size_t>> Decide() override;
+  bool GivesUpDamage() const override { return !given_up_.ok(); }
 
+  // After Decide: why the log would have been refused, had it not been given up.
+  const Status& given_up() const { return given_up_; }
   // After Decide: what a cut takes, for the log of the host.
   std::string CutAway() const;
 
@@ -60,6 +68,7 @@ class WalJudge : public LogJudge {
     Lsn applied_most = 0;   // and something of up to here
     Lsn end = 0;            // of what can be read in front of the damage
     Lsn at = 0;             // last LSN seen, `end` at first
+    bool behind = true;     // a row of it is behind the last damage
   };
   struct Found {
     LogDamage damage;
@@ -76,11 +85,15 @@ class WalJudge : public LogJudge {
     bool vouched;  // by an epoch record or by the data instance
   };
 
+  Result<std::optional<std::size_t>> Judge();
   static bool Vouched(const Found& found);
   void Miss(const ShardLog& log, Lsn first, Lsn last, bool vouched);
   Status Refusal(const std::string& place) const;
 
   KvEngine* const data_;
+  const GiveUp give_up_;
+  const std::string remedy_;
+  Status given_up_;
   std::vector<ShardLog> shards_;
   std::vector<Found> found_;
   std::vector<Missing> missing_;
@@ -94,12 +107,18 @@ class WalJudge : public LogJudge {
 // nothing behind it is cut, and damage in the middle is refused.
 class SyncedLogJudge : public LogJudge {
  public:
+  SyncedLogJudge(bool give_up, std::string remedy) : give_up_(give_up), remedy_(std::move(remedy)) {}
   Status Begin(KvEngine*) override { return Status::Ok(); }
   void OnRow(FamilyId, std::string_view, std::string_view) override {}
   void OnDamage(const LogDamage& damage) override { found_.push_back(damage); }
   Result<std::optional<std::size_t>> Decide() override;
+  bool GivesUpDamage() const override { return !given_up_.ok(); }
+  const Status& given_up() const { return given_up_; }
 
  private:
+  const bool give_up_;
+  const std::string remedy_;
+  Status given_up_;
   std::vector<LogDamage> found_;
 };
 

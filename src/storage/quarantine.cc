@@ -19,18 +19,24 @@ namespace chronolith {
 Status Core::RecoverOrQuarantine(Shard* shard, const HandedOut* earlier) {
   Status damage = data_engine_->Damage(shard->index_family);
   if (damage.ok()) damage = data_engine_->Damage(shard->chunk_family);
+  if (damage.ok() && unfinished_.contains(shard->id) && !options_.accept_data_loss) {
+    shard->log_damaged = true;
+    damage = DataLoss("the end of its log was given up as damaged, by an open that did not come to its end");
+  }
   if (damage.ok()) {
     Status status = RecoverShard(shard, earlier, &damage);
     if (damage.ok()) return status;
   }
-  Quarantine(shard, damage, earlier);
+  Quarantine(shard, damage, earlier, shard->log_damaged);
   return Status::Ok();
 }
 
-void Core::Quarantine(Shard* shard, const Status& damage, const HandedOut* earlier) {
+void Core::Quarantine(Shard* shard, const Status& damage, const HandedOut* earlier, bool log) {
   const std::string name = "shard " + std::to_string(shard->id);
-  shard->quarantine = DataLoss(name + " is quarantined, the other shards serve: " + damage.message() +
-                               "; close the store, put the file back or restore from a snapshot, and open it again");
+  shard->quarantine =
+      DataLoss(name + " is quarantined, the other shards serve: " + damage.message() +
+               "; nothing of it is changed. Close the store, put the file back or restore from a snapshot, and open it again" +
+               (log ? ", or give up what its log has lost: " + LossCommand() : ""));
   Log(LogLevel::kError, shard->quarantine.message());
   shard->index = std::make_unique<IndexShard>(
       data_engine_.get(), IndexShardOptions{.shard = shard->id, .family = shard->index_family, .cache = cache_.get()});
@@ -43,6 +49,8 @@ void Core::Quarantine(Shard* shard, const Status& damage, const HandedOut* earli
   shard->replayed_records = 0;
   shard->replayed_bytes = 0;
   shard->data_past_log = 0;
+  shard->loss = {};
+  shard->has_loss = false;
   MutexLock lock(&shard->removed_mu);
   shard->removed = {};
   shard->next_ordinal.store(0);
@@ -59,11 +67,16 @@ void Core::QuarantineSuspects() {
   }
   if (culprit == nullptr) return;
   for (const auto& shard : shards_) {
-    if (!shard->quarantine.ok() || shard->log_end > *culprit->lost_before) continue;
-    Quarantine(shard.get(),
-               DataLoss("its log may lack records behind LSN " + std::to_string(shard->wal->last_lsn()) + ", since that of shard " +
-                        std::to_string(culprit->id) + " lacks some and nothing in this one is newer"),
-               EarlierOf(*shard));
+    if (shard.get() == culprit || !shard->quarantine.ok() || shard->log_end > *culprit->lost_before) continue;
+    if (options_.accept_data_loss) {
+      SkipUnknownEnd(shard.get());
+      ReportLoss(*shard);
+      continue;
+    }
+    const Status why =
+        DataLoss("its log may lack records behind LSN " + std::to_string(shard->wal->last_lsn()) + ", since that of shard " +
+                 std::to_string(culprit->id) + " lacks some and nothing in this one is newer");
+    Quarantine(shard.get(), why, EarlierOf(*shard), true);
   }
 }
 

@@ -28,6 +28,7 @@ void Core::CreateLog() {
                                 .logger = options_.logger,
                                 .archiver = options_.log_archiver,
                                 .archive_backlog_bytes = options_.log_archive_backlog_bytes,
+                                .accept_data_loss = options_.accept_data_loss,
                                 .on_failed = [this] { WakeAdmitted(); },
                                 .on_stalled = [this] { AskForCheckpoint(); },
                                 .on_logged_bytes = [this](std::uint64_t bytes) { OnLoggedBytes(bytes); }};
@@ -91,7 +92,7 @@ Status Core::RecoverAllOnce() {
   }
   SettleMemoryAfterOpen();
   if (!options_.read_only) LookAtDisk();
-  return Status::Ok();
+  return FinishLoss();
 }
 
 // Calls `work` for each shard, several at a time; the status of all that failed.

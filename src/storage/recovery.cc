@@ -45,6 +45,7 @@ class ReplayVisitor : public WalVisitor {
   ReplayVisitor(Core* core, Shard* shard, const IndexState& index, const ChunkState& chunks)
       : core_(core),
         shard_(shard),
+        accept_(core->options().accept_data_loss),
         index_(index),
         epoch_(chunks.epoch),
         index_applied_(index.applied_lsn),
@@ -53,9 +54,11 @@ class ReplayVisitor : public WalVisitor {
 
   // Before a row: what the rows before it have filled goes to the data instance where it is more than the shard's share.
   Status OnRow(ShardId, const WalRowHeader&, std::string_view value) override {
+    end_unknown_ = false;
     bytes_to_look_ += value.size();
     if (bytes_to_look_ < kMemoryLookBytes || core_->options().read_only) return Status::Ok();
     bytes_to_look_ = 0;
+    if (accept_) return Status::Ok();  // a hole may come, which no row may claim to cover before all is known
     // A log that was trimmed beyond the data is refused when it has been read: no row may claim to cover the hole.
     if (end_.trimmed_to > std::min(index_applied_, chunk_applied_)) return Status::Ok();
     // What a checkpoint leaves in memory would make the next look checkpoint again.
@@ -95,9 +98,31 @@ class ReplayVisitor : public WalVisitor {
     if (end.bytes - told_bytes_ >= kProgressBytes) Tell(false);
   }
   Status OnLoss(ShardId, const WalLoss& loss) override {
-    shard_->lost_before = loss.behind;
-    return loss.why;
+    if (!accept_ || !damage_.ok()) {
+      if (loss.behind.epoch != 0) shard_->lost_before = loss.behind;
+      return loss.why;
+    }
+    // A hole where rows did not decode is not one of missing bytes.
+    if (loss.behind.epoch != 0 && !end_unknown_)
+      shard_->lost_before = std::max(shard_->lost_before.value_or(WalPlace{}), loss.behind);
+    end_unknown_ = loss.last == 0;
+    if (loss.last != 0) Lose(loss.first, loss.last);
+    return Status::Ok();
   }
+  // Gives up records, but for those that the data instance holds.
+  void Lose(Lsn first, Lsn last) {
+    shard_->has_loss = true;
+    first = std::max(first, std::min(index_applied_, chunk_applied_) + 1);
+    if (first > last) return;
+    auto& lost = shard_->loss.lost;
+    if (!lost.empty() && lost.back().last + 1 >= first) {
+      lost.back().last = std::max(lost.back().last, last);
+    } else {
+      lost.push_back({first, last});
+    }
+  }
+  // The last row does not decode: how many records it held is not known.
+  bool end_unknown() const { return end_unknown_; }
   void End() {
     shard_->replay_records_expected.store(std::max(shard_->replay_records_expected.load(), end_.records));
     shard_->replay_seconds_left.store(0, std::memory_order_relaxed);
@@ -151,6 +176,9 @@ class ReplayVisitor : public WalVisitor {
       next_ordinal_ = std::max<std::uint64_t>(next_ordinal_, entry.ordinal + std::uint64_t{1});
       if (lsn <= index_applied_) continue;
       ++series_gained_;
+      if (accept_) {
+        if (Status status = RemoveFormer(entry, lsn); !status.ok()) return Damaged(status, &damage_);
+      }
       if (!shard_->index->Insert(entry.ordinal, {StableHash(entry.labels), entry.labels}, lsn)) {
         return DataLoss("series " + std::to_string(entry.ordinal) + " is recorded with two label sets");
       }
@@ -169,6 +197,14 @@ class ReplayVisitor : public WalVisitor {
   Status OnSamples(Lsn lsn, std::string_view body) {
     if (lsn <= chunk_applied_) return Status::Ok();
     if (Status status = DecodeSamples(body, &samples_); !status.ok()) return status;
+    if (accept_) {
+      ordinals_.clear();
+      for (const SampleEntry& s : samples_) ordinals_.push_back(s.ordinal);
+      if (Status status = LookUp(); !status.ok()) return status;
+      shard_->loss.dropped_samples +=
+          std::erase_if(samples_, [this](const SampleEntry& s) { return unknown_.Contains(s.ordinal); });
+      if (samples_.empty()) return Status::Ok();
+    }
     Ordinal last = 0;
     for (const SampleEntry& s : samples_) last = std::max(last, s.ordinal);
     MeasuredLock lock(&shard_->head->mu());
@@ -179,7 +215,17 @@ class ReplayVisitor : public WalVisitor {
 
   Status OnItems(Lsn lsn, std::string_view body) {
     if (Status status = DecodeItems(body, &items_); !status.ok()) return status;
+    if (accept_) {
+      ordinals_.clear();
+      for (const ItemEntry& entry : items_) ordinals_.push_back(entry.ordinal);
+      if (Status status = LookUp(); !status.ok()) return status;
+    }
     for (const ItemEntry& entry : items_) {
+      if (accept_ && unknown_.Contains(entry.ordinal)) {
+        if (lsn > chunk_applied_)
+          ++(entry.type == ItemType::kHistogram ? shard_->loss.dropped_samples : shard_->loss.dropped_items);
+        continue;
+      }
       Item item;
       if (Status status = DecodeItem(entry.type, entry.bytes, &item); !status.ok()) return status;
       if (const auto* metadata = std::get_if<Metadata>(&item)) {
@@ -221,6 +267,13 @@ class ReplayVisitor : public WalVisitor {
 
   Status OnRemoveSeries(Lsn lsn, std::string_view body) {
     if (Status status = DecodeRemoveSeries(body, &ordinals_); !status.ok()) return status;
+    if (accept_) {
+      const std::vector<Ordinal> removed = ordinals_;
+      if (Status status = LookUp(); !status.ok()) return status;
+      for (const Ordinal ordinal : removed) {
+        if (!unknown_.Contains(ordinal)) ordinals_.push_back(ordinal);
+      }
+    }
     for (const Ordinal ordinal : ordinals_) {
       if (lsn > index_applied_) {
         --series_gained_;
@@ -235,8 +288,41 @@ class ReplayVisitor : public WalVisitor {
     return Status::Ok();
   }
 
+  // ---- With Options::accept_data_loss ----
+  // Which of ordinals_ (then empty) are of no series: the record of its creation was lost. What was removed is known.
+  Status LookUp() {
+    std::sort(ordinals_.begin(), ordinals_.end());
+    ordinals_.erase(std::unique(ordinals_.begin(), ordinals_.end()), ordinals_.end());
+    std::erase_if(ordinals_, [this](Ordinal o) { return known_.Contains(o) || unknown_.Contains(o); });
+    std::vector<Labels> labels;
+    if (Status status = shard_->index->LabelsOf(ordinals_, &labels, true); !status.ok()) return Damaged(status, &damage_);
+    for (std::size_t i = 0; i < ordinals_.size(); ++i) {
+      (labels[i].empty() ? unknown_ : known_).Add(ordinals_[i]);
+      next_ordinal_ = std::max<std::uint64_t>(next_ordinal_, ordinals_[i] + std::uint64_t{1});
+    }
+    ordinals_.clear();
+    return Status::Ok();
+  }
+  // A series that is created again was removed before, by a record that may be lost.
+  Status RemoveFormer(const SeriesRecordEntry& entry, Lsn lsn) {
+    const SeriesKey key{StableHash(entry.labels), entry.labels};
+    std::optional<Ordinal> former = shard_->index->FindResident(key);
+    if (!former) {
+      std::vector<std::optional<Ordinal>> stored;
+      if (Status status = shard_->index->FindStored({&key, 1}, &stored); !status.ok()) return status;
+      former = stored[0];
+    }
+    if (!former || *former >= entry.ordinal) return Status::Ok();
+    --series_gained_;
+    return shard_->index->Remove(*former, lsn);
+  }
+
   Core* const core_;
   Shard* const shard_;
+  const bool accept_;
+  bool end_unknown_ = false;
+  OrdinalSet known_;
+  OrdinalSet unknown_;
   const IndexState index_;
   const std::uint64_t epoch_;
   const Lsn index_applied_;
@@ -327,6 +413,7 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
   WalEnd end;
   std::vector<std::pair<Lsn, std::uint64_t>> rows;
   const auto log_damaged = [&](const Status& status) {
+    shard->log_damaged = true;
     *damage = status.WithContext("family wal." + std::to_string(shard->id) + " of " + LogPath());
     return *damage;
   };
@@ -340,6 +427,13 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
   CHRONOLITH_FAILPOINT("open.replayed");
   Lsn log_end = std::max(end.last_lsn, end.trimmed_to);
   const Lsn applied_most = std::max(index_state->applied_lsn, chunk_state->applied_lsn);
+  bool end_unknown = visitor.end_unknown() || unfinished_.contains(shard->id);
+  if (log_end < applied_most && options_.accept_data_loss) {
+    visitor.Lose(log_end + 1, applied_most);
+    shard->lost_before = WalPlace{std::numeric_limits<std::uint64_t>::max(), 0};
+    end_unknown = true;
+    log_end = applied_most;
+  }
   if (log_end < applied_most) {
     if (!options_.read_only) {
       // What was lost is no newer than the state row of the chunks; that of the index does not tell.
@@ -350,7 +444,12 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
     shard->data_past_log = applied_most;
     log_end = applied_most;
   }
-  if (end.trimmed_to > applied) {
+  if (end.trimmed_to > applied && options_.accept_data_loss) {
+    const auto behind = std::move(shard->loss.lost);
+    shard->loss.lost.clear();
+    visitor.Lose(applied + 1, end.trimmed_to);
+    for (const ShardLoss::Range& range : behind) visitor.Lose(range.first, range.last);
+  } else if (end.trimmed_to > applied) {
     return log_damaged(DataLoss("the log of shard " + std::to_string(shard->id) + " was trimmed up to LSN " +
                                 std::to_string(end.trimmed_to) + ", but the data instance holds records only up to " +
                                 std::to_string(applied) + ": data files were lost"));
@@ -376,6 +475,10 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
   wal_->Restore(shard->id, end, log_end + 1, epoch, rows);
   shard->wal = &wal_->shard(shard->id);
   shard->expiry->RaiseFloor(chunk_state->floor);
+  shard->opened_behind = log_end;
+  if (shard->has_loss) SkipOrdinals(shard);
+  if (end_unknown) SkipUnknownEnd(shard);
+  ReportLoss(*shard);
   return Status::Ok();
 }
 

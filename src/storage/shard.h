@@ -13,6 +13,7 @@
 #include "base/ordinal_set.h"
 #include "block/chunk_store.h"
 #include "block/expiry_filter.h"
+#include "chronolith/stats.h"
 #include "format/series_id.h"
 #include "head/head_shard.h"
 #include "index/index_shard.h"
@@ -53,6 +54,10 @@ struct alignas(kCacheLine) Shard {
   std::atomic<Lsn> applied_lsn{0};
   WalPlace log_end;                     // of the last row of its log, at open
   std::optional<WalPlace> lost_before;  // its log lacks rows in front of here: so may other logs that do not reach it
+  bool log_damaged = false;             // why it is quarantined
+  ShardLoss loss;                       // given up at open
+  bool has_loss = false;
+  Lsn opened_behind = 0;  // the last LSN that replay found or passed over
   Lsn data_past_log = 0;  // a reader's: up to where the data goes, if that is beyond the end of the log, which was opened before it
 
   SharedCounter samples_refused;

@@ -40,6 +40,13 @@ void ShardedWAL::Restore(ShardId id, const WalEnd& end, Lsn next_lsn, std::uint6
   }
 }
 
+void ShardedWAL::Skip(ShardId id, Lsn lsns) {
+  WALShard& s = *shards_[id];
+  s.last_lsn_ += lsns;
+  s.logged_lsn_ += lsns;
+  s.synced_lsn_ += lsns;
+}
+
 void ShardedWAL::Start() {
   started_threads_ = true;
   {

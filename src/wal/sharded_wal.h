@@ -141,6 +141,7 @@ struct ShardedWALOptions {
   std::shared_ptr<Logger> logger;
   std::shared_ptr<LogArchiver> archiver;    // null: trimmed records are gone
   std::uint64_t archive_backlog_bytes = 0;  // a shard; see Options::log_archive_backlog_bytes
+  bool accept_data_loss = false;            // holes in what is archived are told to the archiver
   // Called once or more after failed() has become true; must not block. (Wakes writers that wait for memory.)
   std::function<void()> on_failed;
   // Called when a group finds no room in the engine for the first time; must not block. (Starts a checkpoint, which makes room.)
@@ -167,11 +168,11 @@ struct WalPlace {
   auto operator<=>(const WalPlace&) const = default;
 };
 
-// Records that a shard's log lacks.
+// Records that a shard's log lacks, or that do not decode.
 struct WalLoss {
   Lsn first = 0;
-  Lsn last = 0;
-  WalPlace behind;  // of the next row that is there; group 0: it opens its epoch
+  Lsn last = 0;     // 0: not known; a row does not decode, and the row behind it, if there is one, will show a hole
+  WalPlace behind;  // of a hole: the next row that is there; group 0: it opens its epoch. Epoch 0: no hole, the bytes are wrong
   Status why;       // kDataLoss
 };
 
@@ -184,7 +185,7 @@ class WalVisitor {
   // Each row, before its records; `value` as it is stored. An error ends the reading.
   virtual Status OnRow(ShardId, const WalRowHeader&, std::string_view) { return Status::Ok(); }
   virtual Status OnRecord(ShardId shard, Lsn lsn, const WalRowHeader& row, const RecordView& record) = 0;
-  // A hole in the LSNs, before the row behind it. An error, by default loss.why, ends the reading.
+  // Before what is behind it. An error, by default loss.why, ends the reading; ok passes over the loss.
   virtual Status OnLoss(ShardId, const WalLoss& loss) { return loss.why; }
 };
 
@@ -205,6 +206,8 @@ class ShardedWAL {
   // What replay found; before Start, or before anything else is done with the shard.
   void Restore(ShardId shard, const WalEnd& end, Lsn next_lsn, std::uint64_t epoch,
                const std::vector<std::pair<Lsn, std::uint64_t>>& rows);
+  // Before Start: the next LSN is `lsns` further, since it is not known which were given out.
+  void Skip(ShardId shard, Lsn lsns);
   // Starts the background threads.
   void Start();
   // Logs and syncs what is queued and joins the threads; as EndCallbacks where the engine has no room. Idempotent.

@@ -1,4 +1,5 @@
 // The log on its way to the host's archive, before it is trimmed.
+#include <algorithm>
 #include <limits>
 #include <string>
 #include <vector>
@@ -13,7 +14,15 @@ constexpr std::size_t kBatchBytes = 1 << 20;
 // Hands rows that end at or before `last` to the archiver, in batches; stops the reading behind them.
 class ArchiveVisitor : public WalVisitor {
  public:
-  ArchiveVisitor(LogArchiver* archiver, Lsn last) : archiver_(archiver), last_(last) {}
+  ArchiveVisitor(LogArchiver* archiver, Lsn last, bool accept_loss) : archiver_(archiver), last_(last), accept_loss_(accept_loss) {}
+
+  Status OnLoss(ShardId shard, const WalLoss& loss) override {
+    if (!accept_loss_) return loss.why;
+    if (loss.behind.epoch == 0 || loss.first > last_) return Status::Ok();
+    const Status status = Flush();
+    if (status.ok()) archiver_->OnGap(shard, loss.first, std::min(loss.last, last_));
+    return status;
+  }
 
   Status OnRow(ShardId shard, const WalRowHeader& row, std::string_view value) override {
     const Lsn row_end = row.first_lsn + row.records - 1;
@@ -45,6 +54,7 @@ class ArchiveVisitor : public WalVisitor {
  private:
   LogArchiver* const archiver_;
   const Lsn last_;
+  const bool accept_loss_;
   std::vector<std::string> values_;
   std::vector<ArchivedRow> rows_;
   std::size_t bytes_ = 0;
@@ -55,7 +65,7 @@ class ArchiveVisitor : public WalVisitor {
 }  // namespace
 
 Lsn ShardedWAL::Archive(WALShard* s, Lsn lsn) {
-  ArchiveVisitor visitor(options_.archiver.get(), lsn);
+  ArchiveVisitor visitor(options_.archiver.get(), lsn, options_.accept_data_loss);
   WalEnd end;
   // Behind no LSN: the rows are wanted, not what is in their records. Their checksums are verified all the same.
   Status status = ReadWal(engine_, s->family_, s->shard_, std::numeric_limits<Lsn>::max(), nullptr, &visitor, nullptr, &end);

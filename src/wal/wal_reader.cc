@@ -59,9 +59,15 @@ Status CheckEpoch(ShardId shard, Lsn expected, const WalEnd& before, const WalRo
 Status ReadWal(KvEngine* engine, FamilyId family, ShardId shard, Lsn after, const std::atomic<bool>* stop, WalVisitor* visitor,
                std::vector<std::pair<Lsn, std::uint64_t>>* rows, WalEnd* end) {
   *end = {};
+  // The bytes are wrong: ok where the visitor passes over that.
+  const auto damaged = [&](Lsn first, Lsn last, const Status& why) {
+    return why.code() == StatusCode::kDataLoss && visitor != nullptr ? visitor->OnLoss(shard, {first, last, {}, why}) : why;
+  };
   std::string state;
   if (Status status = engine->Get(family, kWalStateKey, &state); status.ok()) {
-    if (status = DecodeWalState(shard, state, &end->trimmed_to); !status.ok()) return status;
+    status = DecodeWalState(shard, state, &end->trimmed_to);
+    if (!status.ok()) status = damaged(0, 0, status);
+    if (!status.ok()) return status;
   } else if (status.code() != StatusCode::kNotFound) {
     return status;
   }
@@ -77,7 +83,10 @@ Status ReadWal(KvEngine* engine, FamilyId family, ShardId shard, Lsn after, cons
     if (stop != nullptr && stop->load(std::memory_order_relaxed)) return Cancelled("reading the log was stopped");
     WalRowHeader row;
     std::string_view payload;
-    if (Status status = DecodeWalRow(shard, (*it)->key(), (*it)->value(), &row, &payload, &scratch); !status.ok()) return status;
+    if (Status status = DecodeWalRow(shard, (*it)->key(), (*it)->value(), &row, &payload, &scratch); !status.ok()) {
+      if (status = damaged(row.first_lsn, 0, status); !status.ok()) return status;
+      continue;
+    }
     // Rows wholly below trimmed_to may still be there: trimming is a range delete that a reader may be ahead of.
     if (row.first_lsn + row.records <= end->trimmed_to + 1) continue;
     if (Status status = CheckEpoch(shard, expected, *end, row, payload, visitor); !status.ok()) return status;
@@ -89,13 +98,21 @@ Status ReadWal(KvEngine* engine, FamilyId family, ShardId shard, Lsn after, cons
     }
     if (rows != nullptr) rows->emplace_back(row.first_lsn, (*it)->value().size() + kWalKeyBytes);
     Lsn lsn = row.first_lsn;
+    const Lsn row_end = row.first_lsn + row.records - 1;
+    const auto context = [&] { return "log of shard " + std::to_string(shard) + ", LSN " + std::to_string(lsn); };
     for (; !payload.empty(); ++lsn) {
       RecordView record;
-      Status status = NextRecord(&payload, &record);
-      if (status.ok() && lsn > after && visitor != nullptr) status = visitor->OnRecord(shard, lsn, row, record);
-      if (!status.ok()) return status.WithContext("log of shard " + std::to_string(shard) + ", LSN " + std::to_string(lsn));
+      if (Status status = NextRecord(&payload, &record); !status.ok()) {
+        if (status = damaged(lsn, row_end, status.WithContext(context())); !status.ok()) return status;
+        lsn = row_end + 1;
+        break;
+      }
+      if (lsn <= after || visitor == nullptr) continue;
+      if (Status status = visitor->OnRecord(shard, lsn, row, record); !status.ok()) {
+        if (status = damaged(lsn, lsn, status.WithContext(context())); !status.ok()) return status;
+      }
     }
-    if (lsn - row.first_lsn != row.records) {
+    if (lsn != row_end + 1) {
       return DataLoss("log row of shard " + std::to_string(shard) + " at LSN " + std::to_string(row.first_lsn) + " holds " +
                       std::to_string(lsn - row.first_lsn) + " records, its header says " + std::to_string(row.records));
     }

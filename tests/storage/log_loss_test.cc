@@ -126,9 +126,15 @@ TEST_P(LogLoss, AShardWhoseLogIsNotNewerThanTheHoleIsNotTrusted) {
   const auto last = std::prev(damaged.upper_bound(WalKey(~0ULL)));
   damaged.erase(std::prev(last));
   SetLogRows(bad_, damaged);
+  store_.options().wait_for_replay = false;  // it must not serve before that is known, either
   store_.Open();
+  EXPECT_TRUE(store_->WaitReady().ok());
   const std::set<std::uint32_t> quarantined = Quarantined();
   EXPECT_TRUE(quarantined.contains(bad_) && quarantined.contains(silent));
+  store_.Close();
+  store_.options().wait_for_replay = true;
+  store_.Open();
+  EXPECT_EQ(Quarantined(), quarantined);
   EXPECT_THAT(store_->Stats().shards.at(silent).quarantine, HasSubstr("nothing in this one is newer"));
   EXPECT_EQ(ReadPartly(), Without(quarantined));
   WriteAround(quarantined);

@@ -41,6 +41,8 @@ TEST_F(CliUsage, WrongArgumentsExitWithTwoAndSayWhy) {
       {{"series", "--db", db_, "{a=b}"}, "position 4"},
       {{"values", "--db", db_}, "NAME"},
       {{"stat"}, "--db"},
+      {{"recover"}, "--db"},
+      {{"recover", db_, "--format", "xml"}, "xml"},
       {{"bench", "fly"}, "fly"},
       {{"bench", "write", "--db", db_, "--series", "-5"}, "--series"},
       {{"bench"}, "subcommand is required"},
@@ -68,7 +70,7 @@ TEST_F(CliUsage, HelpAndVersionAreData) {
   const ProcessResult help = Cli({"--help"});
   EXPECT_EQ(help.exit_code, kOk);
   EXPECT_THAT(help.out, HasSubstr("Exit codes"));
-  for (const char* command : {"import", "query", "series", "labels", "values", "stat"}) {
+  for (const char* command : {"import", "query", "series", "labels", "values", "stat", "recover"}) {
     EXPECT_THAT(help.out, HasSubstr(command));
     const ProcessResult one = Cli({command, "--help"});
     EXPECT_EQ(one.exit_code, kOk);
@@ -82,7 +84,7 @@ TEST_F(CliUsage, HelpAndVersionAreData) {
 TEST_F(CliUsage, ReadingNeitherFindsNorCreatesAMissingDatabase) {
   const std::vector<std::vector<std::string>> kReads = {
       {"query", "--db", db_, "{}"}, {"series", "--db", db_},        {"labels", "--db", db_},        {"values", "--db", db_, "job"},
-      {"stat", "--db", db_},        {"bench", "read", "--db", db_}, {"bench", "index", "--db", db_}};
+      {"stat", "--db", db_},        {"recover", db_},                {"bench", "read", "--db", db_}, {"bench", "index", "--db", db_}};
   for (const auto& args : kReads) {
     const ProcessResult result = Cli(args);
     EXPECT_EQ(result.exit_code, kFailure) << args[0] << result.err;

@@ -33,6 +33,7 @@ int Main(int argc, char** argv) {
   AddQuery(&app, &run);
   AddLookups(&app, &run);
   AddStat(&app, &run);
+  AddRecover(&app, &run);
   AddBench(&app, &run);
   if (NamesUnknownCommand(&app, argc, argv)) return kExitUsage;
   try {

@@ -2,9 +2,11 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <map>
+#include <mutex>
 #include <semaphore>
 #include <thread>
 
@@ -60,6 +62,62 @@ Progress::~Progress() {
   if (state_ == nullptr) return;
   state_->stop.release();
   state_->thread.join();
+}
+
+struct ReplayBar::State {
+  const bool terminal = isatty(STDERR_FILENO) == 1;
+  std::uint64_t log_bytes = 0;
+  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
+  std::mutex mu;
+  std::map<std::uint32_t, ReplayProgress> shards;
+  std::binary_semaphore stop{0};
+  std::thread thread;
+
+  void Show() {
+    double records = 0;
+    double bytes = 0;
+    {
+      const std::lock_guard lock(mu);
+      for (const auto& [shard, progress] : shards) {
+        records += static_cast<double>(progress.records);
+        bytes += static_cast<double>(progress.bytes);
+      }
+    }
+    std::string line = "replay: ";
+    const double part = log_bytes == 0 ? 0 : std::min(1.0, bytes / static_cast<double>(log_bytes));
+    if (terminal && log_bytes > 0) {
+      constexpr int kWidth = 24;
+      const auto filled = static_cast<std::size_t>(part * kWidth);
+      line += "[" + std::string(filled, '#') + std::string(kWidth - filled, '.') + "] ";
+    }
+    line += HumanCount(records) + " records, " + HumanBytes(static_cast<std::uint64_t>(bytes));
+    if (part > 0) {
+      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      line += " of " + HumanBytes(log_bytes) + ", about " + HumanSeconds(seconds * (1 - part) / part) + " left";
+    }
+    std::fprintf(stderr, terminal ? "\r%s \033[K" : "%s\n", line.c_str());
+    std::fflush(stderr);
+  }
+};
+
+ReplayBar::ReplayBar(std::uint64_t log_bytes) : state_(std::make_shared<State>()) {
+  state_->log_bytes = log_bytes;
+  state_->thread = std::thread([state = state_.get()] {
+    while (!state->stop.try_acquire_for(std::chrono::milliseconds(state->terminal ? 200 : 10'000))) state->Show();
+    if (state->terminal) std::fprintf(stderr, "\r\033[K");
+  });
+}
+
+ReplayBar::~ReplayBar() {
+  state_->stop.release();
+  state_->thread.join();
+}
+
+std::function<void(const ReplayProgress&)> ReplayBar::Callback() {
+  return [state = state_](const ReplayProgress& progress) {
+    const std::lock_guard lock(state->mu);
+    state->shards[progress.shard] = progress;
+  };
 }
 
 }  // namespace chronolith::cli

@@ -8,6 +8,8 @@
 #include <memory>
 #include <string>
 
+#include "chronolith/options.h"
+
 namespace chronolith::cli {
 
 enum class ProgressMode : std::uint8_t {
@@ -27,6 +29,20 @@ class Progress {
  private:
   struct State;
   std::unique_ptr<State> state_;
+};
+
+// How replay goes, while a store is opened: a bar that is redrawn where stderr is a terminal, else a line each 10 s.
+class ReplayBar {
+ public:
+  // `log_bytes`: of the files that are replayed, as far as known; 0: unknown, then no time is estimated.
+  explicit ReplayBar(std::uint64_t log_bytes);
+  ~ReplayBar();
+  // For Options::on_replay; may be called after the bar is gone.
+  std::function<void(const ReplayProgress&)> Callback();
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace chronolith::cli

@@ -28,8 +28,8 @@ class StderrLogger : public Logger {
 
 }  // namespace
 
-void AddStoreFlags(CLI::App* command, StoreFlags* flags) {
-  command->add_option("--db", flags->db, "directory of the database")->required()->option_text("DIR");
+void AddStoreFlags(CLI::App* command, StoreFlags* flags, bool positional) {
+  command->add_option(positional ? "DIR,--db" : "--db", flags->db, "directory of the database")->required()->option_text("DIR");
   command->add_option("--log-dir", flags->log_dir, "directory of its log, where it is not DIR/log")->option_text("DIR");
   command->add_option("--engine", flags->engine, "storage engine (rocksdb)")->option_text("NAME");
   command->add_flag("-v,--verbose", flags->verbose, "tell on stderr what the store does");

@@ -28,7 +28,8 @@ struct StoreFlags {
   int metrics_port = -1;           // -1: none; 0: any free one
 };
 
-void AddStoreFlags(CLI::App* command, StoreFlags* flags);
+// `positional`: the directory may also be given without --db.
+void AddStoreFlags(CLI::App* command, StoreFlags* flags, bool positional = false);
 // The same and what only writers take: --shards, --memory-limit, --metrics-port.
 void AddWriterFlags(CLI::App* command, StoreFlags* flags);
 

@@ -1,0 +1,104 @@
+// What Options::accept_data_loss gives up, and how an open that gives something up comes to its end.
+//
+//   1. A damaged log file is rewritten without the damaged bytes (the engine's CheckLog, where WalJudge gives them up). The logs of
+//      shards that have nothing behind the damage may have lost their end, which nothing will show afterwards: before, their
+//      numbers are written to the file UNFINISHED.
+//   2. Replay passes over holes and rows that do not decode (ReplayVisitor::OnLoss).
+//   3. A checkpoint stores what is left and trims the log beyond the holes; then UNFINISHED goes.
+// Whenever this is cut short, the next open meets the holes again, or UNFINISHED, and refuses the shards as before.
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "storage/core.h"
+
+namespace chronolith {
+namespace {
+
+// A line of text: shard numbers with blanks between them. What cannot be read stands for all shards.
+constexpr std::string_view kUnfinishedFile = "UNFINISHED";
+
+// Lost records may have had LSNs and ordinals that nothing else names: none of them is to be given out again.
+constexpr Lsn kLsnsSkipped = 1ULL << 32;             // where it is not known how many records were lost
+constexpr std::uint64_t kOrdinalsSkipped = 1 << 16;  // each costs 64 bytes of memory
+constexpr std::uint64_t kOrdinalsMax = 1ULL << 32;
+
+std::string Lsns(const ShardLoss::Range& range) {
+  return "LSN " + std::to_string(range.first) + (range.first == range.last ? "" : " to " + std::to_string(range.last));
+}
+
+}  // namespace
+
+Status Core::LoadUnfinished() {
+  std::ifstream in(path_ + "/" + std::string(kUnfinishedFile));
+  if (!in)
+    return errno == ENOENT ? Status::Ok()
+                           : IoError("cannot read " + path_ + "/" + std::string(kUnfinishedFile) + ": " + std::strerror(errno));
+  ShardId shard = 0;
+  while (in >> shard) unfinished_.insert(shard);
+  if (!in.eof() || unfinished_.empty()) {
+    for (ShardId i = 0; i < manifest_.shards; ++i) unfinished_.insert(i);
+  }
+  return Status::Ok();
+}
+
+Status Core::WriteUnfinished() {
+  if (unfinished_.empty()) return RemoveFile(path_, kUnfinishedFile);
+  std::string text;
+  for (const ShardId shard : unfinished_) text += std::to_string(shard) + " ";
+  return WriteFile(path_, kUnfinishedFile, text + "\n");
+}
+
+void Core::SkipOrdinals(Shard* shard) {
+  shard->has_loss = true;
+  const std::uint64_t next = std::min(shard->next_ordinal.load() + kOrdinalsSkipped, kOrdinalsMax);
+  shard->next_ordinal.store(next);
+  MeasuredLock lock(&shard->head->mu());
+  shard->head->EnsureOrdinals(next);
+}
+
+void Core::SkipUnknownEnd(Shard* shard) {
+  if (!shard->has_loss) SkipOrdinals(shard);
+  if (shard->loss.uncertain_after > 0) return;
+  shard->loss.uncertain_after = shard->wal->last_lsn();
+  wal_->Skip(shard->id, kLsnsSkipped);
+  shard->opened_behind = shard->wal->last_lsn();
+}
+
+void Core::ReportLoss(const Shard& shard) const {
+  if (!shard.has_loss) return;
+  const ShardLoss& loss = shard.loss;
+  const std::string name = "shard " + std::to_string(shard.id) + ": ";
+  for (const ShardLoss::Range& range : loss.lost) Log(LogLevel::kError, name + Lsns(range) + " lost");
+  if (loss.uncertain_after > 0) {
+    Log(LogLevel::kError, name + "what was behind LSN " + std::to_string(loss.uncertain_after) + " may be lost");
+  } else if (loss.lost.empty()) {
+    Log(LogLevel::kWarning, name + "records are missing from the log; the data instance holds them, nothing is lost");
+  }
+  if (loss.dropped_samples + loss.dropped_items > 0) {
+    Log(LogLevel::kError, name + std::to_string(loss.dropped_samples) + " samples and " + std::to_string(loss.dropped_items) +
+                              " exemplars or metadata dropped: the records of their series were lost");
+  }
+}
+
+Status Core::FinishLoss() {
+  if (!options_.accept_data_loss) return Status::Ok();
+  bool any = false;
+  for (const auto& shard : shards_) any = any || (shard->has_loss && shard->quarantine.ok());
+  if (any) {
+    if (Status status = Checkpoint(); !status.ok()) return status;
+  }
+  bool unfinished = false;
+  for (const auto& shard : shards_) {
+    if (!shard->quarantine.ok()) continue;
+    if (shard->has_loss && shard->wal->trimmed_to() < shard->opened_behind) {
+      return Unavailable("the log of shard " + std::to_string(shard->id) +
+                         " cannot be trimmed beyond what it has lost: Options::log_archiver does not take what is in front");
+    }
+    unfinished = unfinished_.erase(shard->id) > 0 || unfinished;
+  }
+  return unfinished ? WriteUnfinished() : Status::Ok();
+}
+
+}  // namespace chronolith

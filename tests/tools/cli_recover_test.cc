@@ -1,0 +1,115 @@
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+
+#include "tests/tools/cli_test_base.h"
+
+namespace chronolith::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+class CliRecover : public CliTest {
+ protected:
+  // Each sample is a write of its own; the writer is killed when all are logged, so that there is something to replay.
+  void Fill() {
+    Subprocess writer(Command({"import", "--db", db_, "--progress", "plain", "--input-format", "prometheus", "--batch", "1",
+                               "--level", "synced", "--shards", "2", "-"}));
+    std::string text = "# TYPE n gauge\n";
+    for (int i = 0; i < 400; ++i)
+      text += "n{i=\"" + std::to_string(i % 20) + "\"} " + std::to_string(i) + " " + std::to_string(1'700'000'000'000 + i) + "\n";
+    text += "# TYPE last gauge\nlast 1 1700000000000\n";      // the importer writes a sample when it has seen the next
+    for (int i = 0; i < 200'000; ++i) text += "# nothing\n";  // and reads in blocks
+    ASSERT_TRUE(writer.Write(text));
+    ASSERT_TRUE(writer.WaitUntil([](const std::string&, const std::string& err) { return LastLogged(err) >= 400; }))
+        << writer.err();
+    writer.Kill(SIGKILL);
+    EXPECT_EQ(writer.Wait().signal, SIGKILL);
+  }
+  void FlipInTheMiddleOfTheLog() {
+    std::string log;
+    for (const auto& entry : std::filesystem::directory_iterator(db_ + "/log")) {
+      const std::string path = entry.path();
+      if (path.ends_with(".log") && (log.empty() || entry.file_size() > std::filesystem::file_size(log))) log = path;
+    }
+    std::string bytes = ReadFile(log);
+    ASSERT_GT(bytes.size(), 20'000U);
+    bytes[bytes.size() * 3 / 4] ^= 0x10;
+    std::ofstream(log, std::ios::binary) << bytes;
+    log_ = log;
+  }
+  ProcessResult Recover(std::vector<std::string> more = {}) const {
+    std::vector<std::string> args = {"recover", db_, "--format", "json"};
+    args.insert(args.end(), more.begin(), more.end());
+    return Cli(args);
+  }
+  std::string log_;
+};
+
+TEST_F(CliRecover, AWholeLogIsReplayedAndStored) {
+  Fill();
+  const ProcessResult first = Recover();
+  EXPECT_EQ(first.exit_code, kOk) << first.err;
+  std::uint64_t records = 0;
+  const nlohmann::json first_shards = Json(first)["shards"];
+  for (const auto& shard : first_shards) records += shard["replayed_records"].get<std::uint64_t>();
+  EXPECT_GE(records, 400U);
+  const ProcessResult second = Recover();
+  EXPECT_EQ(second.exit_code, kOk) << second.err;
+  const nlohmann::json second_shards = Json(second)["shards"];
+  for (const auto& shard : second_shards) {
+    EXPECT_LT(shard["replayed_records"].get<std::uint64_t>(), 4U) << "what was stored is not replayed again";
+    EXPECT_EQ(shard["quarantine"], "");
+    EXPECT_TRUE(shard["lost"].empty());
+  }
+  EXPECT_EQ(Query("n").size(), 400U);
+  const ProcessResult table = Cli({"recover", "--db", db_});
+  EXPECT_EQ(table.exit_code, kOk) << table.err;
+  EXPECT_THAT(table.out, HasSubstr("replayed records"));
+}
+
+TEST_F(CliRecover, ALossIsRefusedUntilItIsAcceptedAndThenTold) {
+  Fill();
+  FlipInTheMiddleOfTheLog();
+  const ProcessResult refused = Recover();
+  EXPECT_EQ(refused.exit_code, kFailure);
+  EXPECT_THAT(refused.err, HasSubstr(log_ + ", bytes "));
+  EXPECT_THAT(refused.err, HasSubstr("LSN "));
+  EXPECT_THAT(refused.err, HasSubstr("chronolith recover --accept-data-loss " + db_));
+  EXPECT_TRUE(refused.out.empty());
+
+  const ProcessResult accepted = Cli({"recover", "--accept-data-loss", db_, "--format", "json"});
+  EXPECT_EQ(accepted.exit_code, kProblems) << accepted.err;
+  std::size_t lost = 0;
+  const nlohmann::json accepted_shards = Json(accepted)["shards"];
+  for (const auto& shard : accepted_shards) {
+    for (const auto& range : shard["lost"]) lost += range["last"].get<std::uint64_t>() - range["first"].get<std::uint64_t>() + 1;
+  }
+  EXPECT_EQ(lost, 1U);
+  EXPECT_THAT(accepted.err, HasSubstr(" lost"));
+  EXPECT_THAT(accepted.err, HasSubstr("damaged-"));
+  EXPECT_EQ(Query("n").size(), 399U);
+  EXPECT_EQ(Recover().exit_code, kOk) << "nothing is left to accept";
+  EXPECT_EQ(Recover({"--accept-data-loss"}).exit_code, kOk);
+  EXPECT_EQ(Query("n").size(), 399U);
+}
+
+TEST_F(CliRecover, AShardWithoutItsFilesIsNamedAndTheRestIsStored) {
+  Fill();
+  ASSERT_EQ(Recover().exit_code, kOk);
+  for (const auto& entry : std::filesystem::directory_iterator(db_ + "/data")) {
+    const std::string path = entry.path();
+    if (path.ends_with(".sst") && ReadFile(path).find("chunk.1") != std::string::npos) std::filesystem::remove(path);
+  }
+  const ProcessResult result = Recover({"--accept-data-loss"});
+  EXPECT_EQ(result.exit_code, kProblems) << result.err;
+  const nlohmann::json shards = Json(result)["shards"];
+  EXPECT_EQ(shards[0]["quarantine"], "");
+  EXPECT_THAT(shards[1]["quarantine"].get<std::string>(), HasSubstr("shard 1 is quarantined"));
+  EXPECT_THAT(result.err, HasSubstr("shard 1 is quarantined"));
+}
+
+}  // namespace
+}  // namespace chronolith::testing
