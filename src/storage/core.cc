@@ -407,6 +407,8 @@ Status Core::OpenEngines() {
 
 std::uint64_t Core::series_total() const { return series_total_.load(std::memory_order_relaxed); }
 
+void Core::SetSeries(Shard* shard, std::uint64_t n) { series_total_.fetch_add(n - shard->series_total.exchange(n)); }
+
 // ---- Closing ----
 
 std::vector<Core::HandedOut> Core::HandedOutOrdinals() const {

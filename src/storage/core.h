@@ -121,9 +121,11 @@ class Core {
   Status RecoverAll();
   Status RecoverAllOnce();
   Status ForEachShard(const std::function<Status(Shard*)>& each);
-  bool LogsAreWhole();
+  // `floor`: the highest of all shards.
+  bool LogsAreWhole(Timestamp* floor);
   const HandedOut* EarlierOf(const Shard& shard) const { return earlier_.empty() ? nullptr : &earlier_[shard.id]; }
   void Serve(Shard* shard);
+  void SetSeries(Shard* shard, std::uint64_t n);  // before it serves: how many it has, as far as is known
   std::string Replaying() const;
   Status RecoverOrQuarantine(Shard* shard, const HandedOut* earlier);
   // Where rows of the shard are damaged or missing, in the data instance or the log, *damage says so, and the shard is unfit for
@@ -192,7 +194,7 @@ class Core {
   std::unique_ptr<ShardedWAL> wal_;
   Status quarantine_;
   std::set<ShardId> unfinished_;  // the end of their logs was given up, and the open that did it has not come to its end
-  std::atomic<std::uint64_t> series_total_{0};
+  std::atomic<std::uint64_t> series_total_{0};  // of all shards, those that do not serve yet too
   std::atomic<double> replay_seconds_{0};
   std::uint64_t epoch_before_ = 0;  // the largest of any family, at open: all shards get the same next one
 

@@ -1,10 +1,7 @@
 #include "storage/log_judge.h"
 
-#include <algorithm>
 #include <utility>
 
-#include "format/chunk_rows.h"
-#include "format/index_rows.h"
 #include "query/damage_policy.h"
 #include "storage/core.h"
 #include "wal/sharded_wal.h"
@@ -20,26 +17,23 @@ std::string Lsns(ShardId shard, Lsn first, Lsn last) {
 
 }  // namespace
 
-Status ReadApplied(KvEngine* data, const JudgedShard& shard, Lsn* least, Lsn* most) {
-  if (!data->Damage(shard.index_family).ok() || !data->Damage(shard.chunk_family).ok()) return Status::Ok();
-  Lsn index = 0;
+Result<StoredState> ReadStoredState(KvEngine* data, const JudgedShard& shard) {
+  if (!data->Damage(shard.index_family).ok() || !data->Damage(shard.chunk_family).ok()) return StoredState{};
+  StoredState stored;
   std::string value;
   Status s = data->Get(shard.index_family, index_rows::StateKey(), &value);
   if (s.ok()) {
-    const Result<index_rows::State> state = index_rows::DecodeState(value);
+    Result<index_rows::State> state = index_rows::DecodeState(value);
     s = state.status();
-    if (s.ok()) index = state->applied_lsn;
+    if (s.ok()) stored.index = *state;
   }
-  if (IsDamage(s)) return Status::Ok();
+  if (IsDamage(s)) return StoredState{};
   if (!s.ok() && s.code() != StatusCode::kNotFound) return s;
-  ChunkState chunks;
   s = data->Get(shard.chunk_family, kChunkStateKey, &value);
-  if (s.ok()) s = DecodeChunkState(kChunkStateKey, value, &chunks);
-  if (IsDamage(s)) return Status::Ok();
+  if (s.ok()) s = DecodeChunkState(kChunkStateKey, value, &stored.chunks);
+  if (IsDamage(s)) return StoredState{};
   if (!s.ok() && s.code() != StatusCode::kNotFound) return s;
-  *least = std::min(index, chunks.applied_lsn);
-  *most = std::max(index, chunks.applied_lsn);
-  return Status::Ok();
+  return stored;
 }
 
 WalJudge::WalJudge(KvEngine* data, const std::vector<JudgedShard>& shards, GiveUp give_up, std::string remedy)
@@ -49,7 +43,10 @@ WalJudge::WalJudge(KvEngine* data, const std::vector<JudgedShard>& shards, GiveU
 
 Status WalJudge::Begin(KvEngine* before) {
   for (ShardLog& log : shards_) {
-    if (Status s = ReadApplied(data_, log.shard, &log.applied_least, &log.applied_most); !s.ok()) return s;
+    const Result<StoredState> stored = ReadStoredState(data_, log.shard);
+    if (!stored.ok()) return stored.status();
+    log.applied_least = stored->least();
+    log.applied_most = stored->most();
     WalEnd end;
     const Status s = ReadWal(before, log.shard.wal_family, log.shard.id, 0, nullptr, nullptr, nullptr, &end);
     // RocksDB passes over zeroes where a record should begin: then the hole is the damage, and `end` is in front of it.
@@ -154,7 +151,8 @@ Result<std::optional<std::size_t>> WalJudge::Judge() {
   for (const Found& found : found_) {
     if (Vouched(found)) return Refusal(found.damage.place);
   }
-  // In front of something that is intact, of the same file: no crash leaves that, and where the engine ends there it takes that along.
+  // In front of something that is intact, of the same file: no crash leaves that, and where the engine ends there it takes that
+  // along.
   for (const Found& found : found_) {
     if (found.later_opening && !found.damage.ends_file && !found.damage.unwritten) return Refusal(found.damage.place);
   }

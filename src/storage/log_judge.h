@@ -16,6 +16,7 @@
 #ifndef CHRONOLITH_STORAGE_LOG_JUDGE_H_
 #define CHRONOLITH_STORAGE_LOG_JUDGE_H_
 
+#include <algorithm>
 #include <functional>
 #include <optional>
 #include <string>
@@ -24,6 +25,8 @@
 #include <vector>
 
 #include "chronolith/kv_engine.h"
+#include "format/chunk_rows.h"
+#include "format/index_rows.h"
 #include "format/series_id.h"
 #include "format/wal_record.h"
 
@@ -37,9 +40,15 @@ struct JudgedShard {
   FamilyId chunk_family = 0;
 };
 
-// What the two families of a shard say they hold, the less and the more of them; 0 where they were never written, or cannot be read:
-// then they vouch for nothing, and the shard is quarantined later.
-Status ReadApplied(KvEngine* data, const JudgedShard& shard, Lsn* least, Lsn* most);
+// What the state rows of a shard's two families say; nothing where they were never written, or cannot be read: then they vouch for
+// nothing, and the shard is quarantined later.
+struct StoredState {
+  index_rows::State index;
+  ChunkState chunks;
+  Lsn least() const { return std::min(index.applied_lsn, chunks.applied_lsn); }
+  Lsn most() const { return std::max(index.applied_lsn, chunks.applied_lsn); }
+};
+Result<StoredState> ReadStoredState(KvEngine* data, const JudgedShard& shard);
 
 // For the log instance. Thread safety: one thread. Memory: a few bytes a shard and a damage.
 class WalJudge : public LogJudge {

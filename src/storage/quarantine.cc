@@ -44,7 +44,7 @@ void Core::Quarantine(Shard* shard, const Status& damage, const HandedOut* earli
       data_engine_.get(), ChunkStoreOptions{.shard = shard->id, .family = shard->chunk_family, .window_ms = manifest_.window_ms});
   shard->head = std::make_unique<HeadShard>(HeadOptions{.window_ms = manifest_.window_ms});
   shard->wal = &wal_->shard(shard->id);
-  shard->series_total.store(0);
+  SetSeries(shard, 0);
   shard->applied_lsn.store(0);
   shard->replayed_records = 0;
   shard->replayed_bytes = 0;

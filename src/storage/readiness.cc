@@ -14,6 +14,37 @@ namespace {
 
 constexpr std::chrono::milliseconds kCancelLook{50};  // how often a query that waits looks whether it was cancelled
 
+// What a shard's log adds to its state rows of what the whole store must know before one shard serves.
+class Outlook : public WalVisitor {
+ public:
+  explicit Outlook(const StoredState& stored)
+      : floor_(stored.chunks.floor), series_(stored.index.series), index_applied_(stored.index.applied_lsn) {}
+  Status OnRecord(ShardId, Lsn lsn, const WalRowHeader&, const RecordView& record) override {
+    Status status;
+    if (record.type == RecordType::kFloor) {
+      Timestamp floor = kMinTimestamp;
+      status = DecodeFloor(record.body, &floor);
+      floor_ = std::max(floor_, floor);
+    } else if (record.type == RecordType::kSeries && lsn > index_applied_) {
+      status = DecodeSeries(record.body, &created_);
+      series_ += created_.size();
+    } else if (record.type == RecordType::kRemoveSeries && lsn > index_applied_) {
+      status = DecodeRemoveSeries(record.body, &removed_);
+      series_ -= removed_.size();
+    }
+    return status;
+  }
+  Timestamp floor() const { return floor_; }
+  std::uint64_t series() const { return series_; }
+
+ private:
+  Timestamp floor_;
+  std::uint64_t series_;
+  const Lsn index_applied_;
+  std::vector<SeriesRecordEntry> created_;
+  std::vector<Ordinal> removed_;
+};
+
 }  // namespace
 
 void Core::CreateLog() {
@@ -56,11 +87,15 @@ Status Core::RecoverAll() {
 Status Core::RecoverAllOnce() {
   if (Status status = FindEpochs(); !status.ok()) return status;
   const std::uint64_t start = NowNanos();
-  const bool one_by_one = serve_early_ && LogsAreWhole();
+  Timestamp floor = kMinTimestamp;
+  const bool one_by_one = serve_early_ && LogsAreWhole(&floor);
   const Status recovered = ForEachShard([&](Shard* shard) {
     Status status = RecoverOrQuarantine(shard, EarlierOf(*shard));
     if (!one_by_one || !status.ok()) return status;
-    if (shard->quarantine.ok()) status = BeginEpoch(shard);
+    if (shard->quarantine.ok()) {
+      status = BeginEpoch(shard);
+      if (status.ok() && shard->chunks->tombstones().floor() < floor) status = LogFloor(shard, floor);
+    }
     if (status.ok()) Serve(shard);
     return status;
   });
@@ -124,24 +159,30 @@ Status Core::ForEachShard(const std::function<Status(Shard*)>& each) {
 }
 
 // Where the log of one shard lacks something, those of others may lack their ends unseen (QuarantineSuspects): which, can be told
-// only when all have been read, and nothing may serve before. Costs reading the log twice, without replaying it the first time.
-bool Core::LogsAreWhole() {
-  return ForEachShard([this](Shard* shard) {
-           Lsn least = 0;
-           Lsn most = 0;
-           const JudgedShard families{shard->id, shard->wal_family, shard->index_family, shard->chunk_family};
-           if (Status status = ReadApplied(data_engine_.get(), families, &least, &most); !status.ok()) return status;
-           WalEnd end;
-           const Status read =
-               ReadWal(log_engine_.get(), shard->wal_family, shard->id, least, &stop_replay_, nullptr, nullptr, &end);
-           if (!read.ok()) return read;
-           return std::max(end.last_lsn, end.trimmed_to) < most || end.trimmed_to > least ? DataLoss("records are missing") : read;
-         })
-      .ok();
+// only when all have been read, and nothing may serve before. Nor before the store's floor is known, and how many series it has.
+// Costs reading the log twice, without replaying it the first time.
+bool Core::LogsAreWhole(Timestamp* floor) {
+  std::vector<Timestamp> floors(shards_.size(), kMinTimestamp);
+  const Status whole = ForEachShard([&](Shard* shard) {
+    const JudgedShard families{shard->id, shard->wal_family, shard->index_family, shard->chunk_family};
+    const Result<StoredState> stored = ReadStoredState(data_engine_.get(), families);
+    if (!stored.ok()) return stored.status();
+    Outlook outlook(*stored);
+    WalEnd end;
+    const Status read =
+        ReadWal(log_engine_.get(), shard->wal_family, shard->id, stored->least(), &stop_replay_, &outlook, nullptr, &end);
+    if (!read.ok()) return read;
+    if (std::max(end.last_lsn, end.trimmed_to) < stored->most() || end.trimmed_to > stored->least())
+      return DataLoss("records are missing");
+    floors[shard->id] = outlook.floor();
+    SetSeries(shard, outlook.series());
+    return read;
+  });
+  *floor = *std::max_element(floors.begin(), floors.end());
+  return whole.ok();
 }
 
 void Core::Serve(Shard* shard) {
-  series_total_.fetch_add(shard->series_total.load());
   MutexLock lock(&ready_mu_);
   shard->serving.store(true, std::memory_order_release);
   ready_cv_.SignalAll();

@@ -466,7 +466,7 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
     if (!shard->removed.empty()) shard->removals.fetch_add(1);
   }
   shard->next_ordinal.store(next_ordinal);
-  shard->series_total.store(index_state->series + static_cast<std::uint64_t>(visitor.series_gained()));
+  SetSeries(shard, index_state->series + static_cast<std::uint64_t>(visitor.series_gained()));
   {
     MeasuredLock lock(&shard->head->mu());
     shard->head->EnsureOrdinals(next_ordinal);

@@ -3,21 +3,18 @@
 #include <mutex>
 #include <thread>
 
+#include "base/hash.h"
 #include "format/series_id.h"
-#include "tests/storage/store_fixture.h"
+#include "partition/partition_map.h"
+#include "tests/storage/log_loss_fixture.h"
 
 namespace chronolith {
 namespace {
 
-using testing::HasSubstr;
-
-constexpr Timestamp kT = 1'700'000'000'000;
-constexpr int kSeries = 40;
-
 Deadline Now() { return std::chrono::steady_clock::now(); }
 Labels Series(int i) { return {{"__name__", "m"}, {"i", std::to_string(i)}}; }
 
-class Readiness : public EveryEngine {
+class Readiness : public LogLossTest {
  protected:
   Readiness() {
     store_.options().on_replay = [this](const ReplayProgress& progress) {
@@ -148,6 +145,75 @@ TEST_P(Readiness, WhoHasNoDeadlineWaits) {
   store_.Write(Series(SeriesIn(0)), {{kT, 0}});
   LetGo();
   for (std::thread& thread : waiting) thread.join();
+}
+
+// A crash half-way through raising the retention floor left it in one log only.
+TEST_P(Readiness, TheRetentionFloorIsOneBeforeAShardServes) {
+  Fill();
+  store_.KillWithoutOpening();
+  Rows rows = LogRows(3);
+  const auto last = std::prev(rows.upper_bound(WalKey(~0ULL)));
+  WalRowHeader header = HeaderOf(3, last->first, last->second);
+  header.first_lsn += header.records;
+  header.records = 1;
+  ++header.group;
+  std::string record;
+  AppendFloorRecord(kT + 100, &record);
+  WalRowEncoder().Append(3, header, record, false, &rows[WalKey(header.first_lsn)]);
+  SetLogRows(3, rows);
+
+  Hold(3);
+  store_.Open();
+  Contents above;
+  for (const std::uint32_t shard : {0U, 1U, 2U}) {
+    const Labels labels = Series(SeriesIn(shard));
+    store_.Write(labels, {{kT + 200, 2}});  // waits until it serves
+    above[labels.ToString()][kT + 200] = Shown(2);
+    const WriteResult late = store_->Write(MakeSeries(labels, {{kT + 99, 1}}));
+    EXPECT_EQ(late.status.code(), StatusCode::kInvalidArgument) << late.status.ToString();
+    EXPECT_EQ(late.refused.size(), 1U);
+  }
+  auto set = store_->Select({}, {}, {.skip_replaying = true});
+  ASSERT_TRUE(set.ok()) << set.status().ToString();
+  Contents seen;
+  while ((*set)->Next()) {
+    SampleIterator& samples = (*set)->samples();
+    while (samples.Next() != ValueType::kNone) seen[(*set)->labels().ToString()][samples.timestamp()] = Shown(samples.value());
+  }
+  EXPECT_EQ(seen, above);
+  LetGo();
+  EXPECT_TRUE(store_->WaitReady().ok());
+  EXPECT_EQ(store_.Read(), above);
+  store_.Kill();
+  EXPECT_EQ(store_.Read(), above);
+}
+
+TEST_P(Readiness, SeriesOfShardsThatAreStillReplayedCountForTheLimit) {
+  Fill();
+  store_.Checkpoint();  // state rows have these, logs the next ones
+  for (int i = kSeries; i < 2 * kSeries; ++i) store_.Write(Series(i), {{kT, static_cast<double>(i)}});
+  store_.options().max_series = 2 * kSeries + 1;
+  Hold(3);
+  store_.Kill();
+  for (const std::uint32_t shard : {0U, 1U, 2U}) store_.Write(Series(SeriesIn(shard)), {{kT + 1, 1}});  // waits until it serves
+  std::size_t accepted = 0;
+  const auto write_new = [&](int first) {
+    for (int i = first; i < first + kSeries; ++i) {
+      if (PartitionMap::Uniform(4).ShardFor(StableHash(Series(i).encoded())) == 3) continue;
+      const WriteResult result = store_->Write(MakeSeries(Series(i), {{kT, 1}}));
+      accepted += result.accepted;
+      if (result.accepted == 0) {
+        EXPECT_THAT(result.status.message(), HasSubstr("max_series"));
+      }
+    }
+  };
+  write_new(2 * kSeries);
+  EXPECT_EQ(accepted, 1U);
+  LetGo();
+  EXPECT_TRUE(store_->WaitReady().ok());
+  write_new(3 * kSeries);
+  EXPECT_EQ(accepted, 1U);
+  EXPECT_EQ(store_.Read().size(), 2U * kSeries + 1);
 }
 
 TEST_P(Readiness, TellsHowFarReplayIs) {
