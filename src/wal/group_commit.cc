@@ -321,18 +321,20 @@ bool ShardedWAL::LookAgain(CommitToken token) {
 }
 
 Status ShardedWAL::WaitLogged(CommitToken token, Deadline deadline) {
-  Deadline patience = kNoDeadline;  // from the first look at a stall on
+  Deadline patience = kNoDeadline;  // from the first look at a stall on, for one attempt to write at least
   while (true) {
     if (completed_.load(std::memory_order_seq_cst) >= token.generation) return Status::Ok();
     Deadline until = deadline;
-    bool stall = false;
-    if (const std::uint32_t trouble = trouble_.load(std::memory_order_acquire); trouble != 0) [[unlikely]] {
+    bool stall = false;  // and it is not time to try again
+    const std::uint32_t trouble = trouble_.load(std::memory_order_acquire);
+    if (trouble != 0) [[unlikely]] {
       if ((trouble & kFailed) != 0) return failure();
       const Deadline now = std::chrono::steady_clock::now();
-      patience = std::min(patience, now + std::max(std::chrono::milliseconds(options_.backpressure_wait_ms), kRetryInterval));
+      patience = std::min(patience, now + std::max(std::chrono::milliseconds(options_.backpressure_wait_ms), 2 * kRetryInterval));
       stall = now < RetryTime();
-      if (stall && now >= patience) return StallReason();
-      if (stall) until = std::min({deadline, patience, RetryTime()});
+      if (now >= patience && (stall || leader_.load(std::memory_order_relaxed) != 0)) return StallReason();
+      until = std::min(deadline, patience);  // a leader that finds no room again wakes nobody
+      if (stall) until = std::min(until, RetryTime());
     }
     if (!stall && TryLead()) {
       LeadAndRelease();
@@ -343,9 +345,9 @@ Status ShardedWAL::WaitLogged(CommitToken token, Deadline deadline) {
     WakeWord& w = wake_[token.generation & 3];
     w.sleepers.fetch_add(1, std::memory_order_seq_cst);
     const std::uint32_t seen = w.word.load(std::memory_order_seq_cst);
-    const bool others_lead =
-        stall ? trouble_.load(std::memory_order_seq_cst) == kStalled : leader_.load(std::memory_order_seq_cst) != 0;
-    if (completed_.load(std::memory_order_seq_cst) < token.generation && others_lead && !failed()) {
+    // Who tells of trouble changes trouble_ before the words: where `seen` is new already, trouble_ is too.
+    if (completed_.load(std::memory_order_seq_cst) < token.generation && trouble_.load(std::memory_order_seq_cst) == trouble &&
+        (stall || leader_.load(std::memory_order_seq_cst) != 0)) {
       FutexWait(&w.word, seen, until);
     }
     const std::uint32_t others = w.sleepers.fetch_sub(1, std::memory_order_seq_cst) - 1;

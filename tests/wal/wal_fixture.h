@@ -9,6 +9,7 @@
 #include <array>
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -114,6 +115,7 @@ struct TestWalOptions {
   std::int64_t backpressure_wait_ms = 5000;
   std::shared_ptr<LogArchiver> archiver = nullptr;
   std::uint64_t archive_backlog_bytes = 0;
+  std::function<void()> on_stalled = nullptr;
 };
 
 // One opening of the log at "log". Open may be called again after Close or a crash.
@@ -141,7 +143,8 @@ class TestWal {
                                                          .backpressure_wait_ms = options_.backpressure_wait_ms,
                                                          .clock = std::make_shared<FixedClock>(),
                                                          .archiver = options_.archiver,
-                                                         .archive_backlog_bytes = options_.archive_backlog_bytes});
+                                                         .archive_backlog_bytes = options_.archive_backlog_bytes,
+                                                         .on_stalled = options_.on_stalled});
     if (contents != nullptr) contents->assign(shards_, {});
     for (std::uint32_t i = 0; i < shards_; ++i) {
       Result<Epoch> epoch = engine->CurrentEpoch(i);

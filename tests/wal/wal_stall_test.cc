@@ -20,6 +20,11 @@ void Await(Condition condition) {
   while (!condition()) std::this_thread::yield();
 }
 
+// Where callers are patient for an attempt only, one that is under way when room comes back may still find none.
+void AwaitLogged(TestWal* log) {
+  Await([&] { return log->wal->WaitLogged(log->wal->Ticket(), kNoDeadline).ok(); });
+}
+
 TEST(WalStall, NobodyIsHeldPastItsDeadlineAndTheWriteGoesOnAfterIt) {
   HostileEngine hostile;
   TestWal log(&hostile, 2);
@@ -109,6 +114,7 @@ TEST(WalStall, AFullRingBehindItIsRefusedAndNothingTakenIsLost) {
   EXPECT_EQ(status.code(), StatusCode::kResourceExhausted) << status.ToString();
   EXPECT_GT(taken, 60U);
   hostile.no_room = false;
+  AwaitLogged(&log);
   EXPECT_TRUE(log.wal->WaitSynced(log.wal->Ticket(), kNoDeadline).ok());
   EXPECT_EQ(log.Read(0).size(), taken);
 }
@@ -125,8 +131,65 @@ TEST(WalStall, AWaitWithoutADeadlineGivesUpAndLeavesWhatIsQueued) {
   }
   EXPECT_FALSE(log.wal->failed());
   hostile.no_room = false;
+  AwaitLogged(&log);
   EXPECT_TRUE(log.wal->WaitSynced(log.wal->Ticket(), kNoDeadline).ok());
   EXPECT_GE(log.wal->shard(0).synced_lsn(), lsn);
+}
+
+// The committer is held in the engine with its next attempt: who comes now sleeps behind a leader, not until the time to retry.
+TEST(WalStall, NobodyWithoutADeadlineIsHeldByWhoTriesAgain) {
+  constexpr int kWaiters = 6;
+  HostileEngine hostile;
+  TestWal log(&hostile, 1, {.backpressure_wait_ms = 1});
+  ASSERT_TRUE(log.Open().ok());
+  hostile.no_room = true;
+  log.Put(0, 7);
+  const CommitToken token = log.wal->Ticket();
+  EXPECT_EQ(log.wal->WaitLogged(token, Past()).code(), StatusCode::kDeadlineExceeded);
+  hostile.writes.Close();
+  hostile.writes.AwaitHeld(1);
+  std::vector<std::thread> waiters;
+  for (int i = 0; i < kWaiters; ++i) {
+    waiters.emplace_back([&] {
+      const Status status = log.wal->WaitLogged(token, kNoDeadline);
+      EXPECT_EQ(status.code(), StatusCode::kResourceExhausted) << status.ToString();
+    });
+  }
+  for (std::thread& waiter : waiters) waiter.join();
+  EXPECT_TRUE(log.wal->stalled());
+  hostile.no_room = false;
+  hostile.writes.Open();
+  AwaitLogged(&log);
+}
+
+// The leader that finds no room does not come back before the others have given up: nobody may count on it to be woken.
+TEST(WalStall, NobodyWithoutADeadlineIsHeldByWhoFindsNoRoom) {
+  constexpr int kRounds = 20;
+  constexpr int kWaiters = 6;
+  HostileEngine hostile;
+  std::atomic<int> returned{0};
+  TestWal log(&hostile, 1, {.backpressure_wait_ms = 1, .on_stalled = [&] { Await([&] { return returned >= kWaiters - 1; }); }});
+  ASSERT_TRUE(log.Open().ok());
+  for (int round = 0; round < kRounds; ++round) {
+    returned = 0;
+    hostile.no_room = true;
+    log.Put(0, round);
+    const CommitToken token = log.wal->Ticket();
+    std::atomic<int> ready{0};
+    std::vector<std::thread> waiters;
+    for (int i = 0; i < kWaiters; ++i) {
+      waiters.emplace_back([&] {
+        ++ready;
+        Await([&] { return ready == kWaiters; });
+        const Status status = log.wal->WaitLogged(token, kNoDeadline);
+        EXPECT_EQ(status.code(), StatusCode::kResourceExhausted) << status.ToString();
+        ++returned;
+      });
+    }
+    for (std::thread& waiter : waiters) waiter.join();
+    hostile.no_room = false;
+    AwaitLogged(&log);
+  }
 }
 
 TEST(WalStall, ClosingGivesUpAndTellsThoseWhoWait) {
