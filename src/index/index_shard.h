@@ -79,7 +79,8 @@ class IndexShard {
   // replay may repeat what the rows already hold. Returns false where the ordinal is resident with *other* labels (a damaged log),
   // or there is no room.
   bool Insert(Ordinal ordinal, const SeriesKey& key, Lsn lsn);
-  // Takes the labels of the series into memory; Remove then cannot fail, if nothing is evicted in between.
+  // Takes the labels of the series into memory; Remove then cannot fail, if nothing is evicted in between. FindResident does not
+  // find them: Evict those that are not removed after all.
   Status MakeResident(std::span<const Ordinal> ordinals);
   // Takes the series out of postings and lookups; its labels row stays, marked removed, so that a stale reference can be resolved.
   Status Remove(Ordinal ordinal, Lsn lsn);

@@ -280,32 +280,37 @@ Status Core::RemoveExpiredSeries(Shard* shard, CompactResult* result) {
     }
     if (gone.empty()) continue;
     // What the index must read for it is read before it is logged: a removal that is logged is done.
-    if (Status status = shard->index->MakeResident(gone); !status.ok()) return status;
+    Status status = shard->index->MakeResident(gone);
     AppendRemoveSeriesRecord(gone, &record);
-    if (Status status = wal_->Reserve(shard->id, record.size(), kNoDeadline); !status.ok()) return status;
-    Lsn lsn;
-    {
+    if (status.ok()) status = wal_->Reserve(shard->id, record.size(), kNoDeadline);
+    Lsn lsn = 0;
+    if (status.ok()) {
       MeasuredLock lock(&shard->head->mu());
       // An append may have come between the two looks; such a series stays.
       bool revived = false;
       for (const Ordinal ordinal : gone) revived = revived || shard->head->HasData(ordinal);
       if (revived) {
         shard->wal->Unreserve(record.size());
-        continue;
+      } else {
+        CHRONOLITH_FAILPOINT("remove.publish");
+        lsn = shard->wal->Append(record, 1);
+        CHRONOLITH_FAILPOINT("remove.published");
+        MutexLock removed_lock(&shard->removed_mu);
+        shard->removed.AddMany(gone);
+        shard->removals.fetch_add(1);
       }
-      CHRONOLITH_FAILPOINT("remove.publish");
-      lsn = shard->wal->Append(record, 1);
-      CHRONOLITH_FAILPOINT("remove.published");
-      MutexLock removed_lock(&shard->removed_mu);
-      shard->removed.AddMany(gone);
-      shard->removals.fetch_add(1);
+    }
+    if (lsn == 0) {  // none is removed: what was made resident for it cannot be found by its labels, and goes
+      shard->index->Evict(gone);
+      if (!status.ok()) return status;
+      continue;
     }
     shard->series_removed.Add(gone.size());
     shard->series_total.fetch_sub(gone.size());
     AddSeries(-static_cast<std::int64_t>(gone.size()));
     result->series_removed += gone.size();
     for (const Ordinal ordinal : gone) {
-      if (Status status = shard->index->Remove(ordinal, lsn); !status.ok()) return status;
+      if (status = shard->index->Remove(ordinal, lsn); !status.ok()) return status;
     }
     CHRONOLITH_FAILPOINT("remove.applied");
   }
@@ -442,7 +447,8 @@ void Core::FillStats(StorageStats* stats) const {
     stats->data_engine = data_engine_->Stats();
     for (const auto& shard : shards_) {  // what was not read was not counted
       const FamilyStats& log = stats->log_engine.families[shard->wal_family];
-      if (stats->shards[shard->id].serving && !shard->quarantine.ok()) stats->shards[shard->id].wal_bytes_pinned = log.buffered_bytes + log.file_bytes;
+      if (stats->shards[shard->id].serving && !shard->quarantine.ok())
+        stats->shards[shard->id].wal_bytes_pinned = log.buffered_bytes + log.file_bytes;
     }
   }
   if (scrubber_) scrubber_->FillStats(stats);

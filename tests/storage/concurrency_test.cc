@@ -339,5 +339,55 @@ TEST(ConcurrentCreation, OneThatIsCreatedAndEvictedMeanwhileIsNotCreatedAgain) {
   EXPECT_EQ(store.Read({Matcher::Equal("__name__", "twin")}), (Contents{{twin.ToString(), {{kT, Shown(1)}, {kT + 1, Shown(2)}}}}));
 }
 
+// Compaction is about to remove two series without data, whose labels it has read, when one is written to: both stay, and the other
+// one is found again as any that was evicted: by reads the first time, and without any from then on.
+TEST(ConcurrentRemoval, WhatStaysBecauseAnotherSeriesWasWrittenToIsFoundWithoutReads) {
+  const Labels written = Named("written", 0);
+  const Labels other = Named("other", 0);
+  int stayed = 0;
+  for (int nth = 1, last = 0; last == 0; ++nth) {
+    SCOPED_TRACE("read " + std::to_string(nth));
+    ASSERT_LT(nth, 500);
+    std::atomic<int> reads{0};
+    std::atomic<int> at{0};
+    std::function<void()> meanwhile;
+    TestStore store("memory", {.on_call = [&](EngineMethod method, const std::string&) {
+                      if (method == EngineMethod::kRead && reads.fetch_add(1) + 1 == at) std::thread(meanwhile).join();
+                      return Status::Ok();
+                    }});
+    store.options().shards = 1;
+    store.options().window_ms = 1000;
+    store.Open();
+    auto appender = store->NewAppender();
+    const SeriesRef ref = appender->Ref(written).value();
+    store.Write(written, {{kT, 1}});
+    store.Write(other, {{kT, 1}});
+    store.Write(Named("newest", 0), {{kT + 5000, 1}});
+    store.Checkpoint();  // the silent ones leave the memory
+    for (const char* name : {"written", "other"}) ASSERT_TRUE(store->Delete({Matcher::Equal("__name__", name)}, {}).ok());
+    store.Checkpoint();
+    meanwhile = [&] {
+      appender->Append(ref, kT + 5000, 2);
+      const WriteResult result = appender->Commit();
+      EXPECT_TRUE(result.ok()) << result.status.ToString();
+    };
+    reads = 0;
+    at = nth;
+    store.Compact();
+    at = 0;
+    last = reads < nth ? nth : 0;
+    if (store->SeriesIds({Matcher::Equal("__name__", "other")})->size() == 1) {
+      ++stayed;
+      EXPECT_EQ(store->Stats().shards[0].series_total, 3U);
+      EXPECT_TRUE(appender->Ref(other).ok());
+      const int before = reads;
+      EXPECT_TRUE(appender->Ref(other).ok());
+      EXPECT_EQ(reads, before);
+    }
+    appender.reset();
+  }
+  EXPECT_GT(stayed, 0);
+}
+
 }  // namespace
 }  // namespace chronolith
