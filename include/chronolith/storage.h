@@ -249,7 +249,8 @@ class CHRONOLITH_EXPORT Storage {
 
   // Waits until all shards serve (Options::wait_for_replay); ok at once where Open has waited. kResourceExhausted: some are still
   // being replayed at `deadline`; the message says how far they are. kUnavailable: the log of one could not be read, or no shard is
-  // left to serve; Reopen tries again. Quarantined shards count as ready; Stats tells of them.
+  // left to serve; Reopen tries again. Or the store is being closed or reopened meanwhile, as all that waits for replay reports.
+  // Quarantined shards count as ready; Stats tells of them.
   virtual Status WaitReady(Deadline deadline = kNoDeadline) = 0;
 
   virtual StorageStats Stats() const = 0;

@@ -428,7 +428,7 @@ std::vector<Core::HandedOut> Core::HandedOutOrdinals() const {
 Status Core::Close() {
   if (closed_) return Status::Ok();
   closed_ = true;
-  stop_replay_.store(true);
+  EndWaits();
   {
     MutexLock lock(&wake_mu_);
     stop_ = true;

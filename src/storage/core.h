@@ -64,13 +64,15 @@ class Core {
   // ---- Readiness (readiness.cc) ----
   bool AllServe() const { return all_serve_.load(std::memory_order_acquire); }
   // Waits until the shard serves. Then why it is quarantined, or ok; kResourceExhausted: it is still being replayed at `deadline`;
-  // kUnavailable: it cannot be replayed.
+  // kUnavailable: it cannot be replayed, or EndWaits was called.
   Status Await(const Shard& shard, Deadline deadline) const;
   // How long a write may wait for all of its shards: `deadline`, or Options::backpressure_wait_ms from now while not all serve.
   Deadline ReadyDeadline(Deadline deadline) const;
   // The same for all shards, but quarantine is no error, and only the deadline bounds the wait. `cancelled` may be null; where it
   // is set, kCancelled.
   Status AwaitAll(Deadline deadline, const std::atomic<bool>* cancelled = nullptr) const;
+  // Before Close, by whom that needs all callers to have left: ends the two waits above, for good, and replay.
+  void EndWaits();
 
   // Before a write: waits while the memory budget is exceeded or a disk is low (a checkpoint frees the head and the log), until
   // `deadline` or for Options::backpressure_wait_ms.
@@ -127,6 +129,7 @@ class Core {
   void Serve(Shard* shard);
   void SetSeries(Shard* shard, std::uint64_t n);  // before it serves: how many it has, as far as is known
   std::string Replaying() const;
+  Status WhyNeverReady() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(ready_mu_);  // ok: it may become so
   Status RecoverOrQuarantine(Shard* shard, const HandedOut* earlier);
   // Where rows of the shard are damaged or missing, in the data instance or the log, *damage says so, and the shard is unfit for
   // use.

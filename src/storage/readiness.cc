@@ -206,11 +206,21 @@ std::string Core::Replaying() const {
          " s left: try again";
 }
 
+void Core::EndWaits() {
+  MutexLock lock(&ready_mu_);
+  stop_replay_.store(true);
+  ready_cv_.SignalAll();
+}
+
+Status Core::WhyNeverReady() const {
+  return stop_replay_.load() ? Unavailable("the store is being closed or reopened") : recovery_failure_;
+}
+
 Status Core::Await(const Shard& shard, Deadline deadline) const {
   if (!shard.serving.load(std::memory_order_acquire)) [[unlikely]] {
     MutexLock lock(&ready_mu_);
     while (!shard.serving.load()) {
-      if (!recovery_failure_.ok()) return recovery_failure_;
+      if (Status status = WhyNeverReady(); !status.ok()) return status;
       if (!ready_cv_.WaitUntil(&ready_mu_, deadline)) return ResourceExhausted(Replaying());
     }
   }
@@ -228,7 +238,7 @@ Status Core::AwaitAll(Deadline deadline, const std::atomic<bool>* cancelled) con
     return Status::Ok();
   MutexLock lock(&ready_mu_);
   while (!AllServe()) {
-    if (!recovery_failure_.ok()) return recovery_failure_;
+    if (Status status = WhyNeverReady(); !status.ok()) return status;
     if (cancelled != nullptr && cancelled->load()) return Cancelled("the caller cancelled");
     const Deadline now = std::chrono::steady_clock::now();
     if (now >= deadline) return ResourceExhausted(Replaying());

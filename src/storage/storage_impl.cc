@@ -462,7 +462,8 @@ Result<ScrubReport> StorageImpl::Scrub(const ScrubOptions& options) {
   return core().scrubber().Run(options);
 }
 
-// Callbacks call this store, so its log must have run the last one before the life lock is taken for good. False: it is closed.
+// Who waits for replay holds the life lock, so that ends first. Callbacks call this store, so its log must have run the last one
+// before the life lock is taken for good. False: it is closed.
 bool StorageImpl::EndCallbacks() {
   std::shared_ptr<Core> core;
   {
@@ -470,6 +471,7 @@ bool StorageImpl::EndCallbacks() {
     if (closed_) return false;
     core = live_.core;
   }
+  core->EndWaits();
   core->wal().EndCallbacks();
   core->scrubber().End();
   return true;

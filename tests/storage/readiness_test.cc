@@ -1,5 +1,7 @@
 // Options::wait_for_replay off: each shard serves as soon as its own log has been replayed.
+#include <algorithm>
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <thread>
 
@@ -20,6 +22,7 @@ class Readiness : public LogLossTest {
     store_.options().on_replay = [this](const ReplayProgress& progress) {
       std::unique_lock lock(mu_);
       told_.push_back(progress);
+      changed_.notify_all();
       if (progress.done && progress.shard == held_) changed_.wait(lock, [&] { return held_ != progress.shard; });
     };
   }
@@ -40,7 +43,34 @@ class Readiness : public LogLossTest {
   void Hold(std::uint32_t shard) {
     const std::lock_guard lock(mu_);
     held_ = shard;
+    told_.clear();
+    changed_.notify_all();
     store_.options().wait_for_replay = false;
+  }
+  // The next Close or Reopen finds a shard that is held: from within it, once it has ended the waits for replay, calls `let_go`.
+  // `token`: of the last write.
+  void WhenItEnds(CommitToken token, const std::function<void()>& let_go) {
+    store_->OnReached(token, AckLevel::kSynced, [this, let_go](const Status&) {
+      ended_ = store_->WaitReady(Now() + std::chrono::seconds(20));
+      if (ended_.code() == StatusCode::kUnavailable) {
+        for (std::thread& thread : waiting_) thread.join();
+        let_go();
+      } else {  // or nothing would ever end
+        LetGo();
+        for (std::thread& thread : waiting_) thread.join();
+      }
+    });
+  }
+  // Called in a thread of its own, ends because the store does.
+  void Waits(const char* what, const std::function<Status()>& call) {
+    waiting_.emplace_back([what, call] { EXPECT_EQ(call().code(), StatusCode::kUnavailable) << what; });
+  }
+  bool TellsOf(std::uint32_t shard) const {
+    return std::any_of(told_.begin(), told_.end(), [&](const ReplayProgress& p) { return p.shard == shard; });
+  }
+  void AwaitHeld() {
+    std::unique_lock lock(mu_);
+    changed_.wait(lock, [this] { return TellsOf(held_); });
   }
   void LetGo() {
     const std::lock_guard lock(mu_);
@@ -69,6 +99,8 @@ class Readiness : public LogLossTest {
   std::vector<ReplayProgress> told_;
   std::vector<int> shard_of_;
   Contents everything_;
+  std::vector<std::thread> waiting_;
+  Status ended_;
 };
 INSTANTIATE_TEST_SUITE_P(Engines, Readiness, AllEngines(), EngineName);
 
@@ -231,25 +263,61 @@ TEST_P(Readiness, TellsHowFarReplayIs) {
   EXPECT_TRUE(store_->WaitReady(Now()).ok());
 }
 
-TEST_P(Readiness, ClosingOrReopeningMeanwhileLosesNothing) {
+TEST_P(Readiness, ClosingMeanwhileEndsReplayAndLosesNothing) {
   Fill();
-  Hold(3);
+  store_.options().background_threads = 1;  // one shard after the other
+  Hold(1);
   store_.Kill();
-  store_.Write(Series(SeriesIn(0)), {{kT + 5, 5}});
+  const WriteResult written = store_->Write(MakeSeries(Series(SeriesIn(0)), {{kT + 5, 5}}));
+  EXPECT_TRUE(written.ok()) << written.status.ToString();
   everything_[Series(SeriesIn(0)).ToString()][kT + 5] = Shown(5);
-  std::thread opener([this] { LetGo(); });
+  AwaitHeld();
+  WhenItEnds(written.token, [this] { LetGo(); });
   EXPECT_TRUE(store_->Close().ok());
-  opener.join();
+  EXPECT_EQ(ended_.code(), StatusCode::kUnavailable) << ended_.ToString();
+  EXPECT_FALSE(TellsOf(2) || TellsOf(3)) << "replayed all the same";
   store_.Open();
   EXPECT_EQ(store_.Read(), everything_);
+}
 
+TEST_P(Readiness, ReopeningMeanwhileEndsWaitsAndLosesNothing) {
+  Fill();
+  store_.options().background_threads = 1;
+  Hold(kNone);
+  store_.Kill();
   const std::unique_ptr<Appender> appender = store_->NewAppender();
-  const auto ref = appender->Ref(Series(SeriesIn(3)));
-  Hold(3);
-  std::thread reopener([this] { EXPECT_TRUE(store_->Reopen().ok()); });
+  const auto first = appender->Ref(Series(SeriesIn(0)));
+  const auto last = appender->Ref(Series(SeriesIn(3)));
+  ASSERT_TRUE(first.ok() && last.ok());
+  EXPECT_TRUE(store_->WaitReady().ok());
+  Hold(1);
+  EXPECT_TRUE(store_->Reopen().ok());
+  appender->Append(*first, kT + 5, 5);
+  const WriteResult written = appender->Commit();
+  EXPECT_TRUE(written.ok()) << written.status.ToString();
+  everything_[Series(SeriesIn(0)).ToString()][kT + 5] = Shown(5);
+
+  AwaitHeld();
+  Waits("Select", [this] { return store_->Select({}, {}).status(); });
+  Waits("Series", [this] { return store_->Series({}).status(); });
+  Waits("SeriesIds", [this] { return store_->SeriesIds({}).status(); });
+  Waits("Exemplars", [this] { return store_->Exemplars(Series(SeriesIn(3)), {}).status(); });
+  Waits("SeriesMetadata", [this] { return store_->SeriesMetadata(Series(SeriesIn(3))).status(); });
+  Waits("Delete", [this] { return store_->Delete({Matcher::Equal("i", "no")}, {}).status; });
+  Waits("Checkpoint", [this] { return store_->Checkpoint(); });
+  Waits("Compact", [this] { return store_->Compact().status(); });
+  Waits("Scrub", [this] { return store_->Scrub().status(); });
+  Waits("WaitReady", [this] { return store_->WaitReady(); });
+  WhenItEnds(written.token, [this] { Hold(3); });  // the next time, so it lets go of the other
+  EXPECT_TRUE(store_->Reopen().ok());
+  EXPECT_EQ(ended_.code(), StatusCode::kUnavailable) << ended_.ToString();
+
+  // A reference from before both, to a shard that is still replayed.
+  appender->Append(*last, kT + 6, 6);
+  EXPECT_EQ(appender->Commit({.deadline = Now()}).refused.size(), 1U);
   LetGo();
-  reopener.join();
-  appender->Append(*ref, kT + 6, 6);  // a reference from before, to a shard that may still be replayed
+  EXPECT_TRUE(store_->WaitReady().ok());
+  appender->Append(*last, kT + 6, 6);
   EXPECT_TRUE(appender->Commit().ok());
   everything_[Series(SeriesIn(3)).ToString()][kT + 6] = Shown(6);
   EXPECT_EQ(store_.Read(), everything_);
