@@ -170,7 +170,8 @@ Result<std::unique_ptr<Core>> Core::OpenOnce(const Options& options, const std::
                                                             .shards = &core->shards_,
                                                             .path = core->path_,
                                                             .manifest = &core->manifest_,
-                                                            .log_failed = [wal = core->wal_.get()] { return wal->failed(); }},
+                                                            .log_failed = [wal = core->wal_.get()] { return wal->failed(); },
+                                                            .has_room = [c = core.get()] { return c->DiskRoom().ok(); }},
                                                core->options_);
   if (options.read_only) return core;
   core->upkeep_ = std::thread([c = core.get()] {

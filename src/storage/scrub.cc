@@ -164,20 +164,21 @@ void Scrubber::Load() {
   progress_ = static_cast<double>(state_.running.step) / static_cast<double>(steps_);
 }
 
-// What cannot be stored costs a pass more, nothing else.
+// What cannot be stored costs a pass more, nothing else. Buffered and flushed, not logged: a data instance whose log has failed
+// must be reopened, one whose flush has met a full disk goes on when there is room; and what lies in its log pins that until the
+// family is flushed, which no checkpoint does.
 void Scrubber::Save() {
+  if (options_.read_only || !subject_.has_room()) return;
   std::string value;
   {
     MutexLock lock(&mu_);
     value = EncodeScrubState(state_);
   }
-  if (options_.read_only) return;
   const Op op{Op::Type::kPut, kScrubKey, value};
   const Batch batch{kMetaFamily, {}, 0, {&op, 1}};
-  EngineWriteOptions write;
-  write.durability = Durability::kLogged;
-  if (const Status status = subject_.data->Write({&batch, 1}, write)[0]; !status.ok())
-    Log(LogLevel::kWarning, "its state could not be stored: " + status.message());
+  Status status = subject_.data->Write({&batch, 1}, {.durability = Durability::kBuffered})[0];
+  if (status.ok()) status = subject_.data->Flush(kMetaFamily);
+  if (!status.ok()) Log(LogLevel::kWarning, "its state could not be stored: " + status.message());
 }
 
 void Scrubber::Note(const ScrubProblem& problem) {

@@ -38,6 +38,7 @@ struct ScrubSubject {
   std::string path;  // of the store
   const StoreManifest* manifest = nullptr;
   std::function<bool()> log_failed;  // then the rows of the log may end anywhere, and are left out
+  std::function<bool()> has_room;    // on the store's disks
 };
 
 // What was checked last: goes on behind it.

@@ -43,6 +43,7 @@ Options SmallOptions() {
   options.backpressure_wait_ms = 200;
   options.memory_limit_bytes = 64 << 20;
   options.background_threads = 2;
+  options.scrub_interval_ms = 20;  // one pass follows the other
   return options;
 }
 
@@ -173,6 +174,12 @@ TEST(FullDisk, ReadsGoOnWritesAreRefusedAndGoOnWhenThereIsRoomAndNothingAcknowle
       EXPECT_TRUE(expected(status.code())) << "cycle " << cycle << ": " << status.ToString();
     }
     // Whatever a host tries meanwhile, it can go on reading.
+    const Result<ScrubReport> scrub = (*store)->Scrub();
+    EXPECT_TRUE(scrub.ok()) << "cycle " << cycle << ": " << scrub.status().ToString();
+    if (scrub.ok()) {
+      for (const ScrubProblem& p : scrub->problems)
+        ADD_FAILURE() << "cycle " << cycle << ": " << p.place << ": " << p.status.ToString();
+    }
     if (status.code() == StatusCode::kUnavailable) {
       ++failed_logs;
       const Status reopened = (*store)->Reopen();
@@ -227,6 +234,31 @@ TEST(FullDisk, ACheckpointThatMetAFullDiskGoesOnAsSoonAsThereIsRoomForWhatItStor
   EXPECT_TRUE(filler.Write().ok());
   EXPECT_TRUE((*store)->Close().ok());
   disk.MakeRoom();
+}
+
+TEST(FullDisk, AScrubThatMetAFullDiskDoesNotKeepTheStoreFromGoingOnWhenThereIsRoom) {
+  if (disk_path.empty()) CHRONOLITH_SKIP_HERE("cannot mount a file system");
+  SmallDisk disk(disk_path);
+  Options options = SmallOptions();
+  options.checkpoint_interval_ms = 0;
+  options.scrub_interval_ms = 0;
+  auto store = Storage::Open(options, disk.Store() + "3");
+  ASSERT_TRUE(store.ok()) << store.status().ToString();
+  Filler filler(store->get(), TestSeed());
+  for (int i = 0; i < 40; ++i) ASSERT_TRUE(filler.Write().ok());
+  const Status before = (*store)->Checkpoint();  // from here on the log of the data instance is a new file, without room of its own
+  ASSERT_TRUE(before.ok()) << before.ToString();
+  disk.Crowd(0);
+  const Result<ScrubReport> report = (*store)->Scrub();
+  ASSERT_TRUE(report.ok()) << report.status().ToString();
+  EXPECT_TRUE(report->complete);
+  EXPECT_EQ(report->problems_total, 0U);
+  disk.MakeRoom();
+  EXPECT_TRUE(filler.Write().ok());
+  const Status after = (*store)->Checkpoint();
+  EXPECT_TRUE(after.ok()) << after.ToString();
+  EXPECT_EQ(Compare(store->get(), filler.sent()), "");
+  EXPECT_TRUE((*store)->Close().ok());
 }
 
 }  // namespace
