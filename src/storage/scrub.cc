@@ -14,6 +14,7 @@ constexpr std::chrono::milliseconds kLook{100};        // at what wakes nobody: 
 constexpr std::int64_t kClockLookMs = 60 * 60 * 1000;  // the wall clock may have been set
 // A pass that is stopped again and again, by restarts that each leave new files, gets through them all the same.
 constexpr std::uint64_t kCreditBytes = 256 << 10;
+constexpr std::int64_t kCutShortMs = 60 * 1000;  // the pause after a pass that an engine ended
 constexpr std::uint64_t kSaveNanos = 60'000'000'000ULL;
 constexpr std::size_t kReportedMax = 1000;
 constexpr std::size_t kToldMax = 10'000;
@@ -216,7 +217,10 @@ void Scrubber::Start() {
 }
 
 std::int64_t Scrubber::WaitMs(std::int64_t now_ms) const {
-  if (state_.running.started_ms != 0) return 0;
+  if (state_.running.started_ms != 0) {
+    const std::int64_t pause_ms = cut_short_ms_ ? *cut_short_ms_ + kCutShortMs - now_ms : 0;
+    return pause_ms > kCutShortMs ? 0 : std::max<std::int64_t>(pause_ms, 0);  // 0 also where the clock was set back
+  }
   const std::int64_t since = std::max<std::int64_t>(now_ms - state_.last.started_ms, 0);
   return std::max<std::int64_t>(options_.scrub_interval_ms - since, 0);
 }
@@ -264,8 +268,15 @@ void Scrubber::RunInBackground() {
   if (status.ok()) {
     Finish(std::move(pass));
   } else {
-    MutexLock lock(&mu_);
-    state_.running = std::move(pass);
+    const std::int64_t now_ms = options_.clock->NowMs();
+    bool cut_short;
+    {
+      MutexLock lock(&mu_);
+      state_.running = std::move(pass);
+      cut_short = status.code() != StatusCode::kCancelled || !MustStop(true);
+      if (cut_short) cut_short_ms_ = now_ms;
+    }
+    if (cut_short) Log(LogLevel::kWarning, "goes on in a minute: " + status.message());
   }
   Save();
 }

@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -73,6 +74,8 @@ class Scrubber {
   bool busy_ ABSL_GUARDED_BY(mu_) = false;    // a pass goes on
   bool wanted_ ABSL_GUARDED_BY(mu_) = false;  // the host wants one, or has one
   std::atomic<bool> stop_{false};             // as MustStop says of the pass that goes on
+  // When the one in the background ended early though nobody wanted it to.
+  std::optional<std::int64_t> cut_short_ms_ ABSL_GUARDED_BY(mu_);
   ScrubState state_ ABSL_GUARDED_BY(mu_);
   double progress_ ABSL_GUARDED_BY(mu_) = 0;
   std::uint64_t bytes_ ABSL_GUARDED_BY(mu_) = 0;  // since open

@@ -303,6 +303,69 @@ TEST_P(Scrub, AStoreThatIsRestartedAgainAndAgainIsScrubbedToTheEnd) {
   EXPECT_EQ(Stats().last_full_pass_ms, kT + kHourMs);
 }
 
+// Counts the questions of one thread.
+class WatchedClock : public FakeClock {
+ public:
+  using FakeClock::FakeClock;
+  std::int64_t NowMs() const override {
+    if (std::this_thread::get_id() == watched_.load()) ++calls_;
+    return FakeClock::NowMs();
+  }
+  void Watch(std::thread::id thread) { watched_ = thread; }
+  int calls() const { return calls_.load(); }
+
+ private:
+  std::atomic<std::thread::id> watched_{};
+  mutable std::atomic<int> calls_{0};
+};
+
+TEST(ScrubCutShort, APassThatTheEngineEndsGoesOnAMinuteLater) {
+  const auto clock = std::make_shared<WatchedClock>(kT);
+  const std::thread::id here = std::this_thread::get_id();
+  std::atomic<bool> failing{false};
+  std::atomic<int> ends{0};
+  AdversarialOptions adversarial;
+  adversarial.on_call = [&](EngineMethod method, const std::string& path) {
+    if (!failing || method != EngineMethod::kRead || std::this_thread::get_id() == here) return Status::Ok();
+    if (!path.ends_with("log")) return Status::Ok();
+    clock->Watch(std::this_thread::get_id());
+    ++ends;
+    return Unavailable("not now");
+  };
+  TestStore store("memory", adversarial);
+  store.options().clock = clock;
+  store.options().scrub_interval_ms = kHourMs;
+  store.Open();
+  store.Write({{"__name__", "n"}}, {{kT, 1}});
+  store.Checkpoint();
+  // Wakes the background: it asks the clock, and decides.
+  const std::atomic<bool> cancelled{true};
+  const auto wake = [&] { EXPECT_TRUE(store->Scrub({.cancelled = &cancelled}).ok()); };
+  const auto let_it_decide = [&] {
+    for (int i = 0; i < 20; ++i) {
+      for (const int before = clock->calls(); clock->calls() == before;) wake();
+    }
+  };
+  failing = true;
+  clock->Set(kT + kHourMs);
+  while (ends == 0) wake();
+  let_it_decide();
+  EXPECT_EQ(ends, 1);
+  clock->Set(kT + kHourMs + 59'999);
+  let_it_decide();
+  EXPECT_EQ(ends, 1);
+  clock->Set(kT + kHourMs + 60'000);
+  while (ends == 1) wake();
+  let_it_decide();
+  EXPECT_EQ(ends, 2);
+  clock->Set(kT);  // somebody sets it back: no reason to wait until it is there again
+  while (ends == 2) wake();
+  failing = false;
+  clock->Set(kT + 2 * kHourMs);
+  store.Restart();
+  Await([&] { return store->Stats().scrub.last_full_pass_ms != 0; });
+}
+
 TEST_P(Scrub, AnotherStoreIsNotHeldUpByAPassThatWaits) {
   store_.options().thread_budget = std::make_shared<ThreadBudget>(1);
   store_.options().scrub_interval_ms = kHourMs;
