@@ -461,7 +461,7 @@ void Core::FillStats(StorageStats* stats) const {
   stats->compacted_windows = compacted_windows_.Get();
   stats->replay_checkpoints = replay_checkpoints_.Get();
   for (const auto& shard : shards_) {
-    if (!shard->has_loss) continue;
+    if (!stats->shards[shard->id].serving || !shard->has_loss) continue;
     stats->losses.push_back(shard->loss);
     stats->losses.back().shard = shard->id;
   }

@@ -323,6 +323,39 @@ TEST_P(Readiness, ReopeningMeanwhileEndsWaitsAndLosesNothing) {
   EXPECT_EQ(store_.Read(), everything_);
 }
 
+// Stops whoever tells that a shard is quarantined, until it is let go. Relaxed: nothing but the store orders the two threads.
+class StoppingLogger : public Logger {
+ public:
+  void Log(LogLevel, std::string_view message) override {
+    if (message.find("is quarantined") == std::string_view::npos || let_go.load(std::memory_order_relaxed)) return;
+    stopped.store(true, std::memory_order_relaxed);
+    while (!let_go.load(std::memory_order_relaxed)) std::this_thread::yield();
+  }
+  std::atomic<bool> stopped{false};
+  std::atomic<bool> let_go{false};
+};
+
+// ThreadSanitizer tells what Stats reads of a shard that recovery is at.
+TEST_P(Readiness, StatsDoNotLookAtAShardThatIsBeingQuarantined) {
+  Fill();
+  store_.KillWithoutOpening();
+  Rows rows = LogRows(0);
+  rows.erase(Nth(&rows, 2));
+  SetLogRows(0, rows);
+  const auto logger = std::make_shared<StoppingLogger>();
+  store_.options().logger = logger;
+  store_.options().wait_for_replay = false;
+  store_.Open();
+  while (!logger->stopped.load(std::memory_order_relaxed)) std::this_thread::yield();
+  const StorageStats stats = store_->Stats();
+  logger->let_go.store(true, std::memory_order_relaxed);
+  EXPECT_EQ(stats.shards.at(0).quarantine, "");
+  EXPECT_FALSE(stats.shards.at(0).serving);
+  EXPECT_TRUE(stats.losses.empty());
+  EXPECT_TRUE(store_->WaitReady().ok());
+  EXPECT_NE(store_->Stats().shards.at(0).quarantine, "");
+}
+
 TEST(ReadinessOfLogs, AShardThatCannotBeReadFailsTheStoreUntilItIsReopened) {
   std::atomic<bool> broken{false};
   TestStore store("memory", {.on_call = [&](EngineMethod method, const std::string& path) {
