@@ -18,7 +18,7 @@ std::string Lsns(ShardId shard, Lsn first, Lsn last) {
 }  // namespace
 
 Result<StoredState> ReadStoredState(KvEngine* data, const JudgedShard& shard) {
-  if (!data->Damage(shard.index_family).ok() || !data->Damage(shard.chunk_family).ok()) return StoredState{};
+  if (!data->Damage(shard.index_family).ok() || !data->Damage(shard.chunk_family).ok()) return StoredState{.damaged = true};
   StoredState stored;
   std::string value;
   Status s = data->Get(shard.index_family, index_rows::StateKey(), &value);
@@ -27,11 +27,11 @@ Result<StoredState> ReadStoredState(KvEngine* data, const JudgedShard& shard) {
     s = state.status();
     if (s.ok()) stored.index = *state;
   }
-  if (IsDamage(s)) return StoredState{};
+  if (IsDamage(s)) return StoredState{.damaged = true};
   if (!s.ok() && s.code() != StatusCode::kNotFound) return s;
   s = data->Get(shard.chunk_family, kChunkStateKey, &value);
   if (s.ok()) s = DecodeChunkState(kChunkStateKey, value, &stored.chunks);
-  if (IsDamage(s)) return StoredState{};
+  if (IsDamage(s)) return StoredState{.damaged = true};
   if (!s.ok() && s.code() != StatusCode::kNotFound) return s;
   return stored;
 }

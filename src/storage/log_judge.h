@@ -45,6 +45,7 @@ struct JudgedShard {
 struct StoredState {
   index_rows::State index;
   ChunkState chunks;
+  bool damaged = false;
   Lsn least() const { return std::min(index.applied_lsn, chunks.applied_lsn); }
   Lsn most() const { return std::max(index.applied_lsn, chunks.applied_lsn); }
 };

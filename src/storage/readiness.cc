@@ -172,9 +172,10 @@ bool Core::LogsAreWhole(Timestamp* floor) {
     const Status read =
         ReadWal(log_engine_.get(), shard->wal_family, shard->id, stored->least(), &stop_replay_, &outlook, nullptr, &end);
     if (!read.ok()) return read;
+    floors[shard->id] = outlook.floor();
+    if (stored->damaged) return read;  // the shard will be quarantined, and says nothing of the others' logs
     if (std::max(end.last_lsn, end.trimmed_to) < stored->most() || end.trimmed_to > stored->least())
       return DataLoss("records are missing");
-    floors[shard->id] = outlook.floor();
     SetSeries(shard, outlook.series());
     return read;
   });

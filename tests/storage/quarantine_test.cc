@@ -170,6 +170,36 @@ TEST_F(QuarantineTest, TornEndsOfTheLogsDoNotPreventIt) {
   EXPECT_EQ(ReadPartly(), Without(1));
 }
 
+TEST_F(QuarantineTest, TheOthersServeWhileOneOfThemIsStillReplayed) {
+  Fill();
+  const std::string path = FileOf("chunk.2");
+  const std::string good = ReadFile(path);
+  fs::remove(path);
+  std::atomic<bool> held{true};
+  store_.options().on_replay = [&](const ReplayProgress& progress) {
+    if (progress.done && progress.shard == 3) held.wait(true);
+  };
+  store_.options().wait_for_replay = false;
+  store_.Open();
+  for (const std::uint32_t shard : {0U, 1U}) {  // each waits until its shard serves
+    const int i = OneOf(shard);
+    store_.Write(Numbered(i), {{t_, 7}});
+    contents_[Numbered(i).ToString()][t_] = Shown(7.0);
+  }
+  const WriteResult refused = store_->Write(MakeSeries(Numbered(OneOf(2)), {{t_, 7}}));
+  EXPECT_EQ(refused.status.code(), StatusCode::kDataLoss) << refused.status.ToString();
+  EXPECT_FALSE(store_->Stats().shards.at(3).serving);
+  held.store(false);
+  held.notify_all();
+  EXPECT_TRUE(store_->WaitReady().ok());
+  EXPECT_EQ(ReadPartly(), Without(2));
+  store_.Close();
+  WriteFile(path, good);
+  store_.Open();
+  EXPECT_EQ(store_.Read(), contents_);
+  store_.Close();
+}
+
 // The others have a retention floor, and each open brings all shards to the highest: but not one that is left alone.
 TEST_F(QuarantineTest, TheFloorOfTheOthersIsNotLoggedForTheDamagedShard) {
   store_.options().clock = std::make_shared<FakeClock>(kT + 1'000'000);
