@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <functional>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "storage/core.h"
 #include "tests/storage/store_fixture.h"
@@ -19,6 +21,32 @@ using testing::HasSubstr;
 constexpr Timestamp kT = 1'700'000'000'000;
 
 Labels Named(std::string_view name, int i = 0) { return {{"__name__", name}, {"i", std::to_string(i)}}; }
+
+// ---- References to removed series ----
+
+// A writer that waited for the end of the compaction here would wait for ever.
+TEST(StaleReference, IsResolvedWhileACompactionRuns) {
+  std::function<void()> meanwhile;
+  TestStore store("memory", {.on_call = [&](EngineMethod method, const std::string&) {
+                    if (method == EngineMethod::kCompact && meanwhile) std::thread(std::exchange(meanwhile, nullptr)).join();
+                    return Status::Ok();
+                  }});
+  store.Open();
+  const std::unique_ptr<Appender> appender = store->NewAppender();
+  const SeriesRef old = appender->Ref(Named("n")).value();
+  store.Write(Named("n"), {{kT, 1}});
+  ASSERT_TRUE(store->Delete({Matcher::Equal("__name__", "n")}, {}).ok());
+  store.Compact();
+  WriteResult late;
+  meanwhile = [&] {
+    appender->Append(old, kT + 1, 2);
+    late = appender->Commit();
+  };
+  store.Compact();
+  ASSERT_FALSE(meanwhile) << "no compaction ran";
+  EXPECT_TRUE(late.ok()) << late.status.ToString();
+  EXPECT_EQ(store.Read(), (Contents{{Named("n").ToString(), {{kT + 1, Shown(2)}}}}));
+}
 
 // ---- Room ----
 
