@@ -135,7 +135,7 @@ void EventCounter::OnBackgroundError(rocksdb::BackgroundErrorReason reason, rock
   const bool of_log =
       reason == rocksdb::BackgroundErrorReason::kWriteCallback || reason == rocksdb::BackgroundErrorReason::kMemTable;
   if (of_log || error->ToString().find(".log") != std::string::npos) NoteLogFailed();
-  if (error->IsNoSpace() && reason != rocksdb::BackgroundErrorReason::kCompaction) SetOutOfSpace(true);
+  if (error->IsNoSpace() && reason != rocksdb::BackgroundErrorReason::kCompaction) full_disks_.fetch_add(1);
   if (!contain_) return;
   if (reason == rocksdb::BackgroundErrorReason::kCompaction) {
     if (error->IsCorruption()) *error = rocksdb::Status::OK();

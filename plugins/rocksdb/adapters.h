@@ -51,9 +51,12 @@ class EventCounter : public rocksdb::EventListener {
   // A family's rows up to this sequence number are flushed, as far as is known; 0: nothing is known.
   void NoteFlushed(const std::string& family, std::uint64_t sequence);
   std::uint64_t FlushedSequence(const std::string& family) const;
-  // A flush or the MANIFEST met a full disk: RocksDB refuses all writes and flushes until DB::Resume has flushed everything.
-  bool out_of_space() const { return out_of_space_.load(std::memory_order_relaxed); }
-  void SetOutOfSpace(bool out) { out_of_space_.store(out, std::memory_order_relaxed); }
+  // How often a flush or the MANIFEST met a full disk, and how many of these times are over: in between RocksDB refuses all writes
+  // and flushes, until DB::Resume has flushed everything.
+  std::uint64_t full_disks() const { return full_disks_.load(); }
+  std::uint64_t full_disks_over() const { return full_disks_over_.load(); }
+  void NoteResumed(std::uint64_t full_disks) { full_disks_over_.store(full_disks); }
+  bool out_of_space() const { return full_disks_over() != full_disks(); }
   std::uint64_t stalls() const { return stalls_.Get(); }
   std::uint64_t background_errors() const { return background_errors_.Get(); }
 
@@ -68,7 +71,8 @@ class EventCounter : public rocksdb::EventListener {
   SharedCounter stalls_;
   SharedCounter background_errors_;
   std::atomic<bool> log_failed_{false};
-  std::atomic<bool> out_of_space_{false};
+  std::atomic<std::uint64_t> full_disks_{0};
+  std::atomic<std::uint64_t> full_disks_over_{0};
   mutable Mutex mu_;
   std::map<std::string, std::uint64_t> flushed_ ABSL_GUARDED_BY(mu_);
   const bool contain_;

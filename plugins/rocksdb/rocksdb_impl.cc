@@ -195,8 +195,9 @@ Status RocksDbEngine::AcquireEpoch(FamilyId family, Epoch epoch) {
   if (events_->log_failed()) return IoError("the log of '" + path_ + "' failed before: reopen it");
   rocksdb::WriteOptions write;
   write.sync = true;
+  const std::uint64_t full_disks = events_->full_disks_over();
   const rocksdb::Status s = db_->Put(write, default_family_, EpochKey(name), EncodeEpoch(name, epoch));
-  if (!s.ok()) return FailedWrite(s, true);
+  if (!s.ok()) return FailedWrite(s, true, full_disks);
   families_[family].epoch = epoch;
   epochs_unflushed_ = true;
   return Status::Ok();
@@ -215,12 +216,12 @@ Status RocksDbEngine::CheckOne(const Batch& batch) const {
 }
 
 // A log write that failed may be on disk all the same, and RocksDB's later behaviour is undefined enough that only a reopen helps.
-Status RocksDbEngine::FailedWrite(const rocksdb::Status& s, bool logged) {
+Status RocksDbEngine::FailedWrite(const rocksdb::Status& s, bool logged, std::uint64_t full_disks) {
   if (s.IsIncomplete()) return FromRocks(s);  // refused before anything was done
   if (!logged) return FromRocks(s);
   // After a flush that met a full disk RocksDB refuses what it is to write before it touches the log; where it was the log that met
-  // it, the listener was told before this.
-  if (s.IsNoSpace() && events_->out_of_space() && !events_->log_failed()) return FromRocks(s);
+  // it, the listener was told before this. Somebody else may have resumed it meanwhile.
+  if (s.IsNoSpace() && events_->full_disks() != full_disks && !events_->log_failed()) return FromRocks(s);
   events_->NoteLogFailed();
   return UnknownOutcome("writing the log of '" + path_ + "': " + s.ToString());
 }
@@ -286,9 +287,9 @@ Status RocksDbEngine::ResumeWhereThereIsRoom() {
     return ResourceExhausted("the disk of '" + path_ + "' is full: " + std::to_string(free) + " bytes are left, " +
                              std::to_string(wanted) + " are needed to store what was taken");
   }
-  events_->SetOutOfSpace(false);
+  const std::uint64_t full_disks = events_->full_disks();
   const rocksdb::Status s = db_->Resume();
-  if (!s.ok()) events_->SetOutOfSpace(true);
+  if (s.ok()) events_->NoteResumed(full_disks);  // where another was met meanwhile, the next caller tries again
   return FromRocks(s).WithContext("going on after a full disk");
 }
 
@@ -303,6 +304,7 @@ Status RocksDbEngine::WriteGroup(std::span<const Batch> batches, const Outcomes&
     if (Status s = ResumeWhereThereIsRoom(); !s.ok()) return s;
   }
   if (Status s = MakeRoom(bytes, options.no_stall); !s.ok()) return s;
+  const std::uint64_t full_disks = events_->full_disks_over();
   std::unique_ptr<rocksdb::WriteBatch> group = batches_.Take(bytes);
   for (std::size_t i = 0; i < batches.size(); ++i) {
     if (!checked[i].ok()) continue;
@@ -313,7 +315,7 @@ Status RocksDbEngine::WriteGroup(std::span<const Batch> batches, const Outcomes&
   }
   Status result;
   if (group->Count() > 0) {
-    if (rocksdb::Status s = db_->Write(write, group.get()); !s.ok()) result = FailedWrite(s, !write.disableWAL);
+    if (rocksdb::Status s = db_->Write(write, group.get()); !s.ok()) result = FailedWrite(s, !write.disableWAL, full_disks);
     // After the write: a sync that resets the mark in between then covers it.
     if (!write.disableWAL && !write.sync && !log_dirty_) log_dirty_ = true;
   }

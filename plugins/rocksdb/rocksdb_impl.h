@@ -109,7 +109,8 @@ class RocksDbEngine : public KvEngine {
   // Everything of Write between the checks and the outcomes.
   Status WriteGroup(std::span<const Batch> batches, const Outcomes& checked, const EngineWriteOptions& options, std::uint64_t bytes)
       ABSL_SHARED_LOCKS_REQUIRED(epochs_mu_);
-  Status FailedWrite(const rocksdb::Status& s, bool logged);
+  // `full_disks`: how many of them were over before the write.
+  Status FailedWrite(const rocksdb::Status& s, bool logged, std::uint64_t full_disks);
   rocksdb::ReadOptions MakeReadOptions(Deadline deadline) const;
   Status ReplaceByImport(FamilyId family, const rocksdb::ExportImportFilesMetaData& files)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(epochs_mu_);
