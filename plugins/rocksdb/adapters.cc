@@ -135,7 +135,13 @@ void EventCounter::OnBackgroundError(rocksdb::BackgroundErrorReason reason, rock
   const bool of_log =
       reason == rocksdb::BackgroundErrorReason::kWriteCallback || reason == rocksdb::BackgroundErrorReason::kMemTable;
   if (of_log || error->ToString().find(".log") != std::string::npos) NoteLogFailed();
-  if (error->IsNoSpace() && reason != rocksdb::BackgroundErrorReason::kCompaction) full_disks_.fetch_add(1);
+  if (error->IsNoSpace() && reason != rocksdb::BackgroundErrorReason::kCompaction) NoteFullDisk();
+  {
+    MutexLock lock(&mu_);
+    last_background_error_ = FromRocks(*error);
+    ++flush_events_;
+    flush_event_.SignalAll();
+  }
   if (!contain_) return;
   if (reason == rocksdb::BackgroundErrorReason::kCompaction) {
     if (error->IsCorruption()) *error = rocksdb::Status::OK();
@@ -183,6 +189,27 @@ std::string EventCounter::Damage(const std::string& family) const {
 
 void EventCounter::OnFlushCompleted(rocksdb::DB*, const rocksdb::FlushJobInfo& info) {
   NoteFlushed(info.cf_name, info.largest_seqno);
+  MutexLock lock(&mu_);
+  ++flush_events_;
+  flush_event_.SignalAll();
+}
+
+std::uint64_t EventCounter::flush_events() const {
+  MutexLock lock(&mu_);
+  return flush_events_;
+}
+
+bool EventCounter::AwaitFlushEvent(std::uint64_t seen, Deadline deadline) {
+  MutexLock lock(&mu_);
+  while (flush_events_ == seen) {
+    if (!flush_event_.WaitUntil(&mu_, deadline)) return false;
+  }
+  return true;
+}
+
+Status EventCounter::last_background_error() const {
+  MutexLock lock(&mu_);
+  return last_background_error_;
 }
 
 void EventCounter::NoteFlushed(const std::string& family, std::uint64_t sequence) {

@@ -47,8 +47,15 @@ Status RocksDbEngine::CreateCheckpoint(const std::string& path) {
   if (rocksdb::Status s = rocksdb::Checkpoint::Create(db_.get(), &checkpoint); !s.ok()) return FromRocks(s);
   const std::unique_ptr<rocksdb::Checkpoint> owner(checkpoint);
   // A log instance's log is complete: copying it is cheaper than flushing memtables that are about to be trimmed.
-  const std::uint64_t flush_from_log_bytes =
-      TuningOf(options_.instance).log_every_write ? std::numeric_limits<std::uint64_t>::max() : 0;
+  const bool log_is_complete = TuningOf(options_.instance).log_every_write;
+  const std::uint64_t flush_from_log_bytes = log_is_complete ? std::numeric_limits<std::uint64_t>::max() : 0;
+  if (!log_is_complete) {  // the flush of the copying itself is not waited for after a full disk (FlushAndWait)
+    std::vector<FamilyId> families;
+    for (FamilyId i = 0; i < options_.families.size(); ++i) {
+      if (families_[i].damage.ok()) families.push_back(i);
+    }
+    if (Status s = Flush(families); !s.ok()) return s;
+  }
   const rocksdb::Status s = checkpoint->CreateCheckpoint(path, flush_from_log_bytes);
   if (!s.ok()) return FromRocks(s).WithContext("copying '" + path_ + "' to '" + path + "'");
   return SyncTree(db_->GetEnv(), path);  // 7.8.3 links log files that are not synced

@@ -195,9 +195,8 @@ Status RocksDbEngine::AcquireEpoch(FamilyId family, Epoch epoch) {
   if (events_->log_failed()) return IoError("the log of '" + path_ + "' failed before: reopen it");
   rocksdb::WriteOptions write;
   write.sync = true;
-  const std::uint64_t full_disks = events_->full_disks_over();
   const rocksdb::Status s = db_->Put(write, default_family_, EpochKey(name), EncodeEpoch(name, epoch));
-  if (!s.ok()) return FailedWrite(s, true, full_disks);
+  if (!s.ok()) return FailedWrite(s, true);
   families_[family].epoch = epoch;
   epochs_unflushed_ = true;
   return Status::Ok();
@@ -216,12 +215,14 @@ Status RocksDbEngine::CheckOne(const Batch& batch) const {
 }
 
 // A log write that failed may be on disk all the same, and RocksDB's later behaviour is undefined enough that only a reopen helps.
-Status RocksDbEngine::FailedWrite(const rocksdb::Status& s, bool logged, std::uint64_t full_disks) {
+Status RocksDbEngine::FailedWrite(const rocksdb::Status& s, bool logged) {
   if (s.IsIncomplete()) return FromRocks(s);  // refused before anything was done
-  if (!logged) return FromRocks(s);
-  // After a flush that met a full disk RocksDB refuses what it is to write before it touches the log; where it was the log that met
-  // it, the listener was told before this. Somebody else may have resumed it meanwhile.
-  if (s.IsNoSpace() && events_->full_disks() != full_disks && !events_->log_failed()) return FromRocks(s);
+  // After a flush that met a full disk RocksDB refuses what it is to write before it touches the log, with the error of the flush.
+  // Where it was the log that met it, the listener was told before this, and the error names the log file.
+  const bool refused = s.IsNoSpace() && !events_->log_failed() && s.ToString().find(".log") == std::string::npos;
+  if (refused && !events_->out_of_space())
+    events_->NoteFullDisk();  // Resume came between the listener and the error it was told of
+  if (!logged || refused) return FromRocks(s);
   events_->NoteLogFailed();
   return UnknownOutcome("writing the log of '" + path_ + "': " + s.ToString());
 }
@@ -304,7 +305,6 @@ Status RocksDbEngine::WriteGroup(std::span<const Batch> batches, const Outcomes&
     if (Status s = ResumeWhereThereIsRoom(); !s.ok()) return s;
   }
   if (Status s = MakeRoom(bytes, options.no_stall); !s.ok()) return s;
-  const std::uint64_t full_disks = events_->full_disks_over();
   std::unique_ptr<rocksdb::WriteBatch> group = batches_.Take(bytes);
   for (std::size_t i = 0; i < batches.size(); ++i) {
     if (!checked[i].ok()) continue;
@@ -315,7 +315,7 @@ Status RocksDbEngine::WriteGroup(std::span<const Batch> batches, const Outcomes&
   }
   Status result;
   if (group->Count() > 0) {
-    if (rocksdb::Status s = db_->Write(write, group.get()); !s.ok()) result = FailedWrite(s, !write.disableWAL, full_disks);
+    if (rocksdb::Status s = db_->Write(write, group.get()); !s.ok()) result = FailedWrite(s, !write.disableWAL);
     // After the write: a sync that resets the mark in between then covers it.
     if (!write.disableWAL && !write.sync && !log_dirty_) log_dirty_ = true;
   }
@@ -410,6 +410,31 @@ Result<std::unique_ptr<KvIterator>> RocksDbEngine::NewIterator(FamilyId family, 
       std::make_unique<RocksDbIterator>(db_.get(), Handle(family), options, options_.families[family].name));
 }
 
+// In RocksDB 7.8.3 a flush after DB::Resume does not wait any more: it returns OK while the rows are in memory only, and they may
+// never leave it (ErrorHandler::is_db_stopped_, which the waiting looks at, is not taken back; in 7.8.3 db/error_handler.cc and
+// DBImpl::WaitForFlushMemTables).
+Status RocksDbEngine::FlushAndWait(rocksdb::ColumnFamilyHandle* handle, std::uint64_t sequence) {
+  constexpr std::chrono::milliseconds kAskAgain{100};  // whether an error has stopped RocksDB without the listener's knowing
+  rocksdb::FlushOptions flush;
+  flush.wait = true;
+  flush.allow_write_stall = true;  // waiting until no stall is near could wait for ever under load
+  const std::uint64_t errors = events_->background_errors();
+  while (true) {
+    if (rocksdb::Status s = db_->Flush(flush, handle); !s.ok()) {
+      if (s.IsNoSpace() && !events_->out_of_space()) events_->NoteFullDisk();
+      return FromRocks(s);
+    }
+    std::uint64_t seen = 0;
+    do {
+      seen = events_->flush_events();
+      std::uint64_t in_memory = 0;
+      db_->GetIntProperty(handle, rocksdb::DB::Properties::kNumImmutableMemTable, &in_memory);
+      if (in_memory == 0 || events_->FlushedSequence(handle->GetName()) >= sequence) return Status::Ok();
+      if (events_->background_errors() != errors) return events_->last_background_error();
+    } while (events_->AwaitFlushEvent(seen, std::chrono::steady_clock::now() + kAskAgain));
+  }
+}
+
 Status RocksDbEngine::Flush(std::span<const FamilyId> families) {
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   for (const FamilyId family : families) {
@@ -417,8 +442,6 @@ Status RocksDbEngine::Flush(std::span<const FamilyId> families) {
     handles.push_back(Handle(family));
   }
   if (Status s = ResumeWhereThereIsRoom(); !s.ok()) return s;
-  rocksdb::FlushOptions flush;
-  flush.wait = true;
   // Rows that lie unflushed in the family of the epochs, or in one that is hardly ever written, would pin the log for ever. After
   // an open there may be some.
   const bool with_epochs = epochs_unflushed_.exchange(false);
@@ -430,12 +453,13 @@ Status RocksDbEngine::Flush(std::span<const FamilyId> families) {
       if (options_.families[i].role == FamilyRole::kMeta && !listed && families_[i].damage.ok()) handles.push_back(Handle(family));
     }
   }
-  flush.allow_write_stall = true;  // waiting until no stall is near could wait for ever under load
   const std::uint64_t sequence = db_->GetLatestSequenceNumber();
   CHRONOLITH_FAILPOINT("flush.begin");
-  if (rocksdb::Status s = db_->Flush(flush, handles); !s.ok()) {
-    if (with_epochs) epochs_unflushed_ = true;
-    return FromRocks(s).WithContext("flushing '" + path_ + "'");
+  for (rocksdb::ColumnFamilyHandle* const handle : handles) {
+    if (Status s = FlushAndWait(handle, sequence); !s.ok()) {
+      if (with_epochs) epochs_unflushed_ = true;
+      return s.WithContext("flushing '" + path_ + "'");
+    }
   }
   CHRONOLITH_FAILPOINT("flush.done");
   for (const FamilyId family : families) events_->NoteFlushed(options_.families[family].name, sequence);

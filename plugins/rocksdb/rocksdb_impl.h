@@ -109,8 +109,9 @@ class RocksDbEngine : public KvEngine {
   // Everything of Write between the checks and the outcomes.
   Status WriteGroup(std::span<const Batch> batches, const Outcomes& checked, const EngineWriteOptions& options, std::uint64_t bytes)
       ABSL_SHARED_LOCKS_REQUIRED(epochs_mu_);
-  // `full_disks`: how many of them were over before the write.
-  Status FailedWrite(const rocksdb::Status& s, bool logged, std::uint64_t full_disks);
+  Status FailedWrite(const rocksdb::Status& s, bool logged);
+  // DB::Flush, and that the rows up to `sequence` are in files where it is OK.
+  Status FlushAndWait(rocksdb::ColumnFamilyHandle* handle, std::uint64_t sequence);
   rocksdb::ReadOptions MakeReadOptions(Deadline deadline) const;
   Status ReplaceByImport(FamilyId family, const rocksdb::ExportImportFilesMetaData& files)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(epochs_mu_);

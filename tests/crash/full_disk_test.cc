@@ -231,9 +231,17 @@ TEST(FullDisk, ACheckpointThatMetAFullDiskGoesOnAsSoonAsThereIsRoomForWhatItStor
   const Status again = (*store)->Checkpoint();
   EXPECT_TRUE(again.ok()) << again.ToString();
   EXPECT_EQ(Compare(store->get(), filler.sent()), "");
-  EXPECT_TRUE(filler.Write().ok());
-  EXPECT_TRUE((*store)->Close().ok());
+  // From here on RocksDB 7.8.3 says of each flush at once that it is done: the log was trimmed of what is in memory only.
+  for (int i = 0; i < 40; ++i) EXPECT_TRUE(filler.Write().ok());
   disk.MakeRoom();
+  disk.Crowd(0);
+  const Status full_again = (*store)->Checkpoint();
+  EXPECT_EQ(full_again.code(), StatusCode::kResourceExhausted) << full_again.ToString();
+  disk.MakeRoom();
+  const Status reopened = (*store)->Reopen();
+  ASSERT_TRUE(reopened.ok()) << reopened.ToString();
+  EXPECT_EQ(Compare(store->get(), filler.sent()), "");
+  EXPECT_TRUE((*store)->Close().ok());
 }
 
 TEST(FullDisk, AScrubThatMetAFullDiskDoesNotKeepTheStoreFromGoingOnWhenThereIsRoom) {
