@@ -54,11 +54,12 @@ struct CommitToken {
 
 struct WriteOptions {
   AckLevel level = AckLevel::kLogged;
-  // For the wait; a write that was queued goes on after it passed. A wait may end late by the group commits that it leads for
-  // others (at most four in a row, one write to the engine each; with level synced a sync as well), and by the 12 us and the yields
-  // that it looks on before it sleeps. It is not held by an engine that throttles writers or has met a full disk: the group is kept
-  // and written when there is room. Without a deadline such a wait ends after Options::backpressure_wait_ms, with
-  // kResourceExhausted; the write stays queued and goes on.
+  // For the wait; a write that was queued goes on after it passed. A write that creates series, or carries histograms, exemplars or
+  // metadata, may also wait behind another one of its shard that waits for room (Options::backpressure_wait_ms at most). A wait may
+  // end late by the group commits that it leads for others (at most four in a row, one write to the engine each; with level synced a
+  // sync as well), and by the 12 us and the yields that it looks on before it sleeps. It is not held by an engine that throttles
+  // writers or has met a full disk: the group is kept and written when there is room. Without a deadline such a wait ends after
+  // Options::backpressure_wait_ms, with kResourceExhausted; the write stays queued and goes on.
   Deadline deadline = kNoDeadline;
 };
 
@@ -205,11 +206,12 @@ class CHRONOLITH_EXPORT Storage {
   // thread of the store, or on the calling thread where the outcome is known already, or on that of Close or Reopen. It may call
   // this store, but must not wait for a level, nor call Close or Reopen.
   virtual void OnReached(CommitToken token, AckLevel level, std::function<void(Status)> done) = 0;
-  // The newest LSN of a shard for which all up to it have reached `level`.
+  // The newest LSN of a shard for which all up to it have reached `level`. kResourceExhausted: the shard is still being replayed.
   virtual Result<Lsn> ReachedLsn(std::uint32_t shard, AckLevel level) const = 0;
 
   // Hides samples, histograms and exemplars of the matching series in `range` that were written before the call; frees their space
-  // at the next Compact. At least one matcher must not match the empty string.
+  // at the next Compact. At least one matcher must not match the empty string. Waits until all shards are replayed, until the
+  // deadline; kResourceExhausted. kDataLoss: a shard is quarantined, so what of it matches cannot be told; nothing was deleted.
   virtual WriteResult Delete(const std::vector<Matcher>& matchers, TimeRange range, const WriteOptions& options = {}) = 0;
 
   // ---- Reading ----
@@ -220,12 +222,15 @@ class CHRONOLITH_EXPORT Storage {
   virtual Result<Lookup<std::string>> LabelNames(const std::vector<Matcher>& matchers, const LookupOptions& options = {}) = 0;
   virtual Result<Lookup<std::string>> LabelValues(const std::string& name, const std::vector<Matcher>& matchers,
                                                   const LookupOptions& options = {}) = 0;
+  // The next three wait until what they read is replayed (Options::wait_for_replay). kDataLoss: of a quarantined shard.
   virtual Result<std::vector<Exemplar>> Exemplars(const Labels& series, TimeRange range) = 0;
   virtual Result<std::optional<Metadata>> SeriesMetadata(const Labels& series) = 0;
   // Ids of the matching series, ascending; for hosts that keep their own tables by id.
   virtual Result<std::vector<SeriesRef>> SeriesIds(const std::vector<Matcher>& matchers) = 0;
 
   // ---- Upkeep: checkpoints and retention run in the background as well, and of Compact what pays (Options::background_compaction) ----
+  // All wait until all shards are replayed. kResourceExhausted: the disk is full, or an engine takes no writes; kUnavailable: the log
+  // failed. Both leave everything as it was and may be tried again, the latter after Reopen.
   virtual Status Flush() = 0;       // everything queued becomes synced; kResourceExhausted as WriteOptions::deadline says
   virtual Status Checkpoint() = 0;  // writes the head to the data instance and trims the log
   // Merges small and overlapping chunks, applies deletes and retention, removes series without data. Passes quarantined shards by.

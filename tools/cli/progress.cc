@@ -66,8 +66,6 @@ Progress::~Progress() {
 
 struct ReplayBar::State {
   const bool terminal = isatty(STDERR_FILENO) == 1;
-  std::uint64_t log_bytes = 0;
-  std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
   std::mutex mu;
   std::map<std::uint32_t, ReplayProgress> shards;
   std::binary_semaphore stop{0};
@@ -75,33 +73,35 @@ struct ReplayBar::State {
 
   void Show() {
     double records = 0;
+    double expected = 0;
     double bytes = 0;
+    double seconds_left = 0;  // shards are replayed beside each other
     {
       const std::lock_guard lock(mu);
       for (const auto& [shard, progress] : shards) {
         records += static_cast<double>(progress.records);
+        expected += static_cast<double>(progress.records_expected);
         bytes += static_cast<double>(progress.bytes);
+        seconds_left = std::max(seconds_left, progress.seconds_left);
       }
     }
     std::string line = "replay: ";
-    const double part = log_bytes == 0 ? 0 : std::min(1.0, bytes / static_cast<double>(log_bytes));
-    if (terminal && log_bytes > 0) {
+    const double part = expected == 0 ? 0 : std::min(1.0, records / expected);
+    if (terminal && part > 0) {
       constexpr int kWidth = 24;
       const auto filled = static_cast<std::size_t>(part * kWidth);
       line += "[" + std::string(filled, '#') + std::string(kWidth - filled, '.') + "] ";
     }
-    line += HumanCount(records) + " records, " + HumanBytes(static_cast<std::uint64_t>(bytes));
-    if (part > 0) {
-      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-      line += " of " + HumanBytes(log_bytes) + ", about " + HumanSeconds(seconds * (1 - part) / part) + " left";
-    }
+    line += HumanCount(records);
+    if (part > 0) line += " of " + HumanCount(expected);
+    line += " records, " + HumanBytes(static_cast<std::uint64_t>(bytes));
+    if (part > 0) line += ", about " + HumanSeconds(seconds_left) + " left";
     std::fprintf(stderr, terminal ? "\r%s \033[K" : "%s\n", line.c_str());
     std::fflush(stderr);
   }
 };
 
-ReplayBar::ReplayBar(std::uint64_t log_bytes) : state_(std::make_shared<State>()) {
-  state_->log_bytes = log_bytes;
+ReplayBar::ReplayBar() : state_(std::make_shared<State>()) {
   state_->thread = std::thread([state = state_.get()] {
     while (!state->stop.try_acquire_for(std::chrono::milliseconds(state->terminal ? 200 : 10'000))) state->Show();
     if (state->terminal) std::fprintf(stderr, "\r\033[K");

@@ -34,8 +34,7 @@ class Progress {
 // How replay goes, while a store is opened: a bar that is redrawn where stderr is a terminal, else a line each 10 s.
 class ReplayBar {
  public:
-  // `log_bytes`: of the files that are replayed, as far as known; 0: unknown, then no time is estimated.
-  explicit ReplayBar(std::uint64_t log_bytes);
+  ReplayBar();
   ~ReplayBar();
   // For Options::on_replay; may be called after the bar is gone.
   std::function<void(const ReplayProgress&)> Callback();

@@ -1,6 +1,5 @@
 // chronolith recover: replays the log of a database, stores what it holds and says what is missing.
 #include <cstdio>
-#include <filesystem>
 #include <string>
 
 #include "tools/cli/common.h"
@@ -17,17 +16,6 @@ struct RecoverFlags {
   bool accept_data_loss = false;
   Format format = Format::kTable;
 };
-
-// Of the files that replay reads.
-std::uint64_t LogBytes(const StoreFlags& flags) {
-  std::uint64_t bytes = 0;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(flags.log_dir.empty() ? flags.db + "/log" : flags.log_dir, error)) {
-    const std::string extension = entry.path().extension();
-    if (extension == ".log" || extension == ".sst") bytes += entry.file_size(error);
-  }
-  return error ? 0 : bytes;
-}
 
 ShardLoss LossOf(const StorageStats& stats, std::uint32_t shard) {
   for (const ShardLoss& loss : stats.losses) {
@@ -84,7 +72,7 @@ int Recover(const RecoverFlags& flags) {
   options.create_if_missing = false;
   options.accept_data_loss = flags.accept_data_loss;
   Result<std::unique_ptr<Storage>> opened = [&] {
-    ReplayBar bar(LogBytes(flags.store));
+    ReplayBar bar;
     options.on_replay = bar.Callback();
     return Storage::Open(options, flags.store.db);
   }();
