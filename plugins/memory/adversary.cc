@@ -16,6 +16,11 @@ void Adversary::CrashDuringCall(EngineMethod method, std::uint64_t nth, CrashKin
   faults_.push_back({method, nth, {IoError("the engine crashed during the call"), true, kind}});
 }
 
+void Adversary::ForgetFaults() {
+  MutexLock lock(&mu_);
+  faults_.clear();
+}
+
 Adversary::Verdict Adversary::BeforeCall(EngineMethod method, const std::string& path) {
   if (!hostile_) return {};
   if (options_.on_call) {

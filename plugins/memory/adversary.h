@@ -63,6 +63,8 @@ class Adversary {
   // The `nth` call of `method` from now on is cut off by a crash of that instance: a write has applied any subset of its batches,
   // a flush has persisted any subset of its families.
   void CrashDuringCall(EngineMethod method, std::uint64_t nth, CrashKind kind);
+  // Of both, those that no call has met yet.
+  void ForgetFaults();
 
   Verdict BeforeCall(EngineMethod method, const std::string& path);
   bool Chance(double probability);

@@ -40,6 +40,7 @@ class MemoryEngineFactory : public EngineFactory, public std::enable_shared_from
   void CrashAll(CrashKind kind);
   void FailCall(EngineMethod method, std::uint64_t nth, Status status) { adversary_.FailCall(method, nth, std::move(status)); }
   void CrashDuringCall(EngineMethod method, std::uint64_t nth, CrashKind kind) { adversary_.CrashDuringCall(method, nth, kind); }
+  void ForgetFaults() { adversary_.ForgetFaults(); }
   // Applies at most `limit` of the asynchronous writes that AdversarialOptions::defer_async holds back, of all engines, in order;
   // returns how many.
   std::size_t CompleteAsync(std::size_t limit = SIZE_MAX);
