@@ -270,7 +270,7 @@ TEST_P(Scrub, ThePassInTheBackgroundBeginsWhenItIsDueAndIsRemembered) {
   EXPECT_EQ(Stats().last_full_pass_ms, 0);
   clock_->Set(kT + 24 * kHourMs);
   store_.Restart();
-  Await([&] { return Stats().last_full_pass_ms != 0; });
+  Await([&] { return Stats().last_full_pass_ms != 0 && !Stats().running; });  // and stored
   EXPECT_EQ(Stats().last_full_pass_ms, kT + 24 * kHourMs);
   EXPECT_EQ(Stats().last_pass_problems, 0U);
   clock_->Set(kT + 47 * kHourMs);
