@@ -125,7 +125,7 @@ struct Options {
   // level queued and loses more of them in a crash.
   std::uint64_t ring_bytes = 256ULL << 10;
   // How long a write waits for room in a full ring, for memory, or (without a deadline) for an engine that takes no writes, before it
-  // answers kResourceExhausted; and Close, before it gives up what the engine does not take. 20 ms at least for an engine.
+  // answers kResourceExhausted; and Close, before it gives up what the engine does not take. 40 ms at least for an engine.
   std::int64_t backpressure_wait_ms = 5000;
   // The longest that a write of level queued stays in the ring before a committer logs it, in ms.
   std::int64_t commit_interval_ms = 5;

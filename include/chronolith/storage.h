@@ -211,7 +211,8 @@ class CHRONOLITH_EXPORT Storage {
 
   // Hides samples, histograms and exemplars of the matching series in `range` that were written before the call; frees their space
   // at the next Compact. At least one matcher must not match the empty string. Waits until all shards are replayed, until the
-  // deadline; kResourceExhausted. kDataLoss: a shard is quarantined, so what of it matches cannot be told; nothing was deleted.
+  // deadline; kResourceExhausted. kDataLoss: what of a shard matches cannot be told, as where it is quarantined. After an error some
+  // shards may have deleted theirs and others not; the call may be repeated.
   virtual WriteResult Delete(const std::vector<Matcher>& matchers, TimeRange range, const WriteOptions& options = {}) = 0;
 
   // ---- Reading ----
@@ -229,8 +230,8 @@ class CHRONOLITH_EXPORT Storage {
   virtual Result<std::vector<SeriesRef>> SeriesIds(const std::vector<Matcher>& matchers) = 0;
 
   // ---- Upkeep: checkpoints and retention run in the background as well, and of Compact what pays (Options::background_compaction) ----
-  // All wait until all shards are replayed. kResourceExhausted: the disk is full, or an engine takes no writes; kUnavailable: the log
-  // failed. Both leave everything as it was and may be tried again, the latter after Reopen.
+  // All but Flush wait until all shards are replayed. kResourceExhausted: the disk is full, or an engine takes no writes;
+  // kUnavailable: the log failed. Nothing is lost by either; try again, after kUnavailable when the store was reopened.
   virtual Status Flush() = 0;       // everything queued becomes synced; kResourceExhausted as WriteOptions::deadline says
   virtual Status Checkpoint() = 0;  // writes the head to the data instance and trims the log
   // Merges small and overlapping chunks, applies deletes and retention, removes series without data. Passes quarantined shards by.

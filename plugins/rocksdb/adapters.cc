@@ -134,14 +134,8 @@ void EventCounter::OnBackgroundError(rocksdb::BackgroundErrorReason reason, rock
   // A flush syncs the logs that it closes, and reports it as its own error; only the name of the file tells.
   const bool of_log =
       reason == rocksdb::BackgroundErrorReason::kWriteCallback || reason == rocksdb::BackgroundErrorReason::kMemTable;
-  if (of_log || error->ToString().find(".log") != std::string::npos) NoteLogFailed();
+  if (of_log || NamesLogFile(*error)) NoteLogFailed();
   if (error->IsNoSpace() && reason != rocksdb::BackgroundErrorReason::kCompaction) NoteFullDisk();
-  {
-    MutexLock lock(&mu_);
-    last_background_error_ = FromRocks(*error);
-    ++flush_events_;
-    flush_event_.SignalAll();
-  }
   if (!contain_) return;
   if (reason == rocksdb::BackgroundErrorReason::kCompaction) {
     if (error->IsCorruption()) *error = rocksdb::Status::OK();
@@ -190,26 +184,21 @@ std::string EventCounter::Damage(const std::string& family) const {
 void EventCounter::OnFlushCompleted(rocksdb::DB*, const rocksdb::FlushJobInfo& info) {
   NoteFlushed(info.cf_name, info.largest_seqno);
   MutexLock lock(&mu_);
-  ++flush_events_;
-  flush_event_.SignalAll();
+  ++flushes_;
+  flushed_cv_.SignalAll();
 }
 
-std::uint64_t EventCounter::flush_events() const {
+std::uint64_t EventCounter::flushes() const {
   MutexLock lock(&mu_);
-  return flush_events_;
+  return flushes_;
 }
 
-bool EventCounter::AwaitFlushEvent(std::uint64_t seen, Deadline deadline) {
+bool EventCounter::AwaitFlush(std::uint64_t seen, Deadline deadline) {
   MutexLock lock(&mu_);
-  while (flush_events_ == seen) {
-    if (!flush_event_.WaitUntil(&mu_, deadline)) return false;
+  while (flushes_ == seen) {
+    if (!flushed_cv_.WaitUntil(&mu_, deadline)) return false;
   }
   return true;
-}
-
-Status EventCounter::last_background_error() const {
-  MutexLock lock(&mu_);
-  return last_background_error_;
 }
 
 void EventCounter::NoteFlushed(const std::string& family, std::uint64_t sequence) {

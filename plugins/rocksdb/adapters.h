@@ -51,10 +51,9 @@ class EventCounter : public rocksdb::EventListener {
   // A family's rows up to this sequence number are flushed, as far as is known; 0: nothing is known.
   void NoteFlushed(const std::string& family, std::uint64_t sequence);
   std::uint64_t FlushedSequence(const std::string& family) const;
-  // Counts completed flushes and background errors. False where neither came since `seen` until the deadline.
-  std::uint64_t flush_events() const;
-  bool AwaitFlushEvent(std::uint64_t seen, Deadline deadline);
-  Status last_background_error() const;
+  // Counts completed flushes. False where none came since `seen` until the deadline.
+  std::uint64_t flushes() const;
+  bool AwaitFlush(std::uint64_t seen, Deadline deadline);
   // How often a flush or the MANIFEST met a full disk; from then on RocksDB refuses all writes and flushes, until DB::Resume has
   // flushed everything. NoteResumed: so many of these times are over.
   std::uint64_t full_disks() const { return full_disks_.load(); }
@@ -78,9 +77,8 @@ class EventCounter : public rocksdb::EventListener {
   std::atomic<std::uint64_t> full_disks_{0};
   std::atomic<std::uint64_t> full_disks_over_{0};
   mutable Mutex mu_;
-  CondVar flush_event_;
-  std::uint64_t flush_events_ ABSL_GUARDED_BY(mu_) = 0;
-  Status last_background_error_ ABSL_GUARDED_BY(mu_);
+  CondVar flushed_cv_;
+  std::uint64_t flushes_ ABSL_GUARDED_BY(mu_) = 0;
   std::map<std::string, std::uint64_t> flushed_ ABSL_GUARDED_BY(mu_);
   const bool contain_;
   const std::function<void()> on_log_failed_;

@@ -11,9 +11,6 @@
 namespace chronolith {
 namespace {
 
-constexpr std::size_t kBlockBytes = 32 << 10;
-constexpr std::size_t kHeaderBytes = 7;
-
 class LogWriter {
  public:
   explicit LogWriter(rocksdb::WritableFile* file) : file_(file) {}
@@ -21,15 +18,15 @@ class LogWriter {
   void Add(std::string_view record) {
     bool first = true;
     do {
-      std::size_t room = kBlockBytes - at_;
-      if (room < kHeaderBytes) {
+      std::size_t room = kLogBlockBytes - at_;
+      if (room < kFragmentHeaderBytes) {
         Append(std::string(room, '\0'));
-        room = kBlockBytes;
+        room = kLogBlockBytes;
       }
-      const std::size_t length = std::min(record.size(), room - kHeaderBytes);
+      const std::size_t length = std::min(record.size(), room - kFragmentHeaderBytes);
       const bool last = length == record.size();
-      std::string fragment(kHeaderBytes, '\0');
-      fragment[6] = static_cast<char>(first ? (last ? 1 : 2) : (last ? 4 : 3));
+      std::string fragment(kFragmentHeaderBytes, '\0');
+      fragment[6] = static_cast<char>(first ? (last ? kWhole : kFirst) : (last ? kLast : kMiddle));
       fragment.append(record.substr(0, length));
       StoreFixed<std::uint32_t>(fragment.data(), MaskedLogChecksum(std::string_view(fragment).substr(6)));
       StoreFixed<std::uint16_t>(fragment.data() + 4, static_cast<std::uint16_t>(length));
@@ -43,7 +40,7 @@ class LogWriter {
  private:
   void Append(const std::string& bytes) {
     if (status_.ok()) status_ = file_->Append(bytes);
-    at_ = (at_ + bytes.size()) % kBlockBytes;
+    at_ = (at_ + bytes.size()) % kLogBlockBytes;
   }
 
   rocksdb::WritableFile* const file_;

@@ -13,14 +13,10 @@
 namespace chronolith {
 namespace {
 
-constexpr std::size_t kBlockBytes = 32 << 10;
-constexpr std::size_t kHeaderBytes = 7;
 constexpr std::size_t kSectorBytes = 512;
-constexpr std::size_t kPageBytes = 4096;             // of the page cache, which is written back whole
-constexpr std::size_t kTailBytesMin = 16;            // fewer zeroes occur at the end of a page that was written
-constexpr std::size_t kReadBytes = 8 * kBlockBytes;  // stays in the second-level cache between reading and checking
-
-enum FragmentType : std::uint8_t { kWhole = 1, kFirst = 2, kMiddle = 3, kLast = 4 };
+constexpr std::size_t kPageBytes = 4096;                // of the page cache, which is written back whole
+constexpr std::size_t kTailBytesMin = 16;               // fewer zeroes occur at the end of a page that was written
+constexpr std::size_t kReadBytes = 8 * kLogBlockBytes;  // stays in the second-level cache between reading and checking
 
 struct Fragment {
   FragmentType type;
@@ -28,20 +24,20 @@ struct Fragment {
 };
 
 std::optional<Fragment> ParseFragment(std::string_view bytes) {
-  if (bytes.size() < kHeaderBytes) return std::nullopt;
+  if (bytes.size() < kFragmentHeaderBytes) return std::nullopt;
   const auto type = static_cast<std::uint8_t>(bytes[6]);
   const std::size_t length = LoadFixed<std::uint16_t>(bytes.data() + 4);
-  if (type < kWhole || type > kLast || length > bytes.size() - kHeaderBytes) return std::nullopt;
+  if (type < kWhole || type > kLast || length > bytes.size() - kFragmentHeaderBytes) return std::nullopt;
   if (LoadFixed<std::uint32_t>(bytes.data()) != MaskedLogChecksum(bytes.substr(6, 1 + length))) return std::nullopt;
-  return Fragment{static_cast<FragmentType>(type), bytes.substr(kHeaderBytes, length)};
+  return Fragment{static_cast<FragmentType>(type), bytes.substr(kFragmentHeaderBytes, length)};
 }
 
 // The bytes up to the end of the file look like the beginning of a fragment.
 bool IsCutFragment(std::string_view bytes, std::size_t room) {
-  if (bytes.size() < kHeaderBytes) return true;
+  if (bytes.size() < kFragmentHeaderBytes) return true;
   const auto type = static_cast<std::uint8_t>(bytes[6]);
   const std::size_t length = LoadFixed<std::uint16_t>(bytes.data() + 4);
-  return type >= kWhole && type <= kLast && length > bytes.size() - kHeaderBytes && length <= room - kHeaderBytes;
+  return type >= kWhole && type <= kLast && length > bytes.size() - kFragmentHeaderBytes && length <= room - kFragmentHeaderBytes;
 }
 
 // Whether a whole sector of 512 bytes is zero, or the first one from where the bytes begin in it, or the end of a page: a sector
@@ -76,8 +72,8 @@ class Scanner {
       if (wanted > 0) {  // RocksDB takes a read of nothing for an error
         if (Status s = Read(offset_, wanted, buffer_.data(), &size); !s.ok()) return s;
       }
-      for (std::size_t at = 0; at < size; at += kBlockBytes) {
-        const std::string_view block(buffer_.data() + at, std::min(kBlockBytes, size - at));
+      for (std::size_t at = 0; at < size; at += kLogBlockBytes) {
+        const std::string_view block(buffer_.data() + at, std::min(kLogBlockBytes, size - at));
         ScanBlock(block, offset_ + at);
       }
       offset_ += size;
@@ -113,18 +109,18 @@ class Scanner {
 
   void ScanBlock(std::string_view block, std::uint64_t offset) {
     std::size_t at = 0;
-    while (block.size() - at >= kHeaderBytes) {
+    while (block.size() - at >= kFragmentHeaderBytes) {
       const std::optional<Fragment> fragment = ParseFragment(block.substr(at));
       if (!fragment) {
-        if (!damage_ && block.size() < kBlockBytes) cut_ = IsCutFragment(block.substr(at), kBlockBytes - at);
+        if (!damage_ && block.size() < kLogBlockBytes) cut_ = IsCutFragment(block.substr(at), kLogBlockBytes - at);
         Break(offset + at);
         ++at;  // what is intact behind it begins somewhere
         continue;
       }
       OnFragment(*fragment, offset + at);
-      at += kHeaderBytes + fragment->payload.size();
+      at += kFragmentHeaderBytes + fragment->payload.size();
     }
-    if (block.size() < kBlockBytes && at < block.size()) {  // the file ends within a header
+    if (block.size() < kLogBlockBytes && at < block.size()) {  // the file ends within a header
       if (!damage_) cut_ = true;
       Break(offset + at);
     }

@@ -12,6 +12,7 @@
 
 #include <rocksdb/env.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -22,6 +23,9 @@
 
 namespace chronolith {
 
+inline constexpr std::size_t kLogBlockBytes = 32 << 10;
+inline constexpr std::size_t kFragmentHeaderBytes = 7;
+enum FragmentType : std::uint8_t { kWhole = 1, kFirst = 2, kMiddle = 3, kLast = 4 };
 // Of a fragment's type and payload. LevelDB stores checksums rotated and shifted, since a CRC of bytes that hold their own is weak.
 std::uint32_t MaskedLogChecksum(std::string_view type_and_payload);
 

@@ -219,9 +219,9 @@ Status RocksDbEngine::FailedWrite(const rocksdb::Status& s, bool logged) {
   if (s.IsIncomplete()) return FromRocks(s);  // refused before anything was done
   // After a flush that met a full disk RocksDB refuses what it is to write before it touches the log, with the error of the flush.
   // Where it was the log that met it, the listener was told before this, and the error names the log file.
-  const bool refused = s.IsNoSpace() && !events_->log_failed() && s.ToString().find(".log") == std::string::npos;
-  if (refused && !events_->out_of_space())
-    events_->NoteFullDisk();  // Resume came between the listener and the error it was told of
+  const bool refused = s.IsNoSpace() && !events_->log_failed() && !NamesLogFile(s);
+  // Else Resume came between the listener and the error that it was told of.
+  if (refused && !events_->out_of_space()) events_->NoteFullDisk();
   if (!logged || refused) return FromRocks(s);
   events_->NoteLogFailed();
   return UnknownOutcome("writing the log of '" + path_ + "': " + s.ToString());
@@ -414,11 +414,10 @@ Result<std::unique_ptr<KvIterator>> RocksDbEngine::NewIterator(FamilyId family, 
 // never leave it (ErrorHandler::is_db_stopped_, which the waiting looks at, is not taken back; in 7.8.3 db/error_handler.cc and
 // DBImpl::WaitForFlushMemTables).
 Status RocksDbEngine::FlushAndWait(rocksdb::ColumnFamilyHandle* handle, std::uint64_t sequence) {
-  constexpr std::chrono::milliseconds kAskAgain{100};  // whether an error has stopped RocksDB without the listener's knowing
+  constexpr std::chrono::milliseconds kAskAgain{100};  // whether an error has stopped RocksDB: then it refuses the next flush
   rocksdb::FlushOptions flush;
   flush.wait = true;
   flush.allow_write_stall = true;  // waiting until no stall is near could wait for ever under load
-  const std::uint64_t errors = events_->background_errors();
   while (true) {
     if (rocksdb::Status s = db_->Flush(flush, handle); !s.ok()) {
       if (s.IsNoSpace() && !events_->out_of_space()) events_->NoteFullDisk();
@@ -426,12 +425,11 @@ Status RocksDbEngine::FlushAndWait(rocksdb::ColumnFamilyHandle* handle, std::uin
     }
     std::uint64_t seen = 0;
     do {
-      seen = events_->flush_events();
+      seen = events_->flushes();
       std::uint64_t in_memory = 0;
       db_->GetIntProperty(handle, rocksdb::DB::Properties::kNumImmutableMemTable, &in_memory);
       if (in_memory == 0 || events_->FlushedSequence(handle->GetName()) >= sequence) return Status::Ok();
-      if (events_->background_errors() != errors) return events_->last_background_error();
-    } while (events_->AwaitFlushEvent(seen, std::chrono::steady_clock::now() + kAskAgain));
+    } while (events_->AwaitFlush(seen, std::chrono::steady_clock::now() + kAskAgain));
   }
 }
 

@@ -35,4 +35,9 @@ Status FromRocks(const rocksdb::Status& s) {
   return IoError(std::move(text));
 }
 
+bool NamesLogFile(const rocksdb::Status& s) {
+  const std::string text = s.ToString();
+  return text.find(".log:") != std::string::npos || text.ends_with(".log");
+}
+
 }  // namespace chronolith

@@ -1,9 +1,11 @@
 // What a store knows of its scrubs (storage/scrub.h): one row of the family `meta` of the data instance.
 //
-//   key "scrub"; value: u8 version (1) | pass: the last complete one | pass: the one that is under way | u32 CRC32C of key and the
-//   rest pass: zigzag started ms | zigzag finished ms | varint active ms | varint bytes | varint rows | varint problems |
-//         varint step | length-prefixed name of the file or key of the row that was checked last in this step |
-//         varint n (at most 16) | n x length-prefixed problem, in words (at most 300 bytes each)
+//   key "scrub"
+//   value  u8 version (1) | pass: the last complete one | pass: the one that is under way | u32 CRC32C of the key and all before
+//   pass   zigzag started ms | zigzag finished ms | varint active ms | varint bytes | varint rows | varint problems |
+//          varint step | length-prefixed name of the file or key of the row that was checked last in this step |
+//          varint n (at most 16) | n x length-prefixed problem, in words (at most 300 bytes each)
+//
 // No time is 0: there was no such pass, or it has not finished. The store counts its creation as the start of the last pass. Steps
 // are numbered as in storage/scrub_pass.h; a step that the store does not have begins a new pass.
 #ifndef CHRONOLITH_FORMAT_SCRUB_STATE_H_

@@ -42,25 +42,6 @@ Status SyncDirectory(const std::string& directory) {
   return status;
 }
 
-// Written whole and synced, file and directory, before it has its name.
-Status WriteFileDurably(const std::string& directory, std::string_view name, std::string_view bytes) {
-  const std::string final_name = directory + "/" + std::string(name);
-  const std::string temporary = final_name + ".tmp";
-  const int fd = open(temporary.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
-  if (fd < 0) return ErrnoStatus("cannot create " + temporary, errno);
-  Status status;
-  while (!bytes.empty() && status.ok()) {
-    const ssize_t n = write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno != EINTR) status = ErrnoStatus("cannot write " + temporary, errno);
-    if (n > 0) bytes.remove_prefix(static_cast<std::size_t>(n));
-  }
-  if (status.ok() && fsync(fd) != 0) status = ErrnoStatus("cannot sync " + temporary, errno);
-  close(fd);
-  if (status.ok() && rename(temporary.c_str(), final_name.c_str()) != 0) status = ErrnoStatus("cannot name " + final_name, errno);
-  if (!status.ok()) return status;
-  return SyncDirectory(directory);
-}
-
 Status CheckOptions(const Options& o) {
   const auto refuse = [](const char* name, const std::string& why) {
     return InvalidArgument(std::string("Options::") + name + " " + why);
@@ -244,8 +225,23 @@ Status Core::CreateManifest() {
   return WriteManifest(path_, manifest_);
 }
 
+// Written whole and synced, file and directory, before it has its name.
 Status Core::WriteFile(const std::string& directory, std::string_view name, std::string_view bytes) {
-  return WriteFileDurably(directory, name, bytes);
+  const std::string final_name = directory + "/" + std::string(name);
+  const std::string temporary = final_name + ".tmp";
+  const int fd = open(temporary.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
+  if (fd < 0) return ErrnoStatus("cannot create " + temporary, errno);
+  Status status;
+  while (!bytes.empty() && status.ok()) {
+    const ssize_t n = write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno != EINTR) status = ErrnoStatus("cannot write " + temporary, errno);
+    if (n > 0) bytes.remove_prefix(static_cast<std::size_t>(n));
+  }
+  if (status.ok() && fsync(fd) != 0) status = ErrnoStatus("cannot sync " + temporary, errno);
+  close(fd);
+  if (status.ok() && rename(temporary.c_str(), final_name.c_str()) != 0) status = ErrnoStatus("cannot name " + final_name, errno);
+  if (!status.ok()) return status;
+  return SyncDirectory(directory);
 }
 
 Status Core::RemoveFile(const std::string& directory, std::string_view name) {
@@ -255,7 +251,7 @@ Status Core::RemoveFile(const std::string& directory, std::string_view name) {
 }
 
 Status Core::WriteManifest(const std::string& directory, const StoreManifest& manifest) {
-  if (Status status = WriteFileDurably(directory, kStoreFile, std::string(kStoreMagic) + EncodeManifest(manifest)); !status.ok())
+  if (Status status = WriteFile(directory, kStoreFile, std::string(kStoreMagic) + EncodeManifest(manifest)); !status.ok())
     return status;
   // The directory itself may be new. One that may not be read belongs to somebody else, who made what is in it.
   std::error_code error;
@@ -267,7 +263,7 @@ Status Core::WriteManifest(const std::string& directory, const StoreManifest& ma
 
 Status Core::CheckIdentity(KvEngine* engine, const char* instance, bool* fresh) {
   std::string value;
-  const Status status = engine->Get(0, kStoreKey, &value);
+  const Status status = engine->Get(kMetaFamily, kStoreKey, &value);
   *fresh = status.code() == StatusCode::kNotFound;
   if (*fresh) return Status::Ok();
   if (!status.ok()) return status;
@@ -284,7 +280,7 @@ Status Core::CheckIdentity(KvEngine* engine, const char* instance, bool* fresh) 
 Status Core::WriteIdentity(KvEngine* engine, const StoreManifest& manifest, const std::string& scrub_state) {
   const std::string value = EncodeManifest(manifest);
   const std::array<Op, 2> ops = {Op{Op::Type::kPut, kStoreKey, value}, Op{Op::Type::kPut, kScrubKey, scrub_state}};
-  const Batch batch{0, {}, 0, {ops.data(), scrub_state.empty() ? 1U : 2U}};
+  const Batch batch{kMetaFamily, {}, 0, {ops.data(), scrub_state.empty() ? 1U : 2U}};
   EngineWriteOptions write;
   write.durability = Durability::kSynced;
   return engine->Write({&batch, 1}, write)[0];

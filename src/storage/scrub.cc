@@ -18,7 +18,6 @@ constexpr std::int64_t kCutShortMs = 60 * 1000;  // the pause after a pass that 
 constexpr std::uint64_t kSaveNanos = 60'000'000'000ULL;
 constexpr std::size_t kReportedMax = 1000;
 constexpr std::size_t kToldMax = 10'000;
-constexpr FamilyId kMetaFamily = 0;
 
 std::string Shown(const ScrubProblem& problem) { return problem.place + ": " + problem.status.message(); }
 

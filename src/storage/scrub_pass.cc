@@ -15,7 +15,6 @@ namespace {
 constexpr std::uint64_t kSliceBytes = 1 << 20;  // of rows, read by one cursor
 constexpr int kLogTriesMax = 10;
 constexpr std::uint64_t kStepsShared = 4;
-constexpr FamilyId kMetaFamily = 0;
 
 using CheckRow = Status (*)(std::string_view key, std::string_view value);
 

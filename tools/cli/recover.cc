@@ -101,9 +101,7 @@ void AddRecover(CLI::App* app, Run* run) {
   AddStoreFlags(command, &flags->store, true);
   command->add_flag("--accept-data-loss", flags->accept_data_loss,
                     "give up, for good, what the log has lost; without it nothing of a damaged log is changed");
-  command->add_option("--memory-limit", flags->store.memory_limit, "bound on memory, such as 512MiB (2GiB)")
-      ->transform(CLI::AsSizeValue(false))
-      ->option_text("BYTES");
+  AddMemoryLimit(command, &flags->store);
   AddFormat(command, &flags->format);
   command->footer(
       "Exit codes: 0 all is well, 1 the store does not open, 2 wrong arguments, 3 shards are quarantined or data was given up.\n"

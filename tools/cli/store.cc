@@ -35,14 +35,18 @@ void AddStoreFlags(CLI::App* command, StoreFlags* flags, bool positional) {
   command->add_flag("-v,--verbose", flags->verbose, "tell on stderr what the store does");
 }
 
+void AddMemoryLimit(CLI::App* command, StoreFlags* flags) {
+  command->add_option("--memory-limit", flags->memory_limit, "bound on memory, such as 512MiB (2GiB)")
+      ->transform(CLI::AsSizeValue(false))
+      ->option_text("BYTES");
+}
+
 void AddWriterFlags(CLI::App* command, StoreFlags* flags) {
   AddStoreFlags(command, flags);
   command->add_option("--shards", flags->shards, "shards of a new database, 1 to 31 (16)")
       ->check(CLI::Range(1, 31))
       ->option_text("N");
-  command->add_option("--memory-limit", flags->memory_limit, "bound on memory, such as 512MiB (2GiB)")
-      ->transform(CLI::AsSizeValue(false))
-      ->option_text("BYTES");
+  AddMemoryLimit(command, flags);
   command
       ->add_option("--metrics-port", flags->metrics_port,
                    "serve Prometheus metrics on this port of 127.0.0.1 while running; 0: any")

@@ -30,7 +30,8 @@ struct StoreFlags {
 
 // `positional`: the directory may also be given without --db.
 void AddStoreFlags(CLI::App* command, StoreFlags* flags, bool positional = false);
-// The same and what only writers take: --shards, --memory-limit, --metrics-port.
+void AddMemoryLimit(CLI::App* command, StoreFlags* flags);
+// AddStoreFlags and what only writers take: --shards, --memory-limit, --metrics-port.
 void AddWriterFlags(CLI::App* command, StoreFlags* flags);
 
 // Options from the flags; warnings go to stderr.
