@@ -34,8 +34,16 @@ inline void FutexWake(const std::atomic<std::uint32_t>* word, int sleepers) {
   syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, sleepers, nullptr, nullptr, 0);
 }
 // The same, but a sleeper is woken only where its `bits` and the waker's have one in common.
-inline void FutexWaitBits(const std::atomic<std::uint32_t>* word, std::uint32_t expected, std::uint32_t bits) {
-  syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, nullptr, nullptr, bits);
+inline void FutexWaitBits(const std::atomic<std::uint32_t>* word, std::uint32_t expected, std::uint32_t bits,
+                          Deadline deadline = kNoDeadline) {
+  timespec until{};  // of CLOCK_MONOTONIC, as steady_clock is here
+  if (deadline != kNoDeadline) {
+    const auto nanos = std::chrono::duration_cast<std::chrono::nanoseconds>(deadline.time_since_epoch()).count();
+    if (nanos <= 0) return;
+    until.tv_sec = nanos / 1'000'000'000;
+    until.tv_nsec = nanos % 1'000'000'000;
+  }
+  syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, expected, deadline == kNoDeadline ? nullptr : &until, nullptr, bits);
 }
 inline void FutexWakeBits(const std::atomic<std::uint32_t>* word, int sleepers, std::uint32_t bits) {
   syscall(SYS_futex, word, FUTEX_WAKE_BITSET_PRIVATE, sleepers, nullptr, nullptr, bits);

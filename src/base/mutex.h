@@ -28,6 +28,8 @@ class ABSL_LOCKABLE Mutex {
   void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { lock_.Lock(); }
   void Unlock() ABSL_UNLOCK_FUNCTION() { lock_.Unlock(); }
   bool TryLock() ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true) { return lock_.TryLock(); }
+  // False where it was not free until the deadline.
+  bool LockUntil(Deadline deadline) ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true) { return lock_.LockUntil(deadline); }
   void ReaderLock() ABSL_SHARED_LOCK_FUNCTION() { lock_.ReaderLock(); }
   void ReaderUnlock() ABSL_UNLOCK_FUNCTION() { lock_.ReaderUnlock(); }
   bool ReaderTryLock() ABSL_SHARED_TRYLOCK_FUNCTION(true) { return lock_.ReaderTryLock(); }
@@ -39,13 +41,17 @@ class ABSL_LOCKABLE Mutex {
 // A Mutex that counts acquisitions and times the ones that had to wait (try-lock first: an uncontended one costs no clock reading).
 class ABSL_LOCKABLE MeasuredMutex {
  public:
-  void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() {
+  void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() ABSL_NO_THREAD_SAFETY_ANALYSIS { (void)LockUntil(kNoDeadline); }
+  // False where it was not free until the deadline; the wait is observed all the same.
+  bool LockUntil(Deadline deadline) ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true) {
     if (!mu_.TryLock()) {
       const std::uint64_t start = NowNanos();
-      mu_.Lock();
+      const bool locked = mu_.LockUntil(deadline);
       write_wait_.Observe(NowNanos() - start);
+      if (!locked) return false;
     }
     writes_.Add();
+    return true;
   }
   void Unlock() ABSL_UNLOCK_FUNCTION() { mu_.Unlock(); }
   void ReaderLock() ABSL_SHARED_LOCK_FUNCTION() {
@@ -69,10 +75,13 @@ class ABSL_LOCKABLE MeasuredMutex {
   DurationCell read_wait_;
 };
 
+struct AdoptLock {};  // the lock is held already
+
 template <typename M>
 class ABSL_SCOPED_LOCKABLE BasicMutexLock {
  public:
   explicit BasicMutexLock(M* mu) ABSL_EXCLUSIVE_LOCK_FUNCTION(mu) : mu_(mu) { mu_->Lock(); }
+  BasicMutexLock(M* mu, AdoptLock) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) : mu_(mu) {}
   ~BasicMutexLock() ABSL_UNLOCK_FUNCTION() { mu_->Unlock(); }
   BasicMutexLock(const BasicMutexLock&) = delete;
   BasicMutexLock& operator=(const BasicMutexLock&) = delete;

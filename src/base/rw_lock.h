@@ -12,6 +12,8 @@
 // store). Who wakes whom: a writer that lets go clears both Waits bits and wakes one writer and all readers; the last reader clears
 // kWriterWaits and wakes one writer, whose release then wakes the readers. A writer that has slept takes the lock with kWriterWaits
 // set, because others may sleep still. So a writer waits for at most the readers that are in; readers may be overtaken by writers.
+// A writer that gives up at its deadline may have been the one that was woken: it clears both bits and wakes like one that lets go,
+// and who is woken too early sets its bit again.
 // Nothing but the system call touches the lock once it is let go: the next owner may destroy it.
 //
 // Thread safety: of course. Not recursive. ThreadSanitizer understands it: there are no fences.
@@ -32,8 +34,10 @@ class RwLock {
     return FreeForWriter(s) && Take(s, s | kWriter);
   }
   void Lock() {
-    if (!TryLock()) LockSlow();
+    if (!TryLock()) LockSlow(kNoDeadline);
   }
+  // False where it was not free until the deadline.
+  bool LockUntil(Deadline deadline) { return TryLock() || LockSlow(deadline); }
   void Unlock() {
     const std::uint32_t s = state_.exchange(0, std::memory_order_release);
     if ((s & (kWriterWaits | kReadersWait)) != 0) [[unlikely]] {
@@ -77,19 +81,28 @@ class RwLock {
     return state_.compare_exchange_weak(expected, desired, std::memory_order_acquire, std::memory_order_relaxed);
   }
 
-  void LockSlow() {
+  bool LockSlow(Deadline deadline) {
     std::uint32_t others = 0;  // kWriterWaits once this thread has slept
     std::uint32_t s = state_.load(std::memory_order_relaxed);
     while (true) {
       if (FreeForWriter(s)) {
-        if (Take(s, s | kWriter | others)) return;
+        if (Take(s, s | kWriter | others)) return true;
         continue;
       }
+      if (deadline != kNoDeadline && std::chrono::steady_clock::now() >= deadline) {
+        GiveUp();
+        return false;
+      }
       if ((s & kWriterWaits) == 0 && !state_.compare_exchange_weak(s, s | kWriterWaits, std::memory_order_relaxed)) continue;
-      FutexWaitBits(&state_, s | kWriterWaits, kWriters);
+      FutexWaitBits(&state_, s | kWriterWaits, kWriters, deadline);
       others = kWriterWaits;
       s = state_.load(std::memory_order_relaxed);
     }
+  }
+  void GiveUp() {
+    state_.fetch_and(~(kWriterWaits | kReadersWait), std::memory_order_relaxed);
+    FutexWakeBits(&state_, 1, kWriters);
+    FutexWakeBits(&state_, INT_MAX, kReaders);
   }
   void ReaderLockSlow() {
     std::uint32_t s = state_.load(std::memory_order_relaxed);

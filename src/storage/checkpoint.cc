@@ -9,6 +9,7 @@
 // Writers go on all the while; what they add after the cut may be stored too, and is replayed on top after a crash: the same
 // samples again, with a later epoch.
 #include "base/failpoint.h"
+#include "base/heap.h"
 #include "query/damage_policy.h"
 #include "storage/core.h"
 
@@ -135,6 +136,7 @@ Status Core::CheckpointLocked() {
   checkpoints_.Add();
   last_checkpoint_ms_.store(options_.clock->NowMs());
   (void)SettleMemory();
+  ReturnFreedMemory(options_.memory_budget->limit_bytes());
   over_budget_.store(false);  // whoever else fills the budget: some writes are admitted before the next look
   WakeAdmitted();
   return Status::Ok();

@@ -32,6 +32,10 @@ bool EndsTheBatch(const Status& status) {
 
 Status UnknownReference() { return NotFound("unknown series reference: get one with Appender::Ref of this store"); }
 
+Status HeldUntilTheDeadline(const Shard& shard) {
+  return ResourceExhausted("another write that changes series of shard " + std::to_string(shard.id) + " waited until the deadline");
+}
+
 bool Rejects(const Core& core) { return core.options().duplicate_policy == DuplicatePolicy::kReject; }
 
 Timestamp TimeOf(const Item& item) {
@@ -112,7 +116,8 @@ void Writer::ResolveMissing(Core* core, Deadline deadline, std::vector<SeriesRef
 
 Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys, std::uint64_t evictions, Deadline deadline,
                       std::vector<std::optional<Ordinal>>* ordinals) {
-  MeasuredLock series_lock(&shard->series_mu);
+  if (!shard->series_mu.LockUntil(deadline)) return HeldUntilTheDeadline(*shard);
+  MeasuredLock series_lock(&shard->series_mu, AdoptLock{});
   // Another creator may have been faster, and a checkpoint after it may have evicted the series already.
   std::vector<std::optional<Ordinal>> found;
   for (const SeriesKey& key : keys) found.push_back(shard->index->FindResident(key));
@@ -245,7 +250,11 @@ void Writer::Validate(Shard* shard, Bucket* bucket, WriteResult* result) {
 std::uint64_t Writer::ReplaceRemoved(Core* core, Shard* shard, Bucket* bucket, Deadline deadline, WriteResult* result) {
   const std::uint64_t seen = shard->removals.load(std::memory_order_acquire);
   if (seen == 0) return seen;
-  absl::flat_hash_map<Ordinal, std::optional<Ordinal>> moved;
+  struct Successor {
+    std::optional<Ordinal> ordinal;
+    Status missing = UnknownReference();  // why there is none
+  };
+  absl::flat_hash_map<Ordinal, Successor> moved;
   {
     MutexLock lock(&shard->removed_mu);
     for (const SampleEntry& s : bucket->samples) {
@@ -258,24 +267,36 @@ std::uint64_t Writer::ReplaceRemoved(Core* core, Shard* shard, Bucket* bucket, D
   if (moved.empty()) return seen;
   // Who removed them marked them under this mutex and took them out of the index before letting it go: once it was free, resolving
   // cannot find an old series again.
-  { const MeasuredLock removed(&shard->series_mu); }
+  Status passed = HeldUntilTheDeadline(*shard);
+  if (shard->series_mu.LockUntil(deadline)) {
+    shard->series_mu.Unlock();
+    passed = Status::Ok();
+  }
   for (auto& [from, to] : moved) {
+    if (!passed.ok()) {
+      to.missing = passed;
+      continue;
+    }
     std::vector<Labels> labels;
-    const Status status = shard->index->LabelsOf({&from, 1}, &labels, true);
-    if (!status.ok() || labels[0].empty()) continue;
+    if (Status status = shard->index->LabelsOf({&from, 1}, &labels, true); !status.ok()) {
+      to.missing = std::move(status);
+      continue;
+    }
+    if (labels[0].empty()) continue;
     std::vector<SeriesRef> refs;
     std::vector<Refusal> refused;
     Resolve(core, labels, deadline, &refs, &refused);
-    if (refs[0].id != 0 && OrdinalOf(refs[0]) != from) to = OrdinalOf(refs[0]);  // the same labels hash to the same shard
+    if (!refused.empty()) to.missing = std::move(refused[0].reason);
+    if (refs[0].id != 0 && OrdinalOf(refs[0]) != from) to.ordinal = OrdinalOf(refs[0]);  // the same labels hash to the same shard
   }
   const auto move = [&](auto& entry, Refusal::What what) {
     const auto it = moved.find(entry.ordinal);
     if (it == moved.end()) return false;
-    if (it->second) {
-      entry.ordinal = *it->second;
+    if (it->second.ordinal) {
+      entry.ordinal = *it->second.ordinal;
       return false;
     }
-    result->refused.push_back({entry.index, what, 0, UnknownReference()});
+    result->refused.push_back({entry.index, what, 0, it->second.missing});
     return true;
   };
   std::erase_if(bucket->samples, [&](SampleEntry& s) { return move(s, Refusal::What::kSample); });
@@ -315,7 +336,8 @@ Status Writer::CommitItems(Core* core, Shard* shard, std::span<const PendingItem
   }
   const std::size_t records = builder.Finish();
   // Metadata is a change of the index: see Shard. The lock comes before the reservation, because its holder may wait for room.
-  MeasuredLock series_lock(&shard->series_mu);
+  if (!shard->series_mu.LockUntil(deadline)) return HeldUntilTheDeadline(*shard);
+  MeasuredLock series_lock(&shard->series_mu, AdoptLock{});
   if (const auto* histogram = std::get_if<HistogramSample>(&items[0].item); histogram != nullptr && Rejects(*core)) {
     bool repeated = false;
     const Status status = CheckDuplicate(*shard, items[0].ordinal, histogram->timestamp, histogram->histogram, &repeated);
@@ -394,9 +416,11 @@ void Writer::CommitRejecting(Core* core, Shard* shard, Bucket* bucket, Deadline 
     const SampleEntry s = bucket->samples[at];
     bool repeated = false;
     Status status;
-    {
+    if (!shard->series_mu.LockUntil(deadline)) {
+      status = HeldUntilTheDeadline(*shard);
+    } else {
       // Between the look and the write no other writer may take the timestamp.
-      MeasuredLock series_lock(&shard->series_mu);
+      MeasuredLock series_lock(&shard->series_mu, AdoptLock{});
       status = CheckDuplicate(*shard, s.ordinal, s.timestamp, s.value, &repeated);
       if (status.ok() && !repeated) status = CommitSamples(core, shard, {&s, 1}, removals, deadline);
     }

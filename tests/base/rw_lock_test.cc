@@ -1,11 +1,14 @@
 #include "base/rw_lock.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <memory>
 #include <thread>
 #include <vector>
+
+#include "tests/support/sleeps.h"
 
 namespace chronolith {
 namespace {
@@ -58,6 +61,62 @@ TEST(RwLock, TryFailsWhereItWouldWait) {
   lock.ReaderUnlock();
   EXPECT_TRUE(lock.TryLock());
   lock.Unlock();
+}
+
+TEST(RwLock, AWriterGivesUpAtItsDeadline) {
+  const auto soon = [] { return std::chrono::steady_clock::now() + std::chrono::milliseconds(2); };
+  RwLock lock;
+  EXPECT_TRUE(lock.LockUntil(soon()));
+  EXPECT_FALSE(lock.LockUntil(soon()));
+  EXPECT_FALSE(lock.LockUntil({}));
+  lock.Unlock();
+  lock.ReaderLock();
+  EXPECT_FALSE(lock.LockUntil(soon()));
+  EXPECT_TRUE(lock.ReaderTryLock()) << "who gave up keeps no readers out";
+  lock.ReaderUnlock();
+  lock.ReaderUnlock();
+  EXPECT_TRUE(lock.LockUntil({})) << "a free lock is taken whatever the time";
+  lock.Unlock();
+}
+
+// A release wakes one sleeper. Where that one's deadline passes meanwhile and somebody else has taken the lock, the other sleeper
+// must be woken all the same (else this does not end).
+TEST(RwLock, WhoGivesUpLeavesNobodyAsleep) {
+  int given_up = 0;
+  for (int round = 0; round < 100; ++round) {
+    RwLock lock;
+    lock.Lock();
+    const Deadline deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(10);
+    std::atomic<pid_t> id{0};
+    std::atomic<bool> taken{false};
+    std::atomic<bool> done{false};
+    std::thread hurried([&] {
+      id = gettid();
+      taken = lock.LockUntil(deadline);
+      if (taken) lock.Unlock();
+      done = true;
+    });
+    while (!done && (id == 0 || !testing_support::Sleeps(id))) std::this_thread::yield();
+    std::atomic<pid_t> other{0};
+    std::thread patient([&] {
+      other = gettid();
+      lock.Lock();
+      lock.Unlock();
+    });
+    testing_support::AwaitSleep(other);
+    while (std::chrono::steady_clock::now() < deadline - std::chrono::microseconds(round % 50)) {
+    }
+    lock.Unlock();
+    if (lock.TryLock()) {
+      hurried.join();
+      given_up += taken ? 0 : 1;
+      lock.Unlock();
+    } else {
+      hurried.join();
+    }
+    patient.join();
+  }
+  EXPECT_GT(given_up, 0);
 }
 
 // Readers that overlap all the time leave no moment without a reader: the writer must keep new ones out.

@@ -48,6 +48,49 @@ TEST(StaleReference, IsResolvedWhileACompactionRuns) {
   EXPECT_EQ(store.Read(), (Contents{{Named("n").ToString(), {{kT + 1, Shown(2)}}}}));
 }
 
+// ---- Deadlines ----
+
+// Whoever creates series or writes items does so under the shard's series mutex, and may wait for room there for seconds.
+TEST(Deadline, BoundsTheWaitForAnotherWriteThatChangesSeries) {
+  for (const DuplicatePolicy policy : {DuplicatePolicy::kLastWins, DuplicatePolicy::kReject}) {
+    TestStore store("memory");
+    store.options().shards = 1;
+    store.options().duplicate_policy = policy;
+    auto opened = Core::Open(store.options(), store.path(), nullptr);
+    ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+    const std::unique_ptr<Core> core = std::move(*opened);
+    Writer writer;
+    std::vector<SeriesRef> refs;
+    std::vector<Refusal> refused;
+    const std::vector<Labels> known = {Named("known")};
+    writer.Resolve(core.get(), known, kNoDeadline, &refs, &refused);
+    ASSERT_TRUE(refused.empty());
+    const SeriesRef ref = refs[0];
+    Shard& shard = core->shard(0);
+    const auto soon = [] { return std::chrono::steady_clock::now() + std::chrono::milliseconds(2); };
+    const auto commit = [&](WriteOptions options) { return writer.Commit(core.get(), options, Status::Ok()); };
+    {
+      MeasuredLock another(&shard.series_mu);
+      const std::vector<Labels> fresh = {Named("new")};
+      writer.Resolve(core.get(), fresh, soon(), &refs, &refused);
+      ASSERT_EQ(refused.size(), 1U);
+      EXPECT_EQ(refused[0].reason.code(), StatusCode::kResourceExhausted) << refused[0].reason.ToString();
+      EXPECT_EQ(refs[0].id, 0U);
+      writer.AddItem(ref, Metadata{}, 0);
+      const WriteResult item = commit({.deadline = soon()});
+      ASSERT_EQ(item.refused.size(), 1U);
+      EXPECT_EQ(item.status.code(), StatusCode::kResourceExhausted) << item.status.ToString();
+      writer.AddSample(ref, kT, 1, 0);
+      const WriteResult sample = commit({.deadline = soon()});
+      EXPECT_EQ(sample.status.code(), policy == DuplicatePolicy::kReject ? StatusCode::kResourceExhausted : StatusCode::kOk)
+          << sample.status.ToString();
+    }
+    EXPECT_EQ(core->series_total(), 1U);
+    writer.AddItem(ref, Metadata{}, 0);
+    EXPECT_TRUE(commit({.deadline = std::chrono::steady_clock::now() + std::chrono::hours(1)}).ok());
+  }
+}
+
 // ---- Room ----
 
 TEST(Writer, SeriesThatTheIndexHasNoRoomForAreNotLogged) {

@@ -1,0 +1,52 @@
+#include "base/heap.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace chronolith {
+namespace {
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // those bring an allocator of their own
+
+std::uint64_t ResidentBytes() {
+  std::uint64_t total = 0;
+  std::uint64_t resident = 0;
+  std::ifstream("/proc/self/statm") >> total >> resident;
+  return resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+// Blocks of 32 KiB of another thread's arena, of which every hundredth stays: the arena cannot shrink from its end.
+std::vector<std::unique_ptr<char[]>> FreedBetween(std::size_t blocks) {
+  std::vector<std::unique_ptr<char[]>> kept;
+  std::thread([&] {
+    std::vector<std::unique_ptr<char[]>> all;
+    for (std::size_t i = 0; i < blocks; ++i) {
+      all.push_back(std::make_unique_for_overwrite<char[]>(32 << 10));
+      std::memset(all.back().get(), 1, 32 << 10);
+    }
+    for (std::size_t i = 99; i < blocks; i += 100) kept.push_back(std::move(all[i]));
+  }).join();
+  return kept;
+}
+
+TEST(Heap, WhatWasFreedGoesBackToTheSystemAboveTheLimitOnly) {
+  const auto kept = FreedBetween(6400);  // 200 MiB
+  const std::uint64_t before = ResidentBytes();
+  ASSERT_GT(before, 200ULL << 20) << "the allocator keeps it";
+  EXPECT_FALSE(ReturnFreedMemory(1ULL << 40));
+  EXPECT_GT(ResidentBytes(), before - (8ULL << 20));
+  EXPECT_TRUE(ReturnFreedMemory(64ULL << 20));
+  EXPECT_LT(ResidentBytes(), before - (150ULL << 20));
+  EXPECT_FALSE(ReturnFreedMemory(64ULL << 20)) << "nothing is left to give";
+}
+
+#endif
+
+}  // namespace
+}  // namespace chronolith
