@@ -34,6 +34,7 @@ constexpr const char* kUsage =
 constexpr Timestamp kInterval = 15'000;
 constexpr Timestamp kStart = 1'600'000'000'000;
 constexpr std::int64_t kBehindMax = 40;  // scrapes
+constexpr std::uint64_t kReset = 4096;   // scrapes after which counters begin anew: their chunks do not grow with time
 constexpr std::size_t kWriters = 2;
 constexpr std::size_t kBatch = 1000;
 constexpr double kSampleSeconds = 2;
@@ -170,7 +171,8 @@ class Load {
     for (std::size_t i = 0; i < refs.size(); ++i) w->refs[places[i]] = refs[i];
     for (std::size_t at = 0; at < w->refs.size(); at += kBatch) {
       const std::size_t end = std::min(at + kBatch, w->refs.size());
-      for (std::size_t i = at; i < end; ++i) w->appender->Append(w->refs[i], t, static_cast<double>(w->scrape * 1000 + i % 100));
+      for (std::size_t i = at; i < end; ++i)
+        w->appender->Append(w->refs[i], t, static_cast<double>(w->scrape % kReset * 1000 + i % 100));
       // One in a thousand comes up to two hours late.
       const Timestamp late = static_cast<Timestamp>(w->random.Below(2 * 3'600'000));
       w->appender->Append(w->refs[at + w->random.Below(end - at)], t - late, 1);

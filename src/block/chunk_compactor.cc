@@ -31,7 +31,7 @@ ChunkCompactor::ChunkCompactor(ChunkStore* store, const CompactOptions& options,
       max_samples_(store->options_.max_samples_per_chunk),
       writer_(store->engine_, store->options_.family, store->options_.epoch) {}
 
-Status ChunkCompactor::Run() {
+Status ChunkCompactor::Run(const std::function<Status()>& between) {
   {
     MutexLock lock(&store_->rows_mu_);
     droppable_ = store_->tombstones_.View().UpTo(std::min(trimmed_to_, store_->state_.applied_lsn));
@@ -41,10 +41,9 @@ Status ChunkCompactor::Run() {
   for (bool done = false; !done;) {
     if (Status s = CompactSlice(&from, std::string(1, kChunkKeyTag + 1), &done); !s.ok()) return s;
     CHRONOLITH_FAILPOINT("compact.slice_written");
+    if (Status s = between ? between() : Status::Ok(); !s.ok()) return s;
   }
-  if (options_.dry_run) return Status::Ok();
-  if (Status s = DropTombstones(); !s.ok()) return s;
-  return RunEngine();
+  return options_.dry_run ? Status::Ok() : DropTombstones();
 }
 
 Result<bool> ChunkCompactor::RunWindow(Timestamp window, const std::function<bool()>& stop) {
@@ -264,7 +263,6 @@ Status ChunkCompactor::RewriteInPlace(Entry* entry, const EncodedChunk& encoded)
   if (Status s = EncodeChunkValue(View(key), meta, encoded.data, &value_); !s.ok()) return s;
   result_->bytes_after += key.size() + value_.size();
   result_->bytes_after -= std::exchange(entry->row_bytes, key.size() + value_.size());
-  NoteChanged(meta.window);
   if (options_.dry_run) return Status::Ok();
   writer_.Put(View(key), value_);
   return writer_.EndGroup(ChunkWindowPrefix(meta.window));
@@ -347,13 +345,7 @@ void ChunkCompactor::DeleteRow(Entry* entry) {
   entry->gone = true;
   --result_->rows_after;
   result_->bytes_after -= entry->row_bytes;
-  NoteChanged(entry->chunk.meta.window);
   if (!options_.dry_run) writer_.Delete(View(EncodeChunkKey(entry->chunk.meta)));
-}
-
-void ChunkCompactor::NoteChanged(Timestamp window) {
-  if (!first_changed_) first_changed_ = window;
-  last_changed_ = window;
 }
 
 ChunkCompactor::Entry& ChunkCompactor::EntryOf(const Part& part) {
@@ -392,14 +384,6 @@ Status ChunkCompactor::DropTombstones() {
   return Status::Ok();
 }
 
-// Gives the space back now and not some day.
-Status ChunkCompactor::RunEngine() {
-  if (!first_changed_) return Status::Ok();
-  const std::string end = ChunkWindowPrefix(*last_changed_ + 1);
-  CHRONOLITH_FAILPOINT("compact.engine");
-  return store_->engine_->Compact(store_->options_.family, ChunkWindowPrefix(*first_changed_), end);
-}
-
 Result<bool> ChunkStore::CompactWindow(Timestamp window, const std::function<bool(const ChunkMeta&)>& in_head,
                                        const std::function<bool()>& stop) {
   CompactResult result;
@@ -411,8 +395,8 @@ Result<bool> ChunkStore::CompactWindow(Timestamp window, const std::function<boo
 }
 
 Status ChunkStore::Compact(const CompactOptions& options, Lsn trimmed_to, const std::function<bool(const ChunkMeta&)>& in_head,
-                           CompactResult* result) {
-  const Status status = ChunkCompactor(this, options, trimmed_to, in_head, result).Run();
+                           CompactResult* result, const std::function<Status()>& between) {
+  const Status status = ChunkCompactor(this, options, trimmed_to, in_head, result).Run(between);
   MutexLock lock(&rows_mu_);
   if (status.ok() && !options.dry_run) untidy_.clear();
   return Named(status);

@@ -21,7 +21,6 @@
 #define CHRONOLITH_BLOCK_CHUNK_COMPACTOR_H_
 
 #include <functional>
-#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -38,8 +37,9 @@ class ChunkCompactor {
   ChunkCompactor(ChunkStore* store, const CompactOptions& options, Lsn trimmed_to,
                  const std::function<bool(const ChunkMeta&)>& in_head, CompactResult* result);
 
-  Status Run();
-  // Of one window, without 5. and the engine's part; false where `stop` ended it early.
+  // `between` (if any) is called every few megabytes, where checkpoints may come; its error ends the pass.
+  Status Run(const std::function<Status()>& between);
+  // Of one window, without 5.; false where `stop` ended it early.
   Result<bool> RunWindow(Timestamp window, const std::function<bool()>& stop);
 
  private:
@@ -73,11 +73,9 @@ class ChunkCompactor {
   Status Replace(const Run_& run, std::vector<EncodedChunk> encoded);
   std::uint32_t FreeSequence(Lsn creation_lsn) const;
   void DeleteRow(Entry* entry);
-  void NoteChanged(Timestamp window);
   Entry& EntryOf(const Part& part);
   void NoteBlocked();
   Status DropTombstones();
-  Status RunEngine();
 
   ChunkStore* const store_;
   const CompactOptions options_;
@@ -87,9 +85,8 @@ class ChunkCompactor {
   const std::uint32_t max_samples_;
 
   // Of the pass.
-  TombstoneView droppable_;                                // tombstones that this pass may have applied everywhere
-  std::set<Lsn> blocked_;                                  // of those: hide something in a row that stays
-  std::optional<Timestamp> first_changed_, last_changed_;  // windows
+  TombstoneView droppable_;  // tombstones that this pass may have applied everywhere
+  std::set<Lsn> blocked_;    // of those: hide something in a row that stays
   ChunkRowWriter writer_;
 
   // Of the slice.

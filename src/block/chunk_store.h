@@ -86,11 +86,13 @@ class ChunkStore {
   // ---- Upkeep ----
   // Merges chunks of each window, applies tombstones and the floor (chunk_compactor.h says how). `in_head` tells which chunks the
   // head still holds and may write again: they are left alone. It is called under this store's row lock, so it must not call this
-  // store. Tombstones with lsn <= `trimmed_to` that were fully applied are dropped. Adds to *result.
+  // store. Tombstones with lsn <= `trimmed_to` that were fully applied are dropped. Adds to *result. `between` is called every few
+  // megabytes: a checkpoint may be made there, and nowhere else meanwhile; its error ends the compaction. The engine gives the space
+  // back when it compacts.
   Status Compact(const CompactOptions& options, Lsn trimmed_to, const std::function<bool(const ChunkMeta&)>& in_head,
-                 CompactResult* result);
-  // The same for one window, for the background: drops no tombstones, and leaves the space to the engine's own compaction. `stop`
-  // is asked every few megabytes. False: stopped before the end; else the window counts as tidy, also after an error.
+                 CompactResult* result, const std::function<Status()>& between = nullptr);
+  // The same for one window, for the background: drops no tombstones. `stop` is asked every few megabytes. False: stopped before the
+  // end; else the window counts as tidy, also after an error.
   Result<bool> CompactWindow(Timestamp window, const std::function<bool(const ChunkMeta&)>& in_head,
                              const std::function<bool()>& stop);
   // Windows that end at or before `before` and that have, since they were compacted or since Load, taken chunks that compaction

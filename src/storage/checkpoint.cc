@@ -321,10 +321,13 @@ Status Core::RemoveExpiredSeries(Shard* shard, CompactResult* result) {
 
 Status Core::CompactShard(Shard* shard, const CompactOptions& options, CompactResult* result) {
   const auto in_head = [&](const ChunkMeta& chunk) { return shard->head->MayGrow(chunk); };
-  if (Status status = shard->chunks->Compact(options, shard->wal->trimmed_to(), in_head, result); !status.ok()) return status;
-  if (options.dry_run) return Status::Ok();
-  if (Status status = RemoveExpiredSeries(shard, result); !status.ok()) return status;
-  return data_engine_->Compact(shard->chunk_family, "", std::nullopt);
+  MutexLock upkeep(&upkeep_mu_);
+  // Writers would wait for the memory that a checkpoint frees for as long as a compaction takes.
+  const auto between = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_) {
+    return !options.dry_run && CheckpointIsDue() ? CheckpointLocked() : Status::Ok();
+  };
+  if (Status s = shard->chunks->Compact(options, shard->wal->trimmed_to(), in_head, result, between); !s.ok()) return s;
+  return options.dry_run ? Status::Ok() : RemoveExpiredSeries(shard, result);
 }
 
 Result<CompactResult> Core::Compact(const CompactOptions& options) {
@@ -335,17 +338,17 @@ Result<CompactResult> Core::Compact(const CompactOptions& options) {
   }
   CompactResult result;
   Status damage;
-  {
-    MutexLock upkeep(&upkeep_mu_);
-    for (const auto& shard : shards_) {
-      if (!shard->quarantine.ok()) continue;
-      const Status status = CompactShard(shard.get(), options, &result).WithContext("shard " + std::to_string(shard->id));
-      if (status.code() == StatusCode::kDataLoss) {  // of this shard: the others are compacted all the same
-        if (damage.ok()) damage = status;
-      } else if (!status.ok()) {
-        return status;
-      }
+  for (const auto& shard : shards_) {
+    if (!shard->quarantine.ok()) continue;
+    Status status = CompactShard(shard.get(), options, &result);
+    if (status.ok() && !options.dry_run) {
+      CHRONOLITH_FAILPOINT("compact.engine");
+      status = data_engine_->Compact(shard->chunk_family, "", std::nullopt);  // gives the space back now and not some day
     }
+    if (status.ok()) continue;
+    status = status.WithContext("shard " + std::to_string(shard->id));
+    if (status.code() != StatusCode::kDataLoss) return status;
+    if (damage.ok()) damage = status;  // of this shard: the others are compacted all the same
   }
   if (!options.dry_run && result.series_removed > 0) {
     if (Status status = Checkpoint(); !status.ok()) return status;

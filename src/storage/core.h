@@ -82,7 +82,8 @@ class Core {
   Status DiskRoom() const;
 
   // ---- Upkeep (checkpoint.cc, snapshot.cc) ----
-  // Held by a checkpoint, compaction or snapshot from beginning to end.
+  // Held by a checkpoint or snapshot from beginning to end, and while chunks are compacted: that makes the checkpoints that become
+  // due meanwhile itself. Not while an engine compacts.
   Mutex* upkeep_mu() const ABSL_LOCK_RETURNED(upkeep_mu_) { return &upkeep_mu_; }
   Status Checkpoint();
   Result<CompactResult> Compact(const CompactOptions& options);
@@ -153,7 +154,7 @@ class Core {
   std::uint64_t OwnMemoryBytes() const;
   std::uint64_t EngineMemoryBytes() const;  // of open engines
   void SetMemoryShare(std::uint64_t bytes);
-  bool SettleMemory();  // whether the budget is exceeded
+  bool SettleMemory();  // whether writers must wait for memory
   void SettleMemoryAfterOpen();
   void ReserveForReplay();
   // *damage: where a row of the shard is damaged.
@@ -163,6 +164,7 @@ class Core {
   void WakeAdmitted();
   void LookAtDisk();  // disk_space.cc
   std::uint64_t CheckpointThreshold() const;
+  bool CheckpointIsDue() const;
   void UpkeepLoop();
   // The upkeep thread's: takes a place in the budget that stores share. False where the store is being closed.
   bool TakePlace();
@@ -175,7 +177,7 @@ class Core {
   Status CheckpointIndex() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status CheckpointChunks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status TrimLog() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
-  Status CompactShard(Shard* shard, const CompactOptions& options, CompactResult* result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
+  Status CompactShard(Shard* shard, const CompactOptions& options, CompactResult* result);
   Status RemoveExpiredSeries(Shard* shard, CompactResult* result);
   Status LogFloor(Shard* shard, Timestamp floor);
   Result<Timestamp> NewestStoredWindow() const;
@@ -210,7 +212,7 @@ class Core {
   mutable CondVar ready_cv_;
   Status recovery_failure_ ABSL_GUARDED_BY(ready_mu_);
 
-  // Upkeep: one checkpoint, compaction or snapshot at a time.
+  // Upkeep: one checkpoint, compaction of chunks or snapshot at a time.
   mutable Mutex upkeep_mu_;
   std::vector<Lsn> cuts_ ABSL_GUARDED_BY(upkeep_mu_);
   std::vector<std::uint64_t> cut_ordinals_ ABSL_GUARDED_BY(upkeep_mu_);

@@ -10,6 +10,7 @@ namespace chronolith {
 namespace {
 
 constexpr std::uint64_t kMemoryCheckBytes = 1 << 20;  // of log, between two looks at memory and disk
+constexpr std::uint64_t kLimitMargin = 32;
 
 }  // namespace
 
@@ -39,9 +40,11 @@ void Core::SetMemoryShare(std::uint64_t bytes) {
   reserved_memory_ = bytes;
 }
 
+// Writers wait from a little below the limit: what is under way, and what a checkpoint buffers, comes on top.
 bool Core::SettleMemory() {
   SetMemoryShare(MemoryBytes());
-  return options_.memory_budget->used_bytes() > options_.memory_budget->limit_bytes();
+  const std::uint64_t limit = options_.memory_budget->limit_bytes();
+  return options_.memory_budget->used_bytes() > limit - limit / kLimitMargin;
 }
 
 void Core::SettleMemoryAfterOpen() {
@@ -79,6 +82,12 @@ std::uint64_t Core::CheckpointThreshold() const {
   return std::min(std::max(options_.checkpoint_bytes / 2, head), options_.checkpoint_bytes);
 }
 
+// For who holds off the thread that was asked. What a checkpoint cannot change does not ask for the next.
+bool Core::CheckpointIsDue() const {
+  const std::uint64_t since = bytes_since_checkpoint_.load(std::memory_order_relaxed);
+  return since >= CheckpointThreshold() || (since >= kMemoryCheckBytes && (over_budget_.load() || disk_low_.load()));
+}
+
 Status Core::Admit(Deadline deadline) {
   if (!over_budget_.load(std::memory_order_relaxed) && !disk_low_.load(std::memory_order_relaxed)) [[likely]]
     return Status::Ok();
@@ -103,8 +112,8 @@ void Core::WakeAdmitted() {
 
 // ---- Replay ----
 
-// At most half of what is free, in equal parts: the shards are hash ranges, so their logs are of a size. The other half is for what a
-// checkpoint of replay leaves in memory (an entry a series) and for the data instance's memtables.
+// At most half of what is free, in equal parts: the shards are hash ranges, so their logs are of a size. The other half is for what
+// a checkpoint of replay leaves in memory (an entry a series) and for the data instance's memtables.
 void Core::ReserveForReplay() {
   const MemoryBudget& budget = *options_.memory_budget;
   const std::uint64_t fixed = options_.ring_bytes * shards_.size() + EngineMemoryBytes();

@@ -48,6 +48,48 @@ TEST(StaleReference, IsResolvedWhileACompactionRuns) {
   EXPECT_EQ(store.Read(), (Contents{{Named("n").ToString(), {{kT + 1, Shown(2)}}}}));
 }
 
+// ---- Beside a compaction ----
+
+TEST(Compact, LetsCheckpointsCome) {
+  std::function<void()> on_read;
+  std::function<void()> on_compact;
+  TestStore store("memory", {.on_call = [&](EngineMethod method, const std::string& path) {
+                    // Engine calls are made under locks, so from a thread of its own.
+                    const bool data = path.ends_with("/data");
+                    if (data && method == EngineMethod::kRead && on_read) std::thread(on_read).join();
+                    if (data && method == EngineMethod::kCompact && on_compact) std::thread(on_compact).join();
+                    return Status::Ok();
+                  }});
+  store.options().shards = 1;
+  store.options().checkpoint_bytes = 64 << 10;
+  store.Open();
+  store.Write(Named("n"), {{kT, 1}});
+  store.Checkpoint();
+  const std::uint64_t before = store->Stats().checkpoints;
+  // Compact makes one at its beginning. Then chunks are read, and thereafter what series have data, by who holds the upkeep mutex.
+  int reads = 0;
+  std::uint64_t at_last_read = 0;
+  on_read = [&] {
+    at_last_read = store->Stats().checkpoints;
+    if (at_last_read == before + 1 && ++reads == 1) {
+      std::vector<Sample> samples(20'000);
+      for (std::size_t i = 0; i < samples.size(); ++i)
+        samples[i] = {kT + static_cast<Timestamp>(i), 1.0 / (1.0 + static_cast<double>(i))};
+      EXPECT_TRUE(store->Write(MakeSeries(Named("m"), samples)).ok());
+    }
+  };
+  // Nobody waits for the engine.
+  bool checkpointed = false;
+  on_compact = [&] { checkpointed = store->Checkpoint().ok(); };
+  store.Compact();
+  on_read = nullptr;
+  on_compact = nullptr;
+  EXPECT_GE(reads, 1);
+  EXPECT_GE(at_last_read, before + 2) << "what became due while chunks were compacted";
+  EXPECT_TRUE(checkpointed);
+  EXPECT_EQ(store.Read().size(), 2U);
+}
+
 // ---- Deadlines ----
 
 // Whoever creates series or writes items does so under the shard's series mutex, and may wait for room there for seconds.
