@@ -116,11 +116,11 @@ class Load {
     const auto elapsed = [start] { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(); };
     std::vector<std::thread> threads;
     for (Writer& w : writers_) {
-      threads.emplace_back([&, before = w.samples] {
+      threads.emplace_back([&, before = w.sent] {
         while (!stop.load(std::memory_order_relaxed)) {
           Scrape(&w);
           while (rate > 0 && !stop.load(std::memory_order_relaxed) &&
-                 static_cast<double>(w.samples - before) > elapsed() * rate / kWriters) {
+                 static_cast<double>(w.sent - before) > elapsed() * rate / kWriters) {
             std::this_thread::sleep_for(std::chrono::milliseconds(2));
           }
         }
@@ -137,7 +137,7 @@ class Load {
     seconds_ = elapsed();
   }
 
-  std::uint64_t samples() const { return writers_[0].samples + writers_[1].samples; }
+  std::uint64_t samples() const { return writers_[0].accepted + writers_[1].accepted; }
   std::uint64_t series_made() const { return next_series_.load(); }
   double seconds() const { return seconds_; }
   // Milliseconds, in the time of the samples.
@@ -151,9 +151,20 @@ class Load {
     std::vector<SeriesRef> refs;
     FastRandom random{1};
     std::uint64_t scrape = 0;
-    std::uint64_t samples = 0;
+    std::uint64_t sent = 0;  // samples
+    std::uint64_t accepted = 0;
     double replace = 0;  // series, so far not replaced
   };
+
+  // How much of it was; a refusal for want of room is counted.
+  std::size_t Taken(const WriteResult& result) {
+    if (result.status.code() == StatusCode::kResourceExhausted) {
+      refused_.fetch_add(1);
+    } else {
+      Check(result.status);
+    }
+    return result.accepted;
+  }
 
   void Scrape(Writer* w) {
     // Both scrape by one clock: who was held up for long does not make up for what it missed.
@@ -167,8 +178,10 @@ class Load {
       places.push_back(w->random.Below(w->refs.size()));
     }
     std::vector<SeriesRef> refs;
-    Check(w->appender->Refs(labels, &refs).status);
-    for (std::size_t i = 0; i < refs.size(); ++i) w->refs[places[i]] = refs[i];
+    if (!labels.empty()) Taken(w->appender->Refs(labels, &refs));
+    for (std::size_t i = 0; i < refs.size(); ++i) {
+      if (refs[i].id != 0) w->refs[places[i]] = refs[i];
+    }
     for (std::size_t at = 0; at < w->refs.size(); at += kBatch) {
       const std::size_t end = std::min(at + kBatch, w->refs.size());
       for (std::size_t i = at; i < end; ++i)
@@ -176,13 +189,8 @@ class Load {
       // One in a thousand comes up to two hours late.
       const Timestamp late = static_cast<Timestamp>(w->random.Below(2 * 3'600'000));
       w->appender->Append(w->refs[at + w->random.Below(end - at)], t - late, 1);
-      const Status status = w->appender->Commit().status;
-      w->samples += end - at + 1;
-      if (status.code() == StatusCode::kResourceExhausted) {
-        refused_.fetch_add(1);
-      } else {
-        Check(status);
-      }
+      w->accepted += Taken(w->appender->Commit());
+      w->sent += end - at + 1;
     }
     ++w->scrape;
     newest_.store(std::max(t, newest_.load(std::memory_order_relaxed)), std::memory_order_relaxed);
@@ -318,11 +326,11 @@ int Main(int argc, char** argv) {
       {"memory that the budget counts, MiB", Max(all, &Watched::counted) / 0x1p20, limit / 0x1p20},
       // Code of libraries, bookkeeping of RocksDB, what queries hold.
       {"memory allocated beyond what is counted, MiB", Max(all, &Watched::allocated) / 0x1p20, 64 + limit / 16 / 0x1p20},
-      // The allocator keeps what was freed, in several arenas, up to the peaks of each: a quarter more.
+      // The allocator keeps what was freed until a checkpoint finds more resident than the limit; fragments stay: a quarter more.
       {"resident memory above that before the store was opened, MiB", (Max(all, &Watched::rss) - baseline) / 0x1p20,
        1.25 * limit / 0x1p20},
       {"growth of resident memory, %", GrowthPercent(all, &Watched::rss), 3},
-      {"batches refused for want of memory", static_cast<double>(refused), 0},
+      {"batches refused for want of room", static_cast<double>(refused), 0},
       {"log bytes pinned, MiB", Max(all, &Watched::log_pinned) / 0x1p20, 3 * interval / 0x1p20},
       {"log bytes on disk, MiB", Max(all, &Watched::log_disk) / 0x1p20, 6 * interval / 0x1p20},
       {"growth of log bytes on disk, % of the interval of checkpoints", Growth(all, &Watched::log_disk) / interval * 100, 100},

@@ -54,12 +54,12 @@ struct CommitToken {
 
 struct WriteOptions {
   AckLevel level = AckLevel::kLogged;
-  // For every wait of the write: for the shard's replay, for room, behind another write of the shard that creates series or carries
-  // items and waits for room, and for the level; a write that was queued goes on after it passed. The last may end late by the group
-  // commits that it leads for others (at most four in a row, one write to the engine each; with level synced a sync as well), and by
-  // the 12 us and the yields that it looks on before it sleeps. It is not held by an engine that throttles writers or has met a full
-  // disk: the group is kept and written when there is room. Without a deadline such a wait ends after Options::backpressure_wait_ms,
-  // with kResourceExhausted; the write stays queued and goes on.
+  // For every wait of the write: for the shard's replay, for room, behind another write of the shard that creates series, carries
+  // items or rejects duplicates and waits for room, and for the level; a write that was queued goes on after it passed. The last may
+  // end late by the group commits that it leads for others (at most four in a row, one write to the engine each; with level synced a
+  // sync as well), and by the 12 us and the yields that it looks on before it sleeps. It is not held by an engine that throttles
+  // writers or has met a full disk: the group is kept and written when there is room. Without a deadline such a wait ends after
+  // Options::backpressure_wait_ms, with kResourceExhausted; the write stays queued and goes on.
   Deadline deadline = kNoDeadline;
 };
 

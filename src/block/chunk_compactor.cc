@@ -396,9 +396,17 @@ Result<bool> ChunkStore::CompactWindow(Timestamp window, const std::function<boo
 
 Status ChunkStore::Compact(const CompactOptions& options, Lsn trimmed_to, const std::function<bool(const ChunkMeta&)>& in_head,
                            CompactResult* result, const std::function<Status()>& between) {
+  // What is stored in windows that the pass has passed is counted anew.
+  std::map<Timestamp, std::uint64_t> before;
+  if (!options.dry_run) {
+    MutexLock lock(&rows_mu_);
+    before = std::exchange(untidy_, {});
+  }
   const Status status = ChunkCompactor(this, options, trimmed_to, in_head, result).Run(between);
-  MutexLock lock(&rows_mu_);
-  if (status.ok() && !options.dry_run) untidy_.clear();
+  if (!status.ok()) {
+    MutexLock lock(&rows_mu_);
+    for (const auto& [window, bytes] : before) untidy_[window] += bytes;
+  }
   return Named(status);
 }
 

@@ -3,6 +3,7 @@
 #include <prometheus/client_metric.h>
 #include <prometheus/metric_type.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <map>
@@ -131,7 +132,8 @@ void AddShardValues(const StorageStats& stats, std::vector<MetricFamily>* out) {
 }
 
 void AddReadiness(const StorageStats& stats, std::vector<MetricFamily>* out) {
-  MetricFamily serving = Family("chronolith_storage_shard_serving", "0 while the log of the shard is still being replayed.", kGauge);
+  MetricFamily serving =
+      Family("chronolith_storage_shard_serving", "0 while the log of the shard is still being replayed.", kGauge);
   MetricFamily left = Family("chronolith_wal_replay_left_seconds", "Until the shard is replayed, at the rate so far.", kGauge);
   for (const ShardStats& shard : stats.shards) {
     AddValue(&serving, ShardLabel(shard), shard.serving ? 1 : 0);
@@ -146,6 +148,28 @@ void AddQuarantine(const StorageStats& stats, std::vector<MetricFamily>* out) {
                                "1 while a shard is left alone because its files are damaged; see the log of the store.", kGauge);
   for (const ShardStats& shard : stats.shards) AddValue(&family, ShardLabel(shard), shard.quarantine.empty() ? 0 : 1);
   out->push_back(std::move(family));
+}
+
+void AddLosses(const StorageStats& stats, std::vector<MetricFamily>* out) {
+  MetricFamily lost =
+      Family("chronolith_wal_lost_records", "Records of the log that the last open gave up (accept_data_loss).", kGauge);
+  MetricFamily uncertain =
+      Family("chronolith_wal_loss_uncertain", "1 where more may be lost than the log tells: its end is missing.", kGauge);
+  MetricFamily dropped = Family("chronolith_wal_dropped_items",
+                                "Samples, exemplars and metadata dropped because the record of their series is lost.", kGauge);
+  for (const ShardStats& shard : stats.shards) {
+    const auto of = [&](const ShardLoss& loss) { return loss.shard == shard.shard; };
+    const auto it = std::find_if(stats.losses.begin(), stats.losses.end(), of);
+    const ShardLoss loss = it != stats.losses.end() ? *it : ShardLoss{};
+    double records = 0;
+    for (const ShardLoss::Range& range : loss.lost) records += static_cast<double>(range.last - range.first + 1);
+    AddValue(&lost, ShardLabel(shard), records);
+    AddValue(&uncertain, ShardLabel(shard), loss.uncertain_after != 0 ? 1 : 0);
+    AddValue(&dropped, ShardLabel(shard), static_cast<double>(loss.dropped_samples + loss.dropped_items));
+  }
+  out->push_back(std::move(lost));
+  out->push_back(std::move(uncertain));
+  out->push_back(std::move(dropped));
 }
 
 void AddShardLatencies(const StorageStats& stats, std::vector<MetricFamily>* out) {
@@ -261,8 +285,8 @@ void AddScrub(const StorageStats& stats, std::vector<MetricFamily>* out) {
   value("chronolith_scrub_running", "1 while a pass of a scrub goes on.", kGauge, scrub.running ? 1 : 0);
   value("chronolith_scrub_progress_ratio", "How far the pass has come that goes on or was stopped; 0: there is none.", kGauge,
         scrub.progress);
-  value("chronolith_scrub_last_full_pass_timestamp_seconds", "Time of the end of the last complete pass; 0 before the first.", kGauge,
-        static_cast<double>(scrub.last_full_pass_ms) / 1000);
+  value("chronolith_scrub_last_full_pass_timestamp_seconds", "Time of the end of the last complete pass; 0 before the first.",
+        kGauge, static_cast<double>(scrub.last_full_pass_ms) / 1000);
   value("chronolith_scrub_last_pass_duration_seconds", "How long the last complete pass took.", kGauge, scrub.last_pass_seconds);
   value("chronolith_scrub_last_pass_problems", "Damaged files and rows that the last complete pass found.", kGauge,
         static_cast<double>(scrub.last_pass_problems));
@@ -346,6 +370,7 @@ std::vector<MetricFamily> FamiliesOf(const StorageStats& stats) {
   AddShardValues(stats, &families);
   AddReadiness(stats, &families);
   AddQuarantine(stats, &families);
+  AddLosses(stats, &families);
   AddShardLatencies(stats, &families);
   AddLocks(stats, &families);
   AddStorage(stats, &families);

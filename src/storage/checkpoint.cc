@@ -136,9 +136,9 @@ Status Core::CheckpointLocked() {
   checkpoints_.Add();
   last_checkpoint_ms_.store(options_.clock->NowMs());
   (void)SettleMemory();
-  ReturnFreedMemory(options_.memory_budget->limit_bytes());
   over_budget_.store(false);  // whoever else fills the budget: some writes are admitted before the next look
   WakeAdmitted();
+  ReturnFreedMemory(options_.memory_budget->limit_bytes());
   return Status::Ok();
 }
 
@@ -319,12 +319,18 @@ Status Core::RemoveExpiredSeries(Shard* shard, CompactResult* result) {
   return Status::Ok();
 }
 
-Status Core::CompactShard(Shard* shard, const CompactOptions& options, CompactResult* result) {
+// *checkpoint: of the one that failed meanwhile and ended it, which is no error of the shard's.
+Status Core::CompactShard(Shard* shard, const CompactOptions& options, CompactResult* result, Status* checkpoint) {
   const auto in_head = [&](const ChunkMeta& chunk) { return shard->head->MayGrow(chunk); };
   MutexLock upkeep(&upkeep_mu_);
-  // Writers would wait for the memory that a checkpoint frees for as long as a compaction takes.
+  // The upkeep thread waits for the mutex, and writers would wait for the room that its checkpoints make.
   const auto between = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_) {
-    return !options.dry_run && CheckpointIsDue() ? CheckpointLocked() : Status::Ok();
+    if (disk_low_.load()) LookAtDisk();
+    if (!options_.read_only && CheckpointIsDue()) {
+      *checkpoint = CheckpointLocked();
+      LookAtDisk();
+    }
+    return *checkpoint;
   };
   if (Status s = shard->chunks->Compact(options, shard->wal->trimmed_to(), in_head, result, between); !s.ok()) return s;
   return options.dry_run ? Status::Ok() : RemoveExpiredSeries(shard, result);
@@ -340,7 +346,9 @@ Result<CompactResult> Core::Compact(const CompactOptions& options) {
   Status damage;
   for (const auto& shard : shards_) {
     if (!shard->quarantine.ok()) continue;
-    Status status = CompactShard(shard.get(), options, &result);
+    Status checkpoint;
+    Status status = CompactShard(shard.get(), options, &result, &checkpoint);
+    if (!checkpoint.ok()) return checkpoint;
     if (status.ok() && !options.dry_run) {
       CHRONOLITH_FAILPOINT("compact.engine");
       status = data_engine_->Compact(shard->chunk_family, "", std::nullopt);  // gives the space back now and not some day

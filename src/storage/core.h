@@ -74,7 +74,7 @@ class Core {
   // Before Close, by whom that needs all callers to have left: ends the two waits above, for good, and replay.
   void EndWaits();
 
-  // Before a write: waits while the memory budget is exceeded or a disk is low (a checkpoint frees the head and the log), until
+  // Before a write: waits while the memory budget is nearly used up or a disk is low (a checkpoint frees the head and the log), until
   // `deadline` or for Options::backpressure_wait_ms.
   // kResourceExhausted, kUnavailable.
   Status Admit(Deadline deadline);
@@ -177,7 +177,7 @@ class Core {
   Status CheckpointIndex() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status CheckpointChunks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status TrimLog() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
-  Status CompactShard(Shard* shard, const CompactOptions& options, CompactResult* result);
+  Status CompactShard(Shard* shard, const CompactOptions& options, CompactResult* result, Status* checkpoint);
   Status RemoveExpiredSeries(Shard* shard, CompactResult* result);
   Status LogFloor(Shard* shard, Timestamp floor);
   Result<Timestamp> NewestStoredWindow() const;

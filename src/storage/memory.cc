@@ -82,10 +82,12 @@ std::uint64_t Core::CheckpointThreshold() const {
   return std::min(std::max(options_.checkpoint_bytes / 2, head), options_.checkpoint_bytes);
 }
 
-// For who holds off the thread that was asked. What a checkpoint cannot change does not ask for the next.
+// For who holds off the thread that was asked. A checkpoint ends the wait for memory until the next look, but perhaps not that for
+// the disk: that asks again when there is something to store.
 bool Core::CheckpointIsDue() const {
   const std::uint64_t since = bytes_since_checkpoint_.load(std::memory_order_relaxed);
-  return since >= CheckpointThreshold() || (since >= kMemoryCheckBytes && (over_budget_.load() || disk_low_.load()));
+  return since >= CheckpointThreshold() || over_budget_.load() || wal_->stalled() ||
+         (since >= kMemoryCheckBytes && disk_low_.load());
 }
 
 Status Core::Admit(Deadline deadline) {
@@ -98,7 +100,7 @@ Status Core::Admit(Deadline deadline) {
     if (!admitted_cv_.WaitUntil(&wake_mu_, deadline)) {
       if (disk_low_.load()) return disk_room_;
       return ResourceExhausted("the memory budget of " + std::to_string(options_.memory_budget->limit_bytes()) +
-                               " bytes stayed exceeded for Options::backpressure_wait_ms; raise Options::memory_limit_bytes");
+                               " bytes stayed used up for Options::backpressure_wait_ms; raise Options::memory_limit_bytes");
     }
   }
   return Status::Ok();

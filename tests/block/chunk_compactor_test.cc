@@ -338,6 +338,24 @@ TEST_F(Compaction, AWindowIsCompactedAloneAndIsTidyThen) {
   EXPECT_EQ(Samples(1), before);
 }
 
+TEST_F(Compaction, LateChunksThatComeMeanwhileLeaveTheirWindowUntidy) {
+  Store({Floats(1, 1, 0, 10), Floats(1, 2, 5, 10, true), Floats(1, 3, 1000, 10), Floats(1, 4, 1005, 10, true)});
+  const auto compact = [&](const Status& after) {
+    CompactResult result;
+    const auto between = [&] {
+      Store({Floats(1, 6, 7, 10, true)});
+      return after;
+    };
+    return store_->Compact(
+        {}, 1000, [](const ChunkMeta&) { return false; }, &result, between);
+  };
+  EXPECT_TRUE(compact(Status::Ok()).ok());
+  EXPECT_THAT(store_->UntidyWindows(kMaxTimestamp), ElementsAre(0)) << "the other is tidy";
+  Store({Floats(1, 7, 1005, 10, true)});
+  EXPECT_EQ(compact(ResourceExhausted("no room")).code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(store_->UntidyWindows(kMaxTimestamp), ElementsAre(0, 1000)) << "it did not come to its end";
+}
+
 TEST_F(Compaction, WhatIsStoredFirstAfterReopeningIsUntidy) {
   Store({Floats(1, 1, 0, 5), Floats(1, 2, 1000, 5)});
   ASSERT_TRUE(engine_->Flush(0).ok());

@@ -165,6 +165,9 @@ TEST(Metrics, NamesTypesAndLabelsAreGolden) {
                          "chronolith_storage_shard_serving gauge shard",
                          "chronolith_wal_replay_left_seconds gauge shard",
                          "chronolith_storage_shard_quarantined gauge shard",
+                         "chronolith_wal_lost_records gauge shard",
+                         "chronolith_wal_loss_uncertain gauge shard",
+                         "chronolith_wal_dropped_items gauge shard",
                          "chronolith_index_postings_cache_requests_total counter shard,result",
                          "chronolith_index_labels_cache_requests_total counter shard,result",
                          "chronolith_wal_write_latency_seconds histogram shard,level",
@@ -327,6 +330,22 @@ TEST(Metrics, StoreAndEngineFiguresShowTheirValues) {
   EXPECT_EQ(ValueOf(families, "chronolith_engine_family_file_bytes", meta), 9);
   EXPECT_EQ(ValueOf(families, "chronolith_engine_family_files", meta), 10);
   EXPECT_EQ(ValueOf(families, "chronolith_engine_family_oldest_log", meta), 11);
+}
+
+TEST(Metrics, WhatWasGivenUpIsNamedByShard) {
+  StorageStats stats;
+  stats.shards.resize(3);
+  for (std::uint32_t i = 0; i < 3; ++i) stats.shards[i].shard = i;
+  stats.losses.push_back({.shard = 1, .lost = {{5, 7}, {20, 20}}, .dropped_samples = 8, .dropped_items = 9});
+  stats.losses.push_back({.shard = 2, .uncertain_after = 30});
+  const std::vector<MetricFamily> families = Collect(stats);
+  const std::array<std::array<double, 3>, 3> expected = {{{0, 0, 0}, {4, 0, 17}, {0, 1, 0}}};
+  for (std::size_t i = 0; i < 3; ++i) {
+    const std::vector<ClientMetric::Label> shard = {{"shard", std::to_string(i)}};
+    EXPECT_EQ(ValueOf(families, "chronolith_wal_lost_records", shard), expected[i][0]);
+    EXPECT_EQ(ValueOf(families, "chronolith_wal_loss_uncertain", shard), expected[i][1]);
+    EXPECT_EQ(ValueOf(families, "chronolith_wal_dropped_items", shard), expected[i][2]);
+  }
 }
 
 TEST(Metrics, NamesFollowTheConventions) {
