@@ -227,16 +227,16 @@ TEST_P(Manners, StoresShareThreads) {
   EXPECT_EQ(threads->busy(), 0);
 }
 
-// One store's host compacts it for long; its upkeep thread waits for that without the place.
+// One store's host takes a snapshot of it for long; its upkeep thread waits for that without the place.
 TEST(MannersOfThreads, AStoreThatWaitsForItsHostLeavesItsPlaceToOthers) {
-  std::atomic<bool> compacting{false};
-  std::atomic<bool> compacted{false};
+  std::atomic<bool> copying{false};
+  std::atomic<bool> copied{false};
   std::atomic<bool> slow{true};
   TestStore store("memory", {.on_call = [&](EngineMethod method, const std::string&) {
-                    if (method == EngineMethod::kCompact && slow.exchange(false)) {
-                      compacting.store(true);
-                      compacting.notify_all();
-                      compacted.wait(false);
+                    if (method == EngineMethod::kCopy && slow.exchange(false)) {
+                      copying.store(true);
+                      copying.notify_all();
+                      copied.wait(false);
                     }
                     return Status::Ok();
                   }});
@@ -250,15 +250,16 @@ TEST(MannersOfThreads, AStoreThatWaitsForItsHostLeavesItsPlaceToOthers) {
     s->options().checkpoint_bytes = 64 << 10;
     s->Open();
   }
-  std::thread host([&] { EXPECT_TRUE(store->Compact().ok()); });
-  compacting.wait(false);
+  const testing_support::TempDirectory directory;
+  std::thread host([&] { EXPECT_TRUE(store->Snapshot(directory / "copy").ok()); });
+  copying.wait(false);
   const std::uint64_t before = store->Stats().checkpoints;
   for (int i = 0; i < 50; ++i) store.Write(Numbered(i), samples);  // enough for a checkpoint
   for (int i = 0; other->Stats().checkpoints < 5 && i < 100'000; ++i) other.Write(Numbered(i % 50), samples);
   EXPECT_GE(other->Stats().checkpoints, 5U);
   EXPECT_EQ(store->Stats().checkpoints, before);
-  compacted.store(true);
-  compacted.notify_all();
+  copied.store(true);
+  copied.notify_all();
   host.join();
   for (int i = 0; store->Stats().checkpoints == before && i < 100'000; ++i) store.Write(Numbered(i % 50), samples);
   EXPECT_GT(store->Stats().checkpoints, before);
