@@ -83,7 +83,8 @@ struct WriteResult {
 };
 
 // A cached reference to a series: makes appending cheap. Valid for the Storage that gave it, until Close. Where its series expired
-// meanwhile, appending creates the series again.
+// meanwhile, appending creates the series again, unless 65,536 others of its shard have expired since: then it is refused
+// (kNotFound), as an unknown one is.
 struct SeriesRef {
   std::uint64_t id = 0;  // 0: no series
   friend bool operator==(SeriesRef, SeriesRef) = default;

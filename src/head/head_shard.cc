@@ -32,7 +32,7 @@ Timestamp HeadShard::WindowEnd(Timestamp window) const {
 
 void HeadShard::EnsureOrdinals(std::uint64_t end) {
   const std::size_t pages = (end + kPageEntries - 1) >> kPageBits;
-  while (pages_.size() < pages) pages_.push_back(std::make_unique<Entry[]>(kPageEntries));
+  for (; pages_.size() < pages; ++page_count_) pages_.push_back(std::make_unique<Entry[]>(kPageEntries));
 }
 
 void HeadShard::MarkDirty(Entry* e, Ordinal ordinal) {
@@ -304,7 +304,7 @@ void HeadShard::SealLate(Entry* e, ColdSeries* cold) {
 
 void HeadShard::Cut(const OrdinalSet& ordinals, TimeRange range) {
   for (const Ordinal ordinal : ordinals.ToVector()) {
-    if ((ordinal >> kPageBits) >= pages_.size()) break;
+    if (Find(ordinal) == nullptr) continue;  // removed since it was selected
     Entry* const e = &At(ordinal);
     // Up to the window's end, not to the newest sample: what comes later, in the range, must not join a chunk that the delete
     // hides.
@@ -407,7 +407,7 @@ std::vector<Ordinal> HeadShard::ReleaseIdle(Timestamp before) {
   }
   for (std::size_t page = 0; page < pages; ++page) {
     MeasuredLock lock(&mu_);
-    for (std::uint32_t i = 0; i < kPageEntries; ++i) {
+    for (std::uint32_t i = 0; i < kPageEntries && pages_[page] != nullptr; ++i) {
       Entry& e = pages_[page][i];
       const auto ordinal = static_cast<Ordinal>(page << kPageBits | i);
       if (!e.seen || e.dirty || e.released || e.open.t >= before || ClosedAt(e.closed, ordinal) != nullptr) continue;
@@ -422,6 +422,30 @@ std::vector<Ordinal> HeadShard::ReleaseIdle(Timestamp before) {
     }
   }
   return released;
+}
+
+void HeadShard::Forget(std::uint64_t end, std::span<const Ordinal> live) {
+  std::vector<bool> used(end >> kPageBits);
+  for (const Ordinal ordinal : live) {
+    if ((ordinal >> kPageBits) < used.size()) used[ordinal >> kPageBits] = true;
+  }
+  for (std::size_t page = 0; page < used.size(); ++page) {
+    if (used[page]) continue;
+    MeasuredLock lock(&mu_);
+    if (page >= pages_.size()) break;
+    const auto first = static_cast<Ordinal>(page << kPageBits);
+    bool idle = pages_[page] != nullptr;
+    for (std::uint32_t i = 0; i < kPageEntries && idle; ++i) idle = !pages_[page][i].dirty && !HasData(first + i);
+    if (!idle) continue;
+    for (std::uint32_t i = 0; i < kPageEntries; ++i) {
+      const Entry& e = pages_[page][i];
+      if (e.buffer != nullptr) pool_.Free(e.buffer, e.size_class);
+      if (e.cold) EraseCold(first + i);
+    }
+    pages_[page].reset();
+    --page_count_;
+    CountMemory();
+  }
 }
 
 // ---- Reading ----
@@ -484,7 +508,7 @@ void HeadShard::OrdinalsWithData(TimeRange range, OrdinalSet* ordinals) const {
   }
   for (std::size_t page = 0; page < pages; ++page) {
     MeasuredReaderLock lock(&mu_);
-    for (std::uint32_t i = 0; i < kPageEntries; ++i) {
+    for (std::uint32_t i = 0; i < kPageEntries && pages_[page] != nullptr; ++i) {
       const Entry& e = pages_[page][i];
       const auto ordinal = static_cast<Ordinal>(page << kPageBits | i);
       bool has = e.open.count > 0 && range.Overlaps(HeaderOf(e)->min_time, e.open.t);
@@ -558,7 +582,7 @@ void HeadShard::EraseCold(Ordinal ordinal) {
 
 void HeadShard::CountMemory() {
   memory_bytes_.store(
-      pages_.size() * kPageEntries * sizeof(Entry) + pool_.slab_bytes() + closed_bytes_ + cold_bytes_ + dirty_.capacity() * 4,
+      page_count_ * kPageEntries * sizeof(Entry) + pool_.slab_bytes() + closed_bytes_ + cold_bytes_ + dirty_.capacity() * 4,
       std::memory_order_relaxed);
 }
 

@@ -79,7 +79,7 @@ class HeadShard : public HeadView {
   // Closes the open chunks of the series that overlap `range`, or may grow into it, so that a delete hides whole chunks: later
   // samples begin new ones.
   void Cut(const OrdinalSet& ordinals, TimeRange range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Makes room for ordinals below `end`, so that Append does not allocate pages.
+  // Makes room for ordinals from the last call's `end` on to this one's, so that Append does not allocate pages.
   void EnsureOrdinals(std::uint64_t end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // Under DuplicatePolicy::kReject: whether the head holds a float sample at `t`, and its value.
@@ -101,6 +101,9 @@ class HeadShard : public HeadView {
   // Frees the chunk buffers of series without a sample since `before` that are wholly in finished checkpoints; returns those
   // series, each once until it is written to again.
   std::vector<Ordinal> ReleaseIdle(Timestamp before);
+  // Frees the entries of series that are gone: pages that lie below `end` and hold none of `live`, nor any data. Nothing may be
+  // appended to such series any more.
+  void Forget(std::uint64_t end, std::span<const Ordinal> live);
 
   // ---- Reading ----
   ChunkAge NewestChunk() const override { return {options_.epoch, newest_creation_.load(std::memory_order_acquire)}; }
@@ -188,7 +191,8 @@ class HeadShard : public HeadView {
 
   const HeadOptions options_;
   mutable MeasuredMutex mu_;
-  std::vector<std::unique_ptr<Entry[]>> pages_ ABSL_GUARDED_BY(mu_);
+  std::vector<std::unique_ptr<Entry[]>> pages_ ABSL_GUARDED_BY(mu_);  // null: all its series are gone
+  std::size_t page_count_ ABSL_GUARDED_BY(mu_) = 0;                   // of those that are not
   BufferPool pool_ ABSL_GUARDED_BY(mu_);
   std::map<Ordinal, std::unique_ptr<ColdSeries>> cold_ ABSL_GUARDED_BY(mu_);
   // Closed chunks, oldest first; index i of a chunk is closed_base_ + position. 0 is none. The front is freed by FinishCheckpoint.

@@ -228,6 +228,25 @@ Status IndexShard::Impl::Checkpoint(const IndexState& state) {
   return Status::Ok();
 }
 
+Status IndexShard::Impl::PurgeRemoved(const OrdinalSet& gone, Lsn trimmed_to) {
+  MutexLock checkpoint(&checkpoint_mu_);  // who writes rows is alone
+  std::vector<Ordinal> found;
+  const auto take = [&](Ordinal ordinal, const index_rows::LongRow& row) {
+    if (row.removed && row.removed_lsn <= trimmed_to && gone.Contains(ordinal)) found.push_back(ordinal);
+  };
+  if (Status s = rows_.ScanLabels(0, 1ULL << 32, take); !s.ok()) return s;
+  std::vector<std::optional<index_rows::LongRow>> metadata;
+  if (Status s = rows_.ReadLong(index_rows::kMetadataPrefix, found, &metadata); !s.ok()) return s;
+  IndexRowWriter writer(engine_, options_.family, options_.epoch);
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (metadata[i] && metadata[i]->parts == 1) {
+      if (Status s = writer.Delete(index_rows::OrdinalKey(index_rows::kMetadataPrefix, found[i])); !s.ok()) return s;
+    }
+    if (Status s = writer.Delete(index_rows::OrdinalKey(index_rows::kLabelsPrefix, found[i])); !s.ok()) return s;
+  }
+  return writer.Finish();
+}
+
 // The rows hold the delta: forget it, the cache first (see CacheClient).
 void IndexShard::Impl::FinishCheckpoint(const IndexDelta& written) {
   if (!written.postings.empty() || !written.removed.empty()) {

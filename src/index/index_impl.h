@@ -44,6 +44,7 @@ class IndexShard::Impl {
   bool Insert(Ordinal ordinal, const SeriesKey& key, Lsn lsn);
   Status MakeResident(std::span<const Ordinal> ordinals);
   Status Remove(Ordinal ordinal, Lsn lsn);
+  Status PurgeRemoved(const OrdinalSet& gone, Lsn trimmed_to);
   void SetMetadata(Ordinal ordinal, const Metadata& metadata, Lsn lsn);
   void Evict(std::span<const Ordinal> ordinals);
 

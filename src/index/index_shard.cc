@@ -331,6 +331,7 @@ bool IndexShard::HasRoom(Ordinal first, std::size_t n, std::size_t bytes) const 
 bool IndexShard::Insert(Ordinal ordinal, const SeriesKey& key, Lsn lsn) { return impl_->Insert(ordinal, key, lsn); }
 Status IndexShard::MakeResident(std::span<const Ordinal> ordinals) { return impl_->MakeResident(ordinals); }
 Status IndexShard::Remove(Ordinal ordinal, Lsn lsn) { return impl_->Remove(ordinal, lsn); }
+Status IndexShard::PurgeRemoved(const OrdinalSet& gone, Lsn trimmed_to) { return impl_->PurgeRemoved(gone, trimmed_to); }
 void IndexShard::SetMetadata(Ordinal ordinal, const Metadata& metadata, Lsn lsn) { impl_->SetMetadata(ordinal, metadata, lsn); }
 void IndexShard::Evict(std::span<const Ordinal> ordinals) { impl_->Evict(ordinals); }
 std::uint64_t IndexShard::evictions() const { return impl_->evictions(); }

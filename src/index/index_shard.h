@@ -82,8 +82,12 @@ class IndexShard {
   // Takes the labels of the series into memory; Remove then cannot fail, if nothing is evicted in between. FindResident does not
   // find them: Evict those that are not removed after all.
   Status MakeResident(std::span<const Ordinal> ordinals);
-  // Takes the series out of postings and lookups; its labels row stays, marked removed, so that a stale reference can be resolved.
+  // Takes the series out of postings and lookups; its labels row stays, marked removed, so that a stale reference can be resolved:
+  // until PurgeRemoved.
   Status Remove(Ordinal ordinal, Lsn lsn);
+  // Deletes the rows with labels (but those longer than 32 KiB) and metadata of those of `gone` whose removal is stored and has left
+  // the log, which is trimmed to `trimmed_to`. Reads all labels rows. Does not flush.
+  Status PurgeRemoved(const OrdinalSet& gone, Lsn trimmed_to);
   void SetMetadata(Ordinal ordinal, const Metadata& metadata, Lsn lsn);
   // Forgets resident series whose rows are durable; they are found through the rows afterwards. Others are skipped.
   void Evict(std::span<const Ordinal> ordinals);

@@ -59,6 +59,13 @@ Status IndexRowWriter::Merge(std::string_view key, std::string_view sealed_value
   return FlushIfLarge();
 }
 
+Status IndexRowWriter::Delete(std::string_view key) {
+  const std::size_t at = buffer_.size();
+  buffer_.append(key);
+  pending_.push_back({Op::Type::kDelete, at, buffer_.size(), buffer_.size()});
+  return FlushIfLarge();
+}
+
 Status IndexRowWriter::PutLong(char prefix, Ordinal ordinal, const index_rows::LongRow& row, std::string_view bytes) {
   if (bytes.size() <= index_rows::kPartBytesMax) {
     char key[1 + sizeof(Ordinal)] = {prefix};

@@ -25,6 +25,7 @@ class IndexRowWriter {
   Status EndRow();
   Status Put(std::string_view key, std::string_view sealed_value);
   Status Merge(std::string_view key, std::string_view sealed_value);
+  Status Delete(std::string_view key);
   // A row that needs parts: all in one batch.
   Status PutLong(char prefix, Ordinal ordinal, const index_rows::LongRow& row, std::string_view bytes);
 

@@ -16,6 +16,8 @@
 namespace chronolith {
 namespace {
 
+constexpr std::size_t kKeptLabelsMax = 65'536;  // of removed series of one shard
+
 constexpr std::int64_t kRetryMs = 1000;
 constexpr std::chrono::milliseconds kStopLook{50};  // how often a thread that waits for its place looks whether the store closes
 
@@ -257,14 +259,50 @@ Status Core::ApplyRetention() {
 
 // ---- Compaction ----
 
+// What is not in the index was removed, by this process or an earlier one: nothing may be appended to it, the head needs no entry
+// for it, and its labels go when so many others have been removed since, or with the process. `end`: no series from there on is
+// looked at.
+Status Core::ForgetRemoved(Shard* shard, std::uint64_t end, const OrdinalSet& live) {
+  OrdinalSet gone;
+  if (end > 0) gone.AddRange(0, static_cast<Ordinal>(end - 1));
+  gone.Subtract(live);
+  if (gone.empty()) return Status::Ok();
+  OrdinalSet unknown(gone);
+  {
+    MeasuredLock lock(&shard->head->mu());
+    MutexLock removed_lock(&shard->removed_mu);
+    unknown.Subtract(shard->removed);
+    if (!unknown.empty()) {
+      shard->removed.UnionWith(unknown);
+      shard->removals.fetch_add(1);
+    }
+  }
+  shard->head->Forget(end, live.ToVector());
+  OrdinalSet purged;
+  if (!shard->purged_earlier) purged = unknown;
+  const std::size_t many = shard->kept_labels.size() - std::min(shard->kept_labels.size(), kKeptLabelsMax);
+  for (std::size_t i = 0; i < many; ++i) purged.Add(shard->kept_labels[i]);
+  if (purged.empty()) return Status::Ok();
+  if (Status status = shard->index->PurgeRemoved(purged, shard->wal->trimmed_to()); !status.ok()) return status;
+  shard->kept_labels.erase(shard->kept_labels.begin(), shard->kept_labels.begin() + static_cast<std::ptrdiff_t>(many));
+  shard->purged_earlier = true;
+  return Status::Ok();
+}
+
 // Series without a stored or buffered chunk leave the index: a log record under the shard's locks, so that no append is lost
 // between.
 Status Core::RemoveExpiredSeries(Shard* shard, CompactResult* result) {
   OrdinalSet with_data;
   const TimeRange visible{shard->chunks->tombstones().floor(), kMaxTimestamp};
   if (Status status = shard->chunks->OrdinalsWithData(visible, &with_data); !status.ok()) return status;
+  std::uint64_t end = 0;
+  {
+    MeasuredLock series_lock(&shard->series_mu);  // whoever creates series puts them into the index before letting go of it
+    end = shard->next_ordinal.load();
+  }
   Result<OrdinalSet> all = shard->index->Select({});
   if (!all.ok()) return all.status();
+  if (Status status = ForgetRemoved(shard, end, *all); !status.ok()) return status;
   // Only series that existed before the look at the data are candidates.
   all->Subtract(with_data);
   std::vector<Ordinal> candidates = all->ToVector();
@@ -311,6 +349,7 @@ Status Core::RemoveExpiredSeries(Shard* shard, CompactResult* result) {
     shard->series_total.fetch_sub(gone.size());
     AddSeries(-static_cast<std::int64_t>(gone.size()));
     result->series_removed += gone.size();
+    shard->kept_labels.insert(shard->kept_labels.end(), gone.begin(), gone.end());
     for (const Ordinal ordinal : gone) {
       if (status = shard->index->Remove(ordinal, lsn); !status.ok()) return status;
     }

@@ -1,8 +1,8 @@
 // Core: everything of a store that is open: the two engine instances, the shards, the log. Storage::Reopen replaces it whole.
 //
 // Opening (Core::Open): manifest -> data instance -> log instance -> per shard, in parallel: state rows, replay of the log
-// behind them -> a new epoch, synced -> background threads. Loss is never silent: see RecoverShard. With Options::wait_for_replay off
-// the shards are recovered by the upkeep thread, and serve one by one (readiness.cc).
+// behind them -> a new epoch, synced -> background threads. Loss is never silent: see RecoverShard. With Options::wait_for_replay
+// off the shards are recovered by the upkeep thread, and serve one by one (readiness.cc).
 //
 // Thread safety: after Open all methods may be called concurrently, except Close. What touches a shard, or all, is for callers
 // that have seen it serve: Await, AwaitAll.
@@ -74,9 +74,8 @@ class Core {
   // Before Close, by whom that needs all callers to have left: ends the two waits above, for good, and replay.
   void EndWaits();
 
-  // Before a write: waits while the memory budget is nearly used up or a disk is low (a checkpoint frees the head and the log), until
-  // `deadline` or for Options::backpressure_wait_ms.
-  // kResourceExhausted, kUnavailable.
+  // Before a write: waits while the memory budget is nearly used up or a disk is low (a checkpoint frees the head and the log),
+  // until `deadline` or for Options::backpressure_wait_ms. kResourceExhausted, kUnavailable.
   Status Admit(Deadline deadline);
   // kResourceExhausted: too little is left of a disk to take writes, or to be reopened.
   Status DiskRoom() const;
@@ -178,7 +177,8 @@ class Core {
   Status CheckpointChunks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status TrimLog() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status CompactShard(Shard* shard, const CompactOptions& options, CompactResult* result, Status* checkpoint);
-  Status RemoveExpiredSeries(Shard* shard, CompactResult* result);
+  Status ForgetRemoved(Shard* shard, std::uint64_t end, const OrdinalSet& live) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
+  Status RemoveExpiredSeries(Shard* shard, CompactResult* result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status LogFloor(Shard* shard, Timestamp floor);
   Result<Timestamp> NewestStoredWindow() const;
   Status AgreeOnFloor();

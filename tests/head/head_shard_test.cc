@@ -368,6 +368,45 @@ TEST(HeadShard, AReleasedSeriesStillKnowsWhatIsLate) {
 
 // ---- Memory ----
 
+TEST(HeadShard, EntriesOfSeriesThatAreGoneAreGivenBack) {
+  HeadHarness h(Options(1000));
+  for (const Ordinal o : {0U, 7U, 300U, 511U, 599U}) h.Append(o, 10, 1);
+  const std::uint64_t before = h.head().memory_bytes();
+  const std::vector<Ordinal> live = {300};
+  h.head().Forget(600, live);
+  EXPECT_EQ(h.SamplesOf(0).size(), 1U) << "they hold data that is not stored";
+  EXPECT_EQ(h.head().memory_bytes(), before);
+  h.Checkpoint();
+  h.Append(7, 20, 1);
+  (void)h.head().ReleaseIdle(kMaxTimestamp);
+  const std::uint64_t idle = h.head().memory_bytes();
+  h.head().Forget(600, live);
+  EXPECT_EQ(h.head().memory_bytes(), idle) << "one of the first page has data, one of the second lives, the third may get new series";
+  h.Checkpoint();
+  (void)h.head().ReleaseIdle(kMaxTimestamp);
+  const std::uint64_t all_idle = h.head().memory_bytes();
+  h.head().Forget(600, live);
+  EXPECT_EQ(h.head().memory_bytes() + 256 * 64, all_idle);
+  // Nothing that looks at it, or at all, minds.
+  EXPECT_TRUE(h.Collected(0).empty());
+  EXPECT_EQ(Newest(&h, 7), kMinTimestamp);
+  {
+    MeasuredLock lock(&h.head().mu());
+    OrdinalSet all;
+    all.AddRange(0, 599);
+    h.head().Cut(all, {kMinTimestamp, kMaxTimestamp});
+    EXPECT_FALSE(h.head().HasData(0));
+  }
+  OrdinalSet with_data;
+  h.head().OrdinalsWithData({kMinTimestamp, kMaxTimestamp}, &with_data);
+  EXPECT_TRUE(with_data.empty());
+  h.Append(300, 30, 1);
+  h.Append(599, 30, 1);
+  h.Checkpoint();
+  EXPECT_EQ(h.head().ReleaseIdle(kMaxTimestamp), (std::vector<Ordinal>{300, 599}));
+  h.head().Forget(600, live);
+}
+
 TEST(HeadShard, CountsTheMemoryOfEveryTypeOfSample) {
   const auto grown = [](const auto& add) {
     HeadHarness h(Options(1'000'000));

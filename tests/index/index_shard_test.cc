@@ -200,6 +200,32 @@ TEST_F(IndexShardTest, ASeriesThatCameAndWentBetweenCheckpointsIsOnlyALabelsRow)
   EXPECT_EQ(LabelsOf(0, true), a);
 }
 
+TEST_F(IndexShardTest, PurgesTheLabelsOfWhatIsGoneAndHasLeftTheLog) {
+  for (int i = 0; i < 5; ++i) Add(Numbered(i));
+  for (const Ordinal o : {0U, 3U}) index_->SetMetadata(o, {MetricType::kCounter, "s", "h"}, ++lsn_);
+  for (const Ordinal o : {0U, 1U, 2U}) ASSERT_TRUE(index_->Remove(o, ++lsn_).ok());
+  const Lsn last = lsn_;
+  OrdinalSet gone;
+  for (const Ordinal o : {0U, 1U, 2U, 3U}) gone.Add(o);
+  ASSERT_TRUE(index_->PurgeRemoved(gone, last).ok());
+  EXPECT_EQ(LabelsOf(0, true), Numbered(0)) << "its removal is not stored yet";
+  Checkpoint();
+  gone.Remove(1);
+  ASSERT_TRUE(index_->PurgeRemoved(gone, last - 1).ok());
+  EXPECT_TRUE(LabelsOf(0, true).empty());
+  EXPECT_FALSE(index_->MetadataOf(0).value().has_value());
+  EXPECT_EQ(LabelsOf(1, true), Numbered(1)) << "nobody asked for it";
+  EXPECT_EQ(LabelsOf(2, true), Numbered(2)) << "its removal is still in the log";
+  ASSERT_TRUE(engine_->Flush(FamilyId{0}).ok());
+  Close();
+  Open();
+  EXPECT_TRUE(LabelsOf(0, true).empty());
+  EXPECT_EQ(LabelsOf(3), Numbered(3)) << "it lives";
+  EXPECT_TRUE(index_->MetadataOf(3).value().has_value());
+  EXPECT_EQ(Find(KeyOf(Numbered(0))), std::nullopt);
+  EXPECT_EQ(Select({}), (std::vector<Ordinal>{3, 4}));
+}
+
 TEST_F(IndexShardTest, EvictsOnlyWhatTheRowsHold) {
   for (int i = 0; i < 10; ++i) Add(Numbered(i));
   const std::vector<Ordinal> all{0, 1, 2, 3, 4, 5, 6, 7, 8, 9};

@@ -64,6 +64,43 @@ TEST(Retention, ACrashHalfWayThroughRaisingTheFloorLeavesOneFloor) {
 }
 
 // An operator shortens the retention of a store that nobody writes to: the log is trimmed, so no head knows the newest sample.
+// Series that come and go take no memory for having been there, whoever removed them.
+TEST(Retention, MemoryDoesNotGrowWithTheSeriesThatHaveBeen) {
+  TestStore store("memory");
+  store.options().shards = 1;
+  const auto clock = std::make_shared<FakeClock>(kT);
+  store.options().clock = clock;
+  store.options().window_ms = 10'000;
+  store.options().retention_ms = 60'000;
+  store.Open();
+  SeriesRef first;
+  SeriesRef recent;
+  std::vector<std::uint64_t> bytes;
+  for (int generation = 0; generation < 12; ++generation) {
+    const Timestamp now = kT + generation * 100'000;
+    clock->Set(now);
+    std::vector<TimeSeries> batch;
+    for (int i = 0; i < 1500; ++i) batch.push_back(MakeSeries(Numbered(generation * 1500 + i), {{now, 1}}));
+    ASSERT_TRUE(store->Write(batch).ok());
+    if (generation == 0) first = store->NewAppender()->Ref(Numbered(0)).value();
+    if (generation == 9) recent = store->NewAppender()->Ref(Numbered(9 * 1500)).value();
+    store.Compact();
+    store.Compact();  // gives back what the one before has removed
+    bytes.push_back(store->Stats().shards[0].head_bytes);
+    EXPECT_EQ(store.Read().size(), 1500U);
+    if (generation == 8) store.Kill();
+  }
+  EXPECT_LE(bytes.back(), bytes[2] + (64 << 10)) << "9 generations more are 800 KiB of entries";
+  // References to what is gone: of this process, and of an earlier one, whose labels are gone too.
+  const auto appender = store->NewAppender();
+  appender->Append(recent, kT + 11 * 100'000 + 1, 5);
+  EXPECT_TRUE(appender->Commit().ok());
+  EXPECT_EQ(store.Read().size(), 1501U) << "it is created again";
+  appender->Append(first, kT + 11 * 100'000 + 1, 5);
+  EXPECT_EQ(appender->Commit().status.code(), StatusCode::kNotFound);
+  EXPECT_EQ(store.Read().size(), 1501U);
+}
+
 TEST(Retention, AShorterOneAppliesToAStoreWithoutNewSamples) {
   for (const std::string& engine : EngineRegistry::Default()->Names()) {
     SCOPED_TRACE(engine);
