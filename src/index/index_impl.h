@@ -25,7 +25,7 @@ namespace chronolith {
 //   resident   in `series_`, in no delta;                     in the rows
 //   stored     not in `series_`, in `stored_only_`;           in the rows
 //   removing   in `series_` but not findable by labels, in a delta's `removed`; in the rows still live, or not at all
-//   removed    nowhere in memory;                             in the rows only its labels, marked
+//   removed    nowhere in memory;                             in the rows only its labels, marked, until purged
 // Queries union the stored postings with both deltas' and subtract both deltas' `removed`. Ordinals are never reused, so a removed
 // one may be subtracted from anything. A look-up reads rows without a lock and may come back with those of a series that was
 // removed meanwhile: it makes resident only what is in `stored_only_`, which a removed series has left for good (Evict puts back

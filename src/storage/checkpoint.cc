@@ -269,23 +269,22 @@ Status Core::ForgetRemoved(Shard* shard, std::uint64_t end, const OrdinalSet& li
   if (gone.empty()) return Status::Ok();
   OrdinalSet unknown(gone);
   {
+    MutexLock removed_lock(&shard->removed_mu);
+    unknown.Subtract(shard->removed);  // those of earlier processes, in the first pass
+  }
+  if (!unknown.empty()) {
     MeasuredLock lock(&shard->head->mu());
     MutexLock removed_lock(&shard->removed_mu);
-    unknown.Subtract(shard->removed);
-    if (!unknown.empty()) {
-      shard->removed.UnionWith(unknown);
-      shard->removals.fetch_add(1);
-    }
+    shard->removed.UnionWith(unknown);
+    shard->removals.fetch_add(1);
   }
   shard->head->Forget(end, live.ToVector());
-  OrdinalSet purged;
-  if (!shard->purged_earlier) purged = unknown;
+  OrdinalSet purged = std::move(unknown);
   const std::size_t many = shard->kept_labels.size() - std::min(shard->kept_labels.size(), kKeptLabelsMax);
   for (std::size_t i = 0; i < many; ++i) purged.Add(shard->kept_labels[i]);
   if (purged.empty()) return Status::Ok();
   if (Status status = shard->index->PurgeRemoved(purged, shard->wal->trimmed_to()); !status.ok()) return status;
   shard->kept_labels.erase(shard->kept_labels.begin(), shard->kept_labels.begin() + static_cast<std::ptrdiff_t>(many));
-  shard->purged_earlier = true;
   return Status::Ok();
 }
 

@@ -10,7 +10,7 @@ namespace chronolith {
 namespace {
 
 constexpr std::uint64_t kMemoryCheckBytes = 1 << 20;  // of log, between two looks at memory and disk
-constexpr std::uint64_t kLimitMargin = 32;
+constexpr std::uint64_t kLimitMargin = 32;            // this part of the limit is kept free
 
 }  // namespace
 

@@ -53,10 +53,8 @@ struct alignas(kCacheLine) Shard {
   std::atomic<std::uint64_t> removals{0};
   mutable Mutex removed_mu;
   OrdinalSet removed ABSL_GUARDED_BY(removed_mu);
-  // Of who removes series: those that this process has removed, oldest first, whose labels are kept for stale references; and
-  // whether those of earlier processes have gone.
+  // Of who removes series: those that it has removed, oldest first, whose labels are kept for stale references.
   std::deque<Ordinal> kept_labels;
-  bool purged_earlier = false;
 
   std::atomic<Lsn> applied_lsn{0};
   WalPlace log_end;                     // of the last row of its log, at open

@@ -63,7 +63,6 @@ TEST(Retention, ACrashHalfWayThroughRaisingTheFloorLeavesOneFloor) {
   EXPECT_GT(kept, 0);
 }
 
-// An operator shortens the retention of a store that nobody writes to: the log is trimmed, so no head knows the newest sample.
 // Series that come and go take no memory for having been there, whoever removed them.
 TEST(Retention, MemoryDoesNotGrowWithTheSeriesThatHaveBeen) {
   TestStore store("memory");
@@ -101,6 +100,42 @@ TEST(Retention, MemoryDoesNotGrowWithTheSeriesThatHaveBeen) {
   EXPECT_EQ(store.Read().size(), 1501U);
 }
 
+// As SeriesRef says.
+TEST(Retention, LabelsAreKeptForReferencesToTheNewest65536SeriesThatExpired) {
+  TestStore store("memory");
+  store.options().shards = 1;
+  const auto clock = std::make_shared<FakeClock>(kT);
+  store.options().clock = clock;
+  store.options().window_ms = 10'000;
+  store.options().retention_ms = 60'000;
+  store.Open();
+  const auto appender = store->NewAppender();
+  const auto expire = [&](int generation, int first, int n) {
+    const Timestamp now = kT + generation * 100'000;
+    clock->Set(now);
+    for (int at = 0; at < n; at += 4096) {
+      std::vector<TimeSeries> batch;
+      for (int i = at; i < std::min(n, at + 4096); ++i) batch.push_back(MakeSeries(Numbered(first + i), {{now, 1}}));
+      ASSERT_TRUE(store->Write(batch).ok());
+    }
+    store.Compact();
+  };
+  const auto append = [&](SeriesRef ref, Timestamp t) {
+    appender->Append(ref, t, 5);
+    return appender->Commit().status.code();
+  };
+  expire(0, 0, 2);
+  const SeriesRef oldest = appender->Ref(Numbered(0)).value();
+  const SeriesRef second = appender->Ref(Numbered(1)).value();
+  expire(1, 10, 65'536 - 1);
+  expire(2, 100'000, 1);
+  expire(3, 100'001, 1);
+  EXPECT_EQ(append(oldest, kT + 300'001), StatusCode::kNotFound) << "65,536 others have expired since";
+  EXPECT_EQ(append(second, kT + 300'001), StatusCode::kOk);
+  EXPECT_EQ(store.Read().size(), 2U) << "the newest, and the one that was created again";
+}
+
+// An operator shortens the retention of a store that nobody writes to: the log is trimmed, so no head knows the newest sample.
 TEST(Retention, AShorterOneAppliesToAStoreWithoutNewSamples) {
   for (const std::string& engine : EngineRegistry::Default()->Names()) {
     SCOPED_TRACE(engine);
