@@ -1,6 +1,7 @@
 // Whether a store that runs for long stays within its bounds: two threads append at a share of the peak rate that the first seconds
-// find, series are replaced all the time, samples come late, a reader selects and looks labels up, a delete comes now and then, a
-// compaction each half minute; retention keeps what is stored at a fixed span. Memory, log bytes, file descriptors and series are
+// find, series are replaced all the time, samples come late, a reader selects and looks labels up, a delete comes now and then;
+// retention keeps what is stored at a fixed span, and a compaction comes each time the samples have advanced by four times that, so
+// that how many series there are does not follow from how fast the machine is. Memory, log bytes, file descriptors and series are
 // sampled; the program fails where one leaves its bound, or where its peak in the second half lies above that in the first.
 //
 // What is judged begins when the store has come to rest: retention has dropped windows (the samples span it and two windows more),
@@ -38,8 +39,8 @@ constexpr std::uint64_t kReset = 4096;   // scrapes after which counters begin a
 constexpr std::size_t kWriters = 2;
 constexpr std::size_t kBatch = 1000;
 constexpr double kSampleSeconds = 2;
-constexpr double kCompactSeconds = 30;
-constexpr std::size_t kJudgedMin = 40;  // samples
+constexpr std::int64_t kCompactEvery = 4;  // times retention
+constexpr std::size_t kJudgedMin = 40;     // samples
 
 // ---- What is watched ----
 
@@ -99,7 +100,8 @@ Watched Look(const Storage& storage, const std::string& path, double seconds) {
 
 class Load {
  public:
-  Load(Storage* storage, std::uint64_t series, double churn) : storage_(storage), churn_(churn), next_series_(series) {
+  Load(Storage* storage, std::uint64_t series, double churn, std::int64_t retention_ms)
+      : storage_(storage), churn_(churn), compact_every_(kCompactEvery * retention_ms), next_series_(series) {
     for (std::size_t i = 0; i < kWriters; ++i) {
       writers_[i].random = FastRandom(i + 1);
       writers_[i].appender = storage->NewAppender();
@@ -199,7 +201,7 @@ class Load {
   // At most 50 rounds a second.
   void Read(const std::atomic<bool>& stop) {
     FastRandom random(7);
-    auto compact = std::chrono::steady_clock::now() + std::chrono::seconds(static_cast<int>(kCompactSeconds));
+    Timestamp compact = newest_.load() + compact_every_;
     for (std::uint64_t n = 0; !stop.load(std::memory_order_relaxed); ++n) {
       const Labels of = ContainerLabels(next_series_.load() - 1 - random.Below(1250));
       const std::vector<Matcher> matchers = {Matcher::Equal("__name__", std::string(of.Get("__name__"))),
@@ -215,10 +217,10 @@ class Load {
       Check(set->status());
       if (n % 10 == 0) Check(storage_->LabelValues("namespace", {matchers[0]}).status());
       if (n % 50 == 0) Check(storage_->Delete(matchers, {newest - 1'800'000, newest - 1'500'000}).status);
-      if (const auto now = std::chrono::steady_clock::now(); now >= compact) {
+      if (newest >= compact) {
+        compact = newest + compact_every_;
         Check(storage_->Compact().status());
         ++compactions_;
-        compact = std::chrono::steady_clock::now() + std::chrono::seconds(static_cast<int>(kCompactSeconds));
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
@@ -226,6 +228,7 @@ class Load {
 
   Storage* const storage_;
   const double churn_;
+  const std::int64_t compact_every_;  // in the time of the samples
   std::atomic<std::uint64_t> next_series_;
   std::atomic<Timestamp> newest_{kStart};
   std::atomic<int> compactions_{0};
@@ -281,7 +284,7 @@ int Main(int argc, char** argv) {
   std::uint64_t series_made = 0;
   std::uint64_t refused = 0;
   {
-    Load load(storage.get(), flags.Number("series"), flags.Real("churn"));
+    Load load(storage.get(), flags.Number("series"), flags.Real("churn"), options.retention_ms);
     load.Run(flags.Real("peak-seconds"), 0, [](double) {});
     peak = static_cast<double>(load.samples()) / load.seconds();
     const std::uint64_t before = load.samples();
