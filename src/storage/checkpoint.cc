@@ -283,7 +283,9 @@ Status Core::ForgetRemoved(Shard* shard, std::uint64_t end, const OrdinalSet& li
   const std::size_t many = shard->kept_labels.size() - std::min(shard->kept_labels.size(), kKeptLabelsMax);
   for (std::size_t i = 0; i < many; ++i) purged.Add(shard->kept_labels[i]);
   if (purged.empty()) return Status::Ok();
+  CHRONOLITH_FAILPOINT("remove.purge");
   if (Status status = shard->index->PurgeRemoved(purged, shard->wal->trimmed_to()); !status.ok()) return status;
+  CHRONOLITH_FAILPOINT("remove.purged");
   shard->kept_labels.erase(shard->kept_labels.begin(), shard->kept_labels.begin() + static_cast<std::ptrdiff_t>(many));
   return Status::Ok();
 }
