@@ -35,9 +35,9 @@ class DamagedLog : public testing::Test {
     fs::remove_all(store_.path());
     fs::copy(store_.directory() / "saved", store_.path(), fs::copy_options::recursive);
   }
-  std::string Log() const {
+  std::string Log(const std::string& instance = "log") const {
     std::string newest;
-    for (const auto& entry : fs::directory_iterator(store_.path() + "/log")) {
+    for (const auto& entry : fs::directory_iterator(store_.path() + "/" + instance)) {
       if (entry.path().extension() == ".log") newest = std::max(newest, entry.path().string());
     }
     return newest;
@@ -135,6 +135,52 @@ TEST_F(DamagedLog, NoLsnOfAnEndThatMayBeLostIsGivenOutAgain) {
   const std::set<int> found = Found();
   for (int i = 0; i < 10; ++i) EXPECT_TRUE(found.contains(i));
   EXPECT_TRUE(found.contains(kWrites - 1));
+}
+
+// The data instance's own log holds its identity, epochs and how far a scrub has come: nothing that the log instance cannot replace.
+TEST_F(DamagedLog, OfTheDataInstanceCostsNothing) {
+  store_.Open();
+  std::set<int> expected;
+  for (int i = 0; i < kWrites; ++i) {
+    WriteOne(i);
+    expected.insert(i);
+    if (i != kWrites / 2) continue;
+    store_.Checkpoint();  // its flush empties that log
+    store_.Kill();
+  }
+  store_.KillWithoutOpening();
+  fs::copy(store_.path(), store_.directory() / "saved", fs::copy_options::recursive);
+  const std::string whole = ReadFile(Log("data"));
+  ASSERT_GT(whole.size(), 200U);
+  int refused = 0;
+  for (std::size_t place = 5; place < whole.size(); place += 31) {
+    SCOPED_TRACE("byte " + std::to_string(place));
+    Restore();
+    const std::string log = Log("data");
+    std::string bytes = whole;
+    bytes[place] = static_cast<char>(bytes[place] ^ 0x10);
+    WriteFile(log, bytes);
+    if (const Status status = store_.TryOpen(); !status.ok()) {
+      ++refused;
+      EXPECT_EQ(status.code(), StatusCode::kDataLoss);
+      EXPECT_THAT(status.message(), HasSubstr("chronolith recover --accept-data-loss " + store_.path()));
+      EXPECT_THAT(status.message(), HasSubstr(log + ", bytes "));
+      store_.options().accept_data_loss = true;
+      store_.Open();
+      store_.options().accept_data_loss = false;
+    }
+    EXPECT_TRUE(store_->Stats().losses.empty());
+    EXPECT_EQ(Found(), expected);
+    std::set<int> more = expected;
+    for (int i = 0; i < 20; ++i) {
+      WriteOne(kWrites + i);
+      more.insert(kWrites + i);
+    }
+    store_.Kill();
+    EXPECT_EQ(Found(), more);
+    store_.Close();
+  }
+  EXPECT_GT(refused, 5);
 }
 
 }  // namespace
