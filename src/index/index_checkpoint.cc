@@ -17,6 +17,7 @@ namespace {
 
 // Series or pairs are encoded in runs of so many under one shared lock.
 constexpr std::size_t kLockRun = 256;
+constexpr std::size_t kPurgeRun = 4096;  // metadata rows read at once
 
 }  // namespace
 
@@ -228,21 +229,36 @@ Status IndexShard::Impl::Checkpoint(const IndexState& state) {
   return Status::Ok();
 }
 
-Status IndexShard::Impl::PurgeRemoved(const OrdinalSet& gone, Lsn trimmed_to) {
+Status IndexShard::Impl::PurgeRemoved(const OrdinalSet& gone, Lsn trimmed_to, OrdinalSet* left) {
   MutexLock checkpoint(&checkpoint_mu_);  // who writes rows is alone
+  const std::vector<Ordinal> all = gone.ToVector();
+  if (all.empty()) return Status::Ok();
+  {
+    MeasuredReaderLock lock(&mu_);
+    *left = PendingRemovals();  // the next checkpoint writes their rows, perhaps for the first time
+  }
+  left->IntersectWith(gone);
   std::vector<Ordinal> found;
   const auto take = [&](Ordinal ordinal, const index_rows::LongRow& row) {
-    if (row.removed && row.removed_lsn <= trimmed_to && gone.Contains(ordinal)) found.push_back(ordinal);
-  };
-  if (Status s = rows_.ScanLabels(0, 1ULL << 32, take); !s.ok()) return s;
-  std::vector<std::optional<index_rows::LongRow>> metadata;
-  if (Status s = rows_.ReadLong(index_rows::kMetadataPrefix, found, &metadata); !s.ok()) return s;
-  IndexRowWriter writer(engine_, options_.family, options_.epoch);
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    if (metadata[i] && metadata[i]->parts == 1) {
-      if (Status s = writer.Delete(index_rows::OrdinalKey(index_rows::kMetadataPrefix, found[i])); !s.ok()) return s;
+    if (!gone.Contains(ordinal)) return;
+    if (row.removed && row.removed_lsn <= trimmed_to) {
+      found.push_back(ordinal);
+    } else {
+      left->Add(ordinal);
     }
-    if (Status s = writer.Delete(index_rows::OrdinalKey(index_rows::kLabelsPrefix, found[i])); !s.ok()) return s;
+  };
+  if (Status s = rows_.ScanLabels(all.front(), all.back() + 1ULL, RowReader::Cache::kLeave, take); !s.ok()) return s;
+  IndexRowWriter writer(engine_, options_.family, options_.epoch);
+  std::vector<std::optional<index_rows::LongRow>> metadata;
+  for (std::size_t begin = 0; begin < found.size(); begin += kPurgeRun) {
+    const std::span<const Ordinal> some(found.data() + begin, std::min(kPurgeRun, found.size() - begin));
+    if (Status s = rows_.ReadLong(index_rows::kMetadataPrefix, some, &metadata); !s.ok()) return s;
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      if (metadata[i] && metadata[i]->parts == 1) {
+        if (Status s = writer.Delete(index_rows::OrdinalKey(index_rows::kMetadataPrefix, some[i])); !s.ok()) return s;
+      }
+      if (Status s = writer.Delete(index_rows::OrdinalKey(index_rows::kLabelsPrefix, some[i])); !s.ok()) return s;
+    }
   }
   return writer.Finish();
 }

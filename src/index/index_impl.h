@@ -29,7 +29,8 @@ namespace chronolith {
 // Queries union the stored postings with both deltas' and subtract both deltas' `removed`. Ordinals are never reused, so a removed
 // one may be subtracted from anything. A look-up reads rows without a lock and may come back with those of a series that was
 // removed meanwhile: it makes resident only what is in `stored_only_`, which a removed series has left for good (Evict puts back
-// what is in `series_` and not removing). So a removed series never becomes resident again.
+// what is in `series_` and not removing). So a removed series never becomes resident again, but by Remove itself, for the
+// checkpoint.
 //
 // Order of locks: checkpoint_mu_, mu_, the cache's. No engine call under mu_.
 class IndexShard::Impl {
@@ -44,7 +45,7 @@ class IndexShard::Impl {
   bool Insert(Ordinal ordinal, const SeriesKey& key, Lsn lsn);
   Status MakeResident(std::span<const Ordinal> ordinals);
   Status Remove(Ordinal ordinal, Lsn lsn);
-  Status PurgeRemoved(const OrdinalSet& gone, Lsn trimmed_to);
+  Status PurgeRemoved(const OrdinalSet& gone, Lsn trimmed_to, OrdinalSet* left);
   void SetMetadata(Ordinal ordinal, const Metadata& metadata, Lsn lsn);
   void Evict(std::span<const Ordinal> ordinals);
 
@@ -73,6 +74,8 @@ class IndexShard::Impl {
   bool AddSeries(Ordinal ordinal, const SeriesKey& key, bool findable) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool IsRemoved(Ordinal ordinal) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
   void MarkRemoved(Ordinal ordinal, Lsn lsn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  enum class Marked { kSkip, kTake };  // rows that are marked removed
+  Status MakeResident(std::span<const Ordinal> ordinals, Marked marked);
   // Makes the memory of forgotten series and their labels free, once there is enough of it.
   void MaybeRebuild() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Status FindStoredSome(std::span<const SeriesKey> keys, std::span<std::optional<Ordinal>> ordinals);

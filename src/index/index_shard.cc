@@ -149,7 +149,7 @@ Status IndexShard::Impl::ReadAhead(std::vector<Ordinal> found) {
     std::string labels;
   };
   std::vector<Row> rows;
-  const Status s = rows_.ScanLabels(from, to, [&](Ordinal ordinal, const index_rows::LongRow& row) {
+  const Status s = rows_.ScanLabels(from, to, RowReader::Cache::kFill, [&](Ordinal ordinal, const index_rows::LongRow& row) {
     if (!row.removed) rows.push_back({ordinal, row.hash, row.bytes});
   });
   // What was asked for has been found: damage further on is for those who ask for it.
@@ -215,7 +215,9 @@ void IndexShard::Impl::MarkRemoved(Ordinal ordinal, Lsn lsn) {
   active_->Note(lsn);
 }
 
-Status IndexShard::Impl::MakeResident(std::span<const Ordinal> ordinals) {
+Status IndexShard::Impl::MakeResident(std::span<const Ordinal> ordinals) { return MakeResident(ordinals, Marked::kSkip); }
+
+Status IndexShard::Impl::MakeResident(std::span<const Ordinal> ordinals, Marked marked) {
   std::vector<Ordinal> missing;
   {
     MeasuredReaderLock lock(&mu_);
@@ -228,7 +230,8 @@ Status IndexShard::Impl::MakeResident(std::span<const Ordinal> ordinals) {
   if (Status s = rows_.ReadLong(index_rows::kLabelsPrefix, missing, &rows); !s.ok()) return s;
   MeasuredLock lock(&mu_);
   for (std::size_t i = 0; i < missing.size(); ++i) {
-    if (!rows[i].has_value() || rows[i]->removed || series_.Contains(missing[i])) continue;
+    if (!rows[i].has_value() || series_.Contains(missing[i])) continue;
+    if (rows[i]->removed && marked == Marked::kSkip) continue;
     if (!AddSeries(missing[i], {rows[i]->hash, rows[i]->bytes}, false)) {
       return index_rows::Damaged(index_rows::OrdinalKey(index_rows::kLabelsPrefix, missing[i]), "malformed labels");
     }
@@ -238,8 +241,9 @@ Status IndexShard::Impl::MakeResident(std::span<const Ordinal> ordinals) {
 
 Status IndexShard::Impl::Remove(Ordinal ordinal, Lsn lsn) {
   const ScopedTimer timer(&write_latency_);
-  // The checkpoint needs its labels, to take it out of their postings.
-  if (Status s = MakeResident({&ordinal, 1}); !s.ok()) return s;
+  // The checkpoint needs its labels, to take it out of their postings. A row that is marked already says nothing of these: a crash
+  // may have cut the checkpoint off that wrote it.
+  if (Status s = MakeResident({&ordinal, 1}, Marked::kTake); !s.ok()) return s;
   MeasuredLock lock(&mu_);
   if (series_.Contains(ordinal)) MarkRemoved(ordinal, lsn);
   return Status::Ok();
@@ -331,7 +335,9 @@ bool IndexShard::HasRoom(Ordinal first, std::size_t n, std::size_t bytes) const 
 bool IndexShard::Insert(Ordinal ordinal, const SeriesKey& key, Lsn lsn) { return impl_->Insert(ordinal, key, lsn); }
 Status IndexShard::MakeResident(std::span<const Ordinal> ordinals) { return impl_->MakeResident(ordinals); }
 Status IndexShard::Remove(Ordinal ordinal, Lsn lsn) { return impl_->Remove(ordinal, lsn); }
-Status IndexShard::PurgeRemoved(const OrdinalSet& gone, Lsn trimmed_to) { return impl_->PurgeRemoved(gone, trimmed_to); }
+Status IndexShard::PurgeRemoved(const OrdinalSet& gone, Lsn trimmed_to, OrdinalSet* left) {
+  return impl_->PurgeRemoved(gone, trimmed_to, left);
+}
 void IndexShard::SetMetadata(Ordinal ordinal, const Metadata& metadata, Lsn lsn) { impl_->SetMetadata(ordinal, metadata, lsn); }
 void IndexShard::Evict(std::span<const Ordinal> ordinals) { impl_->Evict(ordinals); }
 std::uint64_t IndexShard::evictions() const { return impl_->evictions(); }

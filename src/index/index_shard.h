@@ -85,9 +85,10 @@ class IndexShard {
   // Takes the series out of postings and lookups; its labels row stays, marked removed, so that a stale reference can be resolved:
   // until PurgeRemoved.
   Status Remove(Ordinal ordinal, Lsn lsn);
-  // Deletes the rows with labels (but those longer than 32 KiB) and metadata of those of `gone` whose removal is stored and has left
-  // the log, which is trimmed to `trimmed_to`. Reads all labels rows. Does not flush.
-  Status PurgeRemoved(const OrdinalSet& gone, Lsn trimmed_to);
+  // Deletes the rows with labels (but those longer than 32 KiB) and metadata of those of `gone` whose removal is stored and has
+  // left the log, which is trimmed to `trimmed_to`; *left receives those that are not yet so far. Reads the labels rows from the
+  // first to the last of `gone`. Does not flush. After an error some may be deleted: repeat it.
+  Status PurgeRemoved(const OrdinalSet& gone, Lsn trimmed_to, OrdinalSet* left);
   void SetMetadata(Ordinal ordinal, const Metadata& metadata, Lsn lsn);
   // Forgets resident series whose rows are durable; they are found through the rows afterwards. Others are skipped.
   void Evict(std::span<const Ordinal> ordinals);

@@ -60,13 +60,14 @@ Status RowReader::ReadParts(char prefix, Ordinal ordinal, index_rows::LongRow* r
   return Status::Ok();
 }
 
-Status RowReader::ScanLabels(std::uint64_t from, std::uint64_t to, const TakeLong& take) const {
+Status RowReader::ScanLabels(std::uint64_t from, std::uint64_t to, Cache cache, const TakeLong& take) const {
   const auto key_of = [](std::uint64_t ordinal) {
     return ordinal > 0xffffffff ? index_rows::PrefixEnd(std::string(1, index_rows::kLabelsPrefix))
                                 : index_rows::OrdinalKey(index_rows::kLabelsPrefix, static_cast<Ordinal>(ordinal));
   };
   const std::string lower = key_of(from);
-  Result<std::unique_ptr<KvIterator>> it = engine_->NewIterator(family_, {.lower = lower, .upper = key_of(to)});
+  Result<std::unique_ptr<KvIterator>> it =
+      engine_->NewIterator(family_, {.lower = lower, .upper = key_of(to), .fill_cache = cache == Cache::kFill});
   if (!it.ok()) return it.status();
   index_rows::LongRow row;
   for ((*it)->Seek(lower); (*it)->Valid(); (*it)->Next()) {

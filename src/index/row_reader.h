@@ -28,7 +28,8 @@ class RowReader {
 
   // Labels rows of [from, to) in order, those of one part only; `take` gets each.
   using TakeLong = std::function<void(Ordinal ordinal, const index_rows::LongRow& row)>;
-  Status ScanLabels(std::uint64_t from, std::uint64_t to, const TakeLong& take) const;
+  enum class Cache { kFill, kLeave };  // the engine's
+  Status ScanLabels(std::uint64_t from, std::uint64_t to, Cache cache, const TakeLong& take) const;
 
   // Ordinals listed for each hash. One MultiGet.
   Status ReadHashes(std::span<const std::uint64_t> hashes, std::vector<std::vector<Ordinal>>* ordinals) const;

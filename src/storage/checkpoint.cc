@@ -260,8 +260,7 @@ Status Core::ApplyRetention() {
 // ---- Compaction ----
 
 // What is not in the index was removed, by this process or an earlier one: nothing may be appended to it, the head needs no entry
-// for it, and its labels go when so many others have been removed since, or with the process. `end`: no series from there on is
-// looked at.
+// for it, and its labels go when so many others have been removed since. `end`: no series from there on is looked at.
 Status Core::ForgetRemoved(Shard* shard, std::uint64_t end, const OrdinalSet& live) {
   OrdinalSet gone;
   if (end > 0) gone.AddRange(0, static_cast<Ordinal>(end - 1));
@@ -273,20 +272,26 @@ Status Core::ForgetRemoved(Shard* shard, std::uint64_t end, const OrdinalSet& li
     unknown.Subtract(shard->removed);  // those of earlier processes, in the first pass
   }
   if (!unknown.empty()) {
+    MeasuredLock series_lock(&shard->series_mu);
     MeasuredLock lock(&shard->head->mu());
     MutexLock removed_lock(&shard->removed_mu);
     shard->removed.UnionWith(unknown);
     shard->removals.fetch_add(1);
   }
   shard->head->Forget(end, live.ToVector());
-  OrdinalSet purged = std::move(unknown);
-  const std::size_t many = shard->kept_labels.size() - std::min(shard->kept_labels.size(), kKeptLabelsMax);
-  for (std::size_t i = 0; i < many; ++i) purged.Add(shard->kept_labels[i]);
-  if (purged.empty()) return Status::Ok();
+  gone.Subtract(shard->purged);
+  {
+    MutexLock removed_lock(&shard->removed_mu);
+    while (shard->kept_labels.size() > kKeptLabelsMax) shard->kept_labels.pop_front();
+    for (const Ordinal ordinal : shard->kept_labels) gone.Remove(ordinal);
+  }
+  if (gone.empty()) return Status::Ok();
   CHRONOLITH_FAILPOINT("remove.purge");
-  if (Status status = shard->index->PurgeRemoved(purged, shard->wal->trimmed_to()); !status.ok()) return status;
+  OrdinalSet left;
+  if (Status status = shard->index->PurgeRemoved(gone, shard->wal->trimmed_to(), &left); !status.ok()) return status;
   CHRONOLITH_FAILPOINT("remove.purged");
-  shard->kept_labels.erase(shard->kept_labels.begin(), shard->kept_labels.begin() + static_cast<std::ptrdiff_t>(many));
+  gone.Subtract(left);
+  shard->purged.UnionWith(gone);
   return Status::Ok();
 }
 
@@ -303,8 +308,8 @@ Status Core::RemoveExpiredSeries(Shard* shard, CompactResult* result) {
   }
   Result<OrdinalSet> all = shard->index->Select({});
   if (!all.ok()) return all.status();
-  if (Status status = ForgetRemoved(shard, end, *all); !status.ok()) return status;
-  // Only series that existed before the look at the data are candidates.
+  const Status forgotten = ForgetRemoved(shard, end, *all);  // a row that it cannot read keeps no series from being removed
+  // What came after the look at the data has it in the head.
   all->Subtract(with_data);
   std::vector<Ordinal> candidates = all->ToVector();
   constexpr std::size_t kBatch = 4096;
@@ -338,6 +343,7 @@ Status Core::RemoveExpiredSeries(Shard* shard, CompactResult* result) {
         CHRONOLITH_FAILPOINT("remove.published");
         MutexLock removed_lock(&shard->removed_mu);
         shard->removed.AddMany(gone);
+        shard->kept_labels.insert(shard->kept_labels.end(), gone.begin(), gone.end());
         shard->removals.fetch_add(1);
       }
     }
@@ -350,13 +356,12 @@ Status Core::RemoveExpiredSeries(Shard* shard, CompactResult* result) {
     shard->series_total.fetch_sub(gone.size());
     AddSeries(-static_cast<std::int64_t>(gone.size()));
     result->series_removed += gone.size();
-    shard->kept_labels.insert(shard->kept_labels.end(), gone.begin(), gone.end());
     for (const Ordinal ordinal : gone) {
       if (status = shard->index->Remove(ordinal, lsn); !status.ok()) return status;
     }
     CHRONOLITH_FAILPOINT("remove.applied");
   }
-  return Status::Ok();
+  return forgotten;
 }
 
 // *checkpoint: of the one that failed meanwhile and ended it, which is no error of the shard's.

@@ -417,7 +417,7 @@ std::vector<Core::HandedOut> Core::HandedOutOrdinals() const {
       continue;
     }
     MutexLock lock(&shard->removed_mu);
-    handed_out.push_back({shard->next_ordinal.load(), shard->removed});
+    handed_out.push_back({shard->next_ordinal.load(), shard->removed, shard->kept_labels});
   }
   return handed_out;
 }

@@ -10,6 +10,7 @@
 #define CHRONOLITH_STORAGE_CORE_H_
 
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <set>
@@ -37,8 +38,9 @@ class Core {
  public:
   // What callers may still hold of one shard after the store was reopened.
   struct HandedOut {
-    std::uint64_t next_ordinal = 0;  // ordinals below were given to a series; none of them is given to another
-    OrdinalSet gone;                 // those of them whose series was removed, or whose record was lost with the log's end
+    std::uint64_t next_ordinal = 0;   // ordinals below were given to a series; none of them is given to another
+    OrdinalSet gone;                  // those of them whose series was removed, or whose record was lost with the log's end
+    std::deque<Ordinal> kept_labels;  // as Shard::kept_labels
   };
   // `earlier` (may be null): per shard, by earlier Cores of this process.
   static Result<std::unique_ptr<Core>> Open(const Options& options, const std::string& path, const std::vector<HandedOut>* earlier);

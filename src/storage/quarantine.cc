@@ -57,6 +57,7 @@ void Core::Quarantine(Shard* shard, const Status& damage, const HandedOut* earli
   if (earlier == nullptr) return;
   // For the next Reopen, which may bring the shard back.
   shard->removed = earlier->gone;
+  shard->kept_labels = earlier->kept_labels;
   shard->next_ordinal.store(earlier->next_ordinal);
 }
 

@@ -456,9 +456,17 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
   }
   std::uint64_t next_ordinal = std::max(index_state->next_ordinal, visitor.next_ordinal());
   if (earlier != nullptr) {
-    // References from before the reopening: to a series whose record was lost, or that was removed, nothing may be appended.
+    // References from before the reopening: to a series whose record was lost, or that was removed, nothing may be appended. Unless
+    // it was the removal's record that was lost.
+    OrdinalSet gone = earlier->gone;
+    if (!gone.empty()) {
+      const Result<OrdinalSet> live = shard->index->Select({});
+      if (!live.ok()) return Damaged(live.status(), damage);
+      gone.Subtract(*live);
+    }
     MutexLock lock(&shard->removed_mu);
-    shard->removed.UnionWith(earlier->gone);
+    shard->removed.UnionWith(gone);
+    shard->kept_labels = earlier->kept_labels;
     if (next_ordinal < earlier->next_ordinal) {
       shard->removed.AddRange(static_cast<Ordinal>(next_ordinal), static_cast<Ordinal>(earlier->next_ordinal - 1));
       next_ordinal = earlier->next_ordinal;

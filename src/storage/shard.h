@@ -48,13 +48,15 @@ struct alignas(kCacheLine) Shard {
   // Ordinals below exist (or existed). Raised under series_mu, after the record is in the ring.
   std::atomic<std::uint64_t> next_ordinal{0};
 
-  // Series that were removed since open: a cached reference to one must not be appended to. removals counts changes: a writer
-  // looks before it takes the append lock and checks under it that nothing changed.
+  // Ordinals of removed series (of earlier processes too, once a pass that removes series has looked for them): a reference to one
+  // must not be appended to. removals counts changes: a writer looks before it takes the series lock or the append lock and checks
+  // under it that nothing changed. Changed under both.
   std::atomic<std::uint64_t> removals{0};
   mutable Mutex removed_mu;
   OrdinalSet removed ABSL_GUARDED_BY(removed_mu);
-  // Of who removes series: those that it has removed, oldest first, whose labels are kept for stale references.
-  std::deque<Ordinal> kept_labels;
+  // The last of those that this process has removed, oldest first: their labels are kept for stale references.
+  std::deque<Ordinal> kept_labels ABSL_GUARDED_BY(removed_mu);
+  OrdinalSet purged;  // whose labels are gone, as far as the thread that removes series has seen
 
   std::atomic<Lsn> applied_lsn{0};
   WalPlace log_end;                     // of the last row of its log, at open

@@ -207,11 +207,15 @@ TEST_F(IndexShardTest, PurgesTheLabelsOfWhatIsGoneAndHasLeftTheLog) {
   const Lsn last = lsn_;
   OrdinalSet gone;
   for (const Ordinal o : {0U, 1U, 2U, 3U}) gone.Add(o);
-  ASSERT_TRUE(index_->PurgeRemoved(gone, last).ok());
+  OrdinalSet left;
+  ASSERT_TRUE(index_->PurgeRemoved(gone, last, &left).ok());
+  EXPECT_EQ(left.ToVector(), (std::vector<Ordinal>{0, 1, 2}));
   EXPECT_EQ(LabelsOf(0, true), Numbered(0)) << "its removal is not stored yet";
   Checkpoint();
   gone.Remove(1);
-  ASSERT_TRUE(index_->PurgeRemoved(gone, last - 1).ok());
+  left = {};
+  ASSERT_TRUE(index_->PurgeRemoved(gone, last - 1, &left).ok());
+  EXPECT_EQ(left.ToVector(), (std::vector<Ordinal>{2, 3}));
   EXPECT_TRUE(LabelsOf(0, true).empty());
   EXPECT_FALSE(index_->MetadataOf(0).value().has_value());
   EXPECT_EQ(LabelsOf(1, true), Numbered(1)) << "nobody asked for it";
@@ -224,6 +228,45 @@ TEST_F(IndexShardTest, PurgesTheLabelsOfWhatIsGoneAndHasLeftTheLog) {
   EXPECT_TRUE(index_->MetadataOf(3).value().has_value());
   EXPECT_EQ(Find(KeyOf(Numbered(0))), std::nullopt);
   EXPECT_EQ(Select({}), (std::vector<Ordinal>{3, 4}));
+}
+
+// A checkpoint of several batches, of which an engine has made some durable by itself when the process dies.
+TEST_F(IndexShardTest, ARemovalIsWholeHoweverMuchOfItsCheckpointACrashHasLeft) {
+  constexpr int kSeries = 12'000;
+  for (std::uint64_t batches = 0;; ++batches) {
+    SCOPED_TRACE("batches left: " + std::to_string(batches));
+    Close();
+    factory_ = MakeAdversarialMemoryEngineFactory({});
+    Open();
+    next_ordinal_ = lsn_ = 0;
+    for (int i = 0; i < kSeries; ++i) Add(Numbered(i));
+    Checkpoint();
+    const auto remove = [&](Lsn lsn) {
+      for (Ordinal o = 1; o < kSeries; ++o) ASSERT_TRUE(index_->Remove(o, lsn).ok());
+    };
+    remove(lsn_ + 1);
+    factory_->FailCall(EngineMethod::kWrite, batches + 1, IoError("the process dies here"));
+    IndexState state = state_;
+    state.applied_lsn = lsn_ + 1;
+    const bool complete = index_->Checkpoint(state).ok();
+    ASSERT_TRUE(engine_->Flush(FamilyId{0}).ok());
+    if (complete) break;
+    Close();
+    Open();
+    ASSERT_EQ(state_.applied_lsn, lsn_) << "the state row is the last";
+    remove(++lsn_);
+    Checkpoint();
+    for (int again = 0; again < 2; ++again) {
+      EXPECT_EQ(Select({}), std::vector<Ordinal>{0});
+      EXPECT_EQ(Select({Matcher::Regex("job", ".+")}).size(), 1U);
+      EXPECT_EQ(Find(KeyOf(Numbered(1))), std::nullopt);
+      EXPECT_EQ(Values("id"), std::vector<std::string>{"0"});
+      Close();
+      Open();
+    }
+    if (HasFailure()) return;
+    ASSERT_LT(batches, 100U);
+  }
 }
 
 TEST_F(IndexShardTest, EvictsOnlyWhatTheRowsHold) {

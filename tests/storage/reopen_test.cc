@@ -142,6 +142,44 @@ TEST_F(Reopening, ReferencesToRemovedSeriesStayHarmless) {
   }
 }
 
+TEST_F(Reopening, LabelsOfWhatExpiredBeforeAreKeptForReferences) {
+  auto appender = store_->NewAppender();
+  const SeriesRef gone = appender->Ref(Named("gone")).value();
+  store_.Write(Named("gone"), {{kT, 1}});
+  ASSERT_TRUE(store_->Delete({Matcher::Equal("__name__", "gone")}, {}).ok());
+  store_.Compact();
+  ASSERT_TRUE(store_->Reopen().ok());
+  store_.Compact();
+  store_.Compact();
+  appender->Append(gone, kT + 1, 2);
+  const WriteResult result = appender->Commit();
+  EXPECT_TRUE(result.ok()) << result.status.ToString();
+  EXPECT_EQ(store_.Read(), (Contents{{Named("gone").ToString(), {{kT + 1, Shown(2)}}}}));
+}
+
+// Whichever write fails meanwhile, that of the removal's record too: then the series is there again.
+TEST(ReopeningAfterARemoval, ASeriesWhoseRemovalWasLostIsWrittenTo) {
+  int lost = 0;
+  for (std::uint64_t k = 1;; ++k) {
+    SCOPED_TRACE("write " + std::to_string(k));
+    ASSERT_LT(k, 100U);
+    TestStore store("memory");
+    store.options().shards = 1;
+    store.options().commit_interval_ms = 100'000;
+    store.Open();
+    store.Write(Named("gone"), {{kT, 1}});
+    ASSERT_TRUE(store->Delete({Matcher::Equal("__name__", "gone")}, {}).ok());
+    store.memory().FailCall(EngineMethod::kWrite, k, IoError("injected: the disk is gone"));
+    if (store->Compact().ok()) break;
+    const StorageStats stats = store->Stats();
+    ASSERT_TRUE(store->Reopen().ok());
+    if (stats.shards[0].series_removed == 1 && store->SeriesIds({}).value().size() == 1) ++lost;
+    store.Write(Named("gone"), {{kT + 1, 2}});
+    EXPECT_EQ(store.Read(), (Contents{{Named("gone").ToString(), {{kT + 1, Shown(2)}}}}));
+  }
+  EXPECT_GT(lost, 0) << "no write that failed carried the removal";
+}
+
 TEST_F(Reopening, AFailedReopenCanBeRepeated) {
   store_.Write(Named("a"), {{kT, 1}});
   BreakTheLog();

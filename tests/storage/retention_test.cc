@@ -1,4 +1,5 @@
 // The retention floor is one for all shards, whatever a crash has left of it in their logs.
+#include "format/index_rows.h"
 #include "tests/storage/store_fixture.h"
 
 namespace chronolith {
@@ -133,6 +134,32 @@ TEST(Retention, LabelsAreKeptForReferencesToTheNewest65536SeriesThatExpired) {
   EXPECT_EQ(append(oldest, kT + 300'001), StatusCode::kNotFound) << "65,536 others have expired since";
   EXPECT_EQ(append(second, kT + 300'001), StatusCode::kOk);
   EXPECT_EQ(store.Read().size(), 2U) << "the newest, and the one that was created again";
+}
+
+// The pass that removes series looks for the labels of those that are gone: one row that it cannot read must not keep it from its
+// work.
+TEST(Retention, ADamagedRowOfLabelsKeepsNoSeriesFromExpiring) {
+  TestStore store("memory");
+  store.options().shards = 1;
+  const auto clock = std::make_shared<FakeClock>(kT);
+  store.options().clock = clock;
+  store.options().window_ms = 10'000;
+  store.options().retention_ms = 60'000;
+  store.Open();
+  for (int i = 0; i < 20; ++i) store.Write(Numbered(i), {{kT, 1}});
+  clock->Set(kT + 100'000);
+  store.Write(Numbered(20), {{kT + 100'000, 1}});
+  store.Compact();  // twenty are gone, and no pass has looked at them since
+  for (int i = 21; i < 40; ++i) store.Write(Numbered(i), {{kT + 100'000, 1}});
+  store.Checkpoint();
+  store.KillWithoutOpening();
+  ASSERT_TRUE(
+      store.memory().FlipBit(store.path() + "/data", "index.0", index_rows::OrdinalKey(index_rows::kLabelsPrefix, 5), 77).ok());
+  clock->Set(kT + 200'000);
+  store.Open();
+  store.Write(Numbered(50), {{kT + 200'000, 1}});
+  EXPECT_EQ(store->Compact().status().code(), StatusCode::kDataLoss) << "it is told all the same";
+  EXPECT_EQ(store->Stats().shards[0].series_total, 1U);
 }
 
 // An operator shortens the retention of a store that nobody writes to: the log is trimmed, so no head knows the newest sample.
