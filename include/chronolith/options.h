@@ -100,7 +100,7 @@ struct Options {
   // read-only store always waits.
   bool wait_for_replay = true;
 
-  // Told how replay goes: about every 4 MiB of a shard's log, and once when the shard is done. Called from several threads at once;
+  // Told how replay goes: about every 4 MiB of a shard's log or 100 ms, and once when the shard is done. Called from several threads at once;
   // must not block. null: nobody is told. The same is in ShardStats at any time.
   std::function<void(const ReplayProgress&)> on_replay;
 

@@ -22,7 +22,8 @@ namespace chronolith {
 
 namespace {
 
-constexpr std::uint64_t kProgressBytes = 4 << 20;      // between two calls of Options::on_replay
+constexpr std::uint64_t kProgressBytes = 4 << 20;      // between two calls of Options::on_replay, at most
+constexpr std::uint64_t kProgressNanos = 100'000'000;  // the same
 constexpr std::uint64_t kMemoryLookBytes = 256 << 10;  // of log, between two looks at what replay holds
 
 // `status` is of a read of the shard's rows.
@@ -58,7 +59,7 @@ class ReplayVisitor : public WalVisitor {
     bytes_to_look_ += value.size();
     if (bytes_to_look_ < kMemoryLookBytes || core_->options().read_only) return Status::Ok();
     bytes_to_look_ = 0;
-    if (accept_) return Status::Ok();  // a hole may come, which no row may claim to cover before all is known
+    if (met_loss_) return Status::Ok();  // no row may claim to cover it before all is known
     // A log that was trimmed beyond the data is refused when it has been read: no row may claim to cover the hole.
     if (end_.trimmed_to > std::min(index_applied_, chunk_applied_)) return Status::Ok();
     // What a checkpoint leaves in memory would make the next look checkpoint again.
@@ -81,7 +82,7 @@ class ReplayVisitor : public WalVisitor {
 
   // Before the first record: how many there are behind `after`, as far as the keys of rows tell.
   void Begin(Lsn after, Lsn last_row) {
-    start_ns_ = NowNanos();
+    start_ns_ = told_ns_ = NowNanos();
     after_ = after;
     last_row_ = last_row;
     shard_->replay_records_expected.store(last_row - after, std::memory_order_relaxed);
@@ -95,13 +96,14 @@ class ReplayVisitor : public WalVisitor {
       const double each = static_cast<double>(NowNanos() - start_ns_) * 1e-9 / static_cast<double>(end.last_lsn - after_);
       shard_->replay_seconds_left.store(left * each, std::memory_order_relaxed);
     }
-    if (end.bytes - told_bytes_ >= kProgressBytes) Tell(false);
+    if (end.bytes - told_bytes_ >= kProgressBytes || NowNanos() - told_ns_ >= kProgressNanos) Tell(false);
   }
   Status OnLoss(ShardId, const WalLoss& loss) override {
     if (!accept_ || !damage_.ok()) {
       if (loss.behind.epoch != 0) shard_->lost_before = loss.behind;
       return loss.why;
     }
+    met_loss_ = true;
     // A hole where rows did not decode is not one of missing bytes.
     if (loss.behind.epoch != 0 && !end_unknown_)
       shard_->lost_before = std::max(shard_->lost_before.value_or(WalPlace{}), loss.behind);
@@ -162,6 +164,7 @@ class ReplayVisitor : public WalVisitor {
  private:
   void Tell(bool done) {
     told_bytes_ = end_.bytes;
+    told_ns_ = NowNanos();
     if (!on_replay_) return;
     on_replay_({shard_->id, end_.records, shard_->replay_records_expected.load(std::memory_order_relaxed), end_.bytes,
                 shard_->replay_seconds_left.load(std::memory_order_relaxed), done});
@@ -320,6 +323,7 @@ class ReplayVisitor : public WalVisitor {
   Core* const core_;
   Shard* const shard_;
   const bool accept_;
+  bool met_loss_ = false;
   bool end_unknown_ = false;
   OrdinalSet known_;
   OrdinalSet unknown_;
@@ -332,6 +336,7 @@ class ReplayVisitor : public WalVisitor {
   Lsn after_ = 0;
   Lsn last_row_ = 0;
   std::uint64_t told_bytes_ = 0;
+  std::uint64_t told_ns_ = 0;
   std::uint64_t bytes_to_look_ = 0;
   std::int64_t kept_bytes_ = 0;  // what the last checkpoint of replay left in memory
   WalEnd end_;

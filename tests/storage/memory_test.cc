@@ -2,6 +2,7 @@
 #include <cinttypes>
 #include <random>
 
+#include "format/wal_record.h"
 #include "tests/contract/seed.h"
 #include "tests/storage/store_fixture.h"
 
@@ -115,6 +116,20 @@ TEST_P(Memory, ReplayThatOutgrowsItsPartGoesToTheDataInstance) {
   EXPECT_EQ(store_.Read({Matcher::Equal("i", "1")}, {kT, kT + 1}).begin()->second[kT], Shown(42.0));
 }
 
+TEST_P(Memory, ReplayKeepsToItsOptionWhereThereIsMore) {
+  std::mt19937_64 rng(TestSeed());
+  store_.Open();
+  WriteRandomly(&rng, 6000);
+  const Contents contents = store_.Read();
+  store_.Kill();
+  EXPECT_EQ(store_->Stats().replay_checkpoints, 0U) << "the default is more than this log";
+  store_.KillWithoutOpening();
+  store_.options().replay_memory_bytes = 2 << 20;
+  store_.Open();
+  EXPECT_GT(store_->Stats().replay_checkpoints, 2U);
+  EXPECT_EQ(store_.Read(), contents);
+}
+
 // What no checkpoint frees, an entry a series, is more than the share: it does not make each look at the memory a checkpoint.
 TEST_P(Memory, ReplayIsStoredWhereItHasGrownNotWhereItIsLarge) {
   store_.options().shards = 1;
@@ -168,6 +183,38 @@ TEST_P(MemoryCrash, ACrashWhileReplayIsStoredLosesNothing) {
     }
   }
   EXPECT_GT(crashed, 2);
+}
+
+TEST_P(MemoryCrash, ReplayThatAcceptsALossIsStoredInPartsInFrontOfIt) {
+  std::mt19937_64 rng(TestSeed());
+  store_.Open();
+  WriteRandomly(&rng, 6000);
+  const Contents contents = store_.Read();
+  Lsn lsn = store_->Stats().shards[0].last_lsn;
+  lsn -= lsn / 8;
+  store_.KillWithoutOpening();
+  while (!store_.memory().FlipBit(store_.path() + "/log", "wal.0", WalKey(lsn), 77).ok()) ASSERT_GT(--lsn, 0U);
+  store_.options().accept_data_loss = true;
+  budget_->ForceReserve(1ULL << 30);  // another user has it all
+  store_.Open();
+  budget_->Release(1ULL << 30);
+  store_.options().accept_data_loss = false;
+  const StorageStats stats = store_->Stats();
+  EXPECT_GT(stats.replay_checkpoints, 2U);
+  ASSERT_EQ(stats.losses.size(), 1U);
+  ASSERT_EQ(stats.losses[0].lost.size(), 1U);
+  EXPECT_EQ(stats.losses[0].lost[0].first, lsn);
+  EXPECT_GT(stats.shards[0].applied_lsn, stats.losses[0].lost[0].last);
+  const Contents found = store_.Read();
+  std::size_t missing = 0;
+  for (const auto& [labels, points] : contents) {
+    const auto it = found.find(labels);
+    for (const auto& [t, value] : points) missing += it == found.end() || !it->second.contains(t) ? 1 : 0;
+  }
+  EXPECT_GT(missing, 0U);
+  EXPECT_LT(missing, contents.size() * 10);
+  store_.Kill();
+  EXPECT_EQ(store_.Read(), found);
 }
 
 // The engine flushes as a whole: whoever meets the error need not be who it is about.

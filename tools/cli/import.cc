@@ -146,7 +146,7 @@ int ImportInto(const ImportFlags& flags, Storage* storage) {
 
 int Import(ImportFlags flags) {
   if (flags.files.empty()) flags.files.emplace_back("-");
-  auto storage = Storage::Open(MakeOptions(flags.store), flags.store.db);
+  auto storage = OpenShowingReplay(MakeOptions(flags.store), flags.store.db);
   if (!storage.ok()) return Fail(storage.status());
   auto metrics = MetricsServer::Start(flags.store, storage->get());
   if (!metrics.ok()) return Fail(metrics.status());

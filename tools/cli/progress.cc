@@ -66,6 +66,7 @@ Progress::~Progress() {
 
 struct ReplayBar::State {
   const bool terminal = isatty(STDERR_FILENO) == 1;
+  bool shown = false;
   std::mutex mu;
   std::map<std::uint32_t, ReplayProgress> shards;
   std::binary_semaphore stop{0};
@@ -78,6 +79,7 @@ struct ReplayBar::State {
     double seconds_left = 0;  // shards are replayed beside each other
     {
       const std::lock_guard lock(mu);
+      if (shards.empty()) return;
       for (const auto& [shard, progress] : shards) {
         records += static_cast<double>(progress.records);
         expected += static_cast<double>(progress.records_expected);
@@ -96,6 +98,7 @@ struct ReplayBar::State {
     if (part > 0) line += " of " + HumanCount(expected);
     line += " records, " + HumanBytes(static_cast<std::uint64_t>(bytes));
     if (part > 0) line += ", about " + HumanSeconds(seconds_left) + " left";
+    shown = true;
     std::fprintf(stderr, terminal ? "\r%s \033[K" : "%s\n", line.c_str());
     std::fflush(stderr);
   }
@@ -104,7 +107,7 @@ struct ReplayBar::State {
 ReplayBar::ReplayBar() : state_(std::make_shared<State>()) {
   state_->thread = std::thread([state = state_.get()] {
     while (!state->stop.try_acquire_for(std::chrono::milliseconds(state->terminal ? 200 : 10'000))) state->Show();
-    if (state->terminal) std::fprintf(stderr, "\r\033[K");
+    if (state->terminal && state->shown) std::fprintf(stderr, "\r\033[K");
   });
 }
 

@@ -4,7 +4,6 @@
 
 #include "tools/cli/common.h"
 #include "tools/cli/output.h"
-#include "tools/cli/progress.h"
 #include "tools/cli/store.h"
 
 namespace chronolith::cli {
@@ -71,11 +70,7 @@ int Recover(const RecoverFlags& flags) {
   Options options = MakeOptions(flags.store);
   options.create_if_missing = false;
   options.accept_data_loss = flags.accept_data_loss;
-  Result<std::unique_ptr<Storage>> opened = [&] {
-    ReplayBar bar;
-    options.on_replay = bar.Callback();
-    return Storage::Open(options, flags.store.db);
-  }();
+  Result<std::unique_ptr<Storage>> opened = OpenShowingReplay(options, flags.store.db);
   if (!opened.ok()) return Fail(opened.status());
   if (Status status = (*opened)->Checkpoint(); !status.ok()) return Fail(status);
   const StorageStats stats = (*opened)->Stats();

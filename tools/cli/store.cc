@@ -7,6 +7,7 @@
 #include <exception>
 
 #include "chronolith/metrics.h"
+#include "tools/cli/progress.h"
 
 namespace chronolith::cli {
 
@@ -68,7 +69,13 @@ Result<std::unique_ptr<Storage>> OpenForReading(const StoreFlags& flags) {
   Options options = MakeOptions(flags);
   options.read_only = true;
   options.create_if_missing = false;
-  return Storage::Open(options, flags.db);
+  return OpenShowingReplay(options, flags.db);
+}
+
+Result<std::unique_ptr<Storage>> OpenShowingReplay(Options options, const std::string& db) {
+  ReplayBar bar;
+  options.on_replay = bar.Callback();
+  return Storage::Open(options, db);
 }
 
 Result<std::unique_ptr<MetricsServer>> MetricsServer::Start(const StoreFlags& flags, const Storage* storage) {

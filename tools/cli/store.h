@@ -36,6 +36,8 @@ void AddWriterFlags(CLI::App* command, StoreFlags* flags);
 
 // Options from the flags; warnings go to stderr.
 Options MakeOptions(const StoreFlags& flags);
+// Shows on stderr how replay goes.
+Result<std::unique_ptr<Storage>> OpenShowingReplay(Options options, const std::string& db);
 // Read-only: works beside a process that writes. kNotFound where there is no database.
 Result<std::unique_ptr<Storage>> OpenForReading(const StoreFlags& flags);
 
