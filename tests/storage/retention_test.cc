@@ -64,21 +64,31 @@ TEST(Retention, ACrashHalfWayThroughRaisingTheFloorLeavesOneFloor) {
   EXPECT_GT(kept, 0);
 }
 
+// One shard, windows of ten seconds, a minute of retention.
+class ExpiringStore : public TestStore {
+ public:
+  ExpiringStore() : TestStore("memory") {
+    options().shards = 1;
+    options().clock = clock_;
+    options().window_ms = 10'000;
+    options().retention_ms = 60'000;
+  }
+  void SetTime(Timestamp now) { clock_->Set(now); }
+
+ private:
+  const std::shared_ptr<FakeClock> clock_ = std::make_shared<FakeClock>(kT);
+};
+
 // Series that come and go take no memory for having been there, whoever removed them.
 TEST(Retention, MemoryDoesNotGrowWithTheSeriesThatHaveBeen) {
-  TestStore store("memory");
-  store.options().shards = 1;
-  const auto clock = std::make_shared<FakeClock>(kT);
-  store.options().clock = clock;
-  store.options().window_ms = 10'000;
-  store.options().retention_ms = 60'000;
+  ExpiringStore store;
   store.Open();
   SeriesRef first;
   SeriesRef recent;
   std::vector<std::uint64_t> bytes;
   for (int generation = 0; generation < 12; ++generation) {
     const Timestamp now = kT + generation * 100'000;
-    clock->Set(now);
+    store.SetTime(now);
     std::vector<TimeSeries> batch;
     for (int i = 0; i < 1500; ++i) batch.push_back(MakeSeries(Numbered(generation * 1500 + i), {{now, 1}}));
     ASSERT_TRUE(store->Write(batch).ok());
@@ -103,17 +113,12 @@ TEST(Retention, MemoryDoesNotGrowWithTheSeriesThatHaveBeen) {
 
 // As SeriesRef says.
 TEST(Retention, LabelsAreKeptForReferencesToTheNewest65536SeriesThatExpired) {
-  TestStore store("memory");
-  store.options().shards = 1;
-  const auto clock = std::make_shared<FakeClock>(kT);
-  store.options().clock = clock;
-  store.options().window_ms = 10'000;
-  store.options().retention_ms = 60'000;
+  ExpiringStore store;
   store.Open();
   const auto appender = store->NewAppender();
   const auto expire = [&](int generation, int first, int n) {
     const Timestamp now = kT + generation * 100'000;
-    clock->Set(now);
+    store.SetTime(now);
     for (int at = 0; at < n; at += 4096) {
       std::vector<TimeSeries> batch;
       for (int i = at; i < std::min(n, at + 4096); ++i) batch.push_back(MakeSeries(Numbered(first + i), {{now, 1}}));
@@ -139,15 +144,10 @@ TEST(Retention, LabelsAreKeptForReferencesToTheNewest65536SeriesThatExpired) {
 // The pass that removes series looks for the labels of those that are gone: one row that it cannot read must not keep it from its
 // work.
 TEST(Retention, ADamagedRowOfLabelsKeepsNoSeriesFromExpiring) {
-  TestStore store("memory");
-  store.options().shards = 1;
-  const auto clock = std::make_shared<FakeClock>(kT);
-  store.options().clock = clock;
-  store.options().window_ms = 10'000;
-  store.options().retention_ms = 60'000;
+  ExpiringStore store;
   store.Open();
   for (int i = 0; i < 20; ++i) store.Write(Numbered(i), {{kT, 1}});
-  clock->Set(kT + 100'000);
+  store.SetTime(kT + 100'000);
   store.Write(Numbered(20), {{kT + 100'000, 1}});
   store.Compact();  // twenty are gone, and no pass has looked at them since
   for (int i = 21; i < 40; ++i) store.Write(Numbered(i), {{kT + 100'000, 1}});
@@ -155,7 +155,7 @@ TEST(Retention, ADamagedRowOfLabelsKeepsNoSeriesFromExpiring) {
   store.KillWithoutOpening();
   ASSERT_TRUE(
       store.memory().FlipBit(store.path() + "/data", "index.0", index_rows::OrdinalKey(index_rows::kLabelsPrefix, 5), 77).ok());
-  clock->Set(kT + 200'000);
+  store.SetTime(kT + 200'000);
   store.Open();
   store.Write(Numbered(50), {{kT + 200'000, 1}});
   EXPECT_EQ(store->Compact().status().code(), StatusCode::kDataLoss) << "it is told all the same";
