@@ -351,11 +351,14 @@ Status Writer::CommitItems(Core* core, Shard* shard, std::span<const PendingItem
   Lsn lsn;
   {
     MeasuredLock lock(&shard->head->mu());
+    CHRONOLITH_FAILPOINT("items.publish");
     lsn = shard->wal->Append(record_, records);
+    CHRONOLITH_FAILPOINT("items.published");
     for (const PendingItem& p : items.first(*taken)) {
       if (const auto* histogram = std::get_if<HistogramSample>(&p.item)) shard->head->AppendHistogram(p.ordinal, *histogram, lsn);
       if (const auto* exemplar = std::get_if<Exemplar>(&p.item)) shard->head->AppendExemplar(p.ordinal, *exemplar, lsn);
     }
+    CHRONOLITH_FAILPOINT("items.appended");
   }
   for (const PendingItem& p : items.first(*taken)) {
     if (const auto* metadata = std::get_if<Metadata>(&p.item)) shard->index->SetMetadata(p.ordinal, *metadata, lsn);

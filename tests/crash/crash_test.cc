@@ -129,9 +129,9 @@ class Checker {
  private:
   void WriteOn(Storage* store, std::vector<std::string>* problems) {
     for (int i = 0; i < 10; ++i) {
-      TimeSeries series{.labels = {{"__name__", "zero"}, {kOwner, "checker"}, {"n", std::to_string(rng_() % 8)}}};
+      TimeSeries series{.labels = {{"__name__", "zero"}, {kOwner, kChecker}, {"n", std::to_string(rng_() % 8)}}};
       series.samples.push_back({kT + static_cast<Timestamp>(++written_) * kStep, static_cast<double>(written_)});
-      const WriteResult result = store->Write(series, {.level = i % 2 == 0 ? AckLevel::kLogged : AckLevel::kSynced});
+      const WriteResult result = store->Write(AsWritten(series), {.level = i % 2 == 0 ? AckLevel::kLogged : AckLevel::kSynced});
       if (!result.ok()) return problems->push_back("cannot be written to: " + result.status.ToString());
       model_->Add(series);
     }

@@ -112,12 +112,17 @@ class Writer {
       case Op::Kind::kWrite:
         break;
     }
-    if (!op.appender) return store_->Write(op.series, options).status;
+    std::vector<TimeSeries> batch;
+    for (const TimeSeries& planned : op.series) batch.push_back(AsWritten(planned));
+    if (!op.appender) return store_->Write(batch, options).status;
     const std::unique_ptr<Appender> appender = store_->NewAppender();
-    for (const TimeSeries& series : op.series) {
+    for (const TimeSeries& series : batch) {
       const Result<SeriesRef> ref = appender->Ref(series.labels);
       if (!ref.ok()) return ref.status();
       for (const Sample& sample : series.samples) appender->Append(*ref, sample.timestamp, sample.value);
+      for (const HistogramSample& sample : series.histograms) appender->AppendHistogram(*ref, sample.timestamp, sample.histogram);
+      for (const Exemplar& exemplar : series.exemplars) appender->AppendExemplar(*ref, exemplar);
+      for (const Metadata& metadata : series.metadata) appender->SetMetadata(*ref, metadata);
     }
     return appender->Commit(options).status;
   }

@@ -1,6 +1,7 @@
 #include "tests/crash/model.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <regex>
 
 namespace chronolith::crash {
@@ -109,9 +110,19 @@ Result<Contents> ReadAll(Storage* store) {
     Points& points = contents[(*set)->labels()];
     if (!points.empty()) return DataLoss("series twice in one answer: " + (*set)->labels().ToString());
     SampleIterator& samples = (*set)->samples();
-    while (samples.Next() == ValueType::kFloat) {
-      if (!points.empty() && points.rbegin()->first >= samples.timestamp()) return DataLoss("timestamps do not ascend");
-      points[samples.timestamp()] = samples.value();
+    const bool histograms = IsHistogram((*set)->labels());
+    for (ValueType type = samples.Next(); type != ValueType::kNone; type = samples.Next()) {
+      const std::string place = (*set)->labels().ToString() + " at " + std::to_string(samples.timestamp() - kT);
+      if (!points.empty() && points.rbegin()->first >= samples.timestamp()) return DataLoss(place + ": timestamps do not ascend");
+      if (histograms == (type == ValueType::kFloat)) return DataLoss(place + ": a value of the wrong type");
+      double value = 0;
+      if (histograms) {
+        value = std::visit([](const auto& histogram) { return histogram.sum; }, samples.histogram());
+        if (samples.histogram() != HistogramOf(value)) return DataLoss(place + ": a histogram that nobody wrote");
+      } else {
+        value = samples.value();
+      }
+      points[samples.timestamp()] = value;
     }
     if (!samples.status().ok()) return samples.status();
   }
@@ -213,6 +224,35 @@ void Model::CheckShared(const Labels& labels, const std::vector<Event>& events, 
   if (!all_in(found, most)) problems->push_back(labels.ToString() + " holds samples never sent:" + Difference(most, found));
 }
 
+// What was written in one record with the histograms that are there is there as well.
+void Model::CheckItems(Storage* store, const Labels& labels, const Points& found, std::vector<std::string>* problems) const {
+  const Result<std::vector<Exemplar>> exemplars = store->Exemplars(labels, {});
+  if (!exemplars.ok()) return problems->push_back(labels.ToString() + ", exemplars: " + exemplars.status().ToString());
+  std::map<Timestamp, std::set<double>> values;  // several at one time where it was written again
+  for (const Exemplar& e : *exemplars) {
+    const std::string place = labels.ToString() + ", exemplar " + std::to_string(e.timestamp - kT) + "=" + std::to_string(e.value);
+    if (!values[e.timestamp].insert(e.value).second) problems->push_back(place + " is there twice");
+    if (!found.contains(e.timestamp)) problems->push_back(place + " without a histogram");
+    if (e.labels != Labels{{"trace", std::to_string(e.value)}}) problems->push_back(place + " has other labels");
+  }
+  for (const auto& [t, value] : found) {
+    if (values[t].contains(value)) continue;
+    problems->push_back(labels.ToString() + " at " + std::to_string(t - kT) + " lacks its exemplar " + std::to_string(value));
+  }
+  const Result<std::optional<Metadata>> metadata = store->SeriesMetadata(labels);
+  if (!metadata.ok()) return problems->push_back(labels.ToString() + ", metadata: " + metadata.status().ToString());
+  if (!*metadata) return problems->push_back(labels.ToString() + " lacks its metadata");
+  const double last = std::strtod((*metadata)->help.c_str(), nullptr);
+  if ((*metadata)->type != MetricType::kHistogram || (*metadata)->unit != "ms")
+    problems->push_back(labels.ToString() + " has other metadata");
+  if (labels.Get(kOwner) != kChecker && NumberOf(last) >= next_[ThreadOf(last)])
+    problems->push_back(labels.ToString() + " has metadata never sent");
+  for (const auto& [t, value] : found) {
+    if (ThreadOf(value) == ThreadOf(last) && value > last)
+      return problems->push_back(labels.ToString() + " has metadata older than the histogram " + std::to_string(value));
+  }
+}
+
 std::vector<std::string> Model::Check(Storage* store) {
   std::vector<std::string> problems;
   DecidePromises();
@@ -229,6 +269,7 @@ std::vector<std::string> Model::Check(Storage* store) {
     const Points points = it == found->end() ? Points() : it->second;
     (labels.Get(kOwner) == kShared ? CheckShared(labels, of_series, points, &problems)
                                    : CheckOwn(labels, of_series, points, &problems));
+    if (IsHistogram(labels) && !points.empty()) CheckItems(store, labels, points, &problems);
     for (const Event& event : of_series) {
       if (event.promised || event.written == nullptr) continue;
       unpromised_ += event.written->samples.size();

@@ -61,6 +61,7 @@ class Model {
   std::map<Labels, std::vector<Event>> EventsBySeries() const;
   void CheckOwn(const Labels& labels, const std::vector<Event>& events, const Points& found, std::vector<std::string>* problems);
   void CheckShared(const Labels& labels, const std::vector<Event>& events, const Points& found, std::vector<std::string>* problems);
+  void CheckItems(Storage* store, const Labels& labels, const Points& found, std::vector<std::string>* problems) const;
   void CheckIndex(Storage* store, const Contents& found, std::vector<std::string>* problems);
 
   const std::uint64_t seed_;
@@ -76,7 +77,8 @@ class Model {
   std::uint64_t promised_total_ = 0;
 };
 
-// All that the store holds, or what keeps it from being read.
+// All that the store holds, histograms by the value that they are made of, or what keeps it from being read. kDataLoss: also what
+// nobody writes, such as a histogram that is not made of its value.
 Result<Contents> ReadAll(Storage* store);
 
 }  // namespace chronolith::crash

@@ -73,6 +73,47 @@ void PlanDelete(std::mt19937_64& rng, std::uint32_t thread, std::uint64_t number
 
 }  // namespace
 
+bool IsHistogram(const Labels& series) { return !series.Get(kOwner).empty() && std::stoi(std::string(series.Get("n"))) % 4 == 1; }
+
+// Integer and float ones, whose buckets change from one operation to the next.
+Histogram HistogramOf(double value) {
+  const std::uint64_t number = NumberOf(value);
+  const std::vector<BucketSpan> spans = {{static_cast<std::int32_t>(number % 4), 2}, {1, 1}};
+  if (number % 5 == 0) {
+    FloatHistogram histogram;
+    histogram.zero_count = 0.5;
+    histogram.count = 5;
+    histogram.sum = value;
+    histogram.positive_spans = spans;
+    histogram.positive_counts = {1.5, 2, 1};
+    return histogram;
+  }
+  IntHistogram histogram;
+  histogram.schema = 3;
+  histogram.zero_threshold = 0.001;
+  histogram.zero_count = number;
+  histogram.count = number + 6;
+  histogram.sum = value;
+  histogram.positive_spans = spans;
+  histogram.positive_deltas = {1, 2, -1};
+  return histogram;
+}
+
+TimeSeries AsWritten(const TimeSeries& planned) {
+  if (!IsHistogram(planned.labels)) return planned;
+  TimeSeries series{.labels = planned.labels};
+  for (const Sample& s : planned.samples) {
+    series.histograms.push_back({s.timestamp, HistogramOf(s.value)});
+    series.exemplars.push_back({{{"trace", std::to_string(s.value)}}, s.value, s.timestamp});
+  }
+  series.metadata.push_back(
+      {MetricType::kHistogram, "ms", std::to_string(static_cast<std::uint64_t>(planned.samples.back().value))});
+  return series;
+}
+
+std::uint32_t ThreadOf(double value) { return static_cast<std::uint32_t>(static_cast<std::uint64_t>(value) % kWriters); }
+std::uint64_t NumberOf(double value) { return static_cast<std::uint64_t>(value) / kWriters / kSamplesMax; }
+
 Op PlanOp(std::uint64_t seed, std::uint32_t thread, std::uint64_t number) {
   std::seed_seq seeds{seed, seed >> 32, std::uint64_t{thread}, number};
   std::mt19937_64 rng(seeds);

@@ -17,6 +17,7 @@ inline constexpr std::uint32_t kThreads = kWriters + 1;
 inline constexpr Timestamp kT = 1'700'000'000'000;
 inline constexpr Timestamp kStep = 1000;  // ms between two operations of a thread
 inline constexpr const char* kOwner = "owner";
+inline constexpr const char* kChecker = "checker";
 inline constexpr const char* kShared = "shared";  // the owner of series that all threads write to
 
 // The store of both processes. Tiny, so that checkpoints, trims, flushes and compactions follow each other closely.
@@ -36,13 +37,24 @@ inline Options StoreOptions() {
   return options;
 }
 
+// Every fourth series is one of native histograms: each is made of the value that a sample has in the plan and in the model, and
+// comes with an exemplar of that time and value.
+bool IsHistogram(const Labels& series);
+Histogram HistogramOf(double value);
+// What is written for samples of the plan: of a histogram series also its metadata, which tells the last value, all in one record.
+TimeSeries AsWritten(const TimeSeries& planned);
+
+// Of a value in the plan: whose it is, and the number of the operation.
+std::uint32_t ThreadOf(double value);
+std::uint64_t NumberOf(double value);
+
 struct Op {
   enum class Kind { kWrite, kDelete, kFlush, kCheckpoint, kCompact };
   Kind kind = Kind::kWrite;
   AckLevel level = AckLevel::kSynced;
   // kWrite
-  bool appender = false;  // through an Appender, not Storage::Write
-  std::vector<TimeSeries> series;
+  bool appender = false;           // through an Appender, not Storage::Write
+  std::vector<TimeSeries> series;  // samples only: see AsWritten
   // kDelete
   std::vector<Matcher> matchers;
   TimeRange range;
