@@ -18,6 +18,7 @@
 
 #include "tests/contract/seed.h"
 #include "tests/crash/model.h"
+#include "tests/crash/stored_rows.h"
 #include "tests/support/subprocess.h"
 #include "tests/support/temp_directory.h"
 
@@ -122,7 +123,10 @@ class Checker {
     } else if (*contents != model_->contents()) {
       problems.push_back("what was found is not there any more after writing on");
     }
+    if (const Status status = (*store)->Checkpoint(); !status.ok()) problems.push_back("checkpoint: " + status.ToString());
     if (const Status status = (*store)->Close(); !status.ok()) problems.push_back("close: " + status.ToString());
+    const std::vector<std::string> of_rows = CheckStoredRows(path_, StoreOptions().shards);
+    problems.insert(problems.end(), of_rows.begin(), of_rows.end());
     return problems;
   }
 
