@@ -176,6 +176,7 @@ TEST(Crash, EverythingAcknowledgedSurvivesSigkillAndNothingAppearsThatWasNeverSe
   for (int cycle = 0; cycle < cycles;) {
     testing_support::TempDirectory directory;
     const std::uint64_t store_seed = rng();
+    std::printf("a store in %s\n", (directory / "db").c_str());
     Model model(store_seed);
     Checker checker(directory / "db", &model, &rng);
     for (int life_number = 0; life_number < kCyclesAStore && cycle < cycles; ++life_number, ++cycle) {
@@ -191,9 +192,16 @@ TEST(Crash, EverythingAcknowledgedSurvivesSigkillAndNothingAppearsThatWasNeverSe
       const Plan plan = NextPlan(rng, failpoint);
       const Life life = LiveAndDie(directory / "db", store_seed, plan, &model);
       if (life.reached_failpoint) ++failpoint->kills;
-      const std::string in_flight = model.InFlight();
       std::string error = life.error;
       const bool again = rng() % 4 == 0;  // while it opens what the kill has left
+      // Now, and not behind the check: it is wanted most where the checker dies.
+      std::printf("cycle %d: killed %s%s after %zu messages%s; in flight: %s\n", cycle,
+                  life.reached_failpoint ? "at "
+                  : failpoint != nullptr ? "without reaching "
+                                         : "at random",
+                  failpoint != nullptr ? failpoint->name.c_str() : "", life.messages, again ? ", and again while it is opened" : "",
+                  model.InFlight().c_str());
+      std::fflush(stdout);
       if (again) {
         Plan opening;
         opening.operations = 0;
@@ -204,17 +212,13 @@ TEST(Crash, EverythingAcknowledgedSurvivesSigkillAndNothingAppearsThatWasNeverSe
       const std::vector<std::string> problems = checker.Check();
       unpromised += model.unpromised();
       unpromised_found += model.unpromised_found();
-      std::printf("cycle %d: killed %s%s after %zu messages%s; in flight: %s; not promised: %llu samples, %llu of them there\n",
-                  cycle,
-                  life.reached_failpoint ? "at "
-                  : failpoint != nullptr ? "without reaching "
-                                         : "at random",
-                  failpoint != nullptr ? failpoint->name.c_str() : "", life.messages,
-                  again ? ", and again while it was opened" : "", in_flight.c_str(),
-                  static_cast<unsigned long long>(model.unpromised()), static_cast<unsigned long long>(model.unpromised_found()));
+      std::printf("  of %llu samples not promised %llu are there\n", static_cast<unsigned long long>(model.unpromised()),
+                  static_cast<unsigned long long>(model.unpromised_found()));
       EXPECT_EQ(error, "");
       for (const std::string& problem : problems) ADD_FAILURE() << problem;
-      ASSERT_FALSE(HasFailure()) << "cycle " << cycle << " of CHRONOLITH_TEST_SEED=" << seed;
+      if (HasFailure()) directory.Keep();
+      ASSERT_FALSE(HasFailure()) << "cycle " << cycle << " of CHRONOLITH_TEST_SEED=" << seed << "; the store is kept in "
+                                 << directory / "db";
     }
     promised += model.promised_total();
   }

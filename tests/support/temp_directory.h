@@ -21,6 +21,7 @@ class TempDirectory {
     path_ = name;
   }
   ~TempDirectory() {
+    if (kept_) return;
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
   }
@@ -28,6 +29,7 @@ class TempDirectory {
   TempDirectory& operator=(const TempDirectory&) = delete;
   std::string operator/(std::string_view name) const { return path_ + "/" + std::string(name); }
   const std::string& path() const { return path_; }
+  void Keep() { kept_ = true; }  // for whoever looks into a failure
 
  private:
   static std::string Parent() {
@@ -36,6 +38,7 @@ class TempDirectory {
   }
 
   std::string path_;
+  bool kept_ = false;
 };
 
 }  // namespace chronolith::testing_support
