@@ -1,12 +1,13 @@
 // Crash: a process that writes is killed with SIGKILL, at random moments and where it reaches a failpoint; another opens what is
 // left and compares it with what was sent and acknowledged (model.h), and writes on.
 //
-//   crash_test [--cycles=N] [gtest's flags]
+//   crash_test [--cycles=N] [--stores A-B] [gtest's flags]
 //
-// A store lives for kCyclesAStore kills. CHRONOLITH_TEST_SEED repeats what is written and when it is killed, as far as threads let
-// it.
+// A store lives for kCyclesAStore kills; --cycles counts from store 1 on. What is written to a store and when it is killed follows
+// from CHRONOLITH_TEST_SEED and its number, as far as threads let it, so a run can be cut into ranges of stores.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <csignal>
@@ -19,6 +20,7 @@
 #include "tests/contract/seed.h"
 #include "tests/crash/model.h"
 #include "tests/crash/stored_rows.h"
+#include "tests/support/number_range.h"
 #include "tests/support/subprocess.h"
 #include "tests/support/temp_directory.h"
 
@@ -26,7 +28,9 @@ namespace chronolith::crash {
 namespace {
 
 constexpr int kCyclesAStore = 25;
-int cycles = 100;
+constexpr std::uint64_t kStoresARound = 4;  // which meet all failpoints
+std::uint64_t first_store = 1;
+std::uint64_t cycles = 100;
 
 struct Failpoint {
   std::string name;
@@ -106,14 +110,14 @@ Life LiveAndDie(const std::string& path, std::uint64_t seed, const Plan& plan, M
 // Opens what a kill has left, compares, writes on.
 class Checker {
  public:
-  Checker(std::string path, Model* model, std::mt19937_64* rng) : path_(std::move(path)), model_(model), rng_(*rng) {}
+  Checker(std::string path, Model* model) : path_(std::move(path)), model_(model) {}
 
-  std::vector<std::string> Check() {
+  std::vector<std::string> Check(std::mt19937_64& rng) {
     auto store = Storage::Open(StoreOptions(), path_);
     if (!store.ok()) return {"cannot be opened: " + store.status().ToString()};
     std::vector<std::string> problems = model_->Check(store->get());
-    WriteOn(store->get(), &problems);
-    if (rng_() % 4 == 0) {
+    WriteOn(store->get(), rng, &problems);
+    if (rng() % 4 == 0) {
       const Result<CompactResult> compacted = (*store)->Compact();
       if (!compacted.ok()) problems.push_back("compaction: " + compacted.status().ToString());
     }
@@ -131,9 +135,9 @@ class Checker {
   }
 
  private:
-  void WriteOn(Storage* store, std::vector<std::string>* problems) {
+  void WriteOn(Storage* store, std::mt19937_64& rng, std::vector<std::string>* problems) {
     for (int i = 0; i < 10; ++i) {
-      TimeSeries series{.labels = {{"__name__", "zero"}, {kOwner, kChecker}, {"n", std::to_string(rng_() % 8)}}};
+      TimeSeries series{.labels = {{"__name__", "zero"}, {kOwner, kChecker}, {"n", std::to_string(rng() % 8)}}};
       series.samples.push_back({kT + static_cast<Timestamp>(++written_) * kStep, static_cast<double>(written_)});
       const WriteResult result = store->Write(AsWritten(series), {.level = i % 2 == 0 ? AckLevel::kLogged : AckLevel::kSynced});
       if (!result.ok()) return problems->push_back("cannot be written to: " + result.status.ToString());
@@ -143,7 +147,6 @@ class Checker {
 
   const std::string path_;
   Model* const model_;
-  std::mt19937_64& rng_;
   std::uint64_t written_ = 0;
 };
 
@@ -164,30 +167,39 @@ Plan NextPlan(std::mt19937_64& rng, Failpoint* failpoint) {
   return plan;
 }
 
+// What a life depends on; no life depends on another's.
+std::mt19937_64 RngOf(std::uint64_t seed, std::uint64_t store, int life) {
+  std::seed_seq seeds{seed, seed >> 32, store, static_cast<std::uint64_t>(life)};
+  return std::mt19937_64(seeds);
+}
+
 TEST(Crash, EverythingAcknowledgedSurvivesSigkillAndNothingAppearsThatWasNeverSent) {
   std::vector<Failpoint> failpoints = Failpoints();
   ASSERT_GT(failpoints.size(), 20U);
   const std::uint64_t seed = TestSeed();
-  std::mt19937_64 rng(seed);
-  std::size_t next_failpoint = rng() % failpoints.size();
   std::uint64_t promised = 0;
   std::uint64_t unpromised = 0;
   std::uint64_t unpromised_found = 0;
-  for (int cycle = 0; cycle < cycles;) {
+  std::uint64_t cycle = 0;
+  for (std::uint64_t store = first_store; cycle < cycles; ++store) {
     testing_support::TempDirectory directory;
-    const std::uint64_t store_seed = rng();
-    std::printf("a store in %s\n", (directory / "db").c_str());
+    std::mt19937_64 of_store = RngOf(seed, store, kCyclesAStore);
+    const std::uint64_t store_seed = of_store();
+    std::printf("store %llu in %s\n", static_cast<unsigned long long>(store), (directory / "db").c_str());
     Model model(store_seed);
-    Checker checker(directory / "db", &model, &rng);
+    Checker checker(directory / "db", &model);
+    // Its share of the failpoints, neighbours in different stores: where one is hard to reach, so are the others. A round has all.
+    std::vector<Failpoint> own;
+    for (std::size_t i = store % kStoresARound; i < failpoints.size(); i += kStoresARound) own.push_back({failpoints[i].name});
+    std::shuffle(own.begin(), own.end(), of_store);
     for (int life_number = 0; life_number < kCyclesAStore && cycle < cycles; ++life_number, ++cycle) {
+      std::mt19937_64 rng = RngOf(seed, store, life_number);
       // The first of those that were reached the fewest times; but some lives end just so.
       Failpoint* failpoint = nullptr;
-      if (cycle % 4 != 3) {
-        for (std::size_t i = 0; i < failpoints.size(); ++i) {
-          Failpoint* const one = &failpoints[(next_failpoint + i) % failpoints.size()];
-          if (failpoint == nullptr || one->kills < failpoint->kills) failpoint = one;
-        }
-        ++next_failpoint;
+      if (life_number % 4 != 3) {
+        failpoint = &*std::min_element(own.begin(), own.end(), [](const auto& a, const auto& b) { return a.kills < b.kills; });
+        std::rotate(own.begin(), own.begin() + (failpoint - own.data()) + 1, own.end());
+        failpoint = &own.back();
       }
       const Plan plan = NextPlan(rng, failpoint);
       const Life life = LiveAndDie(directory / "db", store_seed, plan, &model);
@@ -195,7 +207,7 @@ TEST(Crash, EverythingAcknowledgedSurvivesSigkillAndNothingAppearsThatWasNeverSe
       std::string error = life.error;
       const bool again = rng() % 4 == 0;  // while it opens what the kill has left
       // Now, and not behind the check: it is wanted most where the checker dies.
-      std::printf("cycle %d: killed %s%s after %zu messages%s; in flight: %s\n", cycle,
+      std::printf("cycle %llu: killed %s%s after %zu messages%s; in flight: %s\n", static_cast<unsigned long long>(cycle),
                   life.reached_failpoint ? "at "
                   : failpoint != nullptr ? "without reaching "
                                          : "at random",
@@ -209,7 +221,7 @@ TEST(Crash, EverythingAcknowledgedSurvivesSigkillAndNothingAppearsThatWasNeverSe
         opening.later = std::chrono::microseconds(rng() % 30'000);
         error += LiveAndDie(directory / "db", store_seed, opening, &model).error;
       }
-      const std::vector<std::string> problems = checker.Check();
+      const std::vector<std::string> problems = checker.Check(rng);
       unpromised += model.unpromised();
       unpromised_found += model.unpromised_found();
       std::printf("  of %llu samples not promised %llu are there\n", static_cast<unsigned long long>(model.unpromised()),
@@ -217,15 +229,21 @@ TEST(Crash, EverythingAcknowledgedSurvivesSigkillAndNothingAppearsThatWasNeverSe
       EXPECT_EQ(error, "");
       for (const std::string& problem : problems) ADD_FAILURE() << problem;
       if (HasFailure()) directory.Keep();
-      ASSERT_FALSE(HasFailure()) << "cycle " << cycle << " of CHRONOLITH_TEST_SEED=" << seed << "; the store is kept in "
-                                 << directory / "db";
+      ASSERT_FALSE(HasFailure()) << "cycle " << cycle << ": CHRONOLITH_TEST_SEED=" << seed << " crash_test --stores " << store
+                                 << "-" << store << "; the store is kept in " << directory / "db";
     }
     promised += model.promised_total();
+    for (const Failpoint& one : own) {
+      const auto it = std::find_if(failpoints.begin(), failpoints.end(), [&](const auto& f) { return f.name == one.name; });
+      it->kills += one.kills;
+    }
   }
-  for (const Failpoint& failpoint : failpoints) EXPECT_GT(failpoint.kills, 0) << failpoint.name << " was never reached";
-  std::printf("%d kills at %zu failpoints and between them: %llu samples promised and there; of %llu others %llu there\n", cycles,
-              failpoints.size(), static_cast<unsigned long long>(promised), static_cast<unsigned long long>(unpromised),
-              static_cast<unsigned long long>(unpromised_found));
+  if (cycles >= kStoresARound * kCyclesAStore) {
+    for (const Failpoint& failpoint : failpoints) EXPECT_GT(failpoint.kills, 0) << failpoint.name << " was never reached";
+  }
+  std::printf("%llu kills at %zu failpoints and between them: %llu samples promised and there; of %llu others %llu there\n",
+              static_cast<unsigned long long>(cycles), failpoints.size(), static_cast<unsigned long long>(promised),
+              static_cast<unsigned long long>(unpromised), static_cast<unsigned long long>(unpromised_found));
 }
 
 // The test above must see what a store loses that acknowledges as logged what is only queued.
@@ -258,8 +276,13 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string_view arg = argv[i];
     constexpr std::string_view kCycles = "--cycles=";
-    if (!arg.starts_with(kCycles) ||
-        std::from_chars(arg.data() + kCycles.size(), arg.data() + arg.size(), chronolith::crash::cycles).ec != std::errc()) {
+    if (arg == "--stores" && i + 1 < argc) {
+      const chronolith::NumberRange stores = chronolith::RangeOf(argc, argv, arg, {}, {});
+      chronolith::crash::first_store = stores.first;
+      chronolith::crash::cycles = (stores.last - stores.first + 1) * chronolith::crash::kCyclesAStore;
+      ++i;
+    } else if (!arg.starts_with(kCycles) ||
+               std::from_chars(arg.data() + kCycles.size(), arg.data() + arg.size(), chronolith::crash::cycles).ec != std::errc()) {
       std::fprintf(stderr, "unknown argument %s\n", argv[i]);
       return 2;
     }
