@@ -195,7 +195,10 @@ Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path,
   const bool refused = view.status().code() == StatusCode::kDataLoss;
   if (refused) view = open_view(true);
   if (view.status().code() == StatusCode::kNotFound) return std::string();  // families that creation had not come to
-  if (!view.ok()) return view.status();  // an Open that fared better would drop what is intact behind the damage
+  if (!view.ok()) {  // an Open that fared better would drop what is intact behind the damage
+    const auto& [file, bytes] = damages.front();
+    return view.status().WithContext("the log is damaged in " + Describe(path, *files, file, bytes).place);
+  }
   const auto first_kept =
       std::find_if(files->begin(), files->end(), [&](const LogFile& f) { return f.number >= view->oldest_log; });
   const auto passed_by = static_cast<std::size_t>(first_kept - files->begin());

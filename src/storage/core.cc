@@ -181,6 +181,10 @@ Status Core::LoadOrCreateManifest() {
   const std::string content = bytes.str();
   if (!content.starts_with(kStoreMagic)) return FailedPrecondition(file + " is not a Chronolith manifest: this is no database");
   Result<StoreManifest> manifest = DecodeManifest(std::string_view(content).substr(kStoreMagic.size()));
+  if (manifest.status().code() == StatusCode::kDataLoss) {
+    return DataLoss(file + ": " + manifest.status().message() +
+                    ". Affected: all shards. Put it back, or restore a snapshot or a backup of the store");
+  }
   if (!manifest.ok()) return manifest.status().WithContext(file);
   manifest_ = std::move(*manifest);
   if (manifest_.engine != options_.engine) {
@@ -262,13 +266,14 @@ Status Core::WriteManifest(const std::string& directory, const StoreManifest& ma
 }
 
 Status Core::CheckIdentity(KvEngine* engine, const char* instance, bool* fresh) {
+  const InstanceRole role = engine == log_engine_.get() ? InstanceRole::kLog : InstanceRole::kData;
   std::string value;
   const Status status = engine->Get(kMetaFamily, kStoreKey, &value);
   *fresh = status.code() == StatusCode::kNotFound;
   if (*fresh) return Status::Ok();
-  if (!status.ok()) return status;
+  if (!status.ok()) return WithAffected(status.WithContext(std::string(instance) + " instance"), role);
   Result<StoreManifest> found = DecodeManifest(value);
-  if (!found.ok()) return found.status().WithContext(std::string(instance) + " instance");
+  if (!found.ok()) return WithAffected(found.status().WithContext(std::string(instance) + " instance"), role);
   if (found->uuid != manifest_.uuid || found->incarnation != manifest_.incarnation) {
     return FailedPrecondition(std::string("the ") + instance + " instance belongs to store " + found->UuidHex() + " incarnation " +
                               std::to_string(found->incarnation) + ", the directory to " + manifest_.UuidHex() + " incarnation " +
@@ -299,10 +304,10 @@ Result<std::unique_ptr<KvEngine>> Core::OpenInstance(const std::string& path, En
     if (Status status = CheckLog(factory->get(), path, engine_options); !status.ok()) return status;
   }
   Result<std::unique_ptr<KvEngine>> engine = (*factory)->Open(path, engine_options);
-  if (manifest_.complete && engine.status().code() == StatusCode::kNotFound) {
-    return DataLoss(engine.status().message() + ": it was lost, or its disk is not mounted");
-  }
-  return engine;
+  if (engine.ok()) return engine;
+  const bool lost = manifest_.complete && engine.status().code() == StatusCode::kNotFound;
+  return WithAffected(lost ? DataLoss(engine.status().message() + ": it was lost, or its disk is not mounted") : engine.status(),
+                      engine_options.instance);
 }
 
 // Family 0 of either instance is its meta.
@@ -375,8 +380,9 @@ Status Core::OpenEngines() {
     }
   }
   if (manifest_.complete && (fresh_data || fresh_log)) {
-    return DataLoss(std::string("the ") + (fresh_data ? "data" : "log") +
-                    " instance is empty: it was lost, or its disk is not mounted");
+    return WithAffected(DataLoss(std::string("the ") + (fresh_data ? "data" : "log") +
+                                 " instance is empty: it was lost, or its disk is not mounted"),
+                        fresh_data ? InstanceRole::kData : InstanceRole::kLog);
   }
   // Creation was cut short, or format 1 does not tell. It writes the log's identity last.
   if (fresh_data && !fresh_log) return DataLoss("the data instance is empty but the log instance is not");

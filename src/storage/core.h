@@ -116,6 +116,9 @@ class Core {
   Result<std::unique_ptr<KvEngine>> OpenInstance(const std::string& path, EngineOptions engine_options);
   // Before an instance is opened for writing (log_judge.cc): refuses a damaged log, cuts a torn tail off.
   Status CheckLog(EngineFactory* factory, const std::string& path, const EngineOptions& options);
+  // `status` of an instance that cannot be opened, and what that costs each shard, if it is kDataLoss (quarantine.cc).
+  Status WithAffected(const Status& status, InstanceRole instance) const;
+  std::string AllShards() const;
   Status CheckIdentity(KvEngine* engine, const char* instance, bool* fresh);
   // `scrub_state`: of a new data instance.
   static Status WriteIdentity(KvEngine* engine, const StoreManifest& manifest, const std::string& scrub_state = "");

@@ -51,7 +51,7 @@ Status WalJudge::Begin(KvEngine* before) {
     const Status s = ReadWal(before, log.shard.wal_family, log.shard.id, 0, nullptr, nullptr, nullptr, &end);
     // RocksDB passes over zeroes where a record should begin: then the hole is the damage, and `end` is in front of it.
     if (!s.ok() && s.code() != StatusCode::kDataLoss) return s;
-    if (hole_.ok()) hole_ = s;
+    if (!s.ok()) hole_ = hole_.ok() ? s : DataLoss(hole_.message() + "; " + s.message());
     log.end = std::max(end.last_lsn, end.trimmed_to);
     log.at = log.end;
   }
@@ -117,11 +117,20 @@ Status WalJudge::Refusal(const std::string& place) const {
     text += (i == 0 ? ". Missing, as far as can be told: " : ", ") + Lsns(m.shard, m.first, m.last);
   }
   if (named < missing_.size()) text += " and " + std::to_string(missing_.size() - named) + " ranges more";
+  bool end_unknown = false;
+  for (const ShardLog& log : shards_) {
+    if (log.behind) continue;
+    text += (end_unknown ? ", shard " : ". Nothing shows where these ended: shard ") + std::to_string(log.shard.id) +
+            " behind LSN " + std::to_string(std::max(log.at, log.applied_least));
+    end_unknown = true;
+  }
+  if (missing_.empty() && !end_unknown) text += ". As far as can be told no shard lacks a record that is not stored";
   return DataLoss(text + remedy_);
 }
 
 Result<std::optional<std::size_t>> WalJudge::Decide() {
   Result<std::optional<std::size_t>> verdict = Judge();
+  refused_ = verdict.status().code() == StatusCode::kDataLoss && !give_up_;
   if (verdict.status().code() != StatusCode::kDataLoss || !give_up_) return verdict;
   std::vector<ShardId> ends_unknown;
   for (const ShardLog& log : shards_) {
@@ -160,7 +169,7 @@ Result<std::optional<std::size_t>> WalJudge::Judge() {
   for (std::size_t i = 0; i < found_.size(); ++i) {
     if (!found_[i].later_opening) return std::optional<std::size_t>(i);
   }
-  if (!hole_.ok()) return hole_;
+  if (!hole_.ok()) return DataLoss("the log is damaged in " + found_.front().damage.place + ": " + hole_.message() + remedy_);
   return std::optional<std::size_t>();
 }
 
@@ -175,8 +184,9 @@ std::string WalJudge::CutAway() const {
 Result<std::optional<std::size_t>> SyncedLogJudge::Decide() {
   for (const LogDamage& damage : found_) {
     if (damage.ends_file) continue;
-    const Status refusal = DataLoss("its log is damaged in " + damage.place + ", with intact writes behind" + remedy_);
-    if (!give_up_) return refusal;
+    const Status refusal = DataLoss("its log is damaged in " + damage.place + ", with intact writes behind" + affected_ + remedy_);
+    refused_ = !give_up_;
+    if (refused_) return refusal;
     given_up_ = refusal;
     return std::optional<std::size_t>();
   }
@@ -204,11 +214,17 @@ Status Core::CheckLog(EngineFactory* factory, const std::string& path, const Eng
     };
   }
   WalJudge wal_judge(data_engine_.get(), judged, give_up, remedy);
-  SyncedLogJudge data_judge(options_.accept_data_loss, remedy);
+  const std::string affected =
+      ". Affected: of " + AllShards() + " epochs only, which the log instance has too; no LSN and no sample";
+  SyncedLogJudge data_judge(options_.accept_data_loss, affected, remedy);
   LogJudge* const judge = log ? static_cast<LogJudge*>(&wal_judge) : &data_judge;
   const Result<std::string> kept = factory->CheckLog(path, options, judge);
   if (kept.status().code() == StatusCode::kUnimplemented) return Status::Ok();
-  if (!kept.ok() || kept->empty()) return kept.status();
+  if (!kept.ok()) {
+    const bool judged = log ? wal_judge.refused() : data_judge.refused();
+    return judged ? kept.status() : WithAffected(kept.status(), options.instance);
+  }
+  if (kept->empty()) return Status::Ok();
   if (judge->GivesUpDamage()) {
     Log(LogLevel::kError, (log ? wal_judge.given_up() : data_judge.given_up()).message() +
                               ". The damaged bytes have been taken out of the log in " + path +

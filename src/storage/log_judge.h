@@ -68,6 +68,7 @@ class WalJudge : public LogJudge {
 
   // After Decide: why the log would have been refused, had it not been given up.
   const Status& given_up() const { return given_up_; }
+  bool refused() const { return refused_; }
   // After Decide: what a cut takes, for the log of the host.
   std::string CutAway() const;
 
@@ -104,10 +105,11 @@ class WalJudge : public LogJudge {
   const GiveUp give_up_;
   const std::string remedy_;
   Status given_up_;
+  bool refused_ = false;
   std::vector<ShardLog> shards_;
   std::vector<Found> found_;
   std::vector<Missing> missing_;
-  Status hole_;  // in what can be read
+  Status hole_;  // in what can be read, of each shard that has one
   std::uint64_t last_group_ = 0;
   std::string scratch_;
 };
@@ -117,18 +119,23 @@ class WalJudge : public LogJudge {
 // nothing behind it is cut, and damage in the middle is refused.
 class SyncedLogJudge : public LogJudge {
  public:
-  SyncedLogJudge(bool give_up, std::string remedy) : give_up_(give_up), remedy_(std::move(remedy)) {}
+  // `affected`: what the log holds of the shards; `remedy`: what to do. Both end the refusal.
+  SyncedLogJudge(bool give_up, std::string affected, std::string remedy)
+      : give_up_(give_up), affected_(std::move(affected)), remedy_(std::move(remedy)) {}
   Status Begin(KvEngine*) override { return Status::Ok(); }
   void OnRow(FamilyId, std::string_view, std::string_view) override {}
   void OnDamage(const LogDamage& damage) override { found_.push_back(damage); }
   Result<std::optional<std::size_t>> Decide() override;
   bool GivesUpDamage() const override { return !given_up_.ok(); }
   const Status& given_up() const { return given_up_; }
+  bool refused() const { return refused_; }
 
  private:
   const bool give_up_;
+  const std::string affected_;
   const std::string remedy_;
   Status given_up_;
+  bool refused_ = false;
   std::vector<LogDamage> found_;
 };
 

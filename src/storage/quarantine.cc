@@ -10,9 +10,13 @@
 // whose log has nothing behind the hole of another may have lost its end, unseen, and is quarantined with it (QuarantineSuspects).
 // Where that leaves none, as where log files were removed from the end, the store is refused.
 //
+// Damage to what all shards share (MANIFEST, CURRENT, meta rows, log files) refuses the store, with a word of what it costs each of
+// them (WithAffected; WalJudge for log files).
+//
 // The shard consists of empty layers, so that whoever walks over all shards needs no case of its own; who must not take "empty" for
 // an answer looks at Shard::quarantine or Core::quarantine.
 #include "storage/core.h"
+#include "storage/log_judge.h"
 
 namespace chronolith {
 
@@ -91,6 +95,31 @@ Status Core::CheckQuarantine() {
   }
   if (quarantined > 0) quarantine_ = DataLoss(std::move(messages));
   return quarantined == shards_.size() ? quarantine_.WithContext("no shard is left to serve") : Status::Ok();
+}
+
+std::string Core::AllShards() const {
+  return shards_.size() == 1 ? "shard 0" : "shards 0 to " + std::to_string(shards_.size() - 1);
+}
+
+Status Core::WithAffected(const Status& status, InstanceRole instance) const {
+  if (status.code() != StatusCode::kDataLoss) return status;
+  std::string affected;
+  if (instance == InstanceRole::kData) {
+    affected = "all that is stored of " + AllShards();
+  } else if (!data_engine_) {
+    affected = "all that was logged of " + AllShards() + " behind what is stored";
+  } else {
+    affected = "all that was logged of ";
+    for (const auto& shard : shards_) {
+      const Result<StoredState> stored =
+          ReadStoredState(data_engine_.get(), {shard->id, shard->wal_family, shard->index_family, shard->chunk_family});
+      const bool known = stored.ok() && !stored->damaged;
+      affected += (shard->id == 0 ? "shard " : ", shard ") + std::to_string(shard->id) +
+                  (known ? " behind LSN " + std::to_string(stored->least()) : " (its stored files are damaged as well)");
+    }
+  }
+  return DataLoss(status.message() + ". Affected: " + affected +
+                  ". Put back what is damaged, or restore a snapshot or a backup of the store; no command salvages this");
 }
 
 }  // namespace chronolith

@@ -32,8 +32,13 @@ Status Damaged(Status status, Status* damage) {
   return status;
 }
 
+std::string Lacks(ShardId shard, Lsn first, Lsn last) {
+  return "the log of shard " + std::to_string(shard) + " lacks LSN " + std::to_string(first) +
+         (first == last ? "" : " to " + std::to_string(last));
+}
+
 Status LogFilesLost(ShardId shard, Lsn log_end, Lsn applied) {
-  return DataLoss("the log of shard " + std::to_string(shard) + " ends at LSN " + std::to_string(log_end) +
+  return DataLoss(Lacks(shard, log_end + 1, applied) + ": it ends at LSN " + std::to_string(log_end) +
                   ", but the data instance holds records up to " + std::to_string(applied) + ": log files were lost");
 }
 
@@ -100,6 +105,7 @@ class ReplayVisitor : public WalVisitor {
   }
   Status OnLoss(ShardId, const WalLoss& loss) override {
     if (!accept_ || !damage_.ok()) {
+      if (damage_.ok()) shard_->log_damaged = true;
       if (loss.behind.epoch != 0) shard_->lost_before = loss.behind;
       return loss.why;
     }
@@ -413,12 +419,11 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
   const Lsn applied = std::min(index_state->applied_lsn, chunk_state->applied_lsn);
   ReplayVisitor visitor(this, shard, *index_state, {chunk_state->applied_lsn, chunk_state->floor, epoch});
   const Result<Lsn> last_row = LastWalRow(log_engine_.get(), shard->wal_family, applied);
-  if (!last_row.ok()) return last_row.status();
+  if (!last_row.ok()) return WithAffected(last_row.status(), InstanceRole::kLog);
   visitor.Begin(applied, *last_row);
   WalEnd end;
   std::vector<std::pair<Lsn, std::uint64_t>> rows;
   const auto log_damaged = [&](const Status& status) {
-    shard->log_damaged = true;
     *damage = status.WithContext("family wal." + std::to_string(shard->id) + " of " + LogPath());
     return *damage;
   };
@@ -444,6 +449,7 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
       // What was lost is no newer than the state row of the chunks; that of the index does not tell.
       const bool told = index_state->applied_lsn <= chunk_state->applied_lsn;
       shard->lost_before = told ? WalPlace{chunk_state->epoch + 1, 0} : WalPlace{std::numeric_limits<std::uint64_t>::max(), 0};
+      shard->log_damaged = true;
       return log_damaged(LogFilesLost(shard->id, log_end, applied_most));
     }
     shard->data_past_log = applied_most;
@@ -455,7 +461,8 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
     visitor.Lose(applied + 1, end.trimmed_to);
     for (const ShardLoss::Range& range : behind) visitor.Lose(range.first, range.last);
   } else if (end.trimmed_to > applied) {
-    return log_damaged(DataLoss("the log of shard " + std::to_string(shard->id) + " was trimmed up to LSN " +
+    shard->log_damaged = true;
+    return log_damaged(DataLoss(Lacks(shard->id, applied + 1, end.trimmed_to) + ": it was trimmed up to LSN " +
                                 std::to_string(end.trimmed_to) + ", but the data instance holds records only up to " +
                                 std::to_string(applied) + ": data files were lost"));
   }
@@ -503,10 +510,15 @@ Status Core::CheckLogAgain() {
   for (const auto& shard : shards_) {
     if (shard->data_past_log == 0) continue;
     WalEnd end;
-    if (Status status = ReadWal(log->get(), shard->wal_family, shard->id, 0, nullptr, nullptr, nullptr, &end); !status.ok())
-      return status;
+    Status status = ReadWal(log->get(), shard->wal_family, shard->id, 0, nullptr, nullptr, nullptr, &end);
     const Lsn log_end = std::max(end.last_lsn, end.trimmed_to);
-    if (log_end < shard->data_past_log) return LogFilesLost(shard->id, log_end, shard->data_past_log);
+    if (status.ok() && log_end < shard->data_past_log) status = LogFilesLost(shard->id, log_end, shard->data_past_log);
+    if (status.code() == StatusCode::kDataLoss) {
+      status = DataLoss(
+          "family wal." + std::to_string(shard->id) + " of " + LogPath() + ": " + status.message() +
+          ". Put the log back, or restore a snapshot or a backup of the store, or give up what the log has lost: " + LossCommand());
+    }
+    if (!status.ok()) return status;
   }
   return Status::Ok();
 }

@@ -61,7 +61,7 @@ struct alignas(kCacheLine) Shard {
   std::atomic<Lsn> applied_lsn{0};
   WalPlace log_end;                     // of the last row of its log, at open
   std::optional<WalPlace> lost_before;  // its log lacks rows in front of here: so may other logs that do not reach it
-  bool log_damaged = false;             // why it is quarantined
+  bool log_damaged = false;             // why it is quarantined, and what can be given up
   ShardLoss loss;                       // given up at open
   bool has_loss = false;
   Lsn opened_behind = 0;  // the last LSN that replay found or passed over

@@ -5,7 +5,19 @@
 namespace chronolith {
 namespace {
 
-class LogLoss : public LogLossTest {};
+class LogLoss : public LogLossTest {
+ protected:
+  std::string Command() const { return "chronolith recover --accept-data-loss " + store_.path(); }
+  // The data instance holds all of the shard up to here.
+  Lsn Stored() {
+    Options options = store_.options();
+    options.read_only = true;
+    auto reader = Storage::Open(options, store_.path());
+    EXPECT_TRUE(reader.ok()) << reader.status().ToString();
+    return reader.ok() ? (*reader)->Stats().shards.at(bad_).applied_lsn : 0;
+  }
+  Lsn stored_ = 0;
+};
 INSTANTIATE_TEST_SUITE_P(Engines, LogLoss, AllEngines(), EngineName);
 
 // What `damage` does to the rows of one shard's log quarantines exactly that shard, again and again; put back, all is there.
@@ -27,8 +39,14 @@ TEST_P(LogLoss, QuarantinesItsShardAndTheLogPutBackLosesNothing) {
        }},
       {"many rows are missing, with the first that is not trimmed",
        [&](Rows* rows) {
-         for (int i = 0; i < 8; ++i) rows->erase(Nth(rows, 0));
-         return std::string("it is trimmed up to LSN");
+         WalRowHeader gone;
+         for (int i = 0; i < 8; ++i) {
+           gone = HeaderOf(bad_, Nth(rows, 0)->first, Nth(rows, 0)->second);
+           rows->erase(Nth(rows, 0));
+         }
+         const Lsn last = gone.first_lsn + gone.records - 1;
+         return "lacks LSN " + std::to_string(stored_ + 1) + " to " + std::to_string(last) + ": it is trimmed up to LSN " +
+                std::to_string(stored_) + ", the row behind begins at LSN " + std::to_string(last + 1);
        }},
       {"a flipped bit",
        [&](Rows* rows) {
@@ -53,13 +71,15 @@ TEST_P(LogLoss, QuarantinesItsShardAndTheLogPutBackLosesNothing) {
          const Lsn trimmed_to = HeaderOf(bad_, Nth(rows, 4)->first, Nth(rows, 4)->second).first_lsn;
          (*rows)[std::string(kWalStateKey)] = EncodeWalState(bad_, trimmed_to);
          rows->erase(Nth(rows, 0), Nth(rows, 5));
-         return "trimmed up to LSN " + std::to_string(trimmed_to);
+         return "lacks LSN " + std::to_string(stored_ + 1) + " to " + std::to_string(trimmed_to) + ": it was trimmed up to LSN " +
+                std::to_string(trimmed_to) + ", but the data instance holds records only up to " + std::to_string(stored_);
        }},
   };
   for (const Case& c : cases) {
     SCOPED_TRACE(c.name);
     const Rows whole = LogRows(bad_);
     Rows damaged = whole;
+    stored_ = Stored();
     const std::string says = c.damage(&damaged);
     SetLogRows(bad_, damaged);
     store_.Open();
@@ -68,7 +88,9 @@ TEST_P(LogLoss, QuarantinesItsShardAndTheLogPutBackLosesNothing) {
       const std::string why = store_->Stats().shards.at(bad_).quarantine;
       EXPECT_THAT(why, HasSubstr(says));
       EXPECT_THAT(why, HasSubstr("wal." + std::to_string(bad_)));
+      EXPECT_THAT(why, HasSubstr("shard " + std::to_string(bad_)));
       EXPECT_THAT(why, HasSubstr(store_.path() + "/log"));
+      EXPECT_THAT(why, HasSubstr(Command()));
       EXPECT_EQ(store_->Select({}, {}).status().code(), StatusCode::kDataLoss);
       EXPECT_EQ(ReadPartly(), Without({bad_}));
     };
@@ -90,6 +112,7 @@ TEST_P(LogLoss, QuarantinesItsShardAndTheLogPutBackLosesNothing) {
       auto reader = Storage::Open(options, store_.path());
       ASSERT_TRUE(reader.ok()) << reader.status().ToString();
       EXPECT_THAT((*reader)->Stats().shards.at(bad_).quarantine, HasSubstr(says));
+      EXPECT_THAT((*reader)->Stats().shards.at(bad_).quarantine, HasSubstr(Command()));
     }
     SetLogRows(bad_, whole);
     store_.Open();
@@ -160,12 +183,26 @@ TEST_P(LogLoss, ALogThatEndsBeforeTheDataRefusesAllThatNoLaterOpeningVouchesFor)
     store_.KillWithoutOpening();
     const Rows whole = LogRows(bad_);
     Rows cut = {{std::string(kWalStateKey), EncodeWalState(bad_, 3)}};
+    const Lsn stored = Stored();
     SetLogRows(bad_, cut);
+    const auto names_all = [&](const std::string& message) {
+      EXPECT_THAT(message, HasSubstr("family wal." + std::to_string(bad_) + " of " + store_.path() + "/log: the log of shard " +
+                                     std::to_string(bad_) + " lacks LSN 4 to " + std::to_string(stored) +
+                                     ": it ends at LSN 3, but the data instance holds records up to " + std::to_string(stored)));
+      EXPECT_THAT(message, HasSubstr(Command()));
+    };
+    {
+      Options options = store_.options();
+      options.read_only = true;
+      const auto reader = Storage::Open(options, store_.path());
+      ASSERT_EQ(reader.status().code(), StatusCode::kDataLoss);
+      names_all(reader.status().message());
+    }
     const Status status = store_.TryOpen();
     if (opened_since) {
       ASSERT_TRUE(status.ok()) << status.ToString();
       EXPECT_EQ(Quarantined(), (std::set<std::uint32_t>{bad_}));
-      EXPECT_THAT(store_->Stats().shards.at(bad_).quarantine, HasSubstr("ends at LSN 3"));
+      names_all(store_->Stats().shards.at(bad_).quarantine);
       WriteAround({bad_});
       EXPECT_EQ(ReadPartly(), Without({bad_}));
       store_.Close();
@@ -173,6 +210,7 @@ TEST_P(LogLoss, ALogThatEndsBeforeTheDataRefusesAllThatNoLaterOpeningVouchesFor)
       EXPECT_EQ(status.code(), StatusCode::kDataLoss) << status.ToString();
       EXPECT_THAT(status.message(), HasSubstr("no shard is left to serve"));
       EXPECT_THAT(status.message(), HasSubstr("log files were lost"));
+      names_all(status.message());
     }
     EXPECT_EQ(LogRows(bad_), cut);
     SetLogRows(bad_, whole);

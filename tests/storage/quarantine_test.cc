@@ -98,29 +98,69 @@ TEST_F(QuarantineTest, SeveralShardsAreNamedButOneMustBeLeft) {
 
 TEST_F(QuarantineTest, DamageToWhatShardsShareRefusesTheStoreByName) {
   Fill();
-  const std::string data = store_.path() + "/data/";
-  std::string log;
-  for (const auto& entry : fs::directory_iterator(store_.path() + "/log")) {
-    if (entry.path().extension() != ".log") continue;
-    if (log.empty() || fs::file_size(entry) > fs::file_size(log)) log = entry.path();
+  store_.Open();
+  std::string behind;  // what is stored, shard by shard
+  for (const ShardStats& s : store_->Stats().shards) {
+    EXPECT_GT(s.applied_lsn, 0U);
+    behind += (s.shard == 0 ? "shard " : ", shard ") + std::to_string(s.shard) + " behind LSN " + std::to_string(s.applied_lsn);
   }
-  const std::string chunks = FileOf("chunk.1");
-  const std::string good_chunks = ReadFile(chunks);
-  for (const bool with_chunks : {false, true}) {
-    std::string manifest = ReadFile(data + "CURRENT");
+  store_.KillWithoutOpening();
+  const std::string command = "chronolith recover --accept-data-loss " + store_.path();
+  struct Case {
+    std::string path;
+    std::string names;
+    std::string affected;
+    bool salvaged;  // by the command that the message then names
+  };
+  std::vector<Case> cases;
+  for (const std::string instance : {"data", "log"}) {
+    const std::string directory = store_.path() + "/" + instance + "/";
+    std::string manifest = ReadFile(directory + "CURRENT");
     manifest.pop_back();
-    for (const std::string& path : {data + manifest, data + "CURRENT", log}) {
-      SCOPED_TRACE(path);
+    const std::string affected =
+        instance == "data" ? "Affected: all that is stored of shards 0 to 3." : "Affected: all that was logged of " + behind + ".";
+    cases.push_back({directory + manifest, manifest, affected, false});
+    cases.push_back({directory + "CURRENT", instance + " instance: opening '" + store_.path() + "/" + instance, affected, false});
+    std::string log;
+    for (const auto& entry : fs::directory_iterator(directory)) {
+      if (entry.path().extension() != ".log") continue;
+      if (log.empty() || fs::file_size(entry) > fs::file_size(log)) log = entry.path();
+    }
+    cases.push_back(
+        {log, log + ", bytes ",
+         // A table of the log instance is newer than the damage: nothing reads that log up to there.
+         instance == "data" ? "of shards 0 to 3 epochs only, which the log instance has too; no LSN and no sample" : affected,
+         instance == "data"});
+  }
+  cases.push_back({store_.path() + "/STORE", "STORE", "Affected: all shards.", false});
+  const std::string chunks = FileOf("chunk.1");
+  const std::string saved = store_.directory() / "saved";
+  fs::copy(store_.path(), saved, fs::copy_options::recursive);
+  for (const bool with_chunks : {false, true}) {
+    for (const Case& c : cases) {
+      SCOPED_TRACE(c.path);
       if (with_chunks) fs::remove(chunks);
-      const std::string good = ReadFile(path);
-      std::string bad = good;
+      std::string bad = ReadFile(c.path);
       bad.at(bad.size() / 3) ^= 0x10;
-      WriteFile(path, bad);
+      WriteFile(c.path, bad);
       const Status s = store_.TryOpen();
       EXPECT_EQ(s.code(), StatusCode::kDataLoss) << s.ToString();
-      EXPECT_THAT(s.message(), HasSubstr(path == log ? "log" : fs::path(path).filename().string()));
-      WriteFile(path, good);
-      WriteFile(chunks, good_chunks);
+      EXPECT_THAT(s.message(), HasSubstr(c.names));
+      EXPECT_THAT(s.message(), HasSubstr("restore a snapshot or a backup of the store"));
+      EXPECT_EQ(s.message().find(command) != std::string::npos, c.salvaged && !with_chunks) << s.message();
+      std::string affected = c.affected;
+      if (with_chunks && c.salvaged) affected = "Affected: all that is stored of shards 0 to 3.";
+      if (with_chunks && affected.find(behind) != std::string::npos)
+        affected = ", shard 1 (its stored files are damaged as well), ";
+      EXPECT_THAT(s.message(), HasSubstr(affected));
+      if (!with_chunks) {  // what the message says of the command is so
+        store_.options().accept_data_loss = true;
+        const Status accepted = store_.TryOpen();
+        store_.options().accept_data_loss = false;
+        EXPECT_EQ(accepted.ok(), c.salvaged) << accepted.ToString();
+      }
+      fs::remove_all(store_.path());
+      fs::copy(saved, store_.path(), fs::copy_options::recursive);
     }
   }
   store_.Open();
