@@ -196,6 +196,7 @@ Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path,
   if (refused) view = open_view(true);
   if (view.status().code() == StatusCode::kNotFound) return std::string();  // families that creation had not come to
   if (!view.ok()) {  // an Open that fared better would drop what is intact behind the damage
+    if (view.status().code() != StatusCode::kDataLoss) return view.status();
     const auto& [file, bytes] = damages.front();
     return view.status().WithContext("the log is damaged in " + Describe(path, *files, file, bytes).place);
   }

@@ -429,6 +429,8 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
   };
   if (Status status = ReadWal(log_engine_.get(), shard->wal_family, shard->id, applied, &stop_replay_, &visitor, &rows, &end);
       !status.ok()) {
+    // A table of the log instance: it could not be flushed or trimmed beside the shard either.
+    if (end.unreadable) return WithAffected(status, InstanceRole::kLog);
     *damage = visitor.damage();
     return damage->ok() && visitor.failure().ok() && IsDamage(status) ? log_damaged(status) : status;
   }

@@ -158,6 +158,7 @@ struct WalEnd {
   std::uint64_t records = 0;
   std::uint64_t bytes = 0;
   Lsn trimmed_to = 0;
+  bool unreadable = false;  // the reading ended with an error of the engine's: not the log's rows are wrong, their files are
 };
 
 // Where a row stands among those of all shards, in the order of writing: an epoch is the number of an opening of the store, a group

@@ -69,6 +69,7 @@ Status ReadWal(KvEngine* engine, FamilyId family, ShardId shard, Lsn after, cons
     if (!status.ok()) status = damaged(0, 0, status);
     if (!status.ok()) return status;
   } else if (status.code() != StatusCode::kNotFound) {
+    end->unreadable = true;
     return status;
   }
   IterateOptions iterate;
@@ -124,6 +125,7 @@ Status ReadWal(KvEngine* engine, FamilyId family, ShardId shard, Lsn after, cons
     if (visitor != nullptr) visitor->OnProgress(shard, *end);
     expected = lsn;
   }
+  end->unreadable = !(*it)->status().ok();
   return (*it)->status();
 }
 

@@ -229,7 +229,7 @@ class BitFlip : public testing::Test {
       quarantined[shard.shard] = !shard.quarantine.empty();
       any = any || quarantined[shard.shard];
     }
-    if (any && kind != kTable && kind != kLogTable) return "a shard is quarantined";
+    if (any && kind != kTable) return "a shard is quarantined";
     if (any) {
       if (Status s = store.Checkpoint(); !s.ok()) return "a checkpoint beside a quarantined shard: " + s.ToString();
     }
