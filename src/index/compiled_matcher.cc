@@ -14,8 +14,16 @@ constexpr std::int64_t kRegexBytesMax = 8 << 20;
 
 bool IsMeta(char c) { return std::strchr("\\.+*?()|[]{}^$", c) != nullptr && c != '\0'; }
 
+// Nothing to match stands here, flags or an empty quotation: a repetition behind it repeats what stands in front of it.
+bool EmptyAt(std::string_view rest) {
+  if (rest.starts_with("\\Q")) return true;
+  if (!rest.starts_with("(?")) return false;
+  const std::size_t end = rest.find_first_not_of("imsU-", 2);
+  return end != std::string_view::npos && rest[end] == ')';
+}
+
 // Reads literal characters from the front of `pattern`: what stands there for itself, or escaped punctuation. A character that a
-// repetition follows belongs to the repetition. Returns how many bytes of the pattern were read.
+// repetition follows, or may follow, belongs to the repetition. Returns how many bytes of the pattern were read.
 std::size_t ReadLiteral(std::string_view pattern, std::string* literal) {
   std::size_t at = 0;
   while (at < pattern.size()) {
@@ -31,6 +39,7 @@ std::size_t ReadLiteral(std::string_view pattern, std::string* literal) {
       while (next < pattern.size() && (static_cast<unsigned char>(pattern[next]) & 0xc0) == 0x80) ++next;  // rest of the character
     }
     if (next < pattern.size() && std::strchr("*+?{", pattern[next]) != nullptr && pattern[next] != '\0') break;
+    if (EmptyAt(pattern.substr(next))) break;
     if (pattern[at] == '\\') {
       literal->push_back(c);
     } else {

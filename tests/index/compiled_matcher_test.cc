@@ -84,6 +84,9 @@ TEST(CompiledMatcher, MatchesAsPrometheusDoes) {
       {Type::kRegex, "\xc3\xa9*", "", true},
       {Type::kRegex, ".", "\xc3\xa9", true},
       {Type::kRegex, "\xc3\xa9t\xc3\xa9|x", "\xc3\xa9t\xc3\xa9", true},
+      {Type::kRegex, "ab(?)?", "a", true},
+      {Type::kRegex, "ab(?i)*", "abb", true},
+      {Type::kRegex, "ab\\Q\\E?", "a", true},
       {Type::kRegex, "x|y.*|z", "y1", true},
       {Type::kRegex, "x|y.*", "x", true},
       {Type::kRegex, "x|y.*", "x1", false},
@@ -164,6 +167,12 @@ TEST(CompiledMatcher, FindsTheShapesThatSaveWork) {
       {"abc|d.*", Shape::kGeneral, {}, ""},
       {"(?i)abc", Shape::kGeneral, {}, ""},
       {"a\\d", Shape::kGeneral, {}, "a"},
+      // What is empty leaves its repetition to what stands in front of it.
+      {"ab(?)?", Shape::kGeneral, {}, "a"},
+      {"ab(?i-s)*", Shape::kGeneral, {}, "a"},
+      {"ab\\Q\\E?", Shape::kGeneral, {}, "a"},
+      {"ab(?:c)?", Shape::kGeneral, {}, "ab"},
+      {"ab(c)?", Shape::kGeneral, {}, "ab"},
   };
   for (const auto& row : rows) {
     const Result<CompiledMatcher> compiled = CompiledMatcher::Compile(Matcher::Regex("l", row.pattern));
