@@ -181,10 +181,12 @@ TEST_F(TornTail, IsCutAndAThousandMoreWritesStay) {
       expected[series][kT + next_ + n] = 1.0 * n;
       ASSERT_TRUE(store_->Write(one).ok());
     }
-    // A kill: the files as they are now.
+    // A kill: the files as they are now. No call changes one meanwhile, also not from the background.
+    store_.disk().Inject({1, FaultKind::kIoError, true});
     const std::string image = store_.directory() / "image";
     fs::copy(store_.path(), image, fs::copy_options::recursive);
     store_.StartFrom(image);
+    store_.disk().Inject({});
     fs::remove_all(image);
     ASSERT_TRUE(store_.Open().ok());
     ASSERT_TRUE(Holds(expected));
