@@ -96,12 +96,13 @@ class ReplayVisitor : public WalVisitor {
     end_ = end;
     shard_->replayed_records.store(end.records, std::memory_order_relaxed);
     shard_->replayed_bytes.store(end.bytes, std::memory_order_relaxed);
+    const std::uint64_t now = NowNanos();
     if (end.last_lsn > after_) {
       const double left = end.last_lsn < last_row_ ? static_cast<double>(last_row_ - end.last_lsn) : 0;
-      const double each = static_cast<double>(NowNanos() - start_ns_) * 1e-9 / static_cast<double>(end.last_lsn - after_);
+      const double each = static_cast<double>(now - start_ns_) * 1e-9 / static_cast<double>(end.last_lsn - after_);
       shard_->replay_seconds_left.store(left * each, std::memory_order_relaxed);
     }
-    if (end.bytes - told_bytes_ >= kProgressBytes || NowNanos() - told_ns_ >= kProgressNanos) Tell(false);
+    if (end.bytes - told_bytes_ >= kProgressBytes || now - told_ns_ >= kProgressNanos) Tell(false);
   }
   Status OnLoss(ShardId, const WalLoss& loss) override {
     if (!accept_ || !damage_.ok()) {

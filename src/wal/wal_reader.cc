@@ -77,6 +77,7 @@ Status ReadWal(KvEngine* engine, FamilyId family, ShardId shard, Lsn after, cons
   iterate.upper = std::string(1, kWalRowPrefix + 1);
   iterate.fill_cache = false;
   Result<std::unique_ptr<KvIterator>> it = engine->NewIterator(family, iterate);
+  end->unreadable = !it.ok();
   if (!it.ok()) return it.status();
   std::string scratch;
   Lsn expected = end->trimmed_to + 1;
