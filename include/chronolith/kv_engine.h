@@ -74,6 +74,9 @@ struct EngineOptions {
   // Data instances only: damage to files that belong to single families does not refuse the open; KvEngine::Damage tells of it. An
   // engine that cannot tell whose a damaged file is refuses as ever, and so does damage to what families share.
   bool quarantine = false;
+  // Bytes of its disk that compactions leave free, for the log: one that would take them fails, as on a full disk. Asked, on any
+  // thread, while one writes. Null: none. Engines without compactions ignore it.
+  std::function<std::uint64_t()> compaction_reserve;
   std::map<std::string, std::string> extra;  // engine-specific settings; an unknown key is refused by name
 };
 
@@ -268,6 +271,7 @@ class CHRONOLITH_EXPORT KvEngine {
 struct LogDamage {
   std::string place;       // file and bytes, for messages
   bool unwritten = false;  // as if never on the disk: the file ends within a write, or a sector or the end of a page is zeroes
+  bool synced = false;     // the engine knows that the file had been synced
   bool ends_file = false;  // nothing intact follows in its file
   bool ends_log = false;   // nothing intact follows at all
 };
@@ -277,7 +281,8 @@ struct LogDamage {
 class CHRONOLITH_EXPORT LogJudge {
  public:
   virtual ~LogJudge();
-  // `before`: the instance read-only, with all that can be read up to the first damage which stops the engine. Outlives the calls.
+  // `before`: the instance read-only, with all that can be read up to the first damage which stops the engine; where that is `synced`,
+  // perhaps with some of what is behind it. Outlives the calls.
   virtual Status Begin(KvEngine* before) = 0;
   // Each intact put into a listed family, and each damage, in the order of the log.
   virtual void OnRow(FamilyId family, std::string_view key, std::string_view value) = 0;

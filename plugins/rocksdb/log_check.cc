@@ -71,15 +71,20 @@ LogDamage Describe(const std::string& path, const std::vector<LogFile>& files, s
   return damage;
 }
 
-Status TellJudge(rocksdb::Env* env, const std::string& path, const std::vector<LogFile>& files, const LogView& view,
-                 LogJudge* judge) {
+// `synced_file`: the one in which the engine stops, and known to be synced; files.size() where none is.
+Status TellJudge(rocksdb::Env* env, const std::string& path, const std::vector<LogFile>& files, std::size_t synced_file,
+                 const LogView& view, LogJudge* judge) {
   if (Status s = judge->Begin(view.engine.get()); !s.ok()) return s;
   PutsOfWrite puts(view, judge);
   for (std::size_t i = 0; i < files.size(); ++i) {
     LogScanCallbacks callbacks;
     // A record whose checksum matches is a write that RocksDB made: what it cannot take apart it does not replay either.
     callbacks.on_record = [&](std::string_view record) { (void)rocksdb::WriteBatch(std::string(record)).Iterate(&puts); };
-    callbacks.on_damage = [&](const DamagedBytes& bytes) { judge->OnDamage(Describe(path, files, i, bytes)); };
+    callbacks.on_damage = [&](const DamagedBytes& bytes) {
+      LogDamage damage = Describe(path, files, i, bytes);
+      damage.synced = i == synced_file;
+      judge->OnDamage(damage);
+    };
     if (Status s = ScanLogFile(env, path + "/" + files[i].name, true, callbacks); !s.ok()) return s;
   }
   return Status::Ok();
@@ -174,7 +179,7 @@ std::uint64_t NewestLogNumber(const std::string& path) {
 }
 
 Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path, LogJudge* judge,
-                                     const std::function<Result<LogView>(bool tolerate_tail)>& open_view) {
+                                     const std::function<Result<LogView>(LogReading)>& open_view) {
   if (env == nullptr) env = rocksdb::Env::Default();
   const InstanceLock lock(env, path);
   if (!lock.held()) return std::string();  // Open says why
@@ -191,9 +196,12 @@ Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path,
   if (damages.empty()) return std::string();
 
   // A record that the end of the file cuts off does not stop RocksDB; nor does what looks like one.
-  Result<LogView> view = open_view(false);
+  Result<LogView> view = open_view(LogReading::kStrict);
   const bool refused = view.status().code() == StatusCode::kDataLoss;
-  if (refused) view = open_view(true);
+  if (refused) view = open_view(LogReading::kUpToDamage);
+  // Some table is newer than the log file in which RocksDB stops; it synced that before it noted the table.
+  const bool behind_tables = view.status().code() == StatusCode::kDataLoss;
+  if (behind_tables) view = open_view(LogReading::kAroundDamage);
   if (view.status().code() == StatusCode::kNotFound) return std::string();  // families that creation had not come to
   if (!view.ok()) {  // an Open that fared better would drop what is intact behind the damage
     if (view.status().code() != StatusCode::kDataLoss) return view.status();
@@ -207,7 +215,11 @@ Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path,
   std::erase_if(damages, [&](const auto& damage) { return damage.first < passed_by; });
   for (auto& damage : damages) damage.first -= passed_by;
   if (damages.empty()) return std::string();
-  if (Status s = TellJudge(env, path, *files, *view, judge); !s.ok()) return s;
+  // What is older than the place where RocksDB stopped was synced as well; over a torn end it passes.
+  const auto stop = std::find_if(damages.begin(), damages.end(),
+                                 [](const auto& damage) { return !(damage.second.unwritten && damage.second.ends_file); });
+  const std::size_t synced_file = !behind_tables ? files->size() : (stop != damages.end() ? *stop : damages.front()).first;
+  if (Status s = TellJudge(env, path, *files, synced_file, *view, judge); !s.ok()) return s;
   const Result<std::optional<std::size_t>> torn = judge->Decide();
   view->engine.reset();
   if (!torn.ok()) return torn.status();

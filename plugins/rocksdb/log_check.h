@@ -20,7 +20,8 @@ namespace chronolith {
 struct LogView {
   std::unique_ptr<KvEngine> engine;
   std::map<std::uint32_t, FamilyId> families;  // by RocksDB's number
-  // Log files with a lower number are not replayed: their rows are flushed. A power loss may bring such files back, torn as they were.
+  // Log files with a lower number are not replayed: their rows are flushed. A power loss may bring such files back, torn as they
+  // were.
   std::uint64_t oldest_log = 0;
 };
 
@@ -34,10 +35,15 @@ Result<std::vector<LogFile>> ListLogFiles(const std::string& path);
 // 0: there is none, or the directory cannot be read.
 std::uint64_t NewestLogNumber(const std::string& path);
 
-// `open_view`: opens the instance read-only, strictly or up to the first damage. `path` holds a database. env nullptr: the
-// system's.
+enum class LogReading : std::uint8_t {
+  kStrict,
+  kUpToDamage,   // RocksDB refuses that where a table is newer than the damage
+  kAroundDamage  // with what it can read behind
+};
+
+// `open_view`: opens the instance read-only. `path` holds a database. env nullptr: the system's.
 Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path, LogJudge* judge,
-                                     const std::function<Result<LogView>(bool tolerate_tail)>& open_view);
+                                     const std::function<Result<LogView>(LogReading)>& open_view);
 
 }  // namespace chronolith
 

@@ -149,6 +149,7 @@ rocksdb::DBOptions MakeDbOptions(const EngineOptions& options, const EngineSetti
   // default, silently drops all that follows a damaged record, and the absolute mode refuses what kill -9 leaves.
   db.wal_recovery_mode = settings.tolerate_tail ? rocksdb::WALRecoveryMode::kPointInTimeRecovery
                                                 : rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
+  if (settings.skip_damage) db.wal_recovery_mode = rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords;
   // A cut tail must not be met again at the next open: then the replayed rows are flushed and the damaged log goes.
   db.avoid_flush_during_recovery = tuning.keep_log_at_recovery && !settings.tolerate_tail;
   db.avoid_flush_during_shutdown = true;  // closing is not a checkpoint

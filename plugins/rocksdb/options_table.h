@@ -39,12 +39,14 @@ const InstanceTuning& TuningOf(InstanceRole role);
 // The settings that a store may pass in EngineOptions::extra, parsed.
 struct EngineSettings {
   bool tolerate_tail = false;
+  bool skip_damage = false;  // of the log; for CheckLog's look at it only, no store can ask for it
 };
 Result<EngineSettings> ParseSettings(const EngineOptions& options);
 
 // Shared by the families of one instance.
 struct InstanceResources {
-  std::shared_ptr<rocksdb::Env> env;  // must outlive the instance
+  std::shared_ptr<rocksdb::Env> checking_env;  // behind `env`, where that wraps it
+  std::shared_ptr<rocksdb::Env> env;           // must outlive the instance
   std::shared_ptr<rocksdb::Cache> block_cache;
   std::shared_ptr<rocksdb::WriteBufferManager> write_buffers;
 };

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "plugins/common/engine_checks.h"
+#include "plugins/rocksdb/compaction_reserve.h"
 #include "plugins/rocksdb/damage.h"
 #include "plugins/rocksdb/file_sync.h"
 #include "plugins/rocksdb/log_check.h"
@@ -119,6 +120,12 @@ class Opener {
         ignored_(std::make_shared<IgnoredErrors>(AdaptLogger(options.logger))) {
     db_options_ = MakeDbOptions(options, settings, resources_);
     resources_.env = CheckTables(env);
+    if (options.compaction_reserve) {
+      resources_.checking_env = std::move(resources_.env);
+      CompactionReserve reserve = MakeCompactionReserve(resources_.checking_env.get(), options.compaction_reserve);
+      resources_.env = std::move(reserve.env);
+      db_options_.listeners.push_back(std::move(reserve.listener));
+    }
     db_options_.env = resources_.env.get();
     db_options_.paranoid_checks = !around_damage;
     if (around_damage) {
@@ -305,9 +312,10 @@ class RocksDbEngineFactory : public EngineFactory {
     }
     EngineOptions reading = options;
     reading.read_only = true;
-    return CheckInstanceLog(env_, path, judge, [&](bool tolerate_tail) -> Result<LogView> {
+    return CheckInstanceLog(env_, path, judge, [&](LogReading reading_log) -> Result<LogView> {
       EngineSettings how = *settings;
-      how.tolerate_tail = tolerate_tail;
+      how.tolerate_tail = reading_log == LogReading::kUpToDamage;
+      how.skip_damage = reading_log == LogReading::kAroundDamage;
       Result<OpenedInstance> opened = OpenFiles(path, reading, how, true);
       if (!opened.ok()) return opened.status();
       LogView view;

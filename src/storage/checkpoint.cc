@@ -384,6 +384,7 @@ Status Core::CompactShard(Shard* shard, const CompactOptions& options, CompactRe
 Result<CompactResult> Core::Compact(const CompactOptions& options) {
   if (options_.read_only && !options.dry_run) return FailedPrecondition("the store is open read-only (Options::read_only)");
   if (!options.dry_run) {
+    LookAtDisk();  // what is left decides how much of it the compaction may take
     if (Status status = Checkpoint(); !status.ok()) return status;
     if (Status status = ApplyRetention(); !status.ok()) return status;
   }

@@ -300,6 +300,7 @@ Result<std::unique_ptr<KvEngine>> Core::OpenInstance(const std::string& path, En
   engine_options.create_if_missing = !options_.read_only && !manifest_.complete;
   engine_options.background_threads = options_.background_threads;
   engine_options.logger = options_.logger;
+  engine_options.compaction_reserve = [reserve = compaction_reserve_] { return reserve->load(std::memory_order_relaxed); };
   if (!options_.read_only) {
     if (Status status = CheckLog(factory->get(), path, engine_options); !status.ok()) return status;
   }

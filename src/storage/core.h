@@ -80,7 +80,8 @@ class Core {
   // until `deadline` or for Options::backpressure_wait_ms. kResourceExhausted, kUnavailable.
   Status Admit(Deadline deadline);
   // kResourceExhausted: too little is left of a disk to take writes, or to be reopened.
-  Status DiskRoom() const;
+  // *compactions_leave: raised to the bytes that compactions are to leave free.
+  Status DiskRoom(std::uint64_t* compactions_leave = nullptr) const;
 
   // ---- Upkeep (checkpoint.cc, snapshot.cc) ----
   // Held by a checkpoint or snapshot from beginning to end, and while chunks are compacted: that makes the checkpoints that become
@@ -167,6 +168,7 @@ class Core {
   void AskForCheckpoint();
   void WakeAdmitted();
   void LookAtDisk();  // disk_space.cc
+  std::uint64_t UnderWayBytes() const;
   std::uint64_t CheckpointThreshold() const;
   bool CheckpointIsDue() const;
   void UpkeepLoop();
@@ -234,6 +236,8 @@ class Core {
   SharedCounter replay_checkpoints_;
   std::atomic<bool> over_budget_{false};
   std::atomic<bool> disk_low_{false};
+  // Bytes of a disk, as of the last look; the engines ask.
+  const std::shared_ptr<std::atomic<std::uint64_t>> compaction_reserve_ = std::make_shared<std::atomic<std::uint64_t>>(0);
 
   // The upkeep thread's own: its place among stores, and how far series without data have left the index.
   bool has_place_ = false;

@@ -15,15 +15,21 @@ constexpr std::uint64_t kDiskFraction = 16;       // a small disk is not kept em
 
 }  // namespace
 
-// Room for a checkpoint of what the head holds, for what the rings hold, and for what comes before the next look.
-Status Core::DiskRoom() const {
+// Writes that were taken since the last look, and those in the rings.
+std::uint64_t Core::UnderWayBytes() const { return options_.ring_bytes * shards_.size() + kBetweenLooks; }
+
+// Room for a checkpoint of what the head holds, and for what is under way.
+Status Core::DiskRoom(std::uint64_t* compactions_leave) const {
   for (const std::string& directory : {path_, manifest_.log_path}) {
     struct statvfs disk;
     if (directory.empty() || statvfs(directory.c_str(), &disk) != 0) continue;
     const std::uint64_t free = disk.f_bavail * disk.f_frsize;
     const std::uint64_t wanted =
-        std::min<std::uint64_t>(options_.checkpoint_bytes + options_.ring_bytes * shards_.size() + kBetweenLooks,
-                                disk.f_blocks * disk.f_frsize / kDiskFraction);
+        std::min<std::uint64_t>(options_.checkpoint_bytes + UnderWayBytes(), disk.f_blocks * disk.f_frsize / kDiskFraction);
+    // Once writes are refused, compactions may go on to where the writes under way still fit: they make room.
+    if (compactions_leave != nullptr) {
+      *compactions_leave = std::max(*compactions_leave, free >= wanted ? wanted : std::min(wanted, UnderWayBytes()));
+    }
     if (free >= wanted) continue;
     return ResourceExhausted("the disk of " + directory + " has " + std::to_string(free) + " bytes left: writes are taken from " +
                              std::to_string(wanted) + " on (free space, or lower Options::checkpoint_bytes)");
@@ -32,7 +38,9 @@ Status Core::DiskRoom() const {
 }
 
 void Core::LookAtDisk() {
-  Status room = DiskRoom();
+  std::uint64_t compactions_leave = 0;
+  Status room = DiskRoom(&compactions_leave);
+  compaction_reserve_->store(compactions_leave);
   const bool low = !room.ok();
   if (low == disk_low_.load(std::memory_order_relaxed)) return;
   Log(low ? LogLevel::kWarning : LogLevel::kInfo, low ? "writes are refused: " + room.message() : "writes are taken again");

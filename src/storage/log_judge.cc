@@ -64,8 +64,9 @@ void WalJudge::OnDamage(const LogDamage& damage) {
   found_.push_back({.damage = damage, .first = began && last_group_ == 0, .group_before = last_group_});
 }
 
-// What rows behind a damage, of the same opening, say of it.
+// What rows behind a damage, of the same opening, say of it, or the engine.
 bool WalJudge::Vouched(const Found& found) {
+  if (found.damage.synced) return true;
   if (found.group_behind == 0) return false;
   if (!found.damage.unwritten) return true;
   // Where the log begins with the damage, the group that was synced last may have been in a log file that is rightly gone.

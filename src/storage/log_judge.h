@@ -10,6 +10,7 @@
 //     them
 //   the epoch record of a later opening names records as the end of the log that are not there
 //   the data instance holds records (applied_lsn) past the end of what is left
+//   the engine knows that the file had been synced (a table of the log instance is newer)
 //
 // Anything else is a torn tail: the log is cut off before it. What cannot be told: damage in the last write of an opening that
 // ended in a crash, and with it bytes behind it that are damaged too, unless the data instance or a later opening vouches for it.

@@ -2,6 +2,7 @@
 // as a bad disk would.
 #include "plugins/rocksdb/rocksdb_engine.h"
 
+#include <gmock/gmock.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -10,10 +11,13 @@
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <limits>
+#include <random>
 #include <set>
 #include <thread>
 
 #include "tests/contract/engine_fixture.h"
+#include "tests/contract/seed.h"
 #include "tests/support/directory_image.h"
 #include "tests/support/files.h"
 #include "tests/support/verify_files.h"
@@ -481,6 +485,60 @@ TEST_F(RocksDbEngine, DamageThatACompactionMeetsStaysWithinItsFamily) {
   EXPECT_EQ(RowsOf(engine->get()), kRows);
   EXPECT_TRUE((*engine)->Compact(1, "", std::nullopt).ok());
   EXPECT_EQ((*engine)->Stats().families[1].damage, "");
+}
+
+TEST_F(RocksDbEngine, ACompactionLeavesTheReserveOfTheDiskAndNothingElseStopsForIt) {
+  for (const InstanceRole role : {InstanceRole::kData, InstanceRole::kLog}) {
+    const std::string name = role == InstanceRole::kLog ? "log" : "data";
+    SCOPED_TRACE(name);
+    std::atomic<std::uint64_t> reserve{0};
+    std::atomic<int> asked{0};
+    EngineOptions options = Options(role);
+    options.compaction_reserve = [&] {
+      ++asked;
+      return reserve.load();
+    };
+    auto engine = Open(name, options);
+    ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+    const auto flush = [&] {
+      for (FamilyId f = 0; f < kFamilies; ++f) {
+        const Status s = (*engine)->Flush(f);
+        EXPECT_TRUE(s.ok()) << s.ToString();
+      }
+    };
+    // What fits into a small file may always be written.
+    reserve = std::numeric_limits<std::uint64_t>::max() / 2;
+    WriteRow(engine->get(), 0);
+    flush();
+    const Status small = (*engine)->Compact(0, "", std::nullopt);
+    EXPECT_TRUE(small.ok()) << small.ToString();
+    EXPECT_EQ(asked, 0);
+    std::mt19937_64 rng(TestSeed());
+    std::string noise(64 << 10, '\0');
+    for (char& c : noise) c = static_cast<char>(rng());
+    for (const std::string key : {"noise 1", "noise 2"}) {
+      const Op op = PutOp(key, noise);
+      const Batch batch{0, key, kEpoch, std::span(&op, 1)};
+      for (const Status& s : (*engine)->Write({&batch, 1}, {.durability = Durability::kLogged})) EXPECT_TRUE(s.ok()) << s.ToString();
+    }
+    flush();
+    EXPECT_EQ(asked, 0);  // nor is what a flush writes a compaction's
+    const Status refused = (*engine)->Compact(0, "", std::nullopt);
+    EXPECT_EQ(refused.code(), StatusCode::kResourceExhausted) << refused.ToString();
+    EXPECT_THAT(refused.message(), testing::HasSubstr("bytes of the disk of '" + (directory_ / name)));
+    EXPECT_GT(asked, 0);
+    for (int i = 1; i < 5; ++i) {
+      WriteRow(engine->get(), i);
+      flush();
+    }
+    reserve = 0;
+    const Status again = (*engine)->Compact(0, "", std::nullopt);
+    EXPECT_TRUE(again.ok()) << again.ToString();
+    std::string value;
+    EXPECT_TRUE((*engine)->Get(0, "noise 2", &value, ReadTier::kLatest, kNoDeadline).ok());
+    EXPECT_TRUE(value == noise);
+    EXPECT_TRUE((*engine)->Close().ok());
+  }
 }
 
 TEST_F(RocksDbEngine, RefusesADirectoryThatLostItsCurrentFileAndTouchesNothing) {

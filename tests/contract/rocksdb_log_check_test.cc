@@ -217,10 +217,10 @@ TEST_F(RocksDbLogCheck, AnErrorOfLookingAtADamagedInstanceIsReturned) {
   WriteFile(log_, bytes_);
   RecordingJudge judge(std::optional<std::size_t>(0));
   for (const Status& passing : {IoError("too many open files"), ResourceExhausted("no memory")}) {
-    EXPECT_EQ(CheckInstanceLog(nullptr, path_, &judge, [&](bool) -> Result<LogView> { return passing; }).status(), passing);
+    EXPECT_EQ(CheckInstanceLog(nullptr, path_, &judge, [&](LogReading) -> Result<LogView> { return passing; }).status(), passing);
   }
   // Creation was cut short before there were families: it is Open that makes them.
-  const auto kept = CheckInstanceLog(nullptr, path_, &judge, [](bool) -> Result<LogView> { return NotFound("no family"); });
+  const auto kept = CheckInstanceLog(nullptr, path_, &judge, [](LogReading) -> Result<LogView> { return NotFound("no family"); });
   ASSERT_TRUE(kept.ok()) << kept.status().ToString();
   EXPECT_EQ(*kept, "");
   EXPECT_EQ(judge.damages.size(), 0U);

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <set>
 
+#include "plugins/rocksdb/rocksdb_engine.h"
 #include "tests/storage/store_fixture.h"
 #include "tests/support/files.h"
 
@@ -29,6 +30,10 @@ class DamagedLog : public testing::Test {
     }
     begins_.push_back(fs::file_size(Log()));
     store_.KillWithoutOpening();
+    Save();
+  }
+  void Save() {
+    fs::remove_all(store_.directory() / "saved");
     fs::copy(store_.path(), store_.directory() / "saved", fs::copy_options::recursive);
   }
   void Restore() {
@@ -61,19 +66,15 @@ class DamagedLog : public testing::Test {
     return found;
   }
 
-  TestStore store_{"rocksdb"};
-  std::vector<std::size_t> begins_;  // of each write in the log
-};
-
-TEST_F(DamagedLog, CostsTheWritesThatItHitsAndThoseOfSeriesThatTheyCreated) {
-  Fill();
   // The first bytes hold the identity of the store and epochs; then each write, the last but one last.
-  std::vector<std::size_t> places = {9, begins_[0] / 2};
-  for (int i = 0; i + 1 < kWrites; i += 4) places.push_back(begins_[static_cast<std::size_t>(i)] + 12);
-  for (const std::size_t place : places) {
+  std::vector<std::size_t> Places() const {
+    std::vector<std::size_t> places = {9, begins_[0] / 2};
+    for (int i = 0; i + 1 < kWrites; i += 4) places.push_back(begins_[static_cast<std::size_t>(i)] + 12);
+    return places;
+  }
+  // Flips a bit of `log`, which holds all writes: the store is refused, and with the loss accepted lacks what it hit.
+  void ExpectCost(const std::string& log, std::size_t place) {
     SCOPED_TRACE("byte " + std::to_string(place));
-    Restore();
-    const std::string log = Log();
     std::string bytes = ReadFile(log);
     bytes[place] = static_cast<char>(bytes[place] ^ 0x10);
     WriteFile(log, bytes);
@@ -111,7 +112,37 @@ TEST_F(DamagedLog, CostsTheWritesThatItHitsAndThoseOfSeriesThatTheyCreated) {
     EXPECT_FALSE(fs::exists(store_.path() + "/UNFINISHED"));
     store_.Close();
   }
-  std::printf("%zu places of damage given up\n", places.size());
+
+  TestStore store_{"rocksdb"};
+  std::vector<std::size_t> begins_;  // of each write in the log
+};
+
+TEST_F(DamagedLog, CostsTheWritesThatItHitsAndThoseOfSeriesThatTheyCreated) {
+  Fill();
+  for (const std::size_t place : Places()) {
+    Restore();
+    ExpectCost(Log(), place);
+  }
+}
+
+// RocksDB alone then refuses every look at the log: "SST file is ahead of WALs".
+TEST_F(DamagedLog, CostsNoMoreWhereATableOfTheLogInstanceIsNewer) {
+  Fill();
+  const std::string log = Log();
+  EngineOptions options;
+  options.instance = InstanceRole::kLog;
+  options.families.push_back({"meta", FamilyRole::kMeta});
+  for (int i = 0; i < store_.options().shards; ++i) options.families.push_back({"wal." + std::to_string(i), FamilyRole::kWal});
+  auto engine = MakeRocksDbEngineFactory()->Open(store_.path() + "/log", options);
+  ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+  ASSERT_TRUE((*engine)->Flush(FamilyId{0}).ok());  // and the epochs
+  ASSERT_TRUE((*engine)->Close().ok());
+  ASSERT_TRUE(fs::exists(log));
+  Save();
+  for (const std::size_t place : Places()) {
+    Restore();
+    ExpectCost(log, place);
+  }
 }
 
 TEST_F(DamagedLog, NoLsnOfAnEndThatMayBeLostIsGivenOutAgain) {
@@ -137,7 +168,8 @@ TEST_F(DamagedLog, NoLsnOfAnEndThatMayBeLostIsGivenOutAgain) {
   EXPECT_TRUE(found.contains(kWrites - 1));
 }
 
-// The data instance's own log holds its identity, epochs and how far a scrub has come: nothing that the log instance cannot replace.
+// The data instance's own log holds its identity, epochs and how far a scrub has come: nothing that the log instance cannot
+// replace.
 TEST_F(DamagedLog, OfTheDataInstanceCostsNothing) {
   store_.Open();
   std::set<int> expected;
