@@ -61,7 +61,7 @@ install_packages() {
       install --no-install-recommends "${missing[@]}" </dev/null >&2
   ) || die "apt-get could not install: ${missing[*]}"
   # The guard keeps a server from starting now; this keeps it from starting at the next boot.
-  for name in prometheus prometheus-node-exporter; do
+  for name in prometheus prometheus-node-exporter victoria-metrics; do
     if [[ " ${missing[*]} " == *" $name "* ]]; then as_root update-rc.d "$name" disable >/dev/null 2>&1 || true; fi
   done
 }
