@@ -17,6 +17,7 @@
 
 #include "base/cgroup.h"
 #include "index/postings_merge.h"
+#include "storage/errno_status.h"
 
 namespace chronolith {
 namespace {
@@ -24,23 +25,6 @@ namespace {
 constexpr int kReadOnlyTries = 5;
 constexpr std::uint64_t kMemoryLimitMin = 64ULL << 20;
 constexpr std::int64_t kDurationMsMax = 100LL * 365 * 24 * 3600 * 1000;
-
-Status ErrnoStatus(const std::string& what, int error) {
-  const std::string message = what + ": " + std::strerror(error);
-  if (error == EACCES || error == EPERM || error == EROFS) return PermissionDenied(message);
-  if (error == ENOSPC || error == EDQUOT) return ResourceExhausted(message + " (free space and try again)");
-  if (error == ENOENT) return NotFound(message);
-  return IoError(message);
-}
-
-Status SyncDirectory(const std::string& directory) {
-  const int dir = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (dir < 0) return ErrnoStatus("cannot open directory " + directory, errno);
-  Status status;
-  if (fsync(dir) != 0) status = ErrnoStatus("cannot sync directory " + directory, errno);
-  close(dir);
-  return status;
-}
 
 Status CheckOptions(const Options& o) {
   const auto refuse = [](const char* name, const std::string& why) {
@@ -169,23 +153,10 @@ Status Core::LoadOrCreateManifest() {
   const std::string file = path_ + "/" + std::string(kStoreFile);
   struct stat info;
   if (stat(path_.c_str(), &info) == 0 && !S_ISDIR(info.st_mode)) return FailedPrecondition("is a file, not a database directory");
-  std::ifstream in(file, std::ios::binary);
-  if (!in) {
-    const int error = errno;
-    if (error != ENOENT && error != ENOTDIR) return ErrnoStatus("cannot read " + file, error);
-    return CreateManifest();
-  }
+  Result<StoreManifest> manifest = ReadStoreManifest(path_);
+  if (manifest.status().code() == StatusCode::kNotFound) return CreateManifest();
   if (options_.error_if_exists) return AlreadyExists("a database is there and Options::error_if_exists is set");
-  std::stringstream bytes;
-  bytes << in.rdbuf();
-  const std::string content = bytes.str();
-  if (!content.starts_with(kStoreMagic)) return FailedPrecondition(file + " is not a Chronolith manifest: this is no database");
-  Result<StoreManifest> manifest = DecodeManifest(std::string_view(content).substr(kStoreMagic.size()));
-  if (manifest.status().code() == StatusCode::kDataLoss) {
-    return DataLoss(file + ": " + manifest.status().message() +
-                    ". Affected: all shards. Put it back, or restore a snapshot or a backup of the store");
-  }
-  if (!manifest.ok()) return manifest.status().WithContext(file);
+  if (!manifest.ok()) return manifest.status();
   manifest_ = std::move(*manifest);
   if (manifest_.engine != options_.engine) {
     return FailedPrecondition("was created with storage engine '" + manifest_.engine + "', Options::engine says '" +
@@ -226,69 +197,14 @@ Status Core::CreateManifest() {
   manifest_.log_path = options_.log_path;
   map_ = PartitionMap::Uniform(manifest_.shards);
   manifest_.partition_map = map_.Encode();
-  return WriteManifest(path_, manifest_);
-}
-
-// Written whole and synced, file and directory, before it has its name.
-Status Core::WriteFile(const std::string& directory, std::string_view name, std::string_view bytes) {
-  const std::string final_name = directory + "/" + std::string(name);
-  const std::string temporary = final_name + ".tmp";
-  const int fd = open(temporary.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
-  if (fd < 0) return ErrnoStatus("cannot create " + temporary, errno);
-  Status status;
-  while (!bytes.empty() && status.ok()) {
-    const ssize_t n = write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno != EINTR) status = ErrnoStatus("cannot write " + temporary, errno);
-    if (n > 0) bytes.remove_prefix(static_cast<std::size_t>(n));
-  }
-  if (status.ok() && fsync(fd) != 0) status = ErrnoStatus("cannot sync " + temporary, errno);
-  close(fd);
-  if (status.ok() && rename(temporary.c_str(), final_name.c_str()) != 0) status = ErrnoStatus("cannot name " + final_name, errno);
-  if (!status.ok()) return status;
-  return SyncDirectory(directory);
-}
-
-Status Core::RemoveFile(const std::string& directory, std::string_view name) {
-  const std::string path = directory + "/" + std::string(name);
-  if (unlink(path.c_str()) != 0 && errno != ENOENT) return ErrnoStatus("cannot remove " + path, errno);
-  return SyncDirectory(directory);
-}
-
-Status Core::WriteManifest(const std::string& directory, const StoreManifest& manifest) {
-  if (Status status = WriteFile(directory, kStoreFile, std::string(kStoreMagic) + EncodeManifest(manifest)); !status.ok())
-    return status;
-  // The directory itself may be new. One that may not be read belongs to somebody else, who made what is in it.
-  std::error_code error;
-  const std::filesystem::path parent = std::filesystem::canonical(directory, error).parent_path();
-  if (error) return ErrnoStatus("cannot resolve " + directory, error.value());
-  const Status synced = SyncDirectory(parent.string());
-  return synced.code() == StatusCode::kPermissionDenied ? Status::Ok() : synced;
+  return WriteStoreManifest(path_, manifest_);
 }
 
 Status Core::CheckIdentity(KvEngine* engine, const char* instance, bool* fresh) {
   const InstanceRole role = engine == log_engine_.get() ? InstanceRole::kLog : InstanceRole::kData;
-  std::string value;
-  const Status status = engine->Get(kMetaFamily, kStoreKey, &value);
+  const Status status = chronolith::CheckIdentity(engine, manifest_, instance);
   *fresh = status.code() == StatusCode::kNotFound;
-  if (*fresh) return Status::Ok();
-  if (!status.ok()) return WithAffected(status.WithContext(std::string(instance) + " instance"), role);
-  Result<StoreManifest> found = DecodeManifest(value);
-  if (!found.ok()) return WithAffected(found.status().WithContext(std::string(instance) + " instance"), role);
-  if (found->uuid != manifest_.uuid || found->incarnation != manifest_.incarnation) {
-    return FailedPrecondition(std::string("the ") + instance + " instance belongs to store " + found->UuidHex() + " incarnation " +
-                              std::to_string(found->incarnation) + ", the directory to " + manifest_.UuidHex() + " incarnation " +
-                              std::to_string(manifest_.incarnation) + ": log and data of different copies were mixed");
-  }
-  return Status::Ok();
-}
-
-Status Core::WriteIdentity(KvEngine* engine, const StoreManifest& manifest, const std::string& scrub_state) {
-  const std::string value = EncodeManifest(manifest);
-  const std::array<Op, 2> ops = {Op{Op::Type::kPut, kStoreKey, value}, Op{Op::Type::kPut, kScrubKey, scrub_state}};
-  const Batch batch{kMetaFamily, {}, 0, {ops.data(), scrub_state.empty() ? 1U : 2U}};
-  EngineWriteOptions write;
-  write.durability = Durability::kSynced;
-  return engine->Write({&batch, 1}, write)[0];
+  return *fresh ? Status::Ok() : WithAffected(status, role);
 }
 
 // ---- Engines ----
@@ -311,49 +227,39 @@ Result<std::unique_ptr<KvEngine>> Core::OpenInstance(const std::string& path, En
                       engine_options.instance);
 }
 
-// Family 0 of either instance is its meta.
-FamilyId Core::WalFamily(ShardId shard) { return static_cast<FamilyId>(1 + shard); }
-
 Result<std::unique_ptr<KvEngine>> Core::OpenLog() {
-  EngineOptions log;
-  log.instance = InstanceRole::kLog;
+  EngineOptions log = LogInstanceOptions(manifest_);
   // Records trimmed before their memtable fills never reach a file: room for the interval, and for what comes while it is flushed.
   log.write_buffer_bytes = 2 * options_.checkpoint_bytes + (32ULL << 20);
   log.block_cache_bytes = 8ULL << 20;
-  log.families.push_back({"meta", FamilyRole::kMeta, nullptr, nullptr});
-  for (std::uint32_t i = 0; i < manifest_.shards; ++i)
-    log.families.push_back({"wal." + std::to_string(i), FamilyRole::kWal, nullptr, nullptr});
   log_options_ = log;
-  Result<std::unique_ptr<KvEngine>> engine = OpenInstance(LogPath(), log);
+  Result<std::unique_ptr<KvEngine>> engine = OpenInstance(LogInstancePath(path_, manifest_), log);
   return engine.ok() ? std::move(engine) : engine.status().WithContext("log instance");
 }
 
 Status Core::OpenEngines() {
-  EngineOptions data;
-  data.instance = InstanceRole::kData;
+  EngineOptions data = DataInstanceOptions(manifest_);
   data.write_buffer_bytes = std::max<std::uint64_t>(32ULL << 20, options_.checkpoint_bytes / 4);
   data.block_cache_bytes = options_.block_cache_bytes;
-  data.families.push_back({"meta", FamilyRole::kMeta, nullptr, nullptr});
-  const auto postings_merge = std::make_shared<PostingsMergeFunction>();
+  data_options_ = data;
   const auto postings_filter = std::make_shared<EmptyPostingsFilter>();
   for (std::uint32_t i = 0; i < manifest_.shards; ++i) {
     auto shard = std::make_unique<Shard>();
     shard->id = i;
     shard->expiry = std::make_shared<ExpiryFilter>(manifest_.window_ms);
     shard->wal_family = WalFamily(i);
-    shard->index_family = static_cast<FamilyId>(data.families.size());
-    data.families.push_back({"index." + std::to_string(i), FamilyRole::kIndex, postings_merge, postings_filter});
-    shard->chunk_family = static_cast<FamilyId>(data.families.size());
-    data.families.push_back({"chunk." + std::to_string(i), FamilyRole::kChunk, nullptr, shard->expiry});
+    shard->index_family = IndexFamily(i);
+    shard->chunk_family = ChunkFamily(i);
+    data.families[shard->index_family].drop_filter = postings_filter;
+    data.families[shard->chunk_family].drop_filter = shard->expiry;
     shards_.push_back(std::move(shard));
   }
-  data_options_ = data;
   data.quarantine = true;
   // A reader beside a live writer opens the log first: what that log was trimmed of is in the data it opens next. The other order
   // would meet, beside a writer that checkpoints often, one log after the other that is trimmed beyond the data. A writer opens the
   // log last.
   const auto open_data = [&] {
-    Result<std::unique_ptr<KvEngine>> engine = OpenInstance(path_ + "/data", data);
+    Result<std::unique_ptr<KvEngine>> engine = OpenInstance(DataInstancePath(path_), data);
     if (!engine.ok()) return engine.status().WithContext("data instance");
     data_engine_ = std::move(*engine);
     return Status::Ok();
@@ -396,7 +302,8 @@ Status Core::OpenEngines() {
   }
   if (!options_.read_only && fresh_data) {
     const std::string scrub_state = Scrubber::InitialState(options_.clock->NowMs());
-    if (Status status = WriteIdentity(data_engine_.get(), manifest_, scrub_state); !status.ok()) return status;
+    const Op scrub{Op::Type::kPut, kScrubKey, scrub_state};
+    if (Status status = WriteIdentity(data_engine_.get(), manifest_, {&scrub, 1}); !status.ok()) return status;
   }
   if (!options_.read_only && fresh_log) {
     if (Status status = WriteIdentity(log_engine_.get(), manifest_); !status.ok()) return status;
@@ -404,7 +311,7 @@ Status Core::OpenEngines() {
   // From here on an instance that is not there is a loss, and none is created in its place.
   if (!options_.read_only && !manifest_.complete) {
     manifest_.complete = true;
-    return WriteManifest(path_, manifest_);
+    return WriteStoreManifest(path_, manifest_);
   }
   return Status::Ok();
 }

@@ -21,12 +21,12 @@
 #include "base/mutex.h"
 #include "chronolith/options.h"
 #include "chronolith/storage.h"
-#include "format/store_manifest.h"
 #include "index/label_validation.h"
 #include "index/postings_cache.h"
 #include "partition/partition_map.h"
 #include "storage/scrub.h"
 #include "storage/shard.h"
+#include "storage/store_directory.h"
 #include "wal/sharded_wal.h"
 
 namespace chronolith {
@@ -107,11 +107,7 @@ class Core {
 
   Status LoadOrCreateManifest();
   Status CreateManifest();
-  static Status WriteManifest(const std::string& directory, const StoreManifest& manifest);
-  static Status WriteFile(const std::string& directory, std::string_view name, std::string_view bytes);  // whole and synced
-  static Status RemoveFile(const std::string& directory, std::string_view name);
   Status OpenEngines();
-  static FamilyId WalFamily(ShardId shard);
   Result<std::unique_ptr<KvEngine>> OpenLog();
   Status CheckLogAgain();
   Result<std::unique_ptr<KvEngine>> OpenInstance(const std::string& path, EngineOptions engine_options);
@@ -121,8 +117,6 @@ class Core {
   Status WithAffected(const Status& status, InstanceRole instance) const;
   std::string AllShards() const;
   Status CheckIdentity(KvEngine* engine, const char* instance, bool* fresh);
-  // `scrub_state`: of a new data instance.
-  static Status WriteIdentity(KvEngine* engine, const StoreManifest& manifest, const std::string& scrub_state = "");
   Status WriteCopyIdentity(const std::string& path, EngineOptions options, const StoreManifest& manifest) const;
   void CreateLog();
   // Recovers all shards and lets them serve. Not ok: the store cannot be used.
@@ -151,7 +145,6 @@ class Core {
   void SkipUnknownEnd(Shard* shard);  // it is not known how many records the end of its log has lost
   void ReportLoss(const Shard& shard) const;
   Status FinishLoss();
-  std::string LogPath() const { return manifest_.log_path.empty() ? path_ + "/log" : manifest_.log_path; }
   Status FindEpochs();
   Status AcquireEpochs(Shard* shard, std::uint64_t* epoch);
   Status BeginEpoch(Shard* shard);

@@ -44,10 +44,10 @@ Status Core::LoadUnfinished() {
 }
 
 Status Core::WriteUnfinished() {
-  if (unfinished_.empty()) return RemoveFile(path_, kUnfinishedFile);
+  if (unfinished_.empty()) return RemoveSyncedFile(path_, kUnfinishedFile);
   std::string text;
   for (const ShardId shard : unfinished_) text += std::to_string(shard) + " ";
-  return WriteFile(path_, kUnfinishedFile, text + "\n");
+  return WriteSyncedFile(path_, kUnfinishedFile, text + "\n");
 }
 
 void Core::SkipOrdinals(Shard* shard) {

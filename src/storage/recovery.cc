@@ -425,7 +425,7 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
   WalEnd end;
   std::vector<std::pair<Lsn, std::uint64_t>> rows;
   const auto log_damaged = [&](const Status& status) {
-    *damage = status.WithContext("family wal." + std::to_string(shard->id) + " of " + LogPath());
+    *damage = status.WithContext("family wal." + std::to_string(shard->id) + " of " + LogInstancePath(path_, manifest_));
     return *damage;
   };
   if (Status status = ReadWal(log_engine_.get(), shard->wal_family, shard->id, applied, &stop_replay_, &visitor, &rows, &end);
@@ -518,7 +518,7 @@ Status Core::CheckLogAgain() {
     if (status.ok() && log_end < shard->data_past_log) status = LogFilesLost(shard->id, log_end, shard->data_past_log);
     if (status.code() == StatusCode::kDataLoss) {
       status = DataLoss(
-          "family wal." + std::to_string(shard->id) + " of " + LogPath() + ": " + status.message() +
+          "family wal." + std::to_string(shard->id) + " of " + LogInstancePath(path_, manifest_) + ": " + status.message() +
           ". Put the log back, or restore a snapshot or a backup of the store, or give up what the log has lost: " + LossCommand());
     }
     if (!status.ok()) return status;

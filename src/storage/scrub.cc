@@ -6,6 +6,7 @@
 
 #include "base/counters.h"
 #include "storage/scrub_pacer.h"
+#include "storage/store_directory.h"
 
 namespace chronolith {
 namespace {

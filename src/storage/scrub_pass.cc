@@ -1,12 +1,11 @@
 #include "storage/scrub_pass.h"
 
-#include <fstream>
-#include <iterator>
 #include <optional>
 #include <utility>
 
 #include "format/chunk_rows.h"
 #include "format/index_rows.h"
+#include "storage/store_directory.h"
 #include "wal/sharded_wal.h"
 
 namespace chronolith {
@@ -111,14 +110,14 @@ class Pass : public VerifyVisitor {
   }
 
   void CheckManifest() {
-    const std::string file = subject_.path + "/" + std::string(kStoreFile);
-    std::ifstream in(file, std::ios::binary);
-    const std::string bytes{std::istreambuf_iterator<char>(in), {}};
-    Result<StoreManifest> found = DataLoss("is missing or not a manifest");
-    if (in && bytes.starts_with(kStoreMagic)) found = DecodeManifest(std::string_view(bytes).substr(kStoreMagic.size()));
-    if (found.ok() && !(*found == *subject_.manifest)) found = DataLoss("is not what it was when the store was opened");
+    const Result<StoreManifest> found = ReadStoreManifest(subject_.path);
+    Status status = found.status();
+    if (!found.ok() && status.code() != StatusCode::kIoError) status = DataLoss(status.message());
+    if (found.ok() && !(*found == *subject_.manifest)) {
+      status = DataLoss("file '" + subject_.path + "/" + std::string(kStoreFile) + "' is not what it was when the store was opened");
+    }
     place_ = kStoreFile;
-    if (!found.ok()) Report(found.status().WithContext("file '" + file + "'"));
+    if (!status.ok()) Report(std::move(status));
   }
 
   // ---- Files ----

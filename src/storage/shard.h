@@ -22,8 +22,6 @@
 
 namespace chronolith {
 
-inline constexpr FamilyId kMetaFamily = 0;  // of both instances
-
 // Locks, in the order in which they are taken: series_mu, then head->mu() (the append lock).
 //   append lock  assigns LSNs: log record and head change go together under it, for a whole batch
 //   series_mu    one creator or remover of series at a time; held over index changes and their log record, so that a

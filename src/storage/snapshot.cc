@@ -1,13 +1,12 @@
 // Snapshots: a copy of both instances that is a store of its own, with an identity of its own.
 #include <filesystem>
-#include <random>
 
 #include "storage/core.h"
 
 namespace chronolith {
 
-// The instances of the copy still say that they are this store's. Each is opened for a moment, without the
-// filter that drops what expires: that follows this store's floor, which may rise past the copy's.
+// The instances of the copy still say that they are this store's. Each is opened for a moment, without the filters that drop rows:
+// the one that drops what expires follows this store's floor, which may rise past the copy's.
 Status Core::WriteCopyIdentity(const std::string& path, EngineOptions options, const StoreManifest& manifest) const {
   Result<std::shared_ptr<EngineFactory>> factory = options_.engines->Find(options_.engine);
   if (!factory.ok()) return factory.status();
@@ -15,7 +14,6 @@ Status Core::WriteCopyIdentity(const std::string& path, EngineOptions options, c
   options.read_only = false;
   options.background_threads = 1;
   options.logger = options_.logger;
-  for (FamilySpec& family : options.families) family.drop_filter = nullptr;
   Result<std::unique_ptr<KvEngine>> engine = (*factory)->Open(path, options);
   if (!engine.ok()) return engine.status();
   Status status = WriteIdentity(engine->get(), manifest);
@@ -41,19 +39,11 @@ Status Core::Snapshot(const std::string& path) {
     if (status.ok() && !options_.read_only) status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline);
     if (status.ok()) status = log_engine_->CreateCheckpoint(path + "/log");
   }
-  StoreManifest manifest = manifest_;
-  manifest.log_path.clear();
-  manifest.complete = true;
-  // Random, not the next number: two copies of one store must differ from each other as well.
-  manifest.parent = manifest_.incarnation;
-  std::random_device random;
-  while (manifest.incarnation == manifest_.incarnation || manifest.incarnation <= 1) {
-    manifest.incarnation = static_cast<std::uint64_t>(random()) << 32 | random();
-  }
+  const StoreManifest manifest = ManifestOfCopy(manifest_);
   if (status.ok()) status = WriteCopyIdentity(path + "/data", data_options_, manifest);
   if (status.ok()) status = WriteCopyIdentity(path + "/log", log_options_, manifest);
   // Last: a directory without it is no store.
-  if (status.ok()) status = WriteManifest(path, manifest);
+  if (status.ok()) status = WriteStoreManifest(path, manifest);
   return status.ok() ? status : status.WithContext("snapshot " + path);
 }
 

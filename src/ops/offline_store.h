@@ -1,0 +1,55 @@
+// A store's two engine instances, opened to be read, without a store: no replay, no threads but the engine's, nothing written.
+#ifndef CHRONOLITH_OPS_OFFLINE_STORE_H_
+#define CHRONOLITH_OPS_OFFLINE_STORE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "chronolith/kv_engine.h"
+#include "chronolith/options.h"
+#include "chronolith/result.h"
+#include "format/series_id.h"
+#include "format/store_manifest.h"
+
+namespace chronolith::ops {
+
+struct OfflineOptions {
+  std::shared_ptr<EngineRegistry> engines;  // null: EngineRegistry::Default()
+  std::string log_path;                     // where the log has been moved since the manifest was written; "": where that says
+  std::uint64_t block_cache_bytes = 16ULL << 20;
+  bool quarantine = false;  // opens around damaged files of single families (KvEngine::Damage)
+  bool log = true;          // false: the data instance only
+  bool data = true;         // false: the log instance only
+  std::shared_ptr<Logger> logger;
+};
+
+// Beside a process that writes, both instances are seen as of the open, the log first: so what a trim has taken from the log is in
+// the data. Its memory: the engine's caches, and the rows of the log that are not in its tables (Options::checkpoint_bytes, about
+// twice).
+class OfflineStore {
+ public:
+  // kNotFound: there is no database; kFailedPrecondition: a newer format, an unknown engine, or instances of different copies;
+  // kDataLoss names the file that is damaged.
+  static Result<std::unique_ptr<OfflineStore>> Open(const std::string& path, const OfflineOptions& options = {});
+  ~OfflineStore();
+
+  const std::string& path() const { return path_; }
+  const std::string& log_path() const { return log_path_; }
+  const StoreManifest& manifest() const { return manifest_; }
+  ShardId shards() const { return manifest_.shards; }
+  KvEngine* log() const { return log_.get(); }    // null where it was not asked for
+  KvEngine* data() const { return data_.get(); }  // null where it was not asked for
+
+ private:
+  OfflineStore() = default;
+  std::string path_;
+  std::string log_path_;
+  StoreManifest manifest_;
+  std::unique_ptr<KvEngine> log_;
+  std::unique_ptr<KvEngine> data_;
+};
+
+}  // namespace chronolith::ops
+
+#endif  // CHRONOLITH_OPS_OFFLINE_STORE_H_

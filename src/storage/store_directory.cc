@@ -1,0 +1,148 @@
+#include "storage/store_directory.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <random>
+#include <sstream>
+#include <vector>
+
+#include "index/postings_merge.h"
+#include "storage/errno_status.h"
+
+namespace chronolith {
+namespace {
+
+Status SyncDirectory(const std::string& directory) {
+  const int dir = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (dir < 0) return ErrnoStatus("cannot open directory " + directory, errno);
+  Status status;
+  if (fsync(dir) != 0) status = ErrnoStatus("cannot sync directory " + directory, errno);
+  close(dir);
+  return status;
+}
+
+}  // namespace
+
+std::string DataInstancePath(const std::string& path) { return path + "/data"; }
+
+std::string LogInstancePath(const std::string& path, const StoreManifest& manifest) {
+  return manifest.log_path.empty() ? path + "/log" : manifest.log_path;
+}
+
+EngineOptions DataInstanceOptions(const StoreManifest& manifest) {
+  EngineOptions options;
+  options.instance = InstanceRole::kData;
+  options.families.push_back({"meta", FamilyRole::kMeta, nullptr, nullptr});
+  const auto postings_merge = std::make_shared<PostingsMergeFunction>();
+  for (ShardId i = 0; i < manifest.shards; ++i) {
+    options.families.push_back({"index." + std::to_string(i), FamilyRole::kIndex, postings_merge, nullptr});
+    options.families.push_back({"chunk." + std::to_string(i), FamilyRole::kChunk, nullptr, nullptr});
+  }
+  return options;
+}
+
+EngineOptions LogInstanceOptions(const StoreManifest& manifest) {
+  EngineOptions options;
+  options.instance = InstanceRole::kLog;
+  options.families.push_back({"meta", FamilyRole::kMeta, nullptr, nullptr});
+  for (ShardId i = 0; i < manifest.shards; ++i)
+    options.families.push_back({"wal." + std::to_string(i), FamilyRole::kWal, nullptr, nullptr});
+  return options;
+}
+
+Result<StoreManifest> ReadStoreManifest(const std::string& path) {
+  const std::string file = path + "/" + std::string(kStoreFile);
+  std::ifstream in(file, std::ios::binary);
+  if (!in) {
+    const int error = errno;
+    if (error == ENOENT || error == ENOTDIR) return NotFound("there is no database (no file " + file + ")");
+    return ErrnoStatus("cannot read " + file, error);
+  }
+  std::stringstream bytes;
+  bytes << in.rdbuf();
+  const std::string content = bytes.str();
+  if (!content.starts_with(kStoreMagic)) return FailedPrecondition(file + " is not a Chronolith manifest: this is no database");
+  Result<StoreManifest> manifest = DecodeManifest(std::string_view(content).substr(kStoreMagic.size()));
+  if (manifest.status().code() == StatusCode::kDataLoss) {
+    return DataLoss(file + ": " + manifest.status().message() +
+                    ". Affected: all shards. Put it back, or restore a snapshot or a backup of the store");
+  }
+  return manifest.ok() ? std::move(manifest) : manifest.status().WithContext(file);
+}
+
+Status WriteStoreManifest(const std::string& path, const StoreManifest& manifest) {
+  if (Status s = WriteSyncedFile(path, kStoreFile, std::string(kStoreMagic) + EncodeManifest(manifest)); !s.ok()) return s;
+  // The directory itself may be new. One that may not be read belongs to somebody else, who made what is in it.
+  std::error_code error;
+  const std::filesystem::path parent = std::filesystem::canonical(path, error).parent_path();
+  if (error) return ErrnoStatus("cannot resolve " + path, error.value());
+  const Status synced = SyncDirectory(parent.string());
+  return synced.code() == StatusCode::kPermissionDenied ? Status::Ok() : synced;
+}
+
+StoreManifest ManifestOfCopy(const StoreManifest& manifest) {
+  StoreManifest copy = manifest;
+  copy.log_path.clear();
+  copy.complete = true;
+  // Random, not the next number: two copies of one store must differ from each other as well.
+  copy.parent = manifest.incarnation;
+  std::random_device random;
+  while (copy.incarnation == manifest.incarnation || copy.incarnation <= 1) {
+    copy.incarnation = static_cast<std::uint64_t>(random()) << 32 | random();
+  }
+  return copy;
+}
+
+Status WriteIdentity(KvEngine* engine, const StoreManifest& manifest, std::span<const Op> more) {
+  const std::string value = EncodeManifest(manifest);
+  std::vector<Op> ops = {{Op::Type::kPut, kStoreKey, value}};
+  ops.insert(ops.end(), more.begin(), more.end());
+  const Batch batch{kMetaFamily, {}, 0, ops};
+  EngineWriteOptions write;
+  write.durability = Durability::kSynced;
+  return engine->Write({&batch, 1}, write)[0];
+}
+
+Status CheckIdentity(KvEngine* engine, const StoreManifest& manifest, std::string_view instance) {
+  std::string value;
+  const std::string name = std::string(instance) + " instance";
+  if (Status s = engine->Get(kMetaFamily, kStoreKey, &value); !s.ok()) return s.WithContext(name);
+  const Result<StoreManifest> found = DecodeManifest(value);
+  if (!found.ok()) return found.status().WithContext(name);
+  if (found->uuid == manifest.uuid && found->incarnation == manifest.incarnation) return Status::Ok();
+  return FailedPrecondition("the " + name + " belongs to store " + found->UuidHex() + " incarnation " +
+                            std::to_string(found->incarnation) + ", the directory to " + manifest.UuidHex() + " incarnation " +
+                            std::to_string(manifest.incarnation) + ": log and data of different copies were mixed");
+}
+
+Status WriteSyncedFile(const std::string& directory, std::string_view name, std::string_view bytes) {
+  const std::string final_name = directory + "/" + std::string(name);
+  const std::string temporary = final_name + ".tmp";
+  const int fd = open(temporary.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
+  if (fd < 0) return ErrnoStatus("cannot create " + temporary, errno);
+  Status status;
+  while (!bytes.empty() && status.ok()) {
+    const ssize_t n = write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno != EINTR) status = ErrnoStatus("cannot write " + temporary, errno);
+    if (n > 0) bytes.remove_prefix(static_cast<std::size_t>(n));
+  }
+  if (status.ok() && fsync(fd) != 0) status = ErrnoStatus("cannot sync " + temporary, errno);
+  close(fd);
+  if (status.ok() && rename(temporary.c_str(), final_name.c_str()) != 0) status = ErrnoStatus("cannot name " + final_name, errno);
+  if (!status.ok()) return status;
+  return SyncDirectory(directory);
+}
+
+Status RemoveSyncedFile(const std::string& directory, std::string_view name) {
+  const std::string path = directory + "/" + std::string(name);
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) return ErrnoStatus("cannot remove " + path, errno);
+  return SyncDirectory(directory);
+}
+
+}  // namespace chronolith
