@@ -48,6 +48,8 @@ CONFINED = {
     "gmock/": ["tests/"],
     "benchmark/": ["bench/"],
     "CLI/": ["tools/"],
+    "curl/": ["src/interop/remote_"],
+    "snappy": ["src/interop/remote_", "tests/interop/remote_"],
 }
 
 _INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

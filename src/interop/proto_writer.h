@@ -1,0 +1,88 @@
+// Writes Protocol Buffers messages field by field, without a schema: the few that leave this library are small and fixed.
+#ifndef CHRONOLITH_INTEROP_PROTO_WRITER_H_
+#define CHRONOLITH_INTEROP_PROTO_WRITER_H_
+
+#include <bit>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/coding.h"
+
+namespace chronolith::interop {
+
+// Appends to a string. As the protobuf library does, plain fields leave out what is zero (all bits: -0.0 is kept); those named
+// Always do not, for members of a oneof. Thread safety: one thread.
+class ProtoWriter {
+ public:
+  explicit ProtoWriter(std::string* out) : out_(out) {}
+
+  void UintAlways(int field, std::uint64_t value) {
+    Tag(field, kVarint);
+    PutVarint(out_, value);
+  }
+  void Uint(int field, std::uint64_t value) {
+    if (value != 0) UintAlways(field, value);
+  }
+  void Int(int field, std::int64_t value) { Uint(field, static_cast<std::uint64_t>(value)); }
+  void Sint(int field, std::int64_t value) { Uint(field, ZigZag(value)); }
+  void DoubleAlways(int field, double value) {
+    Tag(field, kFixed64);
+    PutFixed64(out_, std::bit_cast<std::uint64_t>(value));
+  }
+  void Double(int field, double value) {
+    if (std::bit_cast<std::uint64_t>(value) != 0) DoubleAlways(field, value);
+  }
+  // Elements of a repeated field are written also where they are empty.
+  void BytesAlways(int field, std::string_view bytes) {
+    Tag(field, kLength);
+    PutBytes(out_, bytes);
+  }
+  void Bytes(int field, std::string_view bytes) {
+    if (!bytes.empty()) BytesAlways(field, bytes);
+  }
+
+  // A nested message, or a packed field: what `write` appends. Its length stands in front and is not known before: one byte is kept
+  // for it, and what is longer moves.
+  template <typename Write>
+  void Nested(int field, Write write) {
+    Tag(field, kLength);
+    const std::size_t at = out_->size();
+    out_->push_back('\0');
+    write();
+    const std::size_t length = out_->size() - at - 1;
+    char bytes[kMaxVarint64Bytes];
+    const auto n = static_cast<std::size_t>(EncodeVarint(bytes, length) - bytes);
+    if (n > 1) out_->insert(at, n - 1, '\0');
+    out_->replace(at, n, bytes, n);
+  }
+  void PackedSint(int field, std::span<const std::int64_t> values) {
+    if (values.empty()) return;
+    Nested(field, [&] {
+      for (const std::int64_t value : values) PutZigZag(out_, value);
+    });
+  }
+  void PackedDouble(int field, std::span<const double> values) {
+    if (values.empty()) return;
+    Tag(field, kLength);
+    PutVarint(out_, values.size() * sizeof(double));
+    for (const double value : values) PutFixed64(out_, std::bit_cast<std::uint64_t>(value));
+  }
+  void PackedUint(int field, std::span<const std::uint32_t> values) {
+    if (values.empty()) return;
+    Nested(field, [&] {
+      for (const std::uint32_t value : values) PutVarint(out_, value);
+    });
+  }
+
+ private:
+  static constexpr int kVarint = 0, kFixed64 = 1, kLength = 2;
+  void Tag(int field, int type) { PutVarint(out_, static_cast<std::uint64_t>(field) << 3 | static_cast<std::uint64_t>(type)); }
+
+  std::string* out_;
+};
+
+}  // namespace chronolith::interop
+
+#endif  // CHRONOLITH_INTEROP_PROTO_WRITER_H_

@@ -1,0 +1,249 @@
+#include "interop/remote_write_message.h"
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
+
+#include <variant>
+#include <vector>
+
+#include "interop/proto_writer.h"
+
+namespace chronolith::interop {
+namespace {
+
+// Field numbers of both versions; what they share has the same numbers.
+namespace request1 {
+constexpr int kSeries = 1, kMetadata = 3;
+}
+namespace request2 {
+constexpr int kSymbols = 4, kSeries = 5;
+}
+namespace series1 {
+constexpr int kLabels = 1, kSamples = 2, kExemplars = 3, kHistograms = 4;
+}
+namespace series2 {
+constexpr int kLabelRefs = 1, kSamples = 2, kHistograms = 3, kExemplars = 4, kMetadata = 5;
+}
+namespace label {
+constexpr int kName = 1, kValue = 2;
+}
+namespace sample {
+constexpr int kValue = 1, kTimestamp = 2;
+}
+namespace exemplar {
+constexpr int kLabels = 1, kValue = 2, kTimestamp = 3;
+}
+namespace metadata1 {
+constexpr int kType = 1, kFamily = 2, kHelp = 4, kUnit = 5;
+}
+namespace metadata2 {
+constexpr int kType = 1, kHelpRef = 3, kUnitRef = 4;
+}
+namespace histogram {
+constexpr int kCountInt = 1, kCountFloat = 2, kSum = 3, kSchema = 4, kZeroThreshold = 5, kZeroCountInt = 6, kZeroCountFloat = 7,
+              kNegativeSpans = 8, kNegativeDeltas = 9, kNegativeCounts = 10, kPositiveSpans = 11, kPositiveDeltas = 12,
+              kPositiveCounts = 13, kResetHint = 14, kTimestamp = 15, kCustomValues = 16;
+constexpr int kSpanOffset = 1, kSpanLength = 2;
+}  // namespace histogram
+
+// MetricType's order is that of the protocol's enum.
+int TypeNumber(MetricType type) { return static_cast<int>(type); }
+static_assert(static_cast<int>(MetricType::kCounter) == 1 && static_cast<int>(MetricType::kGauge) == 2 &&
+              static_cast<int>(MetricType::kHistogram) == 3 && static_cast<int>(MetricType::kGaugeHistogram) == 4 &&
+              static_cast<int>(MetricType::kSummary) == 5 && static_cast<int>(MetricType::kInfo) == 6 &&
+              static_cast<int>(MetricType::kStateSet) == 7);
+
+void WriteSample(ProtoWriter* to, int field, const Sample& s) {
+  to->Nested(field, [&] {
+    to->Double(sample::kValue, s.value);
+    to->Int(sample::kTimestamp, s.timestamp);
+  });
+}
+
+void WriteSpans(ProtoWriter* to, int field, std::span<const BucketSpan> spans) {
+  for (const BucketSpan& span : spans) {
+    to->Nested(field, [&] {
+      to->Sint(histogram::kSpanOffset, span.offset);
+      to->Uint(histogram::kSpanLength, span.length);
+    });
+  }
+}
+
+void WriteHistogram(ProtoWriter* to, int field, const HistogramSample& s) {
+  to->Nested(field, [&] {
+    const auto* const ints = std::get_if<IntHistogram>(&s.histogram);
+    const auto* const floats = std::get_if<FloatHistogram>(&s.histogram);
+    if (ints != nullptr) to->UintAlways(histogram::kCountInt, ints->count);
+    if (floats != nullptr) to->DoubleAlways(histogram::kCountFloat, floats->count);
+    std::visit(
+        [&](const auto& h) {
+          to->Double(histogram::kSum, h.sum);
+          to->Sint(histogram::kSchema, h.schema);
+          to->Double(histogram::kZeroThreshold, h.zero_threshold);
+        },
+        s.histogram);
+    if (ints != nullptr) {
+      to->UintAlways(histogram::kZeroCountInt, ints->zero_count);
+      WriteSpans(to, histogram::kNegativeSpans, ints->negative_spans);
+      to->PackedSint(histogram::kNegativeDeltas, ints->negative_deltas);
+      WriteSpans(to, histogram::kPositiveSpans, ints->positive_spans);
+      to->PackedSint(histogram::kPositiveDeltas, ints->positive_deltas);
+    } else {
+      to->DoubleAlways(histogram::kZeroCountFloat, floats->zero_count);
+      WriteSpans(to, histogram::kNegativeSpans, floats->negative_spans);
+      to->PackedDouble(histogram::kNegativeCounts, floats->negative_counts);
+      WriteSpans(to, histogram::kPositiveSpans, floats->positive_spans);
+      to->PackedDouble(histogram::kPositiveCounts, floats->positive_counts);
+    }
+    std::visit(
+        [&](const auto& h) {
+          to->Uint(histogram::kResetHint, static_cast<std::uint64_t>(h.reset_hint));
+          to->Int(histogram::kTimestamp, s.timestamp);
+          to->PackedDouble(histogram::kCustomValues, h.custom_values);
+        },
+        s.histogram);
+  });
+}
+
+void WriteLabels(ProtoWriter* to, int field, const Labels& labels) {
+  for (const Label& l : labels) {
+    to->Nested(field, [&] {
+      to->Bytes(label::kName, l.name);
+      to->Bytes(label::kValue, l.value);
+    });
+  }
+}
+
+std::string Encode1(std::span<const TimeSeries> series) {
+  std::string message;
+  ProtoWriter to(&message);
+  for (const TimeSeries& s : series) {
+    if (s.samples.empty() && s.histograms.empty() && s.exemplars.empty()) continue;
+    to.Nested(request1::kSeries, [&] {
+      WriteLabels(&to, series1::kLabels, s.labels);
+      for (const Sample& x : s.samples) WriteSample(&to, series1::kSamples, x);
+      for (const Exemplar& x : s.exemplars) {
+        to.Nested(series1::kExemplars, [&] {
+          WriteLabels(&to, exemplar::kLabels, x.labels);
+          to.Double(exemplar::kValue, x.value);
+          to.Int(exemplar::kTimestamp, x.timestamp);
+        });
+      }
+      for (const HistogramSample& x : s.histograms) WriteHistogram(&to, series1::kHistograms, x);
+    });
+  }
+  absl::flat_hash_set<std::string_view> families;  // views into the labels of `series`
+  for (const TimeSeries& s : series) {
+    if (s.metadata.empty()) continue;
+    const Metadata& m = s.metadata.back();
+    for (const Label& l : s.labels) {
+      if (l.name != kMetricName) continue;
+      const std::string_view family = MetricFamilyOf(l.value, m.type);
+      if (!families.insert(family).second) break;
+      to.Nested(request1::kMetadata, [&] {
+        to.Uint(metadata1::kType, static_cast<std::uint64_t>(TypeNumber(m.type)));
+        to.Bytes(metadata1::kFamily, family);
+        to.Bytes(metadata1::kHelp, m.help);
+        to.Bytes(metadata1::kUnit, m.unit);
+      });
+      break;
+    }
+  }
+  return message;
+}
+
+// The strings of a request of 2.0, each once; number 0 is "".
+class Symbols {
+ public:
+  explicit Symbols(std::string* out) : to_(out) { Ref(""); }
+
+  std::uint32_t Ref(std::string_view text) {
+    const auto [at, added] = refs_.try_emplace(text, static_cast<std::uint32_t>(refs_.size()));
+    if (added) to_.BytesAlways(request2::kSymbols, text);
+    return at->second;
+  }
+  void AppendRefs(const Labels& labels, std::vector<std::uint32_t>* refs) {
+    for (const Label& l : labels) {
+      refs->push_back(Ref(l.name));
+      refs->push_back(Ref(l.value));
+    }
+  }
+
+ private:
+  ProtoWriter to_;
+  absl::flat_hash_map<std::string_view, std::uint32_t> refs_;  // views into the series
+};
+
+std::string Encode2(std::span<const TimeSeries> series) {
+  std::string symbol_table, body;
+  Symbols symbols(&symbol_table);
+  ProtoWriter to(&body);
+  std::vector<std::uint32_t> refs;
+  const auto write = [&](const TimeSeries& s, std::span<const Sample> samples, std::span<const HistogramSample> histograms,
+                         std::span<const Exemplar> exemplars) {
+    to.Nested(request2::kSeries, [&] {
+      refs.clear();
+      symbols.AppendRefs(s.labels, &refs);
+      to.PackedUint(series2::kLabelRefs, refs);
+      for (const Sample& x : samples) WriteSample(&to, series2::kSamples, x);
+      for (const HistogramSample& x : histograms) WriteHistogram(&to, series2::kHistograms, x);
+      for (const Exemplar& x : exemplars) {
+        to.Nested(series2::kExemplars, [&] {
+          refs.clear();
+          symbols.AppendRefs(x.labels, &refs);
+          to.PackedUint(exemplar::kLabels, refs);
+          to.Double(exemplar::kValue, x.value);
+          to.Int(exemplar::kTimestamp, x.timestamp);
+        });
+      }
+      if (s.metadata.empty()) return;
+      const Metadata& m = s.metadata.back();
+      to.Nested(series2::kMetadata, [&] {
+        to.Uint(metadata2::kType, static_cast<std::uint64_t>(TypeNumber(m.type)));
+        to.Uint(metadata2::kHelpRef, symbols.Ref(m.help));
+        to.Uint(metadata2::kUnitRef, symbols.Ref(m.unit));
+      });
+    });
+  };
+  for (const TimeSeries& s : series) {
+    if (s.samples.empty() || s.histograms.empty()) {
+      write(s, s.samples, s.histograms, s.exemplars);
+    } else {
+      write(s, s.samples, {}, s.exemplars);
+      write(s, {}, s.histograms, {});
+    }
+  }
+  return symbol_table + body;
+}
+
+}  // namespace
+
+RemoteWriteCounts CountsOf(std::span<const TimeSeries> series) {
+  RemoteWriteCounts counts;
+  for (const TimeSeries& s : series) {
+    counts.samples += s.samples.size();
+    counts.histograms += s.histograms.size();
+    counts.exemplars += s.exemplars.size();
+  }
+  return counts;
+}
+
+std::string_view MetricFamilyOf(std::string_view metric, MetricType type) {
+  constexpr std::string_view kHistogram[] = {"_bucket", "_count", "_sum"};
+  constexpr std::string_view kGaugeHistogram[] = {"_bucket", "_gcount", "_gsum"};
+  constexpr std::string_view kSummary[] = {"_count", "_sum"};
+  std::span<const std::string_view> suffixes;
+  if (type == MetricType::kHistogram) suffixes = kHistogram;
+  if (type == MetricType::kGaugeHistogram) suffixes = kGaugeHistogram;
+  if (type == MetricType::kSummary) suffixes = kSummary;
+  for (const std::string_view suffix : suffixes) {
+    if (metric.size() > suffix.size() && metric.ends_with(suffix)) return metric.substr(0, metric.size() - suffix.size());
+  }
+  return metric;
+}
+
+std::string EncodeRemoteWrite(RemoteWriteVersion version, std::span<const TimeSeries> series) {
+  return version == RemoteWriteVersion::k1 ? Encode1(series) : Encode2(series);
+}
+
+}  // namespace chronolith::interop

@@ -1,0 +1,38 @@
+// The messages of Prometheus remote write: 1.0 (prometheus.WriteRequest) and 2.0 (io.prometheus.write.v2.Request), not compressed.
+#ifndef CHRONOLITH_INTEROP_REMOTE_WRITE_MESSAGE_H_
+#define CHRONOLITH_INTEROP_REMOTE_WRITE_MESSAGE_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "chronolith/types.h"
+
+namespace chronolith::interop {
+
+enum class RemoteWriteVersion : std::uint8_t { k1, k2 };
+
+// What a request carries, counted as the headers X-Prometheus-Remote-Write-*-Written of 2.0 count.
+struct RemoteWriteCounts {
+  std::uint64_t samples = 0;
+  std::uint64_t histograms = 0;
+  std::uint64_t exemplars = 0;
+  std::uint64_t total() const { return samples + histograms + exemplars; }
+  friend bool operator==(const RemoteWriteCounts&, const RemoteWriteCounts&) = default;
+};
+RemoteWriteCounts CountsOf(std::span<const TimeSeries> series);
+
+// Series in the given order. Labels are written as they stand: sorted, not empty, which is what the receiver wants. Metadata is of
+// a metric family in 1.0, and written once for each family of the request, behind the series; 2.0 has it in the series. A series
+// of 2.0 has samples or histograms, not both: where both are given it is written twice. Receivers of 2.0 refuse a series that has
+// neither.
+std::string EncodeRemoteWrite(RemoteWriteVersion version, std::span<const TimeSeries> series);
+
+// The family that a series named `metric` belongs to, as a Prometheus that scraped it calls it: without the suffix that histograms
+// (_bucket, _count, _sum, _gcount, _gsum) and summaries (_count, _sum) add. A counter keeps its _total.
+std::string_view MetricFamilyOf(std::string_view metric, MetricType type);
+
+}  // namespace chronolith::interop
+
+#endif  // CHRONOLITH_INTEROP_REMOTE_WRITE_MESSAGE_H_
