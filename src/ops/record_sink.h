@@ -85,8 +85,12 @@ class RecordSink {
   virtual Status OnHistograms(const RecordPlace& place, std::span<const HistogramEntry> histograms) = 0;
   virtual Status OnExemplars(const RecordPlace& place, std::span<const ExemplarEntry> exemplars) = 0;
   virtual Status OnMetadata(const RecordPlace& place, std::span<const MetadataEntry> metadata) = 0;
-  // Hides what of these series was written before, in `range`.
-  virtual Status OnDelete(const RecordPlace& place, TimeRange range, std::span<const Ordinal> series) = 0;
+  // Hides what of these series was written before, in `range`. Only where RecordTarget::applies_deletes; elsewhere whoever reads
+  // the log counts the record as skipped.
+  virtual Status OnDelete(const RecordPlace& place, TimeRange range, std::span<const SeriesEntry> series) {
+    (void)place, (void)range, (void)series;
+    return Status::Ok();
+  }
 
   // Delivers what was given since the last Flush, and adds it to *delivered. At the latest after kBatchItems items, and before
   // OnForgetSeries.
@@ -101,6 +105,9 @@ class RecordTarget {
   // Names it in messages and in the cursor: "jsonl:/backup/log.jsonl". A cursor of another target is refused.
   virtual std::string name() const = 0;
   virtual bool needs_labels() const { return true; }
+  // It is to come out like the source: it gets deletes, and not what the source's retention has expired. Otherwise it gets all that
+  // was written.
+  virtual bool applies_deletes() const { return false; }
 
   // Before NewSink. `position` is what Sync said when the cursor was written; "": there is no cursor, begin anew.
   virtual Status Open(std::string_view position) = 0;
