@@ -125,6 +125,9 @@ struct SelectOptions {
   // Leaves out shards that are still being replayed (Options::wait_for_replay); SeriesSet::partial tells. false: waits for them, and
   // answers kResourceExhausted where the deadline passes before.
   bool skip_replaying = false;
+  // Not empty: of the matching series only these, as SeriesIds names them, in any order; ids without a series are passed by. So a
+  // store of any size is read piece by piece: a Select keeps the labels of all that it matches in memory. Looked at in Select only.
+  std::span<const SeriesRef> among;
 };
 
 struct LookupOptions {

@@ -153,6 +153,22 @@ Status FetchSorted(const QueryContext& context, const std::vector<OrdinalSet>& m
   return Status::Ok();
 }
 
+// SelectOptions::among.
+void KeepAmong(const QueryContext& context, std::span<const SeriesRef> among, std::vector<OrdinalSet>* matched) {
+  if (matched->empty()) return;
+  std::vector<OrdinalSet> wanted(matched->size());
+  std::size_t k = 0;  // ids come mostly in order of shards
+  for (const SeriesRef ref : among) {
+    const std::size_t before = k;
+    while (context.shards[k].shard != ShardOf(ref)) {
+      if (++k == wanted.size()) k = 0;
+      if (k == before) break;
+    }
+    if (context.shards[k].shard == ShardOf(ref)) wanted[k].Add(OrdinalOf(ref));
+  }
+  for (std::size_t i = 0; i < wanted.size(); ++i) (*matched)[i].IntersectWith(wanted[i]);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<SeriesSet>> SelectSeries(std::shared_ptr<const QueryContext> context, const std::vector<Matcher>& matchers,
@@ -162,6 +178,7 @@ Result<std::unique_ptr<SeriesSet>> SelectSeries(std::shared_ptr<const QueryConte
   DamagePolicy damage(options.skip_damaged);
   std::vector<OrdinalSet> matched;
   if (Status s = MatchSeries(*context, matchers, TimeRange{}, options.max_series, &poll, &damage, &matched); !s.ok()) return s;
+  if (!options.among.empty()) KeepAmong(*context, options.among, &matched);
   std::vector<Selected> selected;
   if (!range.empty()) {
     if (Status s = FetchSorted(*context, matched, &poll, &damage, &selected); !s.ok()) return s;

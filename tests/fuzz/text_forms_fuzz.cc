@@ -1,8 +1,14 @@
-// Any bytes as selector, point in time, duration, JSON label set and value: what is accepted reads back the same from what we
-// write.
+// Any bytes as selector, point in time, duration, JSON label set, JSON line, CSV and value: what is accepted reads back the same
+// from what we write.
+#include <algorithm>
 #include <bit>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "interop/csv_text.h"
+#include "interop/json_lines.h"
 #include "interop/label_json.h"
 #include "interop/selector.h"
 #include "interop/text_scan.h"
@@ -43,6 +49,34 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto again = ParseLabelJson(json.append("}"));
     FUZZ_CHECK(again.ok() && *again == *labels);
   }
+
+  if (const auto series = ParseJsonSeries(text); series.ok()) {
+    std::string json;
+    JsonLinesWriter writer(&json);
+    std::optional<Metadata> metadata;
+    if (!series->metadata.empty()) metadata = series->metadata[0];
+    writer.BeginSeries(series->labels, metadata);
+    // Few enough for one line.
+    const std::size_t samples = std::min<std::size_t>(series->samples.size(), 1000);
+    for (std::size_t i = 0; i < samples; ++i) writer.AddSample(series->samples[i]);
+    for (const HistogramSample& h : series->histograms) writer.AddHistogram(h.timestamp, h.histogram);
+    writer.EndSeries();
+    const auto again = ParseJsonSeries(json.substr(0, json.find('\n')));
+    FUZZ_CHECK(json.empty() || (again.ok() && again->labels == series->labels));
+    FUZZ_CHECK(samples > 0 ? again->samples.size() == samples : true);
+  }
+  bool header = true;
+  CsvMapper mapper({});
+  std::vector<std::pair<Labels, Sample>> samples;
+  CsvReader csv([&](std::uint64_t, const Status& status, const std::vector<std::string>& fields) {
+    if (header) {
+      header = !(status.ok() && mapper.SetHeader(fields).ok());
+    } else if (status.ok()) {
+      (void)mapper.Map(fields, &samples);
+    }
+  });
+  csv.Feed(text);
+  csv.Finish();
 
   double v = 0;
   if (ParseValue(text, &v)) {

@@ -28,6 +28,7 @@ enum class Format : std::uint8_t { kTable, kJson, kCsv };
 using Run = std::function<int()>;
 
 void AddImport(CLI::App* app, Run* run);
+void AddExport(CLI::App* app, Run* run);
 void AddQuery(CLI::App* app, Run* run);
 void AddLookups(CLI::App* app, Run* run);  // series, labels, values
 void AddStat(CLI::App* app, Run* run);

@@ -1,4 +1,4 @@
-// chronolith import: OpenMetrics or Prometheus text into a database.
+// chronolith import: metrics as text into a database.
 #include <chrono>
 #include <cstdio>
 #include <map>
@@ -6,9 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "interop/csv_text.h"
 #include "interop/openmetrics.h"
 #include "interop/time_text.h"
 #include "tools/cli/common.h"
+#include "tools/cli/import_reader.h"
 #include "tools/cli/import_sink.h"
 #include "tools/cli/input.h"
 #include "tools/cli/output.h"
@@ -19,11 +21,16 @@ namespace chronolith::cli {
 
 namespace {
 
+enum class ImportForm : std::uint8_t { kExposition, kJsonLines, kCsv };
+
 struct ImportFlags {
+  ImportForm form = ImportForm::kExposition;
   StoreFlags store;
   std::vector<std::string> files;
   interop::TextFormat input_format = interop::TextFormat::kAuto;
   std::string timestamp;
+  interop::CsvColumns columns;
+  std::string delimiter = ",";
   AckLevel level = AckLevel::kLogged;
   std::size_t batch = 5000;
   std::size_t max_errors = 20;
@@ -52,36 +59,43 @@ SeriesCount CountSeries(const Storage& storage) {
 }
 
 // Reads one file to its end, or to the first error.
-Status ImportFile(const ImportFlags& flags, const std::string& path, interop::ExpositionParser* parser, ImportSink* sink,
-                  Totals* totals) {
+Status ImportFile(const std::string& path, ImportReader* reader, ImportSink* sink, Totals* totals) {
   auto input = TextInput::Open(path);
   if (!input.ok()) return input.status();
   const std::string name = path == "-" ? "stdin" : path;
   sink->SetFile(name);
-  parser->SetFormat(flags.input_format != interop::TextFormat::kAuto ? flags.input_format : (*input)->format());
+  reader->Begin(**input);
   Status status;
   while (status.ok() && sink->fatal().ok()) {
     const auto piece = (*input)->Next();
     status = piece.status();
     if (!piece.ok() || piece->empty()) break;
-    status = parser->Feed(*piece);
+    status = reader->Feed(*piece);
   }
-  const Status finished = parser->Finish();
+  const Status finished = reader->Finish(name);
   if (status.ok()) status = finished;
   sink->Flush();
   totals->bytes += (*input)->bytes();
   if (!sink->fatal().ok()) return sink->fatal();
-  if (status.ok() && parser->format() == interop::TextFormat::kOpenMetrics && !parser->eof_seen() && (*input)->bytes() > 0) {
-    std::fprintf(stderr, "%s: warning: OpenMetrics text without \"# EOF\": it may be cut off\n", name.c_str());
-  }
   return status.code() == StatusCode::kInvalidArgument ? status.WithContext(name) : status;  // strict; others name the file
+}
+
+std::unique_ptr<ImportReader> NewReader(const ImportFlags& flags, ImportSink* sink) {
+  if (flags.form == ImportForm::kJsonLines) return NewJsonLinesReader(flags.strict, sink);
+  if (flags.form == ImportForm::kCsv) return NewCsvReader(flags.columns, flags.delimiter[0], flags.strict, sink);
+  interop::ParserOptions options;
+  options.format = flags.input_format;
+  options.strict = flags.strict;
+  if (!flags.timestamp.empty()) options.default_timestamp = *interop::ParseTime(flags.timestamp, Clock::System()->NowMs());
+  return NewExpositionReader(options, sink);
 }
 
 void PrintJson(const ImportSink& sink, const Totals& totals, std::uint64_t lines, SeriesCount series, Output* out) {
   JsonWriter json(out);
   json.BeginObject();
   json.Key("samples").Unsigned(sink.samples()).Key("series").Unsigned(series.total).Key("new_series").Unsigned(series.created);
-  json.Key("exemplars").Unsigned(sink.exemplars()).Key("metadata").Unsigned(sink.metadata());
+  json.Key("histograms").Unsigned(sink.histograms()).Key("exemplars").Unsigned(sink.exemplars());
+  json.Key("metadata").Unsigned(sink.metadata());
   json.Key("lines").Unsigned(lines).Key("bytes").Unsigned(totals.bytes).Key("seconds").Double(totals.seconds);
   json.Key("refused").Unsigned(sink.refused()).Key("refusals").BeginArray();
   for (const RefusedLine& r : sink.refusals()) {
@@ -114,18 +128,15 @@ bool PrintSummary(const ImportFlags& flags, const ImportSink& sink, const Totals
 }
 
 int ImportInto(const ImportFlags& flags, Storage* storage) {
-  interop::ParserOptions options;
-  options.strict = flags.strict;
-  if (!flags.timestamp.empty()) options.default_timestamp = *interop::ParseTime(flags.timestamp, Clock::System()->NowMs());
   ImportSink sink(storage, flags.level, flags.batch, flags.max_errors);
-  interop::ExpositionParser parser(options, &sink);
+  const std::unique_ptr<ImportReader> reader = NewReader(flags, &sink);
   Totals totals;
   const auto start = std::chrono::steady_clock::now();
   bool stopped = false;
   {
     const Progress progress(flags.progress, "import", [&sink] { return sink.samples(); });
     for (const std::string& path : flags.files) {
-      if (Status s = ImportFile(flags, path, &parser, &sink, &totals); !s.ok()) {
+      if (Status s = ImportFile(path, reader.get(), &sink, &totals); !s.ok()) {
         PrintError(s.message());
         totals.failed_files.push_back(path);
         stopped = !sink.fatal().ok() || flags.strict;
@@ -137,8 +148,7 @@ int ImportInto(const ImportFlags& flags, Storage* storage) {
     }
   }
   totals.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  if (!PrintSummary(flags, sink, totals, parser.stats().lines, CountSeries(*storage)))
-    return Fail(IoError("cannot write to stdout"));
+  if (!PrintSummary(flags, sink, totals, reader->lines(), CountSeries(*storage))) return Fail(IoError("cannot write to stdout"));
   const bool strict_stop = flags.strict && sink.fatal().ok() && sink.refused() > 0;
   if (!totals.failed_files.empty() && !strict_stop) return kExitFailure;
   return sink.refused() > 0 ? kExitProblems : kExitOk;
@@ -158,14 +168,75 @@ int Import(ImportFlags flags) {
 
 }  // namespace
 
+namespace {
+
+// What all forms take.
+void AddSharedFlags(CLI::App* command, ImportFlags* flags) {
+  AddWriterFlags(command, &flags->store);
+  command->add_option("FILES", flags->files, "text files, gzip or not; - is stdin (default)");
+  command->add_option("--batch", flags->batch, "samples a write (5000)")->check(CLI::Range(1, 1'000'000))->option_text("N");
+  command->add_option("--max-errors", flags->max_errors, "refused lines to show (20); all are counted")
+      ->check(CLI::NonNegativeNumber)
+      ->option_text("N");
+  command->add_flag("--strict", flags->strict, "stop at the first refused line");
+  AddLevel(command, &flags->level);
+  AddProgress(command, &flags->progress);
+  AddFormat(command, &flags->format);
+}
+
+void AddJsonLines(CLI::App* import, Run* run) {
+  auto flags = std::make_shared<ImportFlags>();
+  flags->form = ImportForm::kJsonLines;
+  CLI::App* command = import->add_subcommand("jsonl", "Read JSON lines: those of export --to jsonl, or of VictoriaMetrics' export");
+  AddSharedFlags(command, flags.get());
+  command->footer(
+      "Examples:\n"
+      "  chronolith import jsonl --db copy.db dump.jsonl\n"
+      "  curl -s localhost:8428/api/v1/export -d 'match[]={job=\"node\"}' | chronolith import jsonl --db metrics.db");
+  command->callback([flags, run] { *run = [flags] { return Import(*flags); }; });
+}
+
+void AddCsv(CLI::App* import, Run* run) {
+  using Unit = interop::CsvColumns::Unit;
+  static const std::map<std::string, Unit> kUnits = {
+      {"s", Unit::kSeconds}, {"ms", Unit::kMilliseconds}, {"us", Unit::kMicroseconds}, {"ns", Unit::kNanoseconds}};
+  auto flags = std::make_shared<ImportFlags>();
+  flags->form = ImportForm::kCsv;
+  CLI::App* command = import->add_subcommand("csv", "Read comma-separated values with a header line");
+  AddSharedFlags(command, flags.get());
+  interop::CsvColumns& columns = flags->columns;
+  command->add_option("--time-column", columns.time, "column of the time (timestamp)")->option_text("NAME");
+  command->add_option("--time-unit", columns.unit, "of times that are numbers: s, ms (default), us, ns; others are RFC 3339")
+      ->transform(CLI::CheckedTransformer(kUnits, CLI::ignore_case).description(""))
+      ->option_text("UNIT");
+  command->add_option("--value-column", columns.values, "columns of values (value); empty fields have none; may be repeated")
+      ->allow_extra_args(false)
+      ->option_text("NAME");
+  command->add_option("--series-column", columns.series, "column of metric{label=\"value\"} (series)")->option_text("NAME");
+  command->add_option("--metric", columns.metric, "metric name, where no column __name__ has it (the value column's)")
+      ->option_text("NAME");
+  command->add_option("--delimiter", flags->delimiter, "one character (,)")
+      ->check(CLI::Validator([](std::string& text) { return text.size() == 1 ? "" : "must be one character"; }, "", ""))
+      ->option_text("C");
+  command->footer(
+      "Without a series column, all columns but time and values are labels.\n\n"
+      "Examples:\n"
+      "  chronolith import csv --db copy.db dump.csv\n"
+      "  chronolith import csv --db rooms.db --time-column at --value-column temperature --value-column humidity rooms.csv");
+  command->callback([flags, run] { *run = [flags] { return Import(*flags); }; });
+}
+
+}  // namespace
+
 void AddImport(CLI::App* app, Run* run) {
   auto flags = std::make_shared<ImportFlags>();
-  CLI::App* command = app->add_subcommand("import", "Read OpenMetrics or Prometheus text into a database");
-  AddWriterFlags(command, &flags->store);
+  CLI::App* command = app->add_subcommand("import", "Read metrics into a database");
+  command->require_subcommand(0, 1);
+  AddSharedFlags(command, flags.get());
+  command->get_option("--db")->required(false);  // its subcommands have their own
   static const std::map<std::string, interop::TextFormat> kFormats = {{"auto", interop::TextFormat::kAuto},
                                                                       {"prometheus", interop::TextFormat::kPrometheus},
                                                                       {"openmetrics", interop::TextFormat::kOpenMetrics}};
-  command->add_option("FILES", flags->files, "text files, gzip or not; - is stdin (default)");
   command
       ->add_option("--input-format", flags->input_format,
                    "auto (default), prometheus (timestamps in milliseconds) or openmetrics (in seconds)")
@@ -176,20 +247,19 @@ void AddImport(CLI::App* app, Run* run) {
                    "for samples without one: now, RFC 3339 or milliseconds; without it they are refused")
       ->check(Checked([](const std::string& text) { return interop::ParseTime(text, 0); }))
       ->option_text("TIME");
-  command->add_option("--batch", flags->batch, "samples a write (5000)")->check(CLI::Range(1, 1'000'000))->option_text("N");
-  command->add_option("--max-errors", flags->max_errors, "refused lines to show (20); all are counted")
-      ->check(CLI::NonNegativeNumber)
-      ->option_text("N");
-  command->add_flag("--strict", flags->strict, "stop at the first refused line");
-  AddLevel(command, &flags->level);
-  AddProgress(command, &flags->progress);
-  AddFormat(command, &flags->format);
+  AddJsonLines(command, run);
+  AddCsv(command, run);
   command->footer(
+      "Without a subcommand: OpenMetrics 1.0 or Prometheus text.\n"
       "Lines that are refused do not stop the others; the exit code is then 3.\n\n"
       "Examples:\n"
       "  chronolith import --db metrics.db dump.om.gz\n"
       "  curl -s localhost:9100/metrics | chronolith import --db metrics.db --timestamp now");
-  command->callback([flags, run] { *run = [flags] { return Import(*flags); }; });
+  command->callback([command, flags, run] {
+    if (!command->get_subcommands().empty()) return;
+    if (flags->store.db.empty()) throw CLI::RequiredError("--db");
+    *run = [flags] { return Import(*flags); };
+  });
 }
 
 }  // namespace chronolith::cli

@@ -41,6 +41,9 @@ Status ImportSink::OnSample(std::uint64_t series, std::uint64_t line, Sample sam
 Status ImportSink::OnExemplar(std::uint64_t series, std::uint64_t line, Exemplar exemplar) {
   return Add({series, line, std::move(exemplar)});
 }
+Status ImportSink::OnHistogram(std::uint64_t series, std::uint64_t line, HistogramSample histogram) {
+  return Add({series, line, std::move(histogram)});
+}
 
 Status ImportSink::Add(Item item) {
   if (items_.size() >= batch_) Flush();
@@ -95,6 +98,8 @@ std::vector<const ImportSink::Item*> ImportSink::AppendAll() {
     calls.push_back(&item);
     if (const auto* sample = std::get_if<Sample>(&item.what)) {
       appender_->Append(ref, sample->timestamp, sample->value);
+    } else if (auto* histogram = std::get_if<HistogramSample>(&item.what)) {
+      appender_->AppendHistogram(ref, histogram->timestamp, std::move(histogram->histogram));
     } else if (auto* exemplar = std::get_if<Exemplar>(&item.what)) {
       appender_->AppendExemplar(ref, std::move(*exemplar));
     } else {
@@ -128,6 +133,7 @@ void ImportSink::Flush() {
     for (std::size_t i = 0; i < calls.size(); ++i) {
       if (lost[i]) continue;
       samples += std::holds_alternative<Sample>(calls[i]->what) ? 1 : 0;
+      histograms_ += std::holds_alternative<HistogramSample>(calls[i]->what) ? 1 : 0;
       exemplars_ += std::holds_alternative<Exemplar>(calls[i]->what) ? 1 : 0;
       metadata_ += std::holds_alternative<Metadata>(calls[i]->what) ? 1 : 0;
     }

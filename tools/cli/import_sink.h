@@ -1,4 +1,4 @@
-// Takes what the text parser reads into a store, in batches.
+// Takes what the readers of text read into a store, in batches.
 #ifndef CHRONOLITH_TOOLS_CLI_IMPORT_SINK_H_
 #define CHRONOLITH_TOOLS_CLI_IMPORT_SINK_H_
 
@@ -39,11 +39,13 @@ class ImportSink : public interop::ExpositionSink {
   Status OnMetadata(std::uint64_t series, std::uint64_t line, const Metadata& metadata) override;
   Status OnSample(std::uint64_t series, std::uint64_t line, Sample sample) override;
   Status OnExemplar(std::uint64_t series, std::uint64_t line, Exemplar exemplar) override;
+  Status OnHistogram(std::uint64_t series, std::uint64_t line, HistogramSample histogram);
   void OnForgetSeries() override;
   void OnRefused(std::uint64_t line, const Status& reason) override;
 
   const Status& fatal() const { return fatal_; }
   std::uint64_t samples() const { return samples_.load(std::memory_order_relaxed); }  // acknowledged at the level
+  std::uint64_t histograms() const { return histograms_; }
   std::uint64_t exemplars() const { return exemplars_; }
   std::uint64_t metadata() const { return metadata_; }
   std::uint64_t refused() const { return refused_; }  // items: lines, or the exemplar or metadata of a line
@@ -53,7 +55,7 @@ class ImportSink : public interop::ExpositionSink {
   struct Item {
     std::uint64_t series = 0;  // index in refs_
     std::uint64_t line = 0;
-    std::variant<Sample, Exemplar, Metadata> what;
+    std::variant<Sample, HistogramSample, Exemplar, Metadata> what;
   };
 
   Status Add(Item item);
@@ -73,6 +75,7 @@ class ImportSink : public interop::ExpositionSink {
 
   Status fatal_;
   std::atomic<std::uint64_t> samples_{0};
+  std::uint64_t histograms_ = 0;
   std::uint64_t exemplars_ = 0;
   std::uint64_t metadata_ = 0;
   std::uint64_t refused_ = 0;

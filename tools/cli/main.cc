@@ -30,6 +30,7 @@ int Main(int argc, char** argv) {
       "Data goes to stdout, messages and progress to stderr. See `chronolith COMMAND --help`.");
   Run run;
   AddImport(&app, &run);
+  AddExport(&app, &run);
   AddQuery(&app, &run);
   AddLookups(&app, &run);
   AddStat(&app, &run);

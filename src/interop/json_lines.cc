@@ -1,0 +1,323 @@
+#include "interop/json_lines.h"
+
+#include <charconv>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "interop/family_metadata.h"
+#include "interop/json_scan.h"
+#include "interop/label_json.h"
+#include "interop/text_scan.h"
+#include "interop/value_text.h"
+
+namespace chronolith::interop {
+
+namespace {
+
+void AppendDouble(double v, std::string* json) {
+  if (std::isfinite(v)) {
+    json->append(FormatValue(v));
+  } else {
+    json->append("\"").append(FormatValue(v)).append("\"");
+  }
+}
+void AppendNumber(double v, std::string* json) { AppendDouble(v, json); }
+void AppendNumber(std::int64_t v, std::string* json) { json->append(std::to_string(v)); }
+void AppendNumber(std::uint64_t v, std::string* json) { json->append(std::to_string(v)); }
+
+void AppendLabels(const Labels& labels, std::string* json) {
+  const char* separator = "{";
+  for (const Label& label : labels) {
+    json->append(separator);
+    AppendJsonString(label.name, json);
+    json->push_back(':');
+    AppendJsonString(label.value, json);
+    separator = ",";
+  }
+  json->append(labels.empty() ? "{}" : "}");
+}
+
+void AppendSpans(const char* name, const std::vector<BucketSpan>& spans, std::string* json) {
+  if (spans.empty()) return;
+  json->append(",\"").append(name).append("\":");
+  const char* separator = "[[";
+  for (const BucketSpan& span : spans) {
+    json->append(separator).append(std::to_string(span.offset)).append(",").append(std::to_string(span.length));
+    separator = "],[";
+  }
+  json->append("]]");
+}
+
+template <typename T>
+void AppendList(const char* name, const std::vector<T>& numbers, std::string* json) {
+  if (numbers.empty()) return;
+  json->append(",\"").append(name).append("\":");
+  const char* separator = "[";
+  for (const T number : numbers) {
+    json->append(separator);
+    AppendNumber(number, json);
+    separator = ",";
+  }
+  json->push_back(']');
+}
+
+constexpr std::string_view kHints[] = {"unknown", "yes", "no", "gauge"};
+
+template <typename H>
+void AppendShared(const H& h, std::string* json) {
+  json->append(",\"schema\":").append(std::to_string(h.schema)).append(",\"count\":");
+  AppendNumber(h.count, json);
+  json->append(",\"sum\":");
+  AppendDouble(h.sum, json);
+  json->append(",\"zero_threshold\":");
+  AppendDouble(h.zero_threshold, json);
+  json->append(",\"zero_count\":");
+  AppendNumber(h.zero_count, json);
+  if (h.reset_hint != CounterResetHint::kUnknown) {
+    json->append(",\"reset_hint\":\"").append(kHints[static_cast<std::size_t>(h.reset_hint)]).append("\"");
+  }
+  AppendSpans("positive_spans", h.positive_spans, json);
+  AppendSpans("negative_spans", h.negative_spans, json);
+  AppendList("custom_values", h.custom_values, json);
+}
+
+// ---- Reading ----
+
+Status ReadNumber(JsonScanner* json, const char* what, double* value) {
+  std::string text;
+  if (Status s = json->Scalar(what, &text); !s.ok()) return s;
+  if (text == "null") text = "NaN";  // as VictoriaMetrics writes it
+  return ParseValue(text, value) ? Status::Ok() : json->Error(std::string(what) + " " + Quoted(text) + " is not a number");
+}
+
+template <typename T>
+Status ReadNumber(JsonScanner* json, const char* what, T* value) {
+  std::string text;
+  if (Status s = json->Scalar(what, &text); !s.ok()) return s;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
+  if (error == std::errc() && end == text.data() + text.size()) return Status::Ok();
+  return json->Error(std::string(what) + " " + Quoted(text) + " is not a whole number in range");
+}
+
+// "[" values "]", each read by `read`.
+template <typename Read>
+Status ReadArray(JsonScanner* json, Read read) {
+  if (!json->Take('[')) return json->Error("expected '['");
+  if (json->Take(']')) return Status::Ok();
+  do {
+    if (Status s = read(); !s.ok()) return s;
+  } while (json->Take(','));
+  return json->Take(']') ? Status::Ok() : json->Error("expected ',' or ']'");
+}
+
+// "{" members "}"; `read` is given the name and reads the value.
+template <typename Read>
+Status ReadObject(JsonScanner* json, Read read) {
+  if (!json->Take('{')) return json->Error("expected '{'");
+  if (json->Take('}')) return Status::Ok();
+  std::string name;
+  do {
+    if (Status s = json->String("a name", &name); !s.ok()) return s;
+    if (!json->Take(':')) return json->Error("expected ':'");
+    if (Status s = read(std::string_view(name)); !s.ok()) return s;
+  } while (json->Take(','));
+  return json->Take('}') ? Status::Ok() : json->Error("expected ',' or '}'");
+}
+
+template <typename T>
+Status ReadList(JsonScanner* json, const char* what, std::vector<T>* list) {
+  list->clear();
+  return ReadArray(json, [&] { return ReadNumber(json, what, &list->emplace_back()); });
+}
+
+Status ReadSpans(JsonScanner* json, std::vector<BucketSpan>* spans) {
+  spans->clear();
+  return ReadArray(json, [&]() -> Status {
+    BucketSpan& span = spans->emplace_back();
+    if (!json->Take('[')) return json->Error("expected a span, [offset,length]");
+    if (Status s = ReadNumber(json, "offset", &span.offset); !s.ok()) return s;
+    if (!json->Take(',')) return json->Error("expected ','");
+    if (Status s = ReadNumber(json, "length", &span.length); !s.ok()) return s;
+    return json->Take(']') ? Status::Ok() : json->Error("expected ']'");
+  });
+}
+
+Status ReadMetadata(JsonScanner* json, Metadata* metadata) {
+  return ReadObject(json, [&](std::string_view name) -> Status {
+    if (name == "unit") return json->String("a unit", &metadata->unit);
+    if (name == "help") return json->String("a text", &metadata->help);
+    if (name != "type") return json->Skip();
+    std::string type;
+    if (Status s = json->String("a type", &type); !s.ok()) return s;
+    return ParseMetricType(type, &metadata->type) ? Status::Ok() : json->Error("unknown type " + Quoted(type));
+  });
+}
+
+Status ReadExemplar(JsonScanner* json, Exemplar* exemplar) {
+  return ReadObject(json, [&](std::string_view name) -> Status {
+    if (name == "value") return ReadNumber(json, "value", &exemplar->value);
+    if (name == "timestamp") return ReadNumber(json, "timestamp", &exemplar->timestamp);
+    if (name != "labels") return json->Skip();
+    auto labels = ReadLabelJson(json);
+    if (labels.ok()) exemplar->labels = std::move(*labels);
+    return labels.status();
+  });
+}
+
+Status ReadHint(JsonScanner* json, CounterResetHint* hint) {
+  std::string text;
+  if (Status s = json->String("a hint", &text); !s.ok()) return s;
+  for (std::size_t i = 0; i < std::size(kHints); ++i) {
+    if (kHints[i] != text) continue;
+    *hint = static_cast<CounterResetHint>(i);
+    return Status::Ok();
+  }
+  return json->Error("unknown reset hint " + Quoted(text));
+}
+
+// Counts come before it is known whether they are integers: their text is kept.
+Status ReadHistogram(JsonScanner* json, HistogramSample* sample) {
+  FloatHistogram f;
+  IntHistogram n;
+  std::string count = "0", zero_count = "0";
+  bool is_float = false;
+  Status read = ReadObject(json, [&](std::string_view name) -> Status {
+    if (name == "timestamp") return ReadNumber(json, "timestamp", &sample->timestamp);
+    if (name == "count") return json->Scalar("count", &count);
+    if (name == "zero_count") return json->Scalar("zero_count", &zero_count);
+    if (name == "sum") return ReadNumber(json, "sum", &f.sum);
+    if (name == "schema") return ReadNumber(json, "schema", &f.schema);
+    if (name == "zero_threshold") return ReadNumber(json, "zero_threshold", &f.zero_threshold);
+    if (name == "reset_hint") return ReadHint(json, &f.reset_hint);
+    if (name == "positive_spans") return ReadSpans(json, &f.positive_spans);
+    if (name == "negative_spans") return ReadSpans(json, &f.negative_spans);
+    if (name == "custom_values") return ReadList(json, "custom value", &f.custom_values);
+    if (name == "positive_deltas") return ReadList(json, "delta", &n.positive_deltas);
+    if (name == "negative_deltas") return ReadList(json, "delta", &n.negative_deltas);
+    if (name == "positive_counts") return ReadList(json, "count", &f.positive_counts);
+    if (name == "negative_counts") return ReadList(json, "count", &f.negative_counts);
+    if (name != "float") return json->Skip();
+    std::string text;
+    if (Status s = json->Scalar("true or false", &text); !s.ok()) return s;
+    is_float = text == "true";
+    return Status::Ok();
+  });
+  if (!read.ok()) return read;
+  const auto wrong = [json](const std::string& text) { return json->Error("count " + Quoted(text) + " is not a number"); };
+  if (is_float) {
+    if (!ParseValue(count, &f.count)) return wrong(count);
+    if (!ParseValue(zero_count, &f.zero_count)) return wrong(zero_count);
+    sample->histogram = std::move(f);
+    return Status::Ok();
+  }
+  for (const auto& [text, to] : {std::pair(&count, &n.count), std::pair(&zero_count, &n.zero_count)}) {
+    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), *to);
+    if (error != std::errc() || end != text->data() + text->size()) return wrong(*text);
+  }
+  n.sum = f.sum;
+  n.schema = f.schema;
+  n.zero_threshold = f.zero_threshold;
+  n.reset_hint = f.reset_hint;
+  n.positive_spans = std::move(f.positive_spans);
+  n.negative_spans = std::move(f.negative_spans);
+  n.custom_values = std::move(f.custom_values);
+  sample->histogram = std::move(n);
+  return Status::Ok();
+}
+
+}  // namespace
+
+void JsonLinesWriter::BeginSeries(const Labels& labels, const std::optional<Metadata>& metadata) {
+  metric_.clear();
+  AppendLabels(labels, &metric_);
+  metadata_.clear();
+  if (!metadata) return;
+  metadata_.append("{\"type\":\"").append(MetricTypeName(metadata->type)).append("\",\"unit\":");
+  AppendJsonString(metadata->unit, &metadata_);
+  metadata_.append(",\"help\":");
+  AppendJsonString(metadata->help, &metadata_);
+  metadata_.push_back('}');
+}
+
+void JsonLinesWriter::AddSample(Sample sample) {
+  if (!values_.empty()) values_.push_back(',');
+  AppendDouble(sample.value, &values_);
+  if (!timestamps_.empty()) timestamps_.push_back(',');
+  timestamps_.append(std::to_string(sample.timestamp));
+  Added();
+}
+
+void JsonLinesWriter::AddHistogram(Timestamp t, const Histogram& histogram) {
+  if (!histograms_.empty()) histograms_.push_back(',');
+  histograms_.append("{\"timestamp\":").append(std::to_string(t));
+  if (const auto* n = std::get_if<IntHistogram>(&histogram)) {
+    AppendShared(*n, &histograms_);
+    AppendList("positive_deltas", n->positive_deltas, &histograms_);
+    AppendList("negative_deltas", n->negative_deltas, &histograms_);
+  } else {
+    const auto& f = std::get<FloatHistogram>(histogram);
+    histograms_.append(",\"float\":true");
+    AppendShared(f, &histograms_);
+    AppendList("positive_counts", f.positive_counts, &histograms_);
+    AppendList("negative_counts", f.negative_counts, &histograms_);
+  }
+  histograms_.push_back('}');
+  Added();
+}
+
+void JsonLinesWriter::AddExemplar(const Exemplar& exemplar) {
+  exemplars_.append(exemplars_.empty() ? "{\"labels\":" : ",{\"labels\":");
+  AppendLabels(exemplar.labels, &exemplars_);
+  exemplars_.append(",\"value\":");
+  AppendDouble(exemplar.value, &exemplars_);
+  exemplars_.append(",\"timestamp\":").append(std::to_string(exemplar.timestamp)).append("}");
+  Added();
+}
+
+void JsonLinesWriter::WriteLine() {
+  out_->append("{\"metric\":").append(metric_).append(",\"values\":[").append(values_);
+  out_->append("],\"timestamps\":[").append(timestamps_).append("]");
+  if (!metadata_.empty()) out_->append(",\"metadata\":").append(metadata_);
+  if (!histograms_.empty()) out_->append(",\"histograms\":[").append(histograms_).append("]");
+  if (!exemplars_.empty()) out_->append(",\"exemplars\":[").append(exemplars_).append("]");
+  out_->append("}\n");
+  metadata_.clear();
+  for (std::string* list : {&values_, &timestamps_, &histograms_, &exemplars_}) list->clear();
+  points_ = 0;
+}
+
+void JsonLinesWriter::EndSeries() {
+  if (points_ > 0 || !metadata_.empty()) WriteLine();
+}
+
+Result<TimeSeries> ParseJsonSeries(std::string_view line) {
+  JsonScanner json(line);
+  TimeSeries series;
+  std::vector<double> values;
+  std::vector<Timestamp> timestamps;
+  Status read = ReadObject(&json, [&](std::string_view name) -> Status {
+    if (name == "metric") {
+      auto labels = ReadLabelJson(&json);
+      if (labels.ok()) series.labels = std::move(*labels);
+      return labels.status();
+    }
+    if (name == "values") return ReadList(&json, "value", &values);
+    if (name == "timestamps") return ReadList(&json, "timestamp", &timestamps);
+    if (name == "metadata") return series.metadata.assign(1, Metadata{}), ReadMetadata(&json, &series.metadata[0]);
+    if (name == "histograms") return ReadArray(&json, [&] { return ReadHistogram(&json, &series.histograms.emplace_back()); });
+    if (name == "exemplars") return ReadArray(&json, [&] { return ReadExemplar(&json, &series.exemplars.emplace_back()); });
+    return json.Skip();
+  });
+  if (!read.ok()) return read;
+  if (!json.AtEnd()) return json.Error("expected the end");
+  if (series.labels.empty()) return InvalidArgument("\"metric\" is missing");
+  if (values.size() != timestamps.size()) {
+    return InvalidArgument(std::to_string(values.size()) + " values, but " + std::to_string(timestamps.size()) + " timestamps");
+  }
+  series.samples.reserve(values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) series.samples.push_back({timestamps[i], values[i]});
+  return series;
+}
+
+}  // namespace chronolith::interop

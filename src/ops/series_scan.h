@@ -1,0 +1,27 @@
+// Reads the series of a store piece by piece, so that memory does not grow with their number.
+#ifndef CHRONOLITH_OPS_SERIES_SCAN_H_
+#define CHRONOLITH_OPS_SERIES_SCAN_H_
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <vector>
+
+#include "chronolith/storage.h"
+
+namespace chronolith::ops {
+
+// Labels of 65,536 series take about 40 MiB, and a Select reads its chunks in batches of about 64 MiB.
+inline constexpr std::size_t kSeriesAtOnce = 1 << 16;
+
+// Ids of the series that match any of `selectors` (none: all), ascending. 8 bytes a series.
+Result<std::vector<SeriesRef>> MatchingIds(Storage* storage, const std::vector<std::vector<Matcher>>& selectors);
+
+// Calls `visit` for each piece of at most `at_once` of the ids with a set of its series, in order of their labels, which it reads
+// to its end; the first status that is not ok ends the scan and is returned.
+Status ScanPieces(Storage* storage, const std::vector<SeriesRef>& ids, TimeRange range, std::size_t at_once,
+                  const std::atomic<bool>* cancelled, const std::function<Status(SeriesSet*)>& visit);
+
+}  // namespace chronolith::ops
+
+#endif  // CHRONOLITH_OPS_SERIES_SCAN_H_

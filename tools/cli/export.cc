@@ -1,0 +1,158 @@
+// chronolith export: the series of a database as text.
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "interop/file_sink.h"
+#include "ops/text_export.h"
+#include "tools/cli/common.h"
+#include "tools/cli/interrupt.h"
+#include "tools/cli/output.h"
+#include "tools/cli/store.h"
+#include "tools/cli/work_progress.h"
+
+namespace chronolith::cli {
+
+namespace {
+
+struct ExportFlags {
+  StoreFlags store;
+  ops::TextForm form = ops::TextForm::kOpenMetrics;
+  std::string file = "-";
+  std::vector<std::string> selectors;
+  TimeFlags time;
+  bool overwrite = false;
+  bool quiet = false;
+  Format format = Format::kTable;
+};
+
+// Data on stdout leaves the summary to stderr.
+bool PrintSummary(const ExportFlags& flags, const ops::TextExportReport& report) {
+  const auto number = [](std::uint64_t n) { return std::to_string(n); };
+  const auto& left_out = report.left_out;
+  Output out;
+  if (flags.file != "-" && flags.format == Format::kJson) {
+    JsonWriter json(&out);
+    json.BeginObject().Key("series").Unsigned(report.series).Key("samples").Unsigned(report.samples);
+    json.Key("histograms").Unsigned(report.histograms).Key("exemplars").Unsigned(report.exemplars);
+    json.Key("bytes").Unsigned(report.bytes).Key("left_out").BeginObject();
+    json.Key("series").Unsigned(left_out.series).Key("histograms").Unsigned(left_out.histograms);
+    json.Key("stale_markers").Unsigned(left_out.stale_markers).Key("exemplars").Unsigned(left_out.exemplars);
+    json.EndObject().EndObject().Newline();
+  } else if (flags.file != "-" && flags.format == Format::kCsv) {
+    Table table({"series", "samples", "histograms", "exemplars", "bytes", "left_out"});
+    table.Add({number(report.series), number(report.samples), number(report.histograms), number(report.exemplars),
+               number(report.bytes), number(left_out.total())});
+    table.PrintCsv(&out);
+  } else {
+    std::fprintf(stderr, "exported %s samples and %s histograms of %s series, %s exemplars, %s\n", number(report.samples).c_str(),
+                 number(report.histograms).c_str(), number(report.series).c_str(), number(report.exemplars).c_str(),
+                 HumanBytes(report.bytes).c_str());
+  }
+  if (left_out.total() > 0) {
+    std::fprintf(stderr,
+                 "left out, as the form has no way to write them: %s histograms, %s stale markers, %s exemplars, %s series\n",
+                 number(left_out.histograms).c_str(), number(left_out.stale_markers).c_str(), number(left_out.exemplars).c_str(),
+                 number(left_out.series).c_str());
+  }
+  return out.Finish();
+}
+
+Status WriteStdout(std::string_view text) {
+  return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() ? Status::Ok() : IoError("cannot write to stdout");
+}
+
+// Into a file beside it, which gets its name when all is in it.
+Status ExportToFile(const ops::OpsContext& context, const ExportFlags& flags, const ops::TextExportOptions& options,
+                    Storage* storage, ops::TextExportReport* report) {
+  const std::string partial = flags.file + ".partial";
+  std::error_code error;
+  if (!flags.overwrite && std::filesystem::exists(flags.file, error)) {
+    return AlreadyExists(flags.file + " exists; --overwrite replaces it");
+  }
+  std::filesystem::remove(partial, error);
+  FileSink file;
+  if (Status s = file.Create(partial); !s.ok()) return s;
+  Status s = ops::ExportText(
+      context, storage, options, [&file](std::string_view text) { return file.Append(text), Status::Ok(); }, report);
+  const Status closed = file.Close();
+  if (s.ok()) s = closed;
+  if (s.ok()) {
+    std::filesystem::rename(partial, flags.file, error);
+    if (!error) return Status::Ok();
+    s = IoError("cannot rename " + partial + ": " + error.message());
+  }
+  std::filesystem::remove(partial, error);
+  return s;
+}
+
+int Export(const ExportFlags& flags) {
+  auto selectors = ParseSelectors(flags.selectors);
+  const auto range = ParseTimeRange(flags.time);
+  for (const Status& s : {selectors.status(), range.status()}) {
+    if (!s.ok()) {
+      PrintError(s.message());
+      return kExitUsage;
+    }
+  }
+  auto storage = OpenForReading(flags.store);
+  if (!storage.ok()) return Fail(storage.status());
+  ops::TextExportOptions options;
+  options.form = flags.form;
+  options.selectors = std::move(*selectors);
+  options.range = *range;
+  ops::TextExportReport report;
+  Status s;
+  {
+    WorkProgress progress(flags.quiet);
+    ops::OpsContext context;
+    context.cancelled = InterruptFlag();
+    context.progress = &progress;
+    s = flags.file == "-" ? ops::ExportText(context, storage->get(), options, WriteStdout, &report)
+                          : ExportToFile(context, flags, options, storage->get(), &report);
+    if (s.ok() && flags.file == "-" && std::fflush(stdout) != 0) s = IoError("cannot write to stdout");
+  }
+  if (s.code() == StatusCode::kCancelled) {
+    PrintError("interrupted" + std::string(flags.file == "-" ? "" : "; " + flags.file + " was not written"));
+    return kExitFailure;
+  }
+  if (!s.ok()) return FailReading(s);
+  if (!PrintSummary(flags, report)) return Fail(IoError("cannot write to stdout"));
+  return report.left_out.total() > 0 ? kExitProblems : kExitOk;
+}
+
+}  // namespace
+
+void AddExport(CLI::App* app, Run* run) {
+  auto flags = std::make_shared<ExportFlags>();
+  CLI::App* command = app->add_subcommand("export", "Write the series of a database as text");
+  AddStoreFlags(command, &flags->store);
+  static const std::map<std::string, ops::TextForm> kForms = {
+      {"openmetrics", ops::TextForm::kOpenMetrics}, {"jsonl", ops::TextForm::kJsonLines}, {"csv", ops::TextForm::kCsv}};
+  command
+      ->add_option("--to", flags->form,
+                   "openmetrics (default), jsonl (JSON lines: everything that is stored) or csv (series,timestamp,value)")
+      ->transform(CLI::CheckedTransformer(kForms, CLI::ignore_case).description(""))
+      ->option_text("FORM");
+  command->add_option("FILE", flags->file, "where to; - is stdout (default)");
+  command->add_option("--match", flags->selectors, "only series that match this selector, or another one given so; default: all")
+      ->allow_extra_args(false)
+      ->option_text("SELECTOR");
+  AddTimeRange(command, &flags->time);
+  command->add_flag("--overwrite", flags->overwrite, "replace FILE where it exists");
+  command->add_flag("-q,--quiet", flags->quiet, "no progress on stderr");
+  AddFormat(command, &flags->format);
+  command->footer(
+      "Works on a database that another process is writing. FILE gets its name when all is written.\n"
+      "What the form has no way to write is left out and counted; the exit code is then 3.\n\n"
+      "Examples:\n"
+      "  chronolith export --db metrics.db --to jsonl metrics.jsonl\n"
+      "  chronolith export --db metrics.db --to csv --match 'node_load1' --start -1d | gzip > load.csv.gz");
+  command->callback([flags, run] { *run = [flags] { return Export(*flags); }; });
+}
+
+}  // namespace chronolith::cli
