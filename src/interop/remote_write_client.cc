@@ -104,6 +104,13 @@ Status StatusOf(const RemoteWriteAnswer& answer, const std::string& url) {
   }
 }
 
+// Without the user and the password that may stand in it.
+std::string ShownUrl(const std::string& url) {
+  const std::size_t host = url.find("://") + 3;
+  const std::size_t at = url.substr(0, url.find_first_of("/?#", host)).rfind('@');
+  return at == std::string::npos || at < host ? url : url.substr(0, host) + url.substr(at + 1);
+}
+
 bool TriedAgain(int http_status) { return http_status == 429 || http_status >= 500; }
 
 // A pause, or another server behind the name, changes nothing about these.
@@ -139,6 +146,7 @@ class RemoteWriteClient::Impl {
   Status SetUp();
   Status Send(std::string_view message, RemoteWriteAnswer* answer);
   const RemoteWriteOptions& options() const { return options_; }
+  const std::string& shown_url() const { return shown_url_; }
 
  private:
   void AddHeader(const std::string& line) { headers_ = curl_slist_append(headers_, line.c_str()); }
@@ -148,6 +156,7 @@ class RemoteWriteClient::Impl {
   RemoteWriteOptions options_;
   RemoteWriteHooks hooks_;
   const std::atomic<bool>* cancel_;
+  std::string shown_url_;
   CURL* curl_ = nullptr;
   curl_slist* headers_ = nullptr;
   char error_[CURL_ERROR_SIZE] = {};
@@ -160,6 +169,7 @@ Status RemoteWriteClient::Impl::SetUp() {
   if (!options_.url.starts_with("http://") && !options_.url.starts_with("https://")) {
     return InvalidArgument("\"" + options_.url + "\" is no http:// or https:// URL");
   }
+  shown_url_ = ShownUrl(options_.url);
   for (const std::string& header : options_.headers) {
     if (header.find(':') == std::string::npos || header.find_first_of("\r\n") != std::string::npos) {
       return InvalidArgument("\"" + header + "\" is no header: Name: value");
@@ -189,7 +199,7 @@ Status RemoteWriteClient::Impl::SetUp() {
   for (const std::string& header : options_.headers) AddHeader(header);
 
   const CURLcode url = curl_easy_setopt(curl_, CURLOPT_URL, options_.url.c_str());
-  if (url != CURLE_OK) return InvalidArgument(options_.url + ": " + curl_easy_strerror(url));
+  if (url != CURLE_OK) return InvalidArgument(shown_url_ + ": " + curl_easy_strerror(url));
   curl_easy_setopt(curl_, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(curl_, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   curl_easy_setopt(curl_, CURLOPT_POST, 1L);
@@ -238,23 +248,23 @@ Status RemoteWriteClient::Impl::Send(std::string_view message, RemoteWriteAnswer
   snappy::Compress(message.data(), message.size(), &compressed_);
   const std::int64_t start = hooks_.now_ms();
   while (true) {
-    if (CancelAsked(cancel_)) return Cancelled("cancelled while sending to " + options_.url);
+    if (CancelAsked(cancel_)) return Cancelled("cancelled while sending to " + shown_url_);
     const CURLcode code = Attempt(answer);
     std::string why;
     if (code != CURLE_OK) {
       if (code == CURLE_ABORTED_BY_CALLBACK) continue;
-      why = options_.url + ": " + (error_[0] != '\0' ? error_ : curl_easy_strerror(code));
+      why = shown_url_ + ": " + (error_[0] != '\0' ? error_ : curl_easy_strerror(code));
       if (!TriedAgain(code)) {
         const bool trust = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE;
         return trust ? PermissionDenied(std::move(why)) : FailedPrecondition(std::move(why));
       }
     } else if (TriedAgain(answer->http_status)) {
-      why = options_.url + " answers " + std::to_string(answer->http_status);
+      why = shown_url_ + " answers " + std::to_string(answer->http_status);
       if (!answer->text.empty()) why += ": " + OneLine(answer->text);
     } else if (answer->http_status / 100 != 2) {
-      return StatusOf(*answer, options_.url);
+      return StatusOf(*answer, shown_url_);
     } else if (options_.version == RemoteWriteVersion::k2 && !answer->written) {
-      return Unimplemented(options_.url + " answers " + std::to_string(answer->http_status) +
+      return Unimplemented(shown_url_ + " answers " + std::to_string(answer->http_status) +
                            " without saying what it has written: it does not know remote write 2.0; use 1.0");
     } else {
       return Status::Ok();
@@ -288,5 +298,6 @@ Result<std::unique_ptr<RemoteWriteClient>> RemoteWriteClient::Create(RemoteWrite
 
 Status RemoteWriteClient::Send(std::string_view message, RemoteWriteAnswer* answer) { return impl_->Send(message, answer); }
 const RemoteWriteOptions& RemoteWriteClient::options() const { return impl_->options(); }
+const std::string& RemoteWriteClient::shown_url() const { return impl_->shown_url(); }
 
 }  // namespace chronolith::interop

@@ -83,6 +83,7 @@ class RemoteWriteClient {
   Status Send(std::string_view message, RemoteWriteAnswer* answer);
 
   const RemoteWriteOptions& options() const;
+  const std::string& shown_url() const;  // without user and password
 
  private:
   class Impl;

@@ -241,6 +241,15 @@ TEST_F(RemoteWriteClientTest, OneConnectionServesManyRequests) {
   for (int i = 0; i < 50; ++i) EXPECT_EQ(testing::Unsnappy(requests[static_cast<std::size_t>(i)].body), std::to_string(i));
 }
 
+TEST_F(RemoteWriteClientTest, MessagesDoNotShowThePassword) {
+  options_.url.insert(options_.url.find("://") + 3, "user:p%40ss@");
+  replies_ = {{.status = 404}};
+  const Status s = Send();
+  EXPECT_THAT(s.message(), AllOf(HasSubstr("http://127.0.0.1"), Not(HasSubstr("ss@"))));
+  ASSERT_THAT(Requests(), SizeIs(1)) << s.message();
+  EXPECT_EQ(Requests()[0].headers["authorization"], "Basic dXNlcjpwQHNz");
+}
+
 TEST_F(RemoteWriteClientTest, OptionsThatCannotWorkAreRefused) {
   for (const char* const url : {"", "localhost:9090", "ftp://x/", "file:///etc/passwd"}) {
     options_.url = url;
