@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include "ops/log_pace.h"
+
 namespace chronolith::ops {
 namespace {
 
@@ -77,8 +79,10 @@ std::uint64_t Order(std::vector<Item>* items) {
 
 class RemoteWriteSink final : public RecordSink {
  public:
-  RemoteWriteSink(const RemoteWriteTargetOptions& options, std::unique_ptr<RemoteWriteClient> client)
-      : options_(options), client_(std::move(client)) {}
+  RemoteWriteSink(const RemoteWriteTargetOptions& options, std::unique_ptr<RemoteWriteClient> client, LogPace* pace,
+                  const std::atomic<bool>* cancel)
+      : options_(options), client_(std::move(client)), pace_(pace), cancel_(cancel), pace_id_(pace->Enter()) {}
+  ~RemoteWriteSink() override { pace_->Leave(pace_id_); }
 
   Status OnSeries(const RecordPlace&, std::span<const SeriesEntry> series) override {
     for (const SeriesEntry& s : series) labels_.insert_or_assign(s.ordinal, *s.labels);
@@ -86,28 +90,32 @@ class RemoteWriteSink final : public RecordSink {
   }
   void OnForgetSeries() override { labels_.clear(); }
 
-  Status OnSamples(const RecordPlace&, std::span<const SampleEntry> samples) override {
+  Status OnSamples(const RecordPlace& place, std::span<const SampleEntry> samples) override {
+    if (Status s = Keep(place); !s.ok()) return s;
     for (const SampleEntry& s : samples) {
       if (Status status = MakeRoom(); !status.ok()) return status;
       Add(s.ordinal, kSampleBytes)->samples.push_back({s.timestamp, s.value});
     }
     return Status::Ok();
   }
-  Status OnHistograms(const RecordPlace&, std::span<const HistogramEntry> histograms) override {
+  Status OnHistograms(const RecordPlace& place, std::span<const HistogramEntry> histograms) override {
+    if (Status s = Keep(place); !s.ok()) return s;
     for (const HistogramEntry& h : histograms) {
       if (Status status = MakeRoom(); !status.ok()) return status;
       Add(h.ordinal, BytesOf(h.sample->histogram))->histograms.push_back(*h.sample);
     }
     return Status::Ok();
   }
-  Status OnExemplars(const RecordPlace&, std::span<const ExemplarEntry> exemplars) override {
+  Status OnExemplars(const RecordPlace& place, std::span<const ExemplarEntry> exemplars) override {
+    if (Status s = Keep(place); !s.ok()) return s;
     for (const ExemplarEntry& e : exemplars) {
       if (Status status = MakeRoom(); !status.ok()) return status;
       Add(e.ordinal, kSampleBytes + e.exemplar->labels.encoded().size())->exemplars.push_back(*e.exemplar);
     }
     return Status::Ok();
   }
-  Status OnMetadata(const RecordPlace&, std::span<const MetadataEntry> metadata) override {
+  Status OnMetadata(const RecordPlace& place, std::span<const MetadataEntry> metadata) override {
+    if (Status s = Keep(place); !s.ok()) return s;
     for (const MetadataEntry& m : metadata) {
       if (Status status = MakeRoom(); !status.ok()) return status;
       TimeSeries* const s = Add(m.ordinal, kSampleBytes + m.metadata->help.size() + m.metadata->unit.size());
@@ -133,6 +141,17 @@ class RemoteWriteSink final : public RecordSink {
     Ordinal ordinal = 0;
     bool carried = false;  // from the request before: it had no sample there
   };
+
+  // Keeps the order of the log, about.
+  Status Keep(const RecordPlace& place) {
+    at_ = std::max(at_, place.write_time_ms);  // the writer's clock may have been set back
+    if (!pace_->MayGo(pace_id_, at_)) {
+      if (Status s = Send(/*last=*/false); !s.ok()) return s;
+      return pace_->Await(pace_id_, at_, cancel_);
+    }
+    if (items_ == 0) pace_->Move(pace_id_, at_);
+    return Status::Ok();
+  }
 
   // The entry of a series in the request that is being collected.
   TimeSeries* Add(Ordinal ordinal, std::size_t bytes) {
@@ -175,7 +194,9 @@ class RemoteWriteSink final : public RecordSink {
       ++kept;
     }
     batch.resize(kept);
-    return batch.empty() ? Status::Ok() : Deliver(batch, /*maybe_taken_before=*/false);
+    Status status = batch.empty() ? Status::Ok() : Deliver(batch, /*maybe_taken_before=*/false);
+    if (status.ok()) pace_->Move(pace_id_, at_);
+    return status;
   }
 
   void Carry(Ordinal ordinal, TimeSeries series) {
@@ -231,6 +252,10 @@ class RemoteWriteSink final : public RecordSink {
 
   const RemoteWriteTargetOptions& options_;
   const std::unique_ptr<RemoteWriteClient> client_;
+  LogPace* const pace_;
+  const std::atomic<bool>* const cancel_;
+  const std::size_t pace_id_;
+  std::int64_t at_ = std::numeric_limits<std::int64_t>::min();  // write time of the newest record
   absl::flat_hash_map<Ordinal, Labels> labels_;
 
   // The request that is being collected: one entry a series, with its note, found by its ordinal.
@@ -258,11 +283,12 @@ class RemoteWriteTarget final : public RecordTarget {
   }
 
   std::string name() const override { return name_; }
+  bool sinks_move_together() const override { return true; }
   Status Open(std::string_view) override { return Status::Ok(); }
   Result<std::unique_ptr<RecordSink>> NewSink(ShardId) override {
     auto client = RemoteWriteClient::Create(options_.http, hooks_, cancel_);
     if (!client.ok()) return client.status();
-    return std::unique_ptr<RecordSink>(std::make_unique<RemoteWriteSink>(options_, std::move(*client)));
+    return std::unique_ptr<RecordSink>(std::make_unique<RemoteWriteSink>(options_, std::move(*client), &pace_, cancel_));
   }
   // What the receiver has answered is its own to keep.
   Status Sync(std::string* position) override {
@@ -276,6 +302,7 @@ class RemoteWriteTarget final : public RecordTarget {
   const std::atomic<bool>* const cancel_;
   const interop::RemoteWriteHooks hooks_;
   std::string name_;
+  LogPace pace_;
 };
 
 }  // namespace

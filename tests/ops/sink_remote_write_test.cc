@@ -8,7 +8,9 @@
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <thread>
 
+#include "ops/log_pace.h"
 #include "tests/interop/remote_write_decoder.h"
 #include "tests/support/http_server.h"
 
@@ -57,6 +59,7 @@ class Receiver {
   std::vector<HttpReply> replies;            // given in place of taking anything, one after the other
   bool taken_before_reset = false;
   int requests = 0;
+  Timestamp backward_ms_max = kMaxTimestamp;  // older than the newest sample of all by more is refused
 
  private:
   HttpReply Append(const DecodedRequest& request, bool two) {
@@ -68,6 +71,11 @@ class Receiver {
       const std::string name = s.labels.ToString();
       for (const Sample& x : s.samples) {
         std::vector<Sample>& have = next[name];
+        newest_ = std::max(newest_, x.timestamp);
+        if (x.timestamp < newest_ - backward_ms_max) {
+          bad = "out of bounds";
+          continue;
+        }
         if (name == "bad" || (!have.empty() && have.back().timestamp >= x.timestamp)) {
           bad = "out of order sample";
           continue;
@@ -93,6 +101,8 @@ class Receiver {
     sizes.push_back(written);
     return reply;
   }
+
+  Timestamp newest_ = 0;
 };
 
 class RemoteWriteSinkTest : public ::testing::Test {
@@ -311,6 +321,33 @@ TEST_F(RemoteWriteSinkTest, ForgottenSeriesAreSentWithTheLabelsTheyHad) {
   ASSERT_TRUE(Samples({At(0, 2)}).ok());
   EXPECT_EQ(Flush().sent, 2U);
   EXPECT_THAT(Times("a"), ElementsAre(1, 2));
+}
+
+TEST_F(RemoteWriteSinkTest, ShardsKeepTheOrderOfTheLog) {
+  receiver_.backward_ms_max = 2 * LogPace::kAheadMs;
+  options_.items_per_request = 10;
+  Open();
+  auto second = target_->NewSink(4);
+  ASSERT_TRUE(second.ok());
+  std::unique_ptr<RecordSink> sinks[] = {std::move(sink_), std::move(*second)};
+  Delivered delivered[2];
+  const auto run = [&](std::size_t k) {
+    const Labels labels{{"__name__", k == 0 ? "a" : "b"}};
+    const SeriesEntry series{0, &labels};
+    EXPECT_TRUE(sinks[k]->OnSeries(kPlace, {&series, 1}).ok());
+    for (Timestamp t = 0; t < 1000; ++t) {
+      const Timestamp written = t * 1000 * (k == 0 ? 1 : 7);  // both get to where the other is not
+      const SampleEntry sample = At(0, written);
+      EXPECT_TRUE(sinks[k]->OnSamples({.lsn = 1, .write_time_ms = written}, {&sample, 1}).ok());
+    }
+    EXPECT_TRUE(sinks[k]->Flush(&delivered[k]).ok());
+    sinks[k].reset();
+  };
+  std::thread other(run, 1);
+  run(0);
+  other.join();
+  EXPECT_EQ(delivered[0].sent, 1000U) << delivered[0].reasons.size();
+  EXPECT_EQ(delivered[1].sent, 1000U);
 }
 
 TEST(RemoteWriteTarget, IsNamedWithoutThePassword) {

@@ -79,12 +79,15 @@ void HttpServer::Run() {
   while (true) {
     pollfd fds[2] = {{listener_, POLLIN, 0}, {stop_[0], POLLIN, 0}};
     if (poll(fds, 2, -1) <= 0) continue;
-    if (fds[1].revents != 0) return;
+    if (fds[1].revents != 0) break;
     const int fd = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
     if (fd < 0) continue;
-    Serve(fd);
-    close(fd);
+    connections_.emplace_back([this, fd] {
+      Serve(fd);
+      close(fd);
+    });
   }
+  for (std::thread& connection : connections_) connection.join();
 }
 
 bool HttpServer::ReadMore(int fd, std::string* to) {

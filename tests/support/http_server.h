@@ -25,7 +25,7 @@ struct HttpReply {
   std::string body;
 };
 
-// Serves one connection after the other, kept alive, on a thread of its own, which calls `handler`. Ends with this object.
+// Each connection, kept alive, is served by a thread of its own, which calls `handler`. Ends with this object.
 class HttpServer {
  public:
   explicit HttpServer(std::function<HttpReply(const HttpRequest&)> handler);
@@ -47,6 +47,7 @@ class HttpServer {
   int stop_[2] = {-1, -1};  // a pipe: closed at one end, readable at the other
   int port_ = 0;
   std::thread thread_;
+  std::vector<std::thread> connections_;  // of thread_
 };
 
 }  // namespace chronolith::testing
