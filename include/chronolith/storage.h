@@ -147,15 +147,55 @@ struct Lookup {
   bool partial = false;    // LookupOptions::skip_damaged or skip_replaying left some out
 };
 
-struct CompactOptions {
-  bool dry_run = false;
+// How far a Storage::Compact is.
+struct CompactProgress {
+  std::uint32_t shard = 0;  // at hand
+  // Of all shards that are compacted. A window of a shard counts once when its chunks are merged, and once when the engine has
+  // written its files anew (not with dry_run).
+  std::uint64_t windows_done = 0;
+  std::uint64_t windows_total = 0;  // as it was at the beginning
+  std::uint64_t bytes = 0;          // read and written so far; what the engine does is estimated
 };
 
-struct CompactResult {
+struct CompactOptions {
+  // Changes nothing and says what would be done, also of a read_only store. What only the log holds is not looked at, but for
+  // deletes: figures are those of the real run where nothing was written since the last checkpoint.
+  bool dry_run = false;
+  // Damage met in a shard is told in its result (ShardCompactResult::damage) only, and not by the status of the call.
+  bool skip_damaged = false;
+  std::vector<std::uint32_t> shards;  // the others are left alone, but for the retention floor, which is the store's; empty: all
+  // Read and written at most, by merging and by the engine; 0: no bound. Kept on average: merging pauses at least each 4 MiB of a
+  // shard, the engine after whole windows of 64 MiB or more. Where some series may have no data left, the shard is read once more,
+  // in one go, and waited for afterwards.
+  std::uint64_t bytes_per_second = 0;
+  // Looked at after each window, at least each 4 MiB, ten times a second where it waits for bytes_per_second, and after each piece
+  // of the engine's; set it from any thread. The result then has what was done (complete is false); call again to go on.
+  const std::atomic<bool>* cancelled = nullptr;
+  // Called on the thread of the call, at each of these points. Must not call the store.
+  std::function<void(const CompactProgress&)> progress;
+};
+
+struct CompactFigures {
   std::uint64_t rows_before = 0, rows_after = 0;
-  std::uint64_t bytes_before = 0, bytes_after = 0;  // of chunk rows
-  std::uint64_t samples_deleted = 0;
+  std::uint64_t bytes_before = 0, bytes_after = 0;  // of chunk rows, before compression
+  std::uint64_t bytes_written = 0;                  // of them, by merging
+  // Of the files of the shard in the data instance (chunks and index), after the checkpoint with which it begins and at its end:
+  // with what was stored meanwhile. disk_bytes_after is 0 with dry_run.
+  std::uint64_t disk_bytes_before = 0, disk_bytes_after = 0;
+  std::uint64_t windows = 0;          // looked at; those wholly past retention are left out
+  std::uint64_t samples_deleted = 0;  // by deletes and retention; exemplars count
   std::uint64_t series_removed = 0;
+};
+
+struct ShardCompactResult : CompactFigures {
+  std::uint32_t shard = 0;
+  Status
+      damage;  // why it is quarantined, and was passed by; or kDataLoss of rows that were met, what comes behind them is as it was
+};
+
+struct CompactResult : CompactFigures {  // of all shards together
+  bool complete = false;                 // false: it was cancelled
+  std::vector<ShardCompactResult> shards;
 };
 
 struct ScrubOptions {
@@ -238,8 +278,10 @@ class CHRONOLITH_EXPORT Storage {
   // kUnavailable: the log failed. Nothing is lost by either; try again, after kUnavailable when the store was reopened.
   virtual Status Flush() = 0;       // everything queued becomes synced; kResourceExhausted as WriteOptions::deadline says
   virtual Status Checkpoint() = 0;  // writes the head to the data instance and trims the log
-  // Merges small and overlapping chunks, applies deletes and retention, removes series without data. Passes quarantined shards by.
-  // kDataLoss: rows of a shard (named) are damaged; the others were compacted.
+  // Merges small and overlapping chunks, applies deletes and retention, removes series without data, and has the engine write what
+  // is left anew. Readers see the same before, meanwhile and afterwards; cut short at any moment, by an error or a crash, nothing
+  // is lost and it can be called again. Passes quarantined shards by. Calls wait for each other. kDataLoss: rows of a shard (named)
+  // are damaged; the others were compacted. kInvalidArgument: there is no such shard.
   virtual Result<CompactResult> Compact(const CompactOptions& options = {}) = 0;
   // A consistent copy in the new directory `path`, with hard links where the file system allows; a store of its own, whose log and
   // data cannot be mixed with this one's. After an error `path` is no store and may be removed.

@@ -1,6 +1,7 @@
 #include "block/chunk_compactor.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/failpoint.h"
 #include "chunk/exemplar_chunk.h"
@@ -13,6 +14,8 @@ constexpr std::uint64_t kSliceBytes = 4ULL << 20;
 constexpr std::uint64_t kRunBytes = 1ULL << 20;
 // Beyond this a component is left to the readers: its replacement would not fit a batch.
 constexpr std::uint64_t kComponentBytes = 6ULL << 20;
+constexpr Lsn kAllApplied = std::numeric_limits<Lsn>::max() - 1;
+constexpr std::size_t kNotedOrdinalsMax = 1U << 16;
 constexpr std::size_t kSmallBytes = kHistogramChunkBytes / 2;
 
 std::string_view View(const ChunkKey& key) { return {key.data(), key.size()}; }
@@ -21,13 +24,13 @@ bool Overlap(const ChunkMeta& a, const ChunkMeta& b) { return a.min_time <= b.ma
 
 }  // namespace
 
-ChunkCompactor::ChunkCompactor(ChunkStore* store, const CompactOptions& options, Lsn trimmed_to,
-                               const std::function<bool(const ChunkMeta&)>& in_head, CompactResult* result)
+ChunkCompactor::ChunkCompactor(ChunkStore* store, const ChunkCompactOptions& options, Lsn trimmed_to,
+                               const std::function<bool(const ChunkMeta&)>& in_head, CompactFigures* figures)
     : store_(store),
       options_(options),
       trimmed_to_(trimmed_to),
       in_head_(in_head),
-      result_(result),
+      figures_(figures),
       max_samples_(store->options_.max_samples_per_chunk),
       writer_(store->engine_, store->options_.family, store->options_.epoch) {}
 
@@ -37,12 +40,14 @@ Status ChunkCompactor::Run(const std::function<Status()>& between) {
     droppable_ = store_->tombstones_.View().UpTo(std::min(trimmed_to_, store_->state_.applied_lsn));
   }
   // Windows below the floor are Expire's.
-  std::string from = ChunkWindowPrefix(WindowOf(store_->tombstones_.floor(), store_->options_.window_ms));
+  const Timestamp floor = std::max(options_.floor, store_->tombstones_.floor());
+  std::string from = ChunkWindowPrefix(WindowOf(floor, store_->options_.window_ms));
   for (bool done = false; !done;) {
     if (Status s = CompactSlice(&from, std::string(1, kChunkKeyTag + 1), &done); !s.ok()) return s;
     CHRONOLITH_FAILPOINT("compact.slice_written");
     if (Status s = between ? between() : Status::Ok(); !s.ok()) return s;
   }
+  if (options_.with_data != nullptr) options_.with_data->AddMany(with_data_);
   return options_.dry_run ? Status::Ok() : DropTombstones();
 }
 
@@ -62,7 +67,9 @@ Status ChunkCompactor::CompactSlice(std::string* from, const std::string& to, bo
   MutexLock lock(&store_->rows_mu_);
   arena_.Clear();
   entries_.clear();
-  tombstones_ = store_->tombstones_.View().UpTo(store_->state_.applied_lsn);
+  applied_lsn_ = options_.all_applied ? kAllApplied : store_->state_.applied_lsn;
+  tombstones_ = store_->tombstones_.View().UpTo(applied_lsn_);
+  tombstones_.RaiseFloor(options_.floor);
   Result<std::unique_ptr<KvIterator>> made = store_->NewIterator(*from, to, false);
   if (!made.ok()) return made.status();
   KvIterator& it = **made;
@@ -72,8 +79,10 @@ Status ChunkCompactor::CompactSlice(std::string* from, const std::string& to, bo
     if (!DecodeChunkKey(it.key(), &meta)) return BadChunkKey(it.key());
     if (!entries_.empty() && (meta.ordinal != entries_[0].chunk.meta.ordinal || meta.window != entries_[0].chunk.meta.window)) {
       if (Status s = CompactSeries(); !s.ok()) return s;
+      const bool window_ends = meta.window != entries_[0].chunk.meta.window;
+      if (window_ends) ++figures_->windows;
       entries_.clear();
-      if (arena_.used_bytes() > kSliceBytes) {
+      if (window_ends || arena_.used_bytes() > kSliceBytes) {
         *from = ChunkSeriesPrefix(meta.window, meta.ordinal);
         return writer_.Flush();
       }
@@ -82,22 +91,29 @@ Status ChunkCompactor::CompactSlice(std::string* from, const std::string& to, bo
     if (Status s = DecodeChunkValue(it.key(), it.value(), &meta, &payload); !s.ok()) return s;
     entry.chunk.data = arena_.Copy(payload);
     entry.row_bytes = it.key().size() + it.value().size();
-    entry.settled = meta.creation_lsn <= store_->state_.applied_lsn && !in_head_(meta);
-    ++result_->rows_before;
-    ++result_->rows_after;
-    result_->bytes_before += entry.row_bytes;
-    result_->bytes_after += entry.row_bytes;
+    entry.settled = meta.creation_lsn <= applied_lsn_ && !in_head_(meta);
+    ++figures_->rows_before;
+    ++figures_->rows_after;
+    figures_->bytes_before += entry.row_bytes;
+    figures_->bytes_after += entry.row_bytes;
     entries_.push_back(entry);
   }
   if (Status s = it.status(); !s.ok()) return s;
   if (!entries_.empty()) {
     if (Status s = CompactSeries(); !s.ok()) return s;
+    ++figures_->windows;
   }
   *done = true;
   return writer_.Flush();
 }
 
 Status ChunkCompactor::CompactSeries() {
+  Status s = MergeSeries();
+  if (s.ok()) NoteData();
+  return s;
+}
+
+Status ChunkCompactor::MergeSeries() {
   for (const ChunkType type : {ChunkType::kXor, ChunkType::kHistogram, ChunkType::kExemplar}) {
     if (Status s = CompactType(type); !s.ok()) return s;
   }
@@ -139,7 +155,7 @@ void ChunkCompactor::CollectParts(ChunkType type) {
     const std::size_t before = parts_.size();
     parts_.Add(entry.chunk, tombstones_, TimeRange{});
     if (parts_.size() != before) continue;
-    result_->samples_deleted += entry.chunk.meta.samples;
+    figures_->samples_deleted += entry.chunk.meta.samples;
     DeleteRow(&entry);
   }
   parts_.Sort();
@@ -244,7 +260,7 @@ Status ChunkCompactor::MergeRun(const Run_& run, ChunkType type) {
     return Status::Ok();
   }
   if (lone && encoded.size() > 1) return Status::Ok();  // cannot be: fewer samples in fewer bytes; the readers go on filtering
-  result_->samples_deleted += hidden;
+  figures_->samples_deleted += hidden;
   if (!lone) return Replace(run, std::move(encoded));
   if (!encoded.empty()) return RewriteInPlace(&EntryOf(parts_[run.begin]), encoded[0]);
   DeleteRow(&EntryOf(parts_[run.begin]));
@@ -261,8 +277,9 @@ Status ChunkCompactor::RewriteInPlace(Entry* entry, const EncodedChunk& encoded)
   entry->verified = true;
   const ChunkKey key = EncodeChunkKey(meta);
   if (Status s = EncodeChunkValue(View(key), meta, encoded.data, &value_); !s.ok()) return s;
-  result_->bytes_after += key.size() + value_.size();
-  result_->bytes_after -= std::exchange(entry->row_bytes, key.size() + value_.size());
+  figures_->bytes_after += key.size() + value_.size();
+  figures_->bytes_written += key.size() + value_.size();
+  figures_->bytes_after -= std::exchange(entry->row_bytes, key.size() + value_.size());
   if (options_.dry_run) return Status::Ok();
   writer_.Put(View(key), value_);
   return writer_.EndGroup(ChunkWindowPrefix(meta.window));
@@ -323,8 +340,9 @@ Status ChunkCompactor::Replace(const Run_& run, std::vector<EncodedChunk> encode
     const ChunkKey key = EncodeChunkKey(meta);
     if (Status s = EncodeChunkValue(View(key), meta, chunk.data, &value_); !s.ok()) return s;
     if (!options_.dry_run) writer_.Put(View(key), value_);
-    ++result_->rows_after;
-    result_->bytes_after += key.size() + value_.size();
+    ++figures_->rows_after;
+    figures_->bytes_after += key.size() + value_.size();
+    figures_->bytes_written += key.size() + value_.size();
     Entry entry;
     entry.chunk = {meta, arena_.Copy(chunk.data)};
     entry.row_bytes = key.size() + value_.size();
@@ -343,13 +361,27 @@ Status ChunkCompactor::Replace(const Run_& run, std::vector<EncodedChunk> encode
 // Joins the group of rows that is being written.
 void ChunkCompactor::DeleteRow(Entry* entry) {
   entry->gone = true;
-  --result_->rows_after;
-  result_->bytes_after -= entry->row_bytes;
+  --figures_->rows_after;
+  figures_->bytes_after -= entry->row_bytes;
   if (!options_.dry_run) writer_.Delete(View(EncodeChunkKey(entry->chunk.meta)));
 }
 
 ChunkCompactor::Entry& ChunkCompactor::EntryOf(const Part& part) {
   return *std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.chunk.meta.SameChunk(part.chunk.meta); });
+}
+
+void ChunkCompactor::NoteData() {
+  if (options_.with_data == nullptr) return;
+  const TimeRange visible{tombstones_.floor(), kMaxTimestamp};
+  const bool any = std::any_of(entries_.begin(), entries_.end(), [&](const Entry& e) {
+    const ChunkMeta& m = e.chunk.meta;
+    return !e.gone && m.type != ChunkType::kExemplar && visible.Overlaps(m.min_time, m.max_time);
+  });
+  if (!any) return;
+  with_data_.push_back(entries_[0].chunk.meta.ordinal);
+  if (with_data_.size() < kNotedOrdinalsMax) return;
+  options_.with_data->AddMany(with_data_);
+  with_data_.clear();
 }
 
 void ChunkCompactor::NoteBlocked() {
@@ -386,23 +418,23 @@ Status ChunkCompactor::DropTombstones() {
 
 Result<bool> ChunkStore::CompactWindow(Timestamp window, const std::function<bool(const ChunkMeta&)>& in_head,
                                        const std::function<bool()>& stop) {
-  CompactResult result;
-  Result<bool> done = ChunkCompactor(this, {}, 0, in_head, &result).RunWindow(window, stop);
+  CompactFigures figures;
+  Result<bool> done = ChunkCompactor(this, {}, 0, in_head, &figures).RunWindow(window, stop);
   if (done.ok() && !*done) return done;
   MutexLock lock(&rows_mu_);
   untidy_.erase(window);
   return done.ok() ? done : Named(done.status());
 }
 
-Status ChunkStore::Compact(const CompactOptions& options, Lsn trimmed_to, const std::function<bool(const ChunkMeta&)>& in_head,
-                           CompactResult* result, const std::function<Status()>& between) {
+Status ChunkStore::Compact(const ChunkCompactOptions& options, Lsn trimmed_to, const std::function<bool(const ChunkMeta&)>& in_head,
+                           CompactFigures* figures, const std::function<Status()>& between) {
   // What is stored in windows that the pass has passed is counted anew.
   std::map<Timestamp, std::uint64_t> before;
   if (!options.dry_run) {
     MutexLock lock(&rows_mu_);
     before = std::exchange(untidy_, {});
   }
-  const Status status = ChunkCompactor(this, options, trimmed_to, in_head, result).Run(between);
+  const Status status = ChunkCompactor(this, options, trimmed_to, in_head, figures).Run(between);
   if (!status.ok()) {
     MutexLock lock(&rows_mu_);
     for (const auto& [window, bytes] : before) untidy_[window] += bytes;

@@ -34,10 +34,10 @@ namespace chronolith {
 // Thread safety: none; one use an object. The store outlives it.
 class ChunkCompactor {
  public:
-  ChunkCompactor(ChunkStore* store, const CompactOptions& options, Lsn trimmed_to,
-                 const std::function<bool(const ChunkMeta&)>& in_head, CompactResult* result);
+  ChunkCompactor(ChunkStore* store, const ChunkCompactOptions& options, Lsn trimmed_to,
+                 const std::function<bool(const ChunkMeta&)>& in_head, CompactFigures* figures);
 
-  // `between` (if any) is called every few megabytes, where checkpoints may come; its error ends the pass.
+  // `between` (if any) is called after each window and every few megabytes, where checkpoints may come; its error ends the pass.
   Status Run(const std::function<Status()>& between);
   // Of one window, without 5.; false where `stop` ended it early.
   Result<bool> RunWindow(Timestamp window, const std::function<bool()>& stop);
@@ -58,9 +58,10 @@ class ChunkCompactor {
     bool overlapping = false;
   };
 
-  // Rows of [*from, to); moves *from.
+  // Rows of [*from, to), of one window at most; moves *from.
   Status CompactSlice(std::string* from, const std::string& to, bool* done);
   Status CompactSeries() ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_->rows_mu_);
+  Status MergeSeries() ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_->rows_mu_);
   Status CompactType(ChunkType type) ABSL_EXCLUSIVE_LOCKS_REQUIRED(store_->rows_mu_);
   void CollectParts(ChunkType type);
   std::vector<Run_> FindRuns(ChunkType type) const;
@@ -74,23 +75,26 @@ class ChunkCompactor {
   std::uint32_t FreeSequence(Lsn creation_lsn) const;
   void DeleteRow(Entry* entry);
   Entry& EntryOf(const Part& part);
+  void NoteData();
   void NoteBlocked();
   Status DropTombstones();
 
   ChunkStore* const store_;
-  const CompactOptions options_;
+  const ChunkCompactOptions options_;
   const Lsn trimmed_to_;
   const std::function<bool(const ChunkMeta&)>& in_head_;
-  CompactResult* const result_;
+  CompactFigures* const figures_;
   const std::uint32_t max_samples_;
 
   // Of the pass.
   TombstoneView droppable_;  // tombstones that this pass may have applied everywhere
   std::set<Lsn> blocked_;    // of those: hide something in a row that stays
+  std::vector<Ordinal> with_data_;
   ChunkRowWriter writer_;
 
   // Of the slice.
   TombstoneView tombstones_;
+  Lsn applied_lsn_ = 0;
   ByteArena arena_;
 
   // Of the series.

@@ -15,6 +15,7 @@ constexpr std::string_view kPastChunkKeys = "d";
 constexpr int kStepsBeforeSeek = 8;
 constexpr std::uint64_t kRowsBetweenPolls = 1024;
 constexpr std::uint64_t kUntidyFraction = 8;
+constexpr std::uint64_t kExpiredSliceBytes = 4ULL << 20;
 constexpr std::string_view kTombstoneAtomicityKey = "t";
 
 // The key range of all windows that can hold samples of `range`.
@@ -253,6 +254,35 @@ Status ChunkStore::Expire() {
   // Such an engine drops them by the filter, at its own time; readers filter.
   if (s.code() == StatusCode::kUnimplemented) return Status::Ok();
   return Named(s);
+}
+
+Status ChunkStore::CountExpired(Timestamp floor, CompactFigures* figures, const std::function<Status()>& between) const {
+  const Timestamp first_kept = WindowOf(floor, options_.window_ms);
+  std::string from(kFirstChunkKey);
+  for (bool done = first_kept == kMinTimestamp; !done;) {
+    Result<std::unique_ptr<KvIterator>> it = NewIterator(from, ChunkWindowPrefix(first_kept), false);
+    if (!it.ok()) return it.status();
+    std::uint64_t bytes = 0;
+    for ((*it)->Seek(from); (*it)->Valid() && bytes < kExpiredSliceBytes; (*it)->Next()) {
+      ChunkMeta meta;
+      std::string_view payload;
+      if (!DecodeChunkKey((*it)->key(), &meta)) return Named(BadChunkKey((*it)->key()));
+      if (Status s = DecodeChunkValue((*it)->key(), (*it)->value(), &meta, &payload); !s.ok()) return Named(s);
+      ++figures->rows_before;
+      figures->samples_deleted += meta.samples;
+      bytes += (*it)->key().size() + (*it)->value().size();
+    }
+    figures->bytes_before += bytes;
+    done = !(*it)->Valid();
+    if (done) {
+      if (Status s = (*it)->status(); !s.ok()) return Named(s);
+    } else {
+      from = (*it)->key();
+    }
+    *it = nullptr;  // holds files while it waits
+    if (Status s = between(); !s.ok()) return s;
+  }
+  return Status::Ok();
 }
 
 Result<std::vector<ChunkStore::WindowSize>> ChunkStore::Windows() const {

@@ -49,6 +49,15 @@ struct ChunkReadOptions {
   std::function<Status()> poll;               // asked every thousand rows or so; an error ends the read
 };
 
+// One compaction of a shard.
+struct ChunkCompactOptions {
+  bool dry_run = false;
+  // With dry_run: as if the floor were this high, and a checkpoint had just been made.
+  Timestamp floor = kMinTimestamp;
+  bool all_applied = false;
+  OrdinalSet* with_data = nullptr;  // gets the ordinals that OrdinalsWithData would find at the end; null: they are not wanted
+};
+
 class ChunkStore {
  public:
   ChunkStore(KvEngine* engine, const ChunkStoreOptions& options);
@@ -86,11 +95,14 @@ class ChunkStore {
   // ---- Upkeep ----
   // Merges chunks of each window, applies tombstones and the floor (chunk_compactor.h says how). `in_head` tells which chunks the
   // head still holds and may write again: they are left alone. It is called under this store's row lock, so it must not call this
-  // store. Tombstones with lsn <= `trimmed_to` that were fully applied are dropped. Adds to *result. `between` is called every few
-  // megabytes: a checkpoint may be made there, and nowhere else meanwhile; its error ends the compaction. The engine gives the space
-  // back when it compacts.
-  Status Compact(const CompactOptions& options, Lsn trimmed_to, const std::function<bool(const ChunkMeta&)>& in_head,
-                 CompactResult* result, const std::function<Status()>& between = nullptr);
+  // store. Tombstones with lsn <= `trimmed_to` that were fully applied are dropped. Adds to *figures. `between` is called after
+  // each window and every few megabytes: a checkpoint may be made there, and nowhere else meanwhile; its error ends the compaction.
+  // The engine gives the space back when it compacts.
+  Status Compact(const ChunkCompactOptions& options, Lsn trimmed_to, const std::function<bool(const ChunkMeta&)>& in_head,
+                 CompactFigures* figures, const std::function<Status()>& between = nullptr);
+  // Adds the rows of windows that lie wholly below `floor` to *figures, as deleted, where Expire or the engine has not dropped them
+  // yet. `between` as above.
+  Status CountExpired(Timestamp floor, CompactFigures* figures, const std::function<Status()>& between) const;
   // The same for one window, for the background: drops no tombstones. `stop` is asked every few megabytes. False: stopped before the
   // end; else the window counts as tidy, also after an error.
   Result<bool> CompactWindow(Timestamp window, const std::function<bool(const ChunkMeta&)>& in_head,

@@ -3,6 +3,7 @@
 #ifndef CHRONOLITH_BLOCK_TOMBSTONES_H_
 #define CHRONOLITH_BLOCK_TOMBSTONES_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -30,6 +31,7 @@ class TombstoneView {
 
   // Adds the tombstones that only `other` has; the higher floor.
   void UnionWith(const TombstoneView& other);
+  void RaiseFloor(Timestamp floor) { floor_ = std::max(floor_, floor); }
   // Leaves out the tombstones with a later lsn.
   TombstoneView UpTo(Lsn lsn) const;
 

@@ -10,6 +10,7 @@
 namespace chronolith {
 
 bool Core::UpkeepIsWanted() {
+  if (compacting_.load()) return true;  // the host does it
   if (checkpoint_asked_.load() || over_budget_.load() || disk_low_.load() || wal_->failed()) return true;
   MutexLock lock(&wake_mu_);
   return stop_;
@@ -44,8 +45,8 @@ Status Core::CompactInBackground() {
     Shard* const shard = shards_[removed_shards_].get();
     if (!shard->quarantine.ok()) continue;
     if (!LockUpkeep()) return Status::Ok();
-    CompactResult result;
-    const Status status = RemoveExpiredSeries(shard, &result);
+    std::uint64_t removed = 0;
+    const Status status = RemoveExpiredSeries(shard, nullptr, &removed);
     upkeep_mu_.Unlock();
     if (!status.ok()) {
       ++removed_shards_;  // the others first

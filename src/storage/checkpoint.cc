@@ -1,4 +1,4 @@
-// Upkeep of an open store: checkpoints, retention, compaction, and the thread that does them in the background.
+// Upkeep of an open store: checkpoints, retention, and the thread that does them, and compaction, in the background.
 //
 // A checkpoint, numbered as the invariants need it:
 //   1. cut      per shard, under its series and append locks: LSN c; what the head holds of it is marked
@@ -15,8 +15,6 @@
 
 namespace chronolith {
 namespace {
-
-constexpr std::size_t kKeptLabelsMax = 65'536;  // of removed series of one shard
 
 constexpr std::int64_t kRetryMs = 1000;
 constexpr std::chrono::milliseconds kStopLook{50};  // how often a thread that waits for its place looks whether the store closes
@@ -200,9 +198,7 @@ Result<Timestamp> Core::NewestStoredWindow() const {
   return newest;
 }
 
-Status Core::ApplyRetention() {
-  if (options_.read_only || (options_.retention_ms == 0 && options_.retention_bytes == 0)) return Status::Ok();
-  if (Status status = AgreeOnFloor(); !status.ok()) return status;
+Result<Timestamp> Core::WantedFloor() const {
   Timestamp newest = kMinTimestamp;
   Timestamp floor = kMinTimestamp;
   for (const auto& shard : shards_) {
@@ -243,7 +239,19 @@ Status Core::ApplyRetention() {
     }
   }
   // Raised in steps of a sixteenth of a window: a floor record a checkpoint would be noise.
-  if (wanted == floor || (floor != kMinTimestamp && wanted - floor < manifest_.window_ms / 16)) return Status::Ok();
+  if (wanted == floor || (floor != kMinTimestamp && wanted - floor < manifest_.window_ms / 16)) return floor;
+  return wanted;
+}
+
+Status Core::ApplyRetention() {
+  if (options_.read_only || (options_.retention_ms == 0 && options_.retention_bytes == 0)) return Status::Ok();
+  if (Status status = AgreeOnFloor(); !status.ok()) return status;
+  Timestamp floor = kMinTimestamp;
+  for (const auto& shard : shards_) floor = std::max(floor, shard->chunks->tombstones().floor());
+  const Result<Timestamp> raised = WantedFloor();
+  if (!raised.ok()) return raised.status();
+  const Timestamp wanted = *raised;
+  if (wanted <= floor) return Status::Ok();
   for (const auto& shard : shards_) {
     if (!shard->quarantine.ok()) continue;
     if (Status status = LogFloor(shard.get(), wanted); !status.ok()) return status;
@@ -255,160 +263,6 @@ Status Core::ApplyRetention() {
     if (Status status = shard->chunks->Expire(); !status.ok()) return status;
   }
   return Status::Ok();
-}
-
-// ---- Compaction ----
-
-// What is not in the index was removed, by this process or an earlier one: nothing may be appended to it, the head needs no entry
-// for it, and its labels go when so many others have been removed since. `end`: no series from there on is looked at.
-Status Core::ForgetRemoved(Shard* shard, std::uint64_t end, const OrdinalSet& live) {
-  OrdinalSet gone;
-  if (end > 0) gone.AddRange(0, static_cast<Ordinal>(end - 1));
-  gone.Subtract(live);
-  if (gone.empty()) return Status::Ok();
-  OrdinalSet unknown(gone);
-  {
-    MutexLock removed_lock(&shard->removed_mu);
-    unknown.Subtract(shard->removed);  // those of earlier processes, in the first pass
-  }
-  if (!unknown.empty()) {
-    MeasuredLock series_lock(&shard->series_mu);
-    MeasuredLock lock(&shard->head->mu());
-    MutexLock removed_lock(&shard->removed_mu);
-    shard->removed.UnionWith(unknown);
-    shard->removals.fetch_add(1);
-  }
-  shard->head->Forget(end, live.ToVector());
-  gone.Subtract(shard->purged);
-  {
-    MutexLock removed_lock(&shard->removed_mu);
-    while (shard->kept_labels.size() > kKeptLabelsMax) shard->kept_labels.pop_front();
-    for (const Ordinal ordinal : shard->kept_labels) gone.Remove(ordinal);
-  }
-  if (gone.empty()) return Status::Ok();
-  CHRONOLITH_FAILPOINT("remove.purge");
-  OrdinalSet left;
-  if (Status status = shard->index->PurgeRemoved(gone, shard->wal->trimmed_to(), &left); !status.ok()) return status;
-  CHRONOLITH_FAILPOINT("remove.purged");
-  gone.Subtract(left);
-  shard->purged.UnionWith(gone);
-  return Status::Ok();
-}
-
-// Series without a stored or buffered chunk leave the index: a log record under the shard's locks, so that no append is lost
-// between.
-Status Core::RemoveExpiredSeries(Shard* shard, CompactResult* result) {
-  OrdinalSet with_data;
-  const TimeRange visible{shard->chunks->tombstones().floor(), kMaxTimestamp};
-  if (Status status = shard->chunks->OrdinalsWithData(visible, &with_data); !status.ok()) return status;
-  std::uint64_t end = 0;
-  {
-    MeasuredLock series_lock(&shard->series_mu);  // whoever creates series puts them into the index before letting go of it
-    end = shard->next_ordinal.load();
-  }
-  Result<OrdinalSet> all = shard->index->Select({});
-  if (!all.ok()) return all.status();
-  const Status forgotten = ForgetRemoved(shard, end, *all);  // a row that it cannot read keeps no series from being removed
-  // What came after the look at the data has it in the head.
-  all->Subtract(with_data);
-  std::vector<Ordinal> candidates = all->ToVector();
-  constexpr std::size_t kBatch = 4096;
-  for (std::size_t at = 0; at < candidates.size(); at += kBatch) {
-    std::vector<Ordinal> gone;
-    MeasuredLock series_lock(&shard->series_mu);
-    std::string record;
-    {
-      MeasuredReaderLock lock(&shard->head->mu());
-      for (std::size_t i = at; i < std::min(candidates.size(), at + kBatch); ++i) {
-        // No checkpoint runs meanwhile (upkeep_mu_), so data does not move from the head to the store between the two looks.
-        if (!shard->head->HasData(candidates[i])) gone.push_back(candidates[i]);
-      }
-    }
-    if (gone.empty()) continue;
-    // What the index must read for it is read before it is logged: a removal that is logged is done.
-    Status status = shard->index->MakeResident(gone);
-    AppendRemoveSeriesRecord(gone, &record);
-    if (status.ok()) status = wal_->Reserve(shard->id, record.size(), kNoDeadline);
-    Lsn lsn = 0;
-    if (status.ok()) {
-      MeasuredLock lock(&shard->head->mu());
-      // An append may have come between the two looks; such a series stays.
-      bool revived = false;
-      for (const Ordinal ordinal : gone) revived = revived || shard->head->HasData(ordinal);
-      if (revived) {
-        shard->wal->Unreserve(record.size());
-      } else {
-        CHRONOLITH_FAILPOINT("remove.publish");
-        lsn = shard->wal->Append(record, 1);
-        CHRONOLITH_FAILPOINT("remove.published");
-        MutexLock removed_lock(&shard->removed_mu);
-        shard->removed.AddMany(gone);
-        shard->kept_labels.insert(shard->kept_labels.end(), gone.begin(), gone.end());
-        shard->removals.fetch_add(1);
-      }
-    }
-    if (lsn == 0) {  // none is removed: what was made resident for it cannot be found by its labels, and goes
-      shard->index->Evict(gone);
-      if (!status.ok()) return status;
-      continue;
-    }
-    shard->series_removed.Add(gone.size());
-    shard->series_total.fetch_sub(gone.size());
-    AddSeries(-static_cast<std::int64_t>(gone.size()));
-    result->series_removed += gone.size();
-    for (const Ordinal ordinal : gone) {
-      if (status = shard->index->Remove(ordinal, lsn); !status.ok()) return status;
-    }
-    CHRONOLITH_FAILPOINT("remove.applied");
-  }
-  return forgotten;
-}
-
-// *checkpoint: of the one that failed meanwhile and ended it, which is no error of the shard's.
-Status Core::CompactShard(Shard* shard, const CompactOptions& options, CompactResult* result, Status* checkpoint) {
-  const auto in_head = [&](const ChunkMeta& chunk) { return shard->head->MayGrow(chunk); };
-  MutexLock upkeep(&upkeep_mu_);
-  // The upkeep thread waits for the mutex, and writers would wait for the room that its checkpoints make.
-  const auto between = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_) {
-    if (disk_low_.load()) LookAtDisk();
-    if (!options_.read_only && CheckpointIsDue()) {
-      *checkpoint = CheckpointLocked();
-      LookAtDisk();
-    }
-    return *checkpoint;
-  };
-  if (Status s = shard->chunks->Compact(options, shard->wal->trimmed_to(), in_head, result, between); !s.ok()) return s;
-  return options.dry_run ? Status::Ok() : RemoveExpiredSeries(shard, result);
-}
-
-Result<CompactResult> Core::Compact(const CompactOptions& options) {
-  if (options_.read_only && !options.dry_run) return FailedPrecondition("the store is open read-only (Options::read_only)");
-  if (!options.dry_run) {
-    LookAtDisk();  // what is left decides how much of it the compaction may take
-    if (Status status = Checkpoint(); !status.ok()) return status;
-    if (Status status = ApplyRetention(); !status.ok()) return status;
-  }
-  CompactResult result;
-  Status damage;
-  for (const auto& shard : shards_) {
-    if (!shard->quarantine.ok()) continue;
-    Status checkpoint;
-    Status status = CompactShard(shard.get(), options, &result, &checkpoint);
-    if (!checkpoint.ok()) return checkpoint;
-    if (status.ok() && !options.dry_run) {
-      CHRONOLITH_FAILPOINT("compact.engine");
-      status = data_engine_->Compact(shard->chunk_family, "", std::nullopt);  // gives the space back now and not some day
-    }
-    if (status.ok()) continue;
-    status = status.WithContext("shard " + std::to_string(shard->id));
-    if (status.code() != StatusCode::kDataLoss) return status;
-    if (damage.ok()) damage = status;  // of this shard: the others are compacted all the same
-  }
-  if (!options.dry_run && result.series_removed > 0) {
-    if (Status status = Checkpoint(); !status.ok()) return status;
-  }
-  if (!damage.ok()) return damage;
-  return result;
 }
 
 // ---- The thread ----

@@ -176,11 +176,19 @@ class Core {
   Status CheckpointIndex() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status CheckpointChunks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status TrimLog() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
-  Status CompactShard(Shard* shard, const CompactOptions& options, CompactResult* result, Status* checkpoint);
+  // compaction.cc
+  class CompactRun;
+  Status CompactOnce(CompactRun* run, CompactResult* result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(compact_mu_);
+  Status MergeShard(Shard* shard, Timestamp floor, CompactRun* run, ShardCompactResult* result, Status* checkpoint);
+  Status CompactFiles(Shard* shard, CompactRun* run);
+  Status Pause(const CompactRun& run) const;
+  static std::uint64_t DiskBytes(const Shard& shard, const EngineStats& data);
+  static Status CountExpiredSeries(const Shard& shard, const CompactRun& run, std::uint64_t* removed);
   Status ForgetRemoved(Shard* shard, std::uint64_t end, const OrdinalSet& live) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
-  Status RemoveExpiredSeries(Shard* shard, CompactResult* result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
+  Status RemoveExpiredSeries(Shard* shard, CompactRun* run, std::uint64_t* removed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status LogFloor(Shard* shard, Timestamp floor);
   Result<Timestamp> NewestStoredWindow() const;
+  Result<Timestamp> WantedFloor() const;  // what retention would raise the floor to; or the floor as it is
   Status AgreeOnFloor();
   void Log(LogLevel level, const std::string& message) const;
 
@@ -212,6 +220,8 @@ class Core {
   mutable CondVar ready_cv_;
   Status recovery_failure_ ABSL_GUARDED_BY(ready_mu_);
 
+  Mutex compact_mu_;                     // one Compact at a time; taken before upkeep_mu_
+  std::atomic<bool> compacting_{false};  // then nothing is compacted in the background, also while upkeep_mu_ is free
   // Upkeep: one checkpoint, compaction of chunks or snapshot at a time.
   mutable Mutex upkeep_mu_;
   std::vector<Lsn> cuts_ ABSL_GUARDED_BY(upkeep_mu_);

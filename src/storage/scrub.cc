@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/counters.h"
-#include "storage/scrub_pacer.h"
+#include "storage/pacer.h"
 #include "storage/store_directory.h"
 
 namespace chronolith {
@@ -123,7 +123,7 @@ class Scrubber::Watcher : public ScrubWatcher {
   }
 
   Scrubber* const scrubber_;
-  ScrubPacer pacer_;
+  Pacer pacer_;
   const std::atomic<bool>* const cancelled_;
   ScrubReport* const report_;
   ScrubPass pass_;

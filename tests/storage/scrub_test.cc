@@ -12,7 +12,7 @@
 #include "format/index_rows.h"
 #include "format/scrub_state.h"
 #include "format/wal_record.h"
-#include "storage/scrub_pacer.h"
+#include "storage/pacer.h"
 #include "tests/storage/store_fixture.h"
 
 namespace chronolith {
@@ -86,10 +86,10 @@ class Scrub : public EveryEngine {
   const std::shared_ptr<FakeClock> clock_ = std::make_shared<FakeClock>(kT);
 };
 
-TEST(ScrubPacer, NoSecondTakesMoreThanItsBytesAndWhatWasNotUsedIsNotMadeUpFor) {
+TEST(Pacer, NoSecondTakesMoreThanItsBytesAndWhatWasNotUsedIsNotMadeUpFor) {
   constexpr std::uint64_t kRate = 1 << 20;
   constexpr std::uint64_t kSecond = 1'000'000'000;
-  ScrubPacer pacer(kRate, 0);
+  Pacer pacer(kRate, 0);
   std::vector<std::pair<std::uint64_t, std::uint64_t>> reads;  // when, bytes
   std::uint64_t now = 5 * kSecond;
   for (int i = 0; i < 1000; ++i) {
@@ -105,8 +105,8 @@ TEST(ScrubPacer, NoSecondTakesMoreThanItsBytesAndWhatWasNotUsedIsNotMadeUpFor) {
     EXPECT_LE(read, kRate + (7 << 16)) << "at " << reads[last].first;
   }
   EXPECT_GE(now - 5 * kSecond, 1000 * (4 << 16) * kSecond / kRate);
-  EXPECT_EQ(ScrubPacer(0, 0).Next(1 << 30, 7), 7U);
-  ScrubPacer with_credit(1000, 50);
+  EXPECT_EQ(Pacer(0, 0).Next(1 << 30, 7), 7U);
+  Pacer with_credit(1000, 50);
   EXPECT_EQ(with_credit.Next(30, 7), 7U);
   EXPECT_EQ(with_credit.Next(30, 7), 7U + kSecond / 100);
 }

@@ -1,6 +1,6 @@
-// ScrubPacer: when the next bytes may be read, so that no second takes more than a given number. Pure: time is given to it.
-#ifndef CHRONOLITH_STORAGE_SCRUB_PACER_H_
-#define CHRONOLITH_STORAGE_SCRUB_PACER_H_
+// Pacer: when the next bytes may be read or written, so that no second takes more than a given number. Pure: time is given to it.
+#ifndef CHRONOLITH_STORAGE_PACER_H_
+#define CHRONOLITH_STORAGE_PACER_H_
 
 #include <algorithm>
 #include <cstdint>
@@ -8,13 +8,13 @@
 namespace chronolith {
 
 // Thread safety: one thread at a time.
-class ScrubPacer {
+class Pacer {
  public:
   // bytes_per_second 0: no bound. The first `credit_bytes` are for nothing.
-  ScrubPacer(std::uint64_t bytes_per_second, std::uint64_t credit_bytes)
+  Pacer(std::uint64_t bytes_per_second, std::uint64_t credit_bytes)
       : bytes_per_second_(bytes_per_second), credit_bytes_(credit_bytes) {}
 
-  // `bytes` were read up to `now`; returns when to go on. Time that was not used is not made up for.
+  // `bytes` were read or written up to `now`; returns when to go on. Time that was not used is not made up for.
   std::uint64_t Next(std::uint64_t bytes, std::uint64_t now_ns) {
     if (bytes_per_second_ == 0) return now_ns;
     const std::uint64_t free = std::min(bytes, credit_bytes_);
@@ -36,4 +36,4 @@ class ScrubPacer {
 
 }  // namespace chronolith
 
-#endif  // CHRONOLITH_STORAGE_SCRUB_PACER_H_
+#endif  // CHRONOLITH_STORAGE_PACER_H_
