@@ -33,6 +33,7 @@ void AddQuery(CLI::App* app, Run* run);
 void AddLookups(CLI::App* app, Run* run);  // series, labels, values
 void AddStat(CLI::App* app, Run* run);
 void AddRecover(CLI::App* app, Run* run);
+void AddCompact(CLI::App* app, Run* run);
 void AddBench(CLI::App* app, Run* run);
 void AddBenchWrite(CLI::App* bench, Run* run);
 void AddBenchRead(CLI::App* bench, Run* run);

@@ -35,6 +35,7 @@ int Main(int argc, char** argv) {
   AddLookups(&app, &run);
   AddStat(&app, &run);
   AddRecover(&app, &run);
+  AddCompact(&app, &run);
   AddBench(&app, &run);
   if (NamesUnknownCommand(&app, argc, argv)) return kExitUsage;
   try {

@@ -1,0 +1,216 @@
+#include <gmock/gmock.h>
+
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+
+#include "tests/tools/cli_test_base.h"
+
+namespace chronolith::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+class CliCompact : public CliTest {
+ protected:
+  static constexpr std::int64_t kWindow = 2 * 60 * 60 * 1000;
+  static constexpr std::int64_t kT = 1'699'999'200'000;  // where a window begins
+  static constexpr int kSeries = 40;
+  static constexpr int kWindows = 5;
+
+  // Minutes of five windows; the second time those in between, so that there is something to merge. All is stored, and closed.
+  void Fill() {
+    for (const std::int64_t shift : {0, 30'000}) {
+      std::string text;
+      for (std::int64_t t = kT; t < kT + kWindows * kWindow; t += 60'000) {
+        for (int i = 0; i < kSeries; ++i)
+          text += "n{i=\"" + std::to_string(i) + "\"} " + std::to_string(t % 9973 + i) + " " + std::to_string(t + shift) + "\n";
+      }
+      const ProcessResult result = Import(text, {"--input-format", "prometheus", "--shards", "2"});
+      ASSERT_EQ(result.exit_code, kOk) << result.err;
+    }
+    ASSERT_EQ(Cli({"recover", db_}).exit_code, kOk);  // stores what the log holds
+    content_ = Query("n");
+    ASSERT_EQ(content_.size(), 2U * kSeries * kWindows * 120);
+  }
+  ProcessResult Compact(std::vector<std::string> more = {}) const {
+    std::vector<std::string> args = {"compact", "--db", db_, "--format", "json"};
+    args.insert(args.end(), more.begin(), more.end());
+    return Cli(args);
+  }
+  // The names and sizes of all that the database consists of, but for what the engine notes down about itself.
+  std::map<std::string, std::uintmax_t> Files() const {
+    std::map<std::string, std::uintmax_t> files;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(db_)) {
+      if (entry.is_regular_file()) files[entry.path()] = entry.file_size();
+    }
+    return files;
+  }
+  // Runs one that never comes to its end by itself, and kills it when it has done something.
+  ProcessResult CompactUntilKilledBy(int signal) const {
+    Subprocess slow(Command({"compact", db_, "--io-limit", "1", "--progress", "plain", "--format", "json"}));
+    EXPECT_TRUE(slow.WaitUntil([](const std::string&, const std::string& err) {
+      return err.find("done 1 of ") != std::string::npos;
+    })) << slow.err();
+    slow.Kill(signal);
+    return slow.Wait();
+  }
+
+  std::vector<std::string> content_;
+};
+
+TEST_F(CliCompact, SaysForEachShardWhatItHasSavedAndTheDryRunSaysItBefore) {
+  Fill();
+  const auto files = Files();
+  const ProcessResult looked = Compact({"--dry-run"});
+  ASSERT_EQ(looked.exit_code, kOk) << looked.err;
+  EXPECT_EQ(Files(), files) << "a dry run changes nothing";
+  const nlohmann::json dry = Json(looked);
+  const ProcessResult done = Compact();
+  ASSERT_EQ(done.exit_code, kOk) << done.err;
+  const nlohmann::json real = Json(done);
+  EXPECT_EQ(dry["dry_run"], true);
+  EXPECT_EQ(real["dry_run"], false);
+  EXPECT_EQ(real["complete"], true);
+  ASSERT_EQ(dry["shards"].size(), 2U);
+  ASSERT_EQ(real["shards"].size(), 2U);
+  const char* const kSame[] = {"chunk_bytes_before", "chunk_bytes_after", "chunk_bytes_written", "chunks_before",
+                               "chunks_after",       "windows",           "samples_deleted",     "series_removed"};
+  std::map<std::string, std::uint64_t> sums;
+  for (std::size_t k = 0; k < 2; ++k) {
+    const nlohmann::json& shard = real["shards"][k];
+    EXPECT_EQ(shard["shard"], k);
+    EXPECT_EQ(shard["damage"], "");
+    EXPECT_LT(shard["chunks_after"], shard["chunks_before"]);
+    EXPECT_LT(shard["chunk_bytes_after"], shard["chunk_bytes_before"]);
+    EXPECT_LT(shard["disk_bytes_after"], shard["disk_bytes_before"]);
+    EXPECT_GT(shard["disk_bytes_after"], 0);
+    for (const char* name : kSame) {
+      EXPECT_EQ(shard[name], dry["shards"][k][name]) << name << " of shard " << k;
+      sums[name] += shard[name].get<std::uint64_t>();
+    }
+    sums["disk_bytes_after"] += shard["disk_bytes_after"].get<std::uint64_t>();
+  }
+  for (const auto& [name, sum] : sums) EXPECT_EQ(real["total"][name], sum) << name;
+  EXPECT_EQ(Query("n"), content_);
+  const nlohmann::json again = Json(Compact());
+  EXPECT_EQ(again["total"]["chunks_before"], real["total"]["chunks_after"]);
+  EXPECT_EQ(again["total"]["chunks_after"], real["total"]["chunks_after"]);
+}
+
+TEST_F(CliCompact, OnlyTheShardsThatAreNamed) {
+  Fill();
+  const ProcessResult none = Compact({"--shard", "2"});
+  EXPECT_EQ(none.exit_code, kUsage);
+  EXPECT_THAT(none.err, HasSubstr("no shard 2"));
+  const nlohmann::json one = Json(Compact({"--shard", "1"}));
+  ASSERT_EQ(one["shards"].size(), 1U);
+  EXPECT_EQ(one["shards"][0]["shard"], 1);
+  const ProcessResult csv = Cli({"compact", db_, "--shard", "0", "--shard", "1", "--dry-run", "--format", "csv"});
+  EXPECT_EQ(csv.exit_code, kOk) << csv.err;
+  const std::vector<std::string> lines = Lines(csv.out);
+  ASSERT_EQ(lines.size(), 3U) << csv.out;
+  EXPECT_EQ(lines[0], "shard,chunk bytes before,chunk bytes after,saved,chunks before,chunks after,samples deleted,series removed");
+  std::uint64_t saved[2] = {0, 0};
+  for (std::size_t k = 0; k < 2; ++k) {
+    std::uint64_t shard = 9, before = 0, after = 0;
+    ASSERT_EQ(std::sscanf(lines[k + 1].c_str(), "%lu,%lu,%lu,%lu,", &shard, &before, &after, &saved[k]), 4) << lines[k + 1];
+    EXPECT_EQ(shard, k);
+    EXPECT_EQ(saved[k], before - after);
+  }
+  EXPECT_GT(saved[0], 0U) << "nothing of it has been merged yet";
+  EXPECT_EQ(saved[1], 0U) << "nothing of it is left to be saved";
+  const ProcessResult table = Cli({"compact", db_, "--priority", "normal"});
+  EXPECT_EQ(table.exit_code, kOk) << table.err;
+  EXPECT_THAT(table.out, HasSubstr("disk bytes before"));
+  EXPECT_THAT(table.out, HasSubstr("total"));
+  EXPECT_EQ(Query("n"), content_);
+}
+
+TEST_F(CliCompact, BesideAWriterItIsRefusedAndNamesTheLockButADryRunWorks) {
+  Subprocess writer(Command({"import", "--db", db_, "--progress", "plain", "--input-format", "prometheus", "--shards", "2", "-"}));
+  std::string text;
+  for (int i = 0; i < 50'000; ++i) text += "n{i=\"" + std::to_string(i % 50) + "\"} 1 " + std::to_string(kT + i) + "\n";
+  ASSERT_TRUE(writer.Write(text));
+  ASSERT_TRUE(writer.WaitUntil([](const std::string&, const std::string& err) { return LastLogged(err) >= 10'000; }))
+      << writer.err();
+  const ProcessResult refused = Compact();
+  EXPECT_EQ(refused.exit_code, kFailure);
+  EXPECT_THAT(refused.err, HasSubstr(db_));
+  EXPECT_THAT(refused.err, HasSubstr("lock"));
+  EXPECT_EQ(refused.out, "");
+  const ProcessResult dry = Compact({"--dry-run"});
+  EXPECT_EQ(dry.exit_code, kOk) << dry.err;
+  EXPECT_EQ(Json(dry)["shards"].size(), 2U);
+  EXPECT_EQ(writer.Wait().exit_code, kOk);
+  EXPECT_EQ(Query("n").size(), 50'000U);
+}
+
+TEST_F(CliCompact, KilledInTheMiddleItIsSimplyRunAgain) {
+  Fill();
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(CompactUntilKilledBy(SIGKILL).signal, SIGKILL);
+    EXPECT_EQ(Query("n"), content_);
+  }
+  const ProcessResult done = Compact();
+  EXPECT_EQ(done.exit_code, kOk) << done.err;
+  EXPECT_EQ(Query("n"), content_);
+  const nlohmann::json rest = Json(Compact({"--dry-run"}));
+  EXPECT_EQ(rest["total"]["chunks_after"], rest["total"]["chunks_before"]);
+}
+
+TEST_F(CliCompact, InterruptedItSaysWhatItHasDoneAndHowToGoOn) {
+  Fill();
+  for (const int signal : {SIGINT, SIGTERM}) {
+    const ProcessResult result = CompactUntilKilledBy(signal);
+    EXPECT_EQ(result.exit_code, kFailure) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("interrupted"));
+    const nlohmann::json json = Json(result);
+    EXPECT_EQ(json["complete"], false);
+    EXPECT_EQ(json["total"]["windows"], 1);
+    EXPECT_EQ(Query("n"), content_);
+  }
+  const ProcessResult done = Compact();
+  EXPECT_EQ(done.exit_code, kOk) << done.err;
+  EXPECT_EQ(Json(done)["total"]["windows"], 2 * kWindows);
+  EXPECT_EQ(Query("n"), content_);
+}
+
+TEST_F(CliCompact, ADryRunSaysWhereTheLogHoldsMore) {
+  Import("n 1 1700000000000\nn 2 1700000060000\n", {"--input-format", "prometheus"});
+  const ProcessResult before = Compact({"--dry-run"});
+  EXPECT_EQ(before.exit_code, kOk) << before.err;
+  EXPECT_THAT(before.err, HasSubstr("only in the log"));
+  EXPECT_EQ(Json(before)["total"]["chunks_before"], 0);
+  ASSERT_EQ(Compact().exit_code, kOk);
+  const ProcessResult after = Compact({"--dry-run"});
+  EXPECT_EQ(after.err, "");
+  EXPECT_EQ(Json(after)["total"]["chunks_before"], 1);
+}
+
+TEST_F(CliCompact, ADatabaseThatIsNotThereIsNotMade) {
+  const ProcessResult result = Compact();
+  EXPECT_EQ(result.exit_code, kFailure);
+  EXPECT_THAT(result.err, HasSubstr(db_));
+  EXPECT_FALSE(std::filesystem::exists(db_));
+}
+
+TEST_F(CliCompact, ADamagedShardIsNamedAndTheOthersAreCompacted) {
+  Fill();
+  for (const auto& entry : std::filesystem::directory_iterator(db_ + "/data")) {
+    const std::string path = entry.path();
+    if (path.ends_with(".sst") && ReadFile(path).find("chunk.1") != std::string::npos) std::filesystem::remove(path);
+  }
+  const ProcessResult result = Compact();
+  EXPECT_EQ(result.exit_code, kProblems) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("shard 1"));
+  const nlohmann::json json = Json(result);
+  EXPECT_EQ(json["complete"], true);
+  EXPECT_EQ(json["shards"][0]["damage"], "");
+  EXPECT_LT(json["shards"][0]["chunks_after"], json["shards"][0]["chunks_before"]);
+  EXPECT_THAT(json["shards"][1]["damage"].get<std::string>(), HasSubstr("quarantined"));
+}
+
+}  // namespace
+}  // namespace chronolith::testing

@@ -1,0 +1,199 @@
+// chronolith compact: merges chunks, applies deletes and retention, drops series without data, gives the space back.
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tools/cli/common.h"
+#include "tools/cli/interrupt.h"
+#include "tools/cli/output.h"
+#include "tools/cli/progress.h"
+#include "tools/cli/store.h"
+#include "tools/cli/work_progress.h"
+
+namespace chronolith::cli {
+
+namespace {
+
+constexpr std::uint64_t kMemoryBytes = 256ULL << 20;
+
+struct CompactFlags {
+  StoreFlags store;
+  CompactOptions options;
+  bool low_priority = true;
+  ProgressMode progress = ProgressMode::kAuto;
+  Format format = Format::kTable;
+};
+
+// Of this thread, and of those that it starts. What the system refuses costs nothing but speed of others.
+void LowerPriority() {
+  constexpr int kNice = 10;
+  constexpr long kIoOfThisThread = 1;         // IOPRIO_WHO_PROCESS
+  constexpr long kIoLowest = (2L << 13) | 7;  // IOPRIO_CLASS_BE, the last of its levels; the idle class may never get its turn
+  (void)setpriority(PRIO_PROCESS, 0, kNice);
+  (void)syscall(SYS_ioprio_set, kIoOfThisThread, 0L, kIoLowest);
+}
+
+std::string Saved(std::uint64_t before, std::uint64_t after, bool exact) {
+  const std::string sign = after > before ? "-" : "";
+  const std::uint64_t bytes = after > before ? after - before : before - after;
+  return sign + (exact ? std::to_string(bytes) : HumanBytes(bytes));
+}
+
+void JsonFigures(const CompactFigures& f, bool dry_run, JsonWriter* json) {
+  json->Key("disk_bytes_before").Unsigned(f.disk_bytes_before);
+  if (!dry_run) json->Key("disk_bytes_after").Unsigned(f.disk_bytes_after);
+  json->Key("chunk_bytes_before").Unsigned(f.bytes_before).Key("chunk_bytes_after").Unsigned(f.bytes_after);
+  json->Key("chunk_bytes_written").Unsigned(f.bytes_written);
+  json->Key("chunks_before").Unsigned(f.rows_before).Key("chunks_after").Unsigned(f.rows_after);
+  json->Key("windows").Unsigned(f.windows);
+  json->Key("samples_deleted").Unsigned(f.samples_deleted).Key("series_removed").Unsigned(f.series_removed);
+}
+
+void PrintJson(const CompactResult& result, bool dry_run, Output* out) {
+  JsonWriter json(out);
+  json.BeginObject().Key("dry_run").Bool(dry_run).Key("complete").Bool(result.complete).Key("shards").BeginArray();
+  for (const ShardCompactResult& shard : result.shards) {
+    json.BeginObject().Key("shard").Unsigned(shard.shard);
+    JsonFigures(shard, dry_run, &json);
+    json.Key("damage").String(shard.damage.message()).EndObject();
+  }
+  json.EndArray().Key("total").BeginObject();
+  JsonFigures(result, dry_run, &json);
+  json.EndObject().EndObject().Newline();
+}
+
+// What is on the disk afterwards is known when it is done; before that, what becomes of the chunks.
+std::vector<std::string> Row(const std::string& name, const CompactFigures& f, bool dry_run, bool csv) {
+  const std::uint64_t before = dry_run ? f.bytes_before : f.disk_bytes_before;
+  const std::uint64_t after = dry_run ? f.bytes_after : f.disk_bytes_after;
+  return {name,
+          csv ? std::to_string(before) : HumanBytes(before),
+          csv ? std::to_string(after) : HumanBytes(after),
+          Saved(before, after, csv),
+          std::to_string(f.rows_before),
+          std::to_string(f.rows_after),
+          std::to_string(f.samples_deleted),
+          std::to_string(f.series_removed)};
+}
+
+void PrintTable(const CompactResult& result, bool dry_run, bool csv, Output* out) {
+  const std::string bytes = dry_run ? "chunk bytes " : "disk bytes ";
+  Table table(
+      {"shard", bytes + "before", bytes + "after", "saved", "chunks before", "chunks after", "samples deleted", "series removed"});
+  for (const ShardCompactResult& shard : result.shards) table.Add(Row(std::to_string(shard.shard), shard, dry_run, csv));
+  if (!csv) table.Add(Row("total", result, dry_run, csv));
+  csv ? table.PrintCsv(out) : table.Print(out);
+}
+
+Result<CompactResult> CompactShowingProgress(Storage* storage, CompactOptions options, ProgressMode mode) {
+  WorkProgress progress(mode != ProgressMode::kAuto);
+  bool begun = false;
+  std::uint64_t shown = 0;
+  options.progress = [&](const CompactProgress& now) {
+    if (mode == ProgressMode::kPlain) {
+      std::fprintf(stderr, "done %llu of %llu\n", static_cast<unsigned long long>(now.windows_done),
+                   static_cast<unsigned long long>(now.windows_total));
+    }
+    if (!begun) progress.Begin(options.dry_run ? "looking" : "compacting", now.windows_total, "windows");
+    begun = true;
+    progress.Add(now.windows_done - std::exchange(shown, now.windows_done));
+  };
+  return storage->Compact(options);
+}
+
+int Compact(const CompactFlags& flags) {
+  if (flags.low_priority) LowerPriority();
+  const bool dry_run = flags.options.dry_run;
+  Options options = MakeOptions(flags.store);
+  options.create_if_missing = false;
+  options.read_only = dry_run;
+  options.background_compaction = false;  // this is what it is here for
+  options.scrub_interval_ms = 0;
+  if (flags.store.memory_limit == 0) options.memory_limit_bytes = kMemoryBytes;
+  CompactOptions compact = flags.options;
+  compact.skip_damaged = true;
+  compact.cancelled = InterruptFlag();
+  Result<std::unique_ptr<Storage>> opened = OpenShowingReplay(options, flags.store.db);
+  if (!opened.ok()) return Fail(opened.status());
+  const Result<CompactResult> result = CompactShowingProgress(opened->get(), std::move(compact), flags.progress);
+  std::uint64_t unstored = 0;
+  for (const ShardStats& shard : (*opened)->Stats().shards) unstored += dry_run ? shard.samples_appended : 0;
+  const Status closed = (*opened)->Close();
+  if (!result.ok()) {
+    Fail(result.status());
+    return result.status().code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
+  }
+
+  Output out;
+  if (flags.format == Format::kJson) {
+    PrintJson(*result, dry_run, &out);
+  } else {
+    PrintTable(*result, dry_run, flags.format == Format::kCsv, &out);
+  }
+  if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
+  if (!closed.ok()) return Fail(closed);
+  if (unstored > 0) {
+    std::fprintf(stderr, "%llu samples are only in the log so far, and not in these figures\n",
+                 static_cast<unsigned long long>(unstored));
+  }
+  bool damage = false;
+  for (const ShardCompactResult& shard : result->shards) {
+    if (shard.damage.ok()) continue;
+    PrintError(shard.damage.message());
+    damage = true;
+  }
+  if (!result->complete) {
+    PrintError(dry_run ? "interrupted: the figures are of what was looked at"
+                       : "interrupted: the figures are of what was done; the same command goes on with the rest");
+    return kExitFailure;
+  }
+  return damage ? kExitProblems : kExitOk;
+}
+
+}  // namespace
+
+void AddCompact(CLI::App* app, Run* run) {
+  static const std::map<std::string, bool> kLowPriority = {{"low", true}, {"normal", false}};
+  auto flags = std::make_shared<CompactFlags>();
+  CLI::App* command =
+      app->add_subcommand("compact", "Merge chunks, apply deletes and retention, drop series without data, give the space back");
+  AddStoreFlags(command, &flags->store, true);
+  command->add_flag("--dry-run", flags->options.dry_run, "change nothing, say what would be done and saved; works beside a writer");
+  command->add_option("--shard", flags->options.shards, "only this shard; may be given several times")->option_text("N");
+  command
+      ->add_option("--io-limit", flags->options.bytes_per_second,
+                   "read and write at most so much a second on average, such as 50MiB (no bound)")
+      ->transform(CLI::AsSizeValue(false))
+      ->option_text("BYTES");
+  command->add_option("--priority", flags->low_priority, "of CPU and disk: low (default) or normal")
+      ->transform(CLI::CheckedTransformer(kLowPriority, CLI::ignore_case).description(""))
+      ->option_text("PRIORITY");
+  static const std::map<std::string, ProgressMode> kModes = {
+      {"auto", ProgressMode::kAuto}, {"plain", ProgressMode::kPlain}, {"none", ProgressMode::kNone}};
+  command
+      ->add_option("--progress", flags->progress,
+                   "auto (default: a bar on a terminal, else a line each 10 s), plain (\"done N of M\" lines on stderr), none")
+      ->transform(CLI::CheckedTransformer(kModes, CLI::ignore_case).description(""))
+      ->option_text("MODE");
+  AddMemoryLimit(command, &flags->store);
+  AddFormat(command, &flags->format);
+  command->footer(
+      "Needs the database for itself, but for --dry-run: a process that writes to it compacts by itself what pays. Readers may go "
+      "on.\n"
+      "It may be interrupted, or killed, at any moment; the same command goes on with the rest.\n"
+      "Exit codes: 0 ok, 1 failure, interrupted, or another process writes to the database, 2 wrong arguments, 3 done, but for "
+      "damaged\n"
+      "shards.\n"
+      "Examples:\n"
+      "  chronolith compact metrics.db --dry-run\n"
+      "  chronolith compact metrics.db --io-limit 50MiB\n"
+      "  chronolith compact --db metrics.db --shard 3 --shard 7 --priority normal --format json");
+  command->callback([flags, run] { *run = [flags] { return Compact(*flags); }; });
+}
+
+}  // namespace chronolith::cli
