@@ -1,7 +1,11 @@
 #include "plugins/rocksdb/compaction_reserve.h"
 
 #include <rocksdb/file_system.h>
+#include <sys/statvfs.h>
 
+#include <chrono>
+#include <filesystem>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -13,6 +17,15 @@ namespace {
 using rocksdb::IOStatus;
 
 constexpr std::uint64_t kSmallFileBytes = 64 << 10;
+constexpr std::int64_t kGrownBytes = 1 << 20;
+constexpr std::chrono::seconds kTriedAgain{60};
+
+// As the store counts it (storage/disk_space.cc): what only root may take is nobody's room.
+std::optional<std::uint64_t> FreeBytes(const std::string& file) {
+  struct statvfs disk;
+  if (statvfs(std::filesystem::path(file).parent_path().c_str(), &disk) != 0) return std::nullopt;
+  return static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize;
+}
 
 // Thread safety: safe.
 class Outputs : public rocksdb::EventListener {
@@ -31,18 +44,35 @@ class Outputs : public rocksdb::EventListener {
   }
   std::uint64_t Reserve() const { return reserve_(); }
 
+  // RocksDB tries a compaction that failed again each second: it would write as far as it comes each time. So one that begins with
+  // no more room above the reserve than the last that was refused is refused as well, for a minute.
+  void NoteRefusal(std::int64_t room_at_begin) {
+    MutexLock lock(&mu_);
+    refused_room_ = room_at_begin;
+    refused_at_ = std::chrono::steady_clock::now();
+  }
+  bool RefusedBefore(std::int64_t room_at_begin) {
+    MutexLock lock(&mu_);
+    return refused_room_ && room_at_begin < *refused_room_ + kGrownBytes &&
+           std::chrono::steady_clock::now() - refused_at_ < kTriedAgain;
+  }
+
  private:
   const std::function<std::uint64_t()> reserve_;
   Mutex mu_;
+  std::optional<std::int64_t> refused_room_ ABSL_GUARDED_BY(mu_);
+  std::chrono::steady_clock::time_point refused_at_ ABSL_GUARDED_BY(mu_);
   std::set<std::string> begun_ ABSL_GUARDED_BY(mu_);
 };
 
-// Table files are appended to; nothing else grows them.
+// Table files are appended to; nothing else grows them. RocksDB would take the room of a whole file at once, before the first byte.
 class OutputFile : public rocksdb::FSWritableFileOwnerWrapper {
  public:
-  OutputFile(std::unique_ptr<rocksdb::FSWritableFile> file, std::string name, rocksdb::FileSystem* fs,
-             std::shared_ptr<Outputs> outputs)
-      : FSWritableFileOwnerWrapper(std::move(file)), name_(std::move(name)), fs_(fs), outputs_(std::move(outputs)) {}
+  OutputFile(std::unique_ptr<rocksdb::FSWritableFile> file, std::string name, std::shared_ptr<Outputs> outputs)
+      : FSWritableFileOwnerWrapper(std::move(file)),
+        name_(std::move(name)),
+        outputs_(std::move(outputs)),
+        free_at_begin_(FreeBytes(name_).value_or(0)) {}
 
   IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options, rocksdb::IODebugContext* debug) override {
     IOStatus s = HasRoomFor(data.size());
@@ -53,23 +83,30 @@ class OutputFile : public rocksdb::FSWritableFileOwnerWrapper {
     IOStatus s = HasRoomFor(data.size());
     return s.ok() ? FSWritableFileOwnerWrapper::Append(data, options, verification, debug) : s;
   }
+  void PrepareWrite(std::size_t, std::size_t, const rocksdb::IOOptions&, rocksdb::IODebugContext*) override {}
+  IOStatus Allocate(std::uint64_t, std::uint64_t, const rocksdb::IOOptions&, rocksdb::IODebugContext*) override {
+    return IOStatus::OK();
+  }
 
  private:
   IOStatus HasRoomFor(std::uint64_t bytes) {
     bytes_ += bytes;
     if (bytes_ <= kSmallFileBytes) return IOStatus::OK();
     const std::uint64_t reserve = outputs_->Reserve();
-    std::uint64_t free = 0;
-    if (reserve == 0 || !fs_->GetFreeSpace(name_, rocksdb::IOOptions(), &free, nullptr).ok() || free >= reserve + bytes) {
-      return IOStatus::OK();
-    }
+    if (reserve == 0) return IOStatus::OK();
+    const std::optional<std::uint64_t> free = FreeBytes(name_);
+    if (!free) return IOStatus::OK();
+    const bool enough = *free >= reserve + bytes;
+    const auto room_at_begin = static_cast<std::int64_t>(free_at_begin_) - static_cast<std::int64_t>(reserve);
+    if (enough && !outputs_->RefusedBefore(room_at_begin)) return IOStatus::OK();
+    if (!enough) outputs_->NoteRefusal(room_at_begin);
     return IOStatus::NoSpace("a compaction leaves the log the last " + std::to_string(reserve) + " bytes of the disk of '" + name_ +
-                             "', which has " + std::to_string(free) + " left");
+                             "', which has " + std::to_string(*free) + " left");
   }
 
   const std::string name_;
-  rocksdb::FileSystem* const fs_;
   const std::shared_ptr<Outputs> outputs_;
+  const std::uint64_t free_at_begin_;
   std::uint64_t bytes_ = 0;
 };
 
@@ -82,7 +119,7 @@ class ReservingFileSystem : public rocksdb::FileSystemWrapper {
   IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
                            std::unique_ptr<rocksdb::FSWritableFile>* file, rocksdb::IODebugContext* debug) override {
     IOStatus s = FileSystemWrapper::NewWritableFile(name, options, file, debug);
-    if (outputs_->Take(name) && s.ok()) *file = std::make_unique<OutputFile>(std::move(*file), name, target(), outputs_);
+    if (outputs_->Take(name) && s.ok()) *file = std::make_unique<OutputFile>(std::move(*file), name, outputs_);
     return s;
   }
 

@@ -199,7 +199,7 @@ Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path,
   Result<LogView> view = open_view(LogReading::kStrict);
   const bool refused = view.status().code() == StatusCode::kDataLoss;
   if (refused) view = open_view(LogReading::kUpToDamage);
-  // Some table is newer than the log file in which RocksDB stops; it synced that before it noted the table.
+  // Some table is newer than the log file in which RocksDB stops; with several families it syncs that before it notes the table.
   const bool behind_tables = view.status().code() == StatusCode::kDataLoss;
   if (behind_tables) view = open_view(LogReading::kAroundDamage);
   if (view.status().code() == StatusCode::kNotFound) return std::string();  // families that creation had not come to

@@ -10,7 +10,10 @@ namespace chronolith::ops {
 Result<std::unique_ptr<OfflineStore>> OfflineStore::Open(const std::string& path, const OfflineOptions& options) {
   Result<StoreManifest> manifest = ReadStoreManifest(path);
   if (!manifest.ok()) return manifest.status();
+  Result<std::set<ShardId>> unfinished = ReadUnfinished(path, *manifest);
+  if (!unfinished.ok()) return unfinished.status();
   std::unique_ptr<OfflineStore> store(new OfflineStore);
+  store->unfinished_ = std::move(*unfinished);
   store->path_ = path;
   store->manifest_ = std::move(*manifest);
   store->log_path_ = options.log_path.empty() ? LogInstancePath(path, store->manifest_) : options.log_path;
@@ -29,6 +32,7 @@ Result<std::unique_ptr<OfflineStore>> OfflineStore::Open(const std::string& path
     *engine = std::move(*opened);
     const Status s = CheckIdentity(engine->get(), store->manifest_, instance);
     if (s.code() != StatusCode::kNotFound) return s;
+    if (!store->manifest_.complete) return NotFound("its creation was cut short: nothing was written to it");
     return DataLoss(std::string("the ") + instance + " instance in " + directory +
                     " is empty: it was lost, or its disk is not mounted");
   };

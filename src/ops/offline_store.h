@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "chronolith/kv_engine.h"
@@ -38,6 +39,8 @@ class OfflineStore {
   const std::string& log_path() const { return log_path_; }
   const StoreManifest& manifest() const { return manifest_; }
   ShardId shards() const { return manifest_.shards; }
+  // Shards that the store refuses until a loss that was accepted has been dealt with: what their log ends with is not known.
+  const std::set<ShardId>& unfinished() const { return unfinished_; }
   KvEngine* log() const { return log_.get(); }    // null where it was not asked for
   KvEngine* data() const { return data_.get(); }  // null where it was not asked for
 
@@ -46,6 +49,7 @@ class OfflineStore {
   std::string path_;
   std::string log_path_;
   StoreManifest manifest_;
+  std::set<ShardId> unfinished_;
   std::unique_ptr<KvEngine> log_;
   std::unique_ptr<KvEngine> data_;
 };

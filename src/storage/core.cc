@@ -155,6 +155,8 @@ Status Core::LoadOrCreateManifest() {
   if (stat(path_.c_str(), &info) == 0 && !S_ISDIR(info.st_mode)) return FailedPrecondition("is a file, not a database directory");
   Result<StoreManifest> manifest = ReadStoreManifest(path_);
   if (manifest.status().code() == StatusCode::kNotFound) return CreateManifest();
+  const StatusCode code = manifest.status().code();
+  if (!manifest.ok() && code != StatusCode::kDataLoss && code != StatusCode::kFailedPrecondition) return manifest.status();
   if (options_.error_if_exists) return AlreadyExists("a database is there and Options::error_if_exists is set");
   if (!manifest.ok()) return manifest.status();
   manifest_ = std::move(*manifest);
@@ -216,7 +218,7 @@ Result<std::unique_ptr<KvEngine>> Core::OpenInstance(const std::string& path, En
   engine_options.create_if_missing = !options_.read_only && !manifest_.complete;
   engine_options.background_threads = options_.background_threads;
   engine_options.logger = options_.logger;
-  engine_options.compaction_reserve = [reserve = compaction_reserve_] { return reserve->load(std::memory_order_relaxed); };
+  engine_options.compaction_reserve = CompactionReserve(engine_options.instance);
   if (!options_.read_only) {
     if (Status status = CheckLog(factory->get(), path, engine_options); !status.ok()) return status;
   }
@@ -238,6 +240,7 @@ Result<std::unique_ptr<KvEngine>> Core::OpenLog() {
 }
 
 Status Core::OpenEngines() {
+  ReserveDisk();  // opening may start compactions
   EngineOptions data = DataInstanceOptions(manifest_);
   data.write_buffer_bytes = std::max<std::uint64_t>(32ULL << 20, options_.checkpoint_bytes / 4);
   data.block_cache_bytes = options_.block_cache_bytes;

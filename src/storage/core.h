@@ -9,10 +9,12 @@
 #ifndef CHRONOLITH_STORAGE_CORE_H_
 #define CHRONOLITH_STORAGE_CORE_H_
 
+#include <array>
 #include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -80,8 +82,7 @@ class Core {
   // until `deadline` or for Options::backpressure_wait_ms. kResourceExhausted, kUnavailable.
   Status Admit(Deadline deadline);
   // kResourceExhausted: too little is left of a disk to take writes, or to be reopened.
-  // *compactions_leave: raised to the bytes that compactions are to leave free.
-  Status DiskRoom(std::uint64_t* compactions_leave = nullptr) const;
+  Status DiskRoom() const;
 
   // ---- Upkeep (checkpoint.cc, snapshot.cc) ----
   // Held by a checkpoint or snapshot from beginning to end, and while chunks are compacted: that makes the checkpoints that become
@@ -162,6 +163,14 @@ class Core {
   void WakeAdmitted();
   void LookAtDisk();  // disk_space.cc
   std::uint64_t UnderWayBytes() const;
+  struct DiskSpace {
+    std::uint64_t free = 0;
+    std::uint64_t wanted = 0;  // from here on writes are taken
+  };
+  std::optional<DiskSpace> SpaceOf(const std::string& directory) const;  // none: it cannot be looked at
+  void ReserveDisk();
+  // For EngineOptions::compaction_reserve; outlives the core.
+  std::function<std::uint64_t()> CompactionReserve(InstanceRole instance) const;
   std::uint64_t CheckpointThreshold() const;
   bool CheckpointIsDue() const;
   void UpkeepLoop();
@@ -239,8 +248,9 @@ class Core {
   SharedCounter replay_checkpoints_;
   std::atomic<bool> over_budget_{false};
   std::atomic<bool> disk_low_{false};
-  // Bytes of a disk, as of the last look; the engines ask.
-  const std::shared_ptr<std::atomic<std::uint64_t>> compaction_reserve_ = std::make_shared<std::atomic<std::uint64_t>>(0);
+  // Of each instance: bytes of its disk, as of the last look; the engines ask.
+  const std::array<std::shared_ptr<std::atomic<std::uint64_t>>, 2> compaction_reserve_ = {
+      std::make_shared<std::atomic<std::uint64_t>>(0), std::make_shared<std::atomic<std::uint64_t>>(0)};
 
   // The upkeep thread's own: its place among stores, and how far series without data have left the index.
   bool has_place_ = false;

@@ -7,17 +7,12 @@
 //   3. A checkpoint stores what is left and trims the log beyond the holes; then UNFINISHED goes.
 // Whenever this is cut short, the next open meets the holes again, or UNFINISHED, and refuses the shards as before.
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
+#include <utility>
 
 #include "storage/core.h"
 
 namespace chronolith {
 namespace {
-
-// A line of text: shard numbers with blanks between them. What cannot be read stands for all shards.
-constexpr std::string_view kUnfinishedFile = "UNFINISHED";
 
 // Lost records may have had LSNs and ordinals that nothing else names: none of them is to be given out again.
 constexpr Lsn kLsnsSkipped = 1ULL << 32;             // where it is not known how many records were lost
@@ -31,16 +26,9 @@ std::string Lsns(const ShardLoss::Range& range) {
 }  // namespace
 
 Status Core::LoadUnfinished() {
-  std::ifstream in(path_ + "/" + std::string(kUnfinishedFile));
-  if (!in)
-    return errno == ENOENT ? Status::Ok()
-                           : IoError("cannot read " + path_ + "/" + std::string(kUnfinishedFile) + ": " + std::strerror(errno));
-  ShardId shard = 0;
-  while (in >> shard) unfinished_.insert(shard);
-  if (!in.eof() || unfinished_.empty()) {
-    for (ShardId i = 0; i < manifest_.shards; ++i) unfinished_.insert(i);
-  }
-  return Status::Ok();
+  Result<std::set<ShardId>> unfinished = ReadUnfinished(path_, manifest_);
+  if (unfinished.ok()) unfinished_ = std::move(*unfinished);
+  return unfinished.status();
 }
 
 Status Core::WriteUnfinished() {

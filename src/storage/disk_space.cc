@@ -4,6 +4,7 @@
 #include <sys/statvfs.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "storage/core.h"
 
@@ -16,31 +17,46 @@ constexpr std::uint64_t kDiskFraction = 16;       // a small disk is not kept em
 }  // namespace
 
 // Writes that were taken since the last look, and those in the rings.
-std::uint64_t Core::UnderWayBytes() const { return options_.ring_bytes * shards_.size() + kBetweenLooks; }
+std::uint64_t Core::UnderWayBytes() const { return options_.ring_bytes * manifest_.shards + kBetweenLooks; }
 
-// Room for a checkpoint of what the head holds, and for what is under way.
-Status Core::DiskRoom(std::uint64_t* compactions_leave) const {
+// Wanted: room for a checkpoint of what the head holds, and for what is under way.
+std::optional<Core::DiskSpace> Core::SpaceOf(const std::string& directory) const {
+  struct statvfs disk;
+  if (statvfs(directory.c_str(), &disk) != 0) return std::nullopt;
+  return DiskSpace{.free = disk.f_bavail * disk.f_frsize,
+                   .wanted = std::min<std::uint64_t>(options_.checkpoint_bytes + UnderWayBytes(),
+                                                     disk.f_blocks * disk.f_frsize / kDiskFraction)};
+}
+
+Status Core::DiskRoom() const {
   for (const std::string& directory : {path_, manifest_.log_path}) {
-    struct statvfs disk;
-    if (directory.empty() || statvfs(directory.c_str(), &disk) != 0) continue;
-    const std::uint64_t free = disk.f_bavail * disk.f_frsize;
-    const std::uint64_t wanted =
-        std::min<std::uint64_t>(options_.checkpoint_bytes + UnderWayBytes(), disk.f_blocks * disk.f_frsize / kDiskFraction);
-    // Once writes are refused, compactions may go on to where the writes under way still fit: they make room.
-    if (compactions_leave != nullptr) {
-      *compactions_leave = std::max(*compactions_leave, free >= wanted ? wanted : std::min(wanted, UnderWayBytes()));
-    }
-    if (free >= wanted) continue;
-    return ResourceExhausted("the disk of " + directory + " has " + std::to_string(free) + " bytes left: writes are taken from " +
-                             std::to_string(wanted) + " on (free space, or lower Options::checkpoint_bytes)");
+    const std::optional<DiskSpace> space = directory.empty() ? std::nullopt : SpaceOf(directory);
+    if (!space || space->free >= space->wanted) continue;
+    return ResourceExhausted("the disk of " + directory + " has " + std::to_string(space->free) +
+                             " bytes left: writes are taken from " + std::to_string(space->wanted) +
+                             " on (free space, or lower Options::checkpoint_bytes)");
   }
   return Status::Ok();
 }
 
+// Once writes are refused, compactions may go on to where the writes under way still fit: they make room.
+void Core::ReserveDisk() {
+  for (const InstanceRole instance : {InstanceRole::kLog, InstanceRole::kData}) {
+    const bool own_disk = instance == InstanceRole::kLog && !manifest_.log_path.empty();
+    const std::optional<DiskSpace> space = SpaceOf(own_disk ? manifest_.log_path : path_);
+    if (!space) continue;
+    compaction_reserve_[static_cast<std::size_t>(instance)]->store(
+        space->free >= space->wanted ? space->wanted : std::min(space->wanted, UnderWayBytes()));
+  }
+}
+
+std::function<std::uint64_t()> Core::CompactionReserve(InstanceRole instance) const {
+  return [reserve = compaction_reserve_[static_cast<std::size_t>(instance)]] { return reserve->load(std::memory_order_relaxed); };
+}
+
 void Core::LookAtDisk() {
-  std::uint64_t compactions_leave = 0;
-  Status room = DiskRoom(&compactions_leave);
-  compaction_reserve_->store(compactions_leave);
+  ReserveDisk();
+  Status room = DiskRoom();
   const bool low = !room.ok();
   if (low == disk_low_.load(std::memory_order_relaxed)) return;
   Log(low ? LogLevel::kWarning : LogLevel::kInfo, low ? "writes are refused: " + room.message() : "writes are taken again");

@@ -184,8 +184,9 @@ std::string WalJudge::CutAway() const {
 
 Result<std::optional<std::size_t>> SyncedLogJudge::Decide() {
   for (const LogDamage& damage : found_) {
-    if (damage.ends_file) continue;
-    const Status refusal = DataLoss("its log is damaged in " + damage.place + ", with intact writes behind" + affected_ + remedy_);
+    if (damage.ends_file && !damage.synced) continue;
+    const Status refusal =
+        DataLoss("its log is damaged in " + damage.place + ", and later writes show that it was whole" + affected_ + remedy_);
     refused_ = !give_up_;
     if (refused_) return refusal;
     given_up_ = refusal;

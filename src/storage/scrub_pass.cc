@@ -112,10 +112,10 @@ class Pass : public VerifyVisitor {
   void CheckManifest() {
     const Result<StoreManifest> found = ReadStoreManifest(subject_.path);
     Status status = found.status();
+    const std::string file = "file '" + subject_.path + "/" + std::string(kStoreFile) + "'";
     if (!found.ok() && status.code() != StatusCode::kIoError) status = DataLoss(status.message());
-    if (found.ok() && !(*found == *subject_.manifest)) {
-      status = DataLoss("file '" + subject_.path + "/" + std::string(kStoreFile) + "' is not what it was when the store was opened");
-    }
+    if (found.status().code() == StatusCode::kNotFound) status = DataLoss(file + " is missing");
+    if (found.ok() && !(*found == *subject_.manifest)) status = DataLoss(file + " is not what it was when the store was opened");
     place_ = kStoreFile;
     if (!status.ok()) Report(std::move(status));
   }

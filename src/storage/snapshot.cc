@@ -14,6 +14,7 @@ Status Core::WriteCopyIdentity(const std::string& path, EngineOptions options, c
   options.read_only = false;
   options.background_threads = 1;
   options.logger = options_.logger;
+  options.compaction_reserve = CompactionReserve(options.instance);
   Result<std::unique_ptr<KvEngine>> engine = (*factory)->Open(path, options);
   if (!engine.ok()) return engine.status();
   Status status = WriteIdentity(engine->get(), manifest);

@@ -7,6 +7,8 @@
 #ifndef CHRONOLITH_STORAGE_STORE_DIRECTORY_H_
 #define CHRONOLITH_STORAGE_STORE_DIRECTORY_H_
 
+#include <set>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -22,6 +24,8 @@ inline constexpr FamilyId WalFamily(ShardId shard) { return 1 + shard; }
 inline constexpr FamilyId IndexFamily(ShardId shard) { return 1 + 2 * shard; }
 inline constexpr FamilyId ChunkFamily(ShardId shard) { return 2 + 2 * shard; }
 
+inline constexpr std::string_view kUnfinishedFile = "UNFINISHED";
+
 std::string DataInstancePath(const std::string& path);
 std::string LogInstancePath(const std::string& path, const StoreManifest& manifest);
 // Role and families, with their merge functions and without filters that drop rows; for the rest the defaults.
@@ -32,6 +36,9 @@ EngineOptions LogInstanceOptions(const StoreManifest& manifest);
 Result<StoreManifest> ReadStoreManifest(const std::string& path);
 // Synced, with the name of the directory in its parent where that may be read.
 Status WriteStoreManifest(const std::string& path, const StoreManifest& manifest);
+// Shards whose loss was accepted by an open that did not come to its end: nothing shows what the end of their log has lost. All
+// where the file that lists them is damaged.
+Result<std::set<ShardId>> ReadUnfinished(const std::string& path, const StoreManifest& manifest);
 // Of a copy of the store: it has a new, random incarnation, and its log beside it.
 StoreManifest ManifestOfCopy(const StoreManifest& manifest);
 

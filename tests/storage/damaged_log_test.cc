@@ -4,6 +4,7 @@
 #include <set>
 
 #include "plugins/rocksdb/rocksdb_engine.h"
+#include "storage/log_judge.h"
 #include "tests/storage/store_fixture.h"
 #include "tests/support/files.h"
 
@@ -213,6 +214,24 @@ TEST_F(DamagedLog, OfTheDataInstanceCostsNothing) {
     store_.Close();
   }
   EXPECT_GT(refused, 5);
+}
+
+// A table that is newer vouches for it, and no crash tears what had been synced.
+TEST(SyncedLogJudge, DamageOfASyncedFileIsNoTornEnd) {
+  const LogDamage damage{.place = "data/000004.log, bytes 0 to 9", .synced = true, .ends_file = true, .ends_log = true};
+  SyncedLogJudge strict(false, ". Affected: epochs", ". Try this");
+  strict.OnDamage(damage);
+  EXPECT_EQ(strict.Decide().status().code(), StatusCode::kDataLoss);
+  EXPECT_TRUE(strict.refused());
+  SyncedLogJudge accepting(true, ". Affected: epochs", "");
+  accepting.OnDamage(damage);
+  const Result<std::optional<std::size_t>> accepted = accepting.Decide();
+  ASSERT_TRUE(accepted.ok()) << accepted.status().ToString();
+  EXPECT_FALSE(accepted->has_value());
+  EXPECT_TRUE(accepting.GivesUpDamage());
+  SyncedLogJudge torn(false, "", "");
+  torn.OnDamage({.place = damage.place, .ends_file = true, .ends_log = true});
+  EXPECT_EQ(torn.Decide().value(), std::optional<std::size_t>(0));
 }
 
 }  // namespace
