@@ -295,6 +295,31 @@ class CHRONOLITH_EXPORT LogJudge {
   virtual bool GivesUpDamage() const;
 };
 
+// A file of an instance, as a copy of the instance has it.
+struct InstanceFile {
+  std::string name;                     // within the instance's directory
+  std::uint64_t bytes = 0;              // so many are of the copy; one that is appended to may have more by now
+  bool immutable = false;               // never written to again, and no other file of the same instance ever has its name
+  std::optional<std::uint32_t> crc32c;  // of all its bytes, as they were written; where the engine knows
+};
+
+// The files of an instance as they were at one moment, held open: a writer, in whatever process, may go on and remove them, and
+// they are read all the same. Thread safety: Read may be called concurrently.
+class CHRONOLITH_EXPORT HeldFiles {
+ public:
+  virtual ~HeldFiles();
+  // Takes in what has been logged between HoldFiles and now. Quick. Before List.
+  virtual Status TakeEnd() = 0;
+  // What a copy consists of. Opened with these files the instance is what a crash at the moment of HoldFiles would have left, and
+  // after TakeEnd what one then would have. kUnavailable: a file that belongs to them is not there; hold again, it may have come and
+  // gone meanwhile.
+  virtual Result<std::vector<InstanceFile>> List() = 0;
+  // Of List's file number `index`: fills `buffer` from `offset` on, and returns how much there was; less only at the file's end.
+  virtual Result<std::size_t> Read(std::size_t index, std::uint64_t offset, std::span<char> buffer) const = 0;
+  // Gives it another name, on the same file system. Fails where it has none any more.
+  virtual Status Link(std::size_t index, const std::string& to) const = 0;
+};
+
 // Opens instances of one kind of engine; registered by name in an EngineRegistry.
 class CHRONOLITH_EXPORT EngineFactory {
  public:
@@ -309,6 +334,9 @@ class CHRONOLITH_EXPORT EngineFactory {
   // are kept in the same way and then replaced, one by one, by what is intact in them.
   // kUnimplemented: the engine cannot; then Open's refusal stands.
   virtual Result<std::string> CheckLog(const std::string& path, const EngineOptions& options, LogJudge* judge);
+  // The files of the instance at `path`, whether or not a process has it open, without opening or changing it; one file descriptor
+  // each. kUnimplemented: its instances are not files.
+  virtual Result<std::unique_ptr<HeldFiles>> HoldFiles(const std::string& path);
 };
 
 }  // namespace chronolith

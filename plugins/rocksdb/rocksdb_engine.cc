@@ -17,6 +17,7 @@
 #include "plugins/rocksdb/compaction_reserve.h"
 #include "plugins/rocksdb/damage.h"
 #include "plugins/rocksdb/file_sync.h"
+#include "plugins/rocksdb/held_files.h"
 #include "plugins/rocksdb/log_check.h"
 #include "plugins/rocksdb/rocksdb_impl.h"
 #include "plugins/rocksdb/status_conversion.h"
@@ -325,6 +326,8 @@ class RocksDbEngineFactory : public EngineFactory {
       return view;
     });
   }
+
+  Result<std::unique_ptr<HeldFiles>> HoldFiles(const std::string& path) override { return HoldRocksDbFiles(path); }
 
  private:
   Result<OpenedInstance> OpenFiles(const std::string& path, const EngineOptions& options, const EngineSettings& settings,

@@ -58,6 +58,10 @@ bool LogJudge::GivesUpDamage() const { return false; }
 Result<std::string> EngineFactory::CheckLog(const std::string&, const EngineOptions&, LogJudge*) {
   return Unimplemented("the engine '" + std::string(Name()) + "' cannot check its log");
 }
+HeldFiles::~HeldFiles() = default;
+Result<std::unique_ptr<HeldFiles>> EngineFactory::HoldFiles(const std::string&) {
+  return Unimplemented("the engine '" + std::string(Name()) + "' does not keep its instances in files");
+}
 Clock::~Clock() = default;
 Logger::~Logger() = default;
 LogArchiver::~LogArchiver() = default;

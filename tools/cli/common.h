@@ -34,6 +34,8 @@ void AddLookups(CLI::App* app, Run* run);  // series, labels, values
 void AddStat(CLI::App* app, Run* run);
 void AddRecover(CLI::App* app, Run* run);
 void AddCompact(CLI::App* app, Run* run);
+void AddBackup(CLI::App* app, Run* run);
+void AddRestore(CLI::App* app, Run* run);
 void AddBench(CLI::App* app, Run* run);
 void AddBenchWrite(CLI::App* bench, Run* run);
 void AddBenchRead(CLI::App* bench, Run* run);

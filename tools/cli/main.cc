@@ -36,6 +36,8 @@ int Main(int argc, char** argv) {
   AddStat(&app, &run);
   AddRecover(&app, &run);
   AddCompact(&app, &run);
+  AddBackup(&app, &run);
+  AddRestore(&app, &run);
   AddBench(&app, &run);
   if (NamesUnknownCommand(&app, argc, argv)) return kExitUsage;
   try {

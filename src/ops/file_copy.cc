@@ -1,0 +1,138 @@
+#include "ops/file_copy.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "base/checksum.h"
+#include "storage/errno_status.h"
+
+namespace chronolith::ops {
+namespace {
+
+constexpr std::size_t kPieceBytes = 1 << 20;
+
+Status WriteAll(int fd, std::string_view bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t n = write(fd, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ErrnoStatus("cannot write " + path, errno);
+    bytes.remove_prefix(static_cast<std::size_t>(n));
+  }
+  return Status::Ok();
+}
+
+// Reads `bytes`, piece by piece; `take` may be empty.
+Result<std::uint32_t> ReadAll(const ReadAt& source, std::uint64_t bytes, Pace* pace,
+                              const std::function<Status(std::string_view)>& take) {
+  std::vector<char> buffer(static_cast<std::size_t>(std::min<std::uint64_t>(kPieceBytes, std::max<std::uint64_t>(bytes, 1))));
+  std::uint32_t crc = 0;
+  for (std::uint64_t offset = 0; offset < bytes;) {
+    const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), bytes - offset));
+    const Result<std::size_t> n = source(offset, {buffer.data(), wanted});
+    if (!n.ok()) return n.status();
+    if (*n == 0) return DataLoss("ends after " + std::to_string(offset) + " bytes, " + std::to_string(bytes) + " were expected");
+    const std::string_view piece(buffer.data(), *n);
+    crc = Crc32c(piece, crc);
+    if (take) {
+      if (Status s = take(piece); !s.ok()) return s;
+    }
+    offset += *n;
+    if (Status s = pace->Pass(*n); !s.ok()) return s;
+  }
+  return crc;
+}
+
+}  // namespace
+
+Status Pace::Pass(std::uint64_t bytes) {
+  passed_ += bytes;
+  context_.Add(bytes);
+  while (true) {
+    if (Status s = context_.CheckCancelled(); !s.ok() || bytes_per_second_ == 0) return s;
+    const std::chrono::duration<double> due(static_cast<double>(passed_) / static_cast<double>(bytes_per_second_));
+    const std::chrono::duration<double> ahead = due - (std::chrono::steady_clock::now() - start_);
+    if (ahead.count() <= 0) return Status::Ok();
+    std::this_thread::sleep_for(std::min(ahead, std::chrono::duration<double>(0.1)));
+  }
+}
+
+Result<std::unique_ptr<SourceFile>> SourceFile::Open(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return ErrnoStatus("cannot open " + path, errno);
+  return std::unique_ptr<SourceFile>(new SourceFile(path, fd));
+}
+
+SourceFile::~SourceFile() { close(fd_); }
+
+Result<std::size_t> SourceFile::Read(std::uint64_t offset, std::span<char> buffer) const {
+  std::size_t total = 0;
+  while (total < buffer.size()) {
+    const ssize_t n = pread(fd_, buffer.data() + total, buffer.size() - total, static_cast<off_t>(offset + total));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ErrnoStatus("cannot read " + path_, errno);
+    if (n == 0) break;
+    total += static_cast<std::size_t>(n);
+  }
+  return total;
+}
+
+Result<std::uint64_t> SourceFile::Size() const {
+  struct stat info {};
+  if (fstat(fd_, &info) != 0) return ErrnoStatus("cannot look at " + path_, errno);
+  return static_cast<std::uint64_t>(info.st_size);
+}
+
+Result<std::uint32_t> CopyFile(const ReadAt& source, std::uint64_t bytes, const std::string& to, Pace* pace) {
+  const std::string temporary = to + ".tmp";
+  const int fd = open(temporary.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
+  if (fd < 0) return ErrnoStatus("cannot create " + temporary, errno);
+  Result<std::uint32_t> crc = ReadAll(source, bytes, pace, [&](std::string_view piece) { return WriteAll(fd, piece, temporary); });
+  if (crc.ok() && fsync(fd) != 0) crc = ErrnoStatus("cannot sync " + temporary, errno);
+  close(fd);
+  if (crc.ok() && rename(temporary.c_str(), to.c_str()) != 0) crc = ErrnoStatus("cannot name " + to, errno);
+  if (!crc.ok()) unlink(temporary.c_str());
+  return crc;
+}
+
+Result<std::uint32_t> ChecksumOfFile(const std::string& path, std::uint64_t bytes, Pace* pace) {
+  const auto file = SourceFile::Open(path);
+  if (!file.ok()) return file.status();
+  const Result<std::uint64_t> size = (*file)->Size();
+  if (!size.ok()) return size.status();
+  if (*size != bytes) {
+    return DataLoss(path + " has " + std::to_string(*size) + " bytes, " + std::to_string(bytes) + " were expected");
+  }
+  Result<std::uint32_t> crc =
+      ReadAll([&](std::uint64_t at, std::span<char> buffer) { return (*file)->Read(at, buffer); }, bytes, pace, nullptr);
+  return crc.ok() ? crc : crc.status().WithContext(path);
+}
+
+Status SyncDirectory(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return ErrnoStatus("cannot open directory " + path, errno);
+  Status status;
+  if (fsync(fd) != 0) status = ErrnoStatus("cannot sync directory " + path, errno);
+  close(fd);
+  return status;
+}
+
+Result<std::unique_ptr<PathLock>> PathLock::Take(const std::string& path, bool directory, const std::string& what) {
+  const int fd = open(path.c_str(), directory ? O_RDONLY | O_DIRECTORY | O_CLOEXEC : O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) return ErrnoStatus("cannot open " + path, errno);
+  std::unique_ptr<PathLock> lock(new PathLock(fd));
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return lock;
+  if (errno == EWOULDBLOCK) return FailedPrecondition("another process " + what + " (it holds " + path + ")");
+  return ErrnoStatus("cannot lock " + path, errno);
+}
+
+PathLock::~PathLock() { close(fd_); }
+
+}  // namespace chronolith::ops

@@ -1,0 +1,222 @@
+#include "ops/restore.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <memory>
+#include <set>
+#include <system_error>
+#include <utility>
+
+#include "chronolith/engine_registry.h"
+#include "ops/backup.h"
+#include "ops/file_copy.h"
+#include "ops/whole_store.h"
+#include "storage/store_directory.h"
+
+namespace chronolith::ops {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kWorkName = "/.restore";
+constexpr const char* kInstances[] = {"data", "log"};
+
+Status FromErrorCode(const std::string& what, const std::error_code& error) {
+  return error == std::errc::no_space_on_device ? ResourceExhausted(what + ": " + error.message())
+                                                : IoError(what + ": " + error.message());
+}
+
+class Restoring {
+ public:
+  Restoring(std::string from, std::string to, const RestoreOptions& options, const OpsContext& context, RestoreReport* report)
+      : from_(std::move(from)),
+        to_(std::move(to)),
+        work_(to_ + kWorkName),
+        context_(context),
+        report_(report),
+        pace_(context, options.bytes_per_second) {}
+
+  Status Run() {
+    if (Status s = Prepare(); !s.ok()) return s;
+    const auto lock = PathLock::Take(work_, true, "restores to " + to_);
+    if (!lock.ok()) return lock.status();
+    if (Status s = TakeBack(); !s.ok()) return s;
+    if (Status s = CopyAll(); !s.ok()) return s;
+    // No interruption from here to the check: it takes moments.
+    const Result<StoreManifest> source = ReadStoreManifest(work_);
+    if (!source.ok()) return source.status();
+    report_->store = ManifestOfCopy(*source);
+    if (Status s = Identify(DataInstancePath(work_), DataInstanceOptions(report_->store)); !s.ok()) return s;
+    if (Status s = Identify(work_ + "/log", LogInstanceOptions(report_->store)); !s.ok()) return s;
+    if (Status s = WriteStoreManifest(work_, report_->store); !s.ok()) return s;
+    context_.Begin("checking what was restored", 0, "bytes");
+    Result<StorageStats> stats = CheckWholeStore(work_, report_->store.engine, true, context_);
+    if (!stats.ok()) {
+      return stats.status().code() == StatusCode::kCancelled ? stats.status()
+                                                             : stats.status().WithContext("what was restored does not check");
+    }
+    report_->stats = std::move(*stats);
+    return Publish();
+  }
+
+ private:
+  Status Prepare() const {
+    std::error_code error;
+    fs::create_directories(to_, error);
+    if (error) return FromErrorCode("cannot create " + to_, error);
+    const bool interrupted = fs::is_directory(work_, error);
+    for (const auto& entry : fs::directory_iterator(to_, error)) {
+      const std::string name = entry.path().filename().string();
+      const bool ours = interrupted && (name == ".restore" || name == "data" || name == "log");
+      if (!ours) return FailedPrecondition(to_ + " is not empty (it holds " + name + "): name a new directory");
+    }
+    if (!error) fs::create_directory(work_, error);
+    if (error) return FromErrorCode("cannot prepare " + to_, error);
+    const std::uintmax_t free = fs::space(to_, error).available;
+    if (!error && !interrupted && free < report_->backup.bytes()) {
+      fs::remove(work_, error);
+      return ResourceExhausted("the disk of " + to_ + " has " + std::to_string(free) + " bytes left, the backup takes " +
+                               std::to_string(report_->backup.bytes()));
+    }
+    return Status::Ok();
+  }
+
+  // A restore that was interrupted while it moved what was ready.
+  Status TakeBack() const {
+    std::error_code error;
+    for (const char* instance : kInstances) {
+      const std::string moved = to_ + "/" + instance;
+      if (fs::exists(moved, error)) fs::rename(moved, work_ + "/" + instance, error);
+      if (error) return FromErrorCode("cannot take " + moved + " back", error);
+    }
+    return RemoveSyncedFile(work_, kStoreFile);
+  }
+
+  Status CopyAll() {
+    std::error_code error;
+    std::set<std::string> tables;
+    for (const BackupFile& file : report_->backup.files) {
+      if (file.immutable) tables.insert(file.name);
+    }
+    for (const char* instance : kInstances) {
+      const std::string directory = work_ + "/" + instance;
+      fs::create_directory(directory, error);
+      std::vector<fs::path> unlisted;
+      for (const auto& entry : fs::directory_iterator(directory, error)) {
+        const std::string name = std::string(instance) + "/" + entry.path().filename().string();
+        if (!tables.contains(name)) unlisted.push_back(entry.path());
+      }
+      for (std::size_t i = 0; i < unlisted.size() && !error; ++i) fs::remove_all(unlisted[i], error);
+      if (error) return FromErrorCode("cannot clear " + directory, error);
+    }
+    context_.Begin("restore", report_->backup.bytes(), "bytes");
+    for (const BackupFile& file : report_->backup.files) {
+      if (Status s = Copy(file); !s.ok()) return s;
+    }
+    for (const char* instance : kInstances) {
+      if (Status s = SyncDirectory(work_ + "/" + instance); !s.ok()) return s;
+    }
+    return Status::Ok();
+  }
+
+  Status Copy(const BackupFile& file) {
+    const std::string to = work_ + "/" + file.name;
+    if (Status s = context_.CheckCancelled(); !s.ok()) return s;
+    if (file.immutable) {
+      const Result<std::uint32_t> there = ChecksumOfFile(to, file.bytes, &pace_);
+      if (there.status().code() == StatusCode::kCancelled) return there.status();
+      if (there.ok() && *there == file.crc32c) {
+        ++report_->files_resumed;
+        report_->bytes_resumed += file.bytes;
+        return Status::Ok();
+      }
+    }
+    const std::string path = from_ + "/" + file.name;
+    const auto source = SourceFile::Open(path);
+    if (source.status().code() == StatusCode::kNotFound) return DataLoss(path + " is missing from the backup");
+    if (!source.ok()) return source.status();
+    const Result<std::uint64_t> size = (*source)->Size();
+    if (!size.ok()) return size.status();
+    const auto read = [&](std::uint64_t at, std::span<char> buffer) { return (*source)->Read(at, buffer); };
+    const Result<std::uint32_t> crc = CopyFile(read, file.bytes, to, &pace_);
+    if (!crc.ok()) return crc.status().code() == StatusCode::kCancelled ? crc.status() : crc.status().WithContext(path);
+    if (*crc != file.crc32c || *size != file.bytes) {
+      unlink(to.c_str());
+      return DataLoss(path + " is damaged: it is not what the backup's description says; nothing was restored from it");
+    }
+    ++report_->files;
+    report_->bytes += file.bytes;
+    return Status::Ok();
+  }
+
+  Status Identify(const std::string& path, EngineOptions options) const {
+    const Result<std::shared_ptr<EngineFactory>> factory = EngineRegistry::Default()->Find(report_->store.engine);
+    if (!factory.ok()) return factory.status();
+    options.create_if_missing = false;
+    options.background_threads = 1;
+    options.logger = context_.logger;
+    Result<std::unique_ptr<KvEngine>> engine = (*factory)->Open(path, options);
+    if (!engine.ok()) return engine.status();
+    const Status status = WriteIdentity(engine->get(), report_->store);
+    const Status closed = (*engine)->Close();
+    return status.ok() ? closed : status;
+  }
+
+  Status Publish() const {
+    std::error_code error;
+    for (const char* instance : kInstances) {
+      fs::rename(work_ + "/" + instance, to_ + "/" + instance, error);
+      if (error) return FromErrorCode("cannot move what was restored to " + to_, error);
+    }
+    if (Status s = SyncDirectory(to_); !s.ok()) return s;
+    const std::string store = std::string(kStoreFile);
+    fs::rename(work_ + "/" + store, to_ + "/" + store, error);
+    if (error) return FromErrorCode("cannot move what was restored to " + to_, error);
+    fs::remove_all(work_, error);
+    return SyncDirectory(to_);
+  }
+
+  const std::string from_;
+  const std::string to_;
+  const std::string work_;
+  const OpsContext& context_;
+  RestoreReport* const report_;
+  Pace pace_;
+};
+
+// A restore that was killed between its last two steps.
+bool IsDoneBut(const std::string& to, const BackupManifest& backup) {
+  std::error_code error;
+  if (!fs::is_directory(to + kWorkName, error)) return false;
+  const Result<StoreManifest> store = ReadStoreManifest(to);
+  return store.ok() && store->UuidHex() == backup.uuid && store->parent == backup.incarnation;
+}
+
+}  // namespace
+
+Result<RestoreReport> Restore(const std::string& from, const std::string& to, const RestoreOptions& options,
+                              const OpsContext& context) {
+  const Result<std::string> path = FindBackup(from);
+  if (!path.ok()) return path.status();
+  Result<BackupManifest> backup = ReadBackupManifest(*path);
+  if (!backup.ok()) return backup.status();
+  RestoreReport report;
+  report.backup = std::move(*backup);
+  if (IsDoneBut(to, report.backup)) {
+    std::error_code error;
+    fs::remove_all(to + kWorkName, error);
+    Result<StorageStats> stats = CheckWholeStore(to, report.backup.engine, false, context);
+    if (!stats.ok()) return stats.status();
+    Result<StoreManifest> store = ReadStoreManifest(to);
+    if (!store.ok()) return store.status();
+    report.store = std::move(*store);
+    report.stats = std::move(*stats);
+    return report;
+  }
+  Restoring restoring(*path, to, options, context, &report);
+  if (Status s = restoring.Run(); !s.ok()) return s;
+  return report;
+}
+
+}  // namespace chronolith::ops

@@ -1,0 +1,19 @@
+// Whether a copy of a store is whole, as the store itself tells.
+#ifndef CHRONOLITH_OPS_WHOLE_STORE_H_
+#define CHRONOLITH_OPS_WHOLE_STORE_H_
+
+#include <string>
+
+#include "chronolith/result.h"
+#include "chronolith/storage.h"
+#include "ops/context.h"
+
+namespace chronolith::ops {
+
+// Opens the store read-only, which replays its log and compares it with what is stored; with `scrub` reads all of it, too.
+// kDataLoss where any shard is not whole, or anything is damaged.
+Result<StorageStats> CheckWholeStore(const std::string& path, const std::string& engine, bool scrub, const OpsContext& context);
+
+}  // namespace chronolith::ops
+
+#endif  // CHRONOLITH_OPS_WHOLE_STORE_H_
