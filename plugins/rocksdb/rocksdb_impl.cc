@@ -511,11 +511,12 @@ Result<std::uint64_t> RocksDbEngine::EstimateBytes(FamilyId family, std::string_
 
 void RocksDbEngine::LogStats(EngineStats* stats) const {
   rocksdb::VectorLogPtr logs;
-  if (options_.read_only || !db_->GetSortedWalFiles(logs).ok()) return;
+  if (!db_->GetSortedWalFiles(logs).ok()) return;
   for (const auto& log : logs) {
     stats->log_bytes += log->SizeFileBytes();
     ++stats->log_files;
   }
+  if (options_.read_only) return;  // which rows were flushed is known to who writes
   for (FamilyStats& family : stats->families) {
     if (family.buffered_bytes == 0) continue;
     // The rows behind the flushed ones begin in the last log that starts at or before them.

@@ -47,6 +47,9 @@ TEST_F(CliUsage, WrongArgumentsExitWithTwoAndSayWhy) {
       {{"compact", db_, "--priority", "high"}, "high"},
       {{"compact", db_, "--io-limit", "lots"}, "--io-limit"},
       {{"compact", db_, "--shard", "first"}, "--shard"},
+      {{"inspect"}, "--db"},
+      {{"inspect", db_, "--what", "everything"}, "everything"},
+      {{"cardinality", db_, "--top", "-1"}, "--top"},
       {{"bench", "fly"}, "fly"},
       {{"bench", "write", "--db", db_, "--series", "-5"}, "--series"},
       {{"bench"}, "subcommand is required"},
@@ -74,7 +77,7 @@ TEST_F(CliUsage, HelpAndVersionAreData) {
   const ProcessResult help = Cli({"--help"});
   EXPECT_EQ(help.exit_code, kOk);
   EXPECT_THAT(help.out, HasSubstr("Exit codes"));
-  for (const char* command : {"import", "query", "series", "labels", "values", "stat", "recover"}) {
+  for (const char* command : {"import", "query", "series", "labels", "values", "stat", "recover", "inspect", "cardinality"}) {
     EXPECT_THAT(help.out, HasSubstr(command));
     const ProcessResult one = Cli({command, "--help"});
     EXPECT_EQ(one.exit_code, kOk);
@@ -88,7 +91,7 @@ TEST_F(CliUsage, HelpAndVersionAreData) {
 TEST_F(CliUsage, ReadingNeitherFindsNorCreatesAMissingDatabase) {
   const std::vector<std::vector<std::string>> kReads = {
       {"query", "--db", db_, "{}"}, {"series", "--db", db_},        {"labels", "--db", db_},        {"values", "--db", db_, "job"},
-      {"stat", "--db", db_},        {"recover", db_},                {"bench", "read", "--db", db_}, {"bench", "index", "--db", db_}};
+      {"stat", "--db", db_},        {"inspect", db_},             {"cardinality", "--db", db_},   {"recover", db_},                {"bench", "read", "--db", db_}, {"bench", "index", "--db", db_}};
   for (const auto& args : kReads) {
     const ProcessResult result = Cli(args);
     EXPECT_EQ(result.exit_code, kFailure) << args[0] << result.err;

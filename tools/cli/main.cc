@@ -38,6 +38,8 @@ int Main(int argc, char** argv) {
   AddCompact(&app, &run);
   AddBackup(&app, &run);
   AddRestore(&app, &run);
+  AddInspect(&app, &run);
+  AddCardinality(&app, &run);
   AddBench(&app, &run);
   if (NamesUnknownCommand(&app, argc, argv)) return kExitUsage;
   try {

@@ -1,0 +1,80 @@
+// Which labels make how many series: counted from the index's postings and the log's series records, not from series in memory.
+#ifndef CHRONOLITH_OPS_CARDINALITY_H_
+#define CHRONOLITH_OPS_CARDINALITY_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "chronolith/result.h"
+#include "ops/context.h"
+#include "ops/offline_store.h"
+
+namespace chronolith::ops {
+
+struct CardinalityOptions {
+  std::size_t top = 10;
+  // Reads the chunks, for samples by shard and churn by window; takes as long as reading the files.
+  bool chunks = true;
+};
+
+struct NameCount {
+  std::string name;
+  std::uint64_t series = 0;  // that have the label
+  std::uint64_t values = 0;  // different ones
+};
+struct PairCount {
+  std::string name;
+  std::string value;
+  std::uint64_t series = 0;
+};
+
+struct ShardCardinality {
+  std::uint32_t shard = 0;
+  std::uint64_t series = 0;  // the stored ones and those that only the log has
+  std::uint64_t log_series = 0;
+  std::uint64_t samples = 0;  // in stored chunks; 0 where they were not read
+  std::uint64_t bytes = 0;    // of index.<k> and chunk.<k>
+};
+
+// Series by the time window of their stored chunks.
+struct WindowChurn {
+  std::uint64_t active = 0;  // with chunks in it
+  std::uint64_t first = 0;   // that have none before it
+  std::uint64_t last = 0;    // that have none after it
+};
+// Series by the hour in which the log says that they were created or removed.
+struct HourChurn {
+  std::uint64_t created = 0;
+  std::uint64_t removed = 0;
+};
+
+struct CardinalityReport {
+  std::uint64_t series = 0;
+  std::uint64_t log_series = 0;           // of them: not in the tables yet
+  std::uint64_t log_series_left_out = 0;  // of them: in no figure by label, for want of memory
+  std::uint64_t label_names = 0;
+  std::uint64_t label_pairs = 0;           // (name, value)
+  std::vector<NameCount> names_by_series;  // each list: the largest first, equal ones by name and value
+  std::vector<NameCount> names_by_values;
+  std::vector<PairCount> pairs;
+  std::vector<PairCount> metrics;  // the values of __name__
+  std::vector<ShardCardinality> shards;
+  std::map<Timestamp, WindowChurn> windows;     // by start; empty where chunks were not read
+  std::map<std::int64_t, HourChurn> log_hours;  // by start, ms
+  std::int64_t log_from_ms = 0;                 // the write time of the oldest row of the log; 0: it is empty
+  std::vector<std::string> problems;            // what could not be read; not counted
+
+  // The fullest shard's series (samples) over the mean; 0 where there are none.
+  double SeriesSkew() const;
+  double SampleSkew() const;
+};
+
+// Exact but where the report says otherwise. Memory: the pairs of the series that only the log has, within half of
+// OpsContext::memory_limit_bytes; 8 bytes a series of one shard; the engine's.
+Result<CardinalityReport> CountCardinality(const OfflineStore& store, const CardinalityOptions& options, const OpsContext& context);
+
+}  // namespace chronolith::ops
+
+#endif  // CHRONOLITH_OPS_CARDINALITY_H_

@@ -1,0 +1,402 @@
+// chronolith inspect: what a store's files hold, and what keeps its log from being freed.
+#include "tools/cli/inspect.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <string>
+
+#include "interop/time_text.h"
+#include "tools/cli/common.h"
+#include "tools/cli/interrupt.h"
+#include "tools/cli/output.h"
+#include "tools/cli/work_progress.h"
+
+namespace chronolith::cli {
+
+void AddFilesFlags(CLI::App* command, FilesFlags* flags) {
+  command->add_option("DIR,--db", flags->db, "directory of the database")->required()->option_text("DIR");
+  command->add_option("--log-dir", flags->log_dir, "directory of its log, where it has been moved since")->option_text("DIR");
+}
+
+Result<std::unique_ptr<ops::OfflineStore>> OpenFiles(const FilesFlags& flags) {
+  ops::OfflineOptions options;
+  options.log_path = flags.log_dir;
+  options.quarantine = true;
+  return ops::OfflineStore::Open(flags.db, options);
+}
+
+int ReportProblems(const std::vector<std::string>& problems) {
+  for (const std::string& problem : problems) PrintError(problem);
+  return problems.empty() ? kExitOk : kExitProblems;
+}
+
+std::string HumanAge(std::int64_t ms) {
+  const double seconds = static_cast<double>(std::max<std::int64_t>(ms, 0)) / 1000;
+  if (seconds < 120) return FixedPoint(seconds, 0) + " s";
+  if (seconds < 7200) return FixedPoint(seconds / 60, 0) + " min";
+  if (seconds < 172'800) return FixedPoint(seconds / 3600, 1) + " h";
+  return FixedPoint(seconds / 86'400, 1) + " d";
+}
+
+std::string WindowName(Timestamp window) {
+  std::string text = interop::FormatTime(window).substr(0, 16);
+  if (text.size() == 16 && text[10] == 'T') text[10] = ' ';
+  return text;
+}
+
+namespace {
+
+enum class What : std::uint8_t { kSummary, kFamilies, kOptions, kFiles, kPins, kWindows, kAll };
+
+struct InspectFlags {
+  FilesFlags files;
+  What what = What::kSummary;
+  bool fast = false;
+  std::string html;
+  Format format = Format::kTable;
+};
+
+std::string N(std::uint64_t n) { return std::to_string(n); }
+
+using ops::InspectReport;
+using ops::OfflineStore;
+
+// One table, for the terminal or as CSV. `raw`: numbers as they are.
+struct Printing {
+  const OfflineStore& store;
+  const InspectReport& report;
+  bool raw;  // CSV
+
+  std::string Bytes(std::uint64_t bytes) const { return raw ? N(bytes) : HumanBytes(bytes); }
+  std::string Time(std::int64_t ms) const { return raw ? N(static_cast<std::uint64_t>(ms)) : interop::FormatTime(ms); }
+
+  Table Shards() const {
+    Table table({"shard", "state", "series", "chunks", "samples", "tables", "applied", "trimmed", "log lsn", "log rows",
+                 "log bytes", "oldest row"});
+    for (const ops::ShardUse& s : report.shards) {
+      const std::string lsns = s.log_rows == 0 ? "-" : N(s.first_lsn) + ".." + N(s.last_lsn);
+      table.Add({N(s.shard), s.damage.empty() ? "ok" : "quarantined", N(s.series), report.chunks_read ? N(s.chunks) : "-",
+                 report.chunks_read ? N(s.samples) : "-", Bytes(s.table_bytes), N(s.applied_lsn()), N(s.trimmed_to), lsns,
+                 N(s.log_rows), Bytes(s.log_bytes), s.log_rows == 0 ? "-" : Time(s.oldest_write_ms)});
+    }
+    return table;
+  }
+
+  Table Pins() const {
+    Table table({"shard", "kept because", "first lsn", "last lsn", "rows", "bytes", "since", "age"});
+    for (const ops::LogPin& pin : report.pins) {
+      table.Add({N(pin.shard), std::string(NameOf(pin.reason)), N(pin.first_lsn), N(pin.last_lsn), N(pin.rows), Bytes(pin.bytes),
+                 Time(pin.since_ms),
+                 raw ? N(static_cast<std::uint64_t>(std::max<std::int64_t>(report.now_ms - pin.since_ms, 0)))
+                     : HumanAge(report.now_ms - pin.since_ms)});
+    }
+    return table;
+  }
+
+  Table Families() const {
+    Table table({"family", "instance", "files", "file bytes", "in memory", "damage"});
+    const std::pair<const char*, const EngineStats*> kEngines[] = {{"data", &report.data}, {"log", &report.log}};
+    for (const auto& [name, engine] : kEngines) {
+      for (const FamilyStats& f : engine->families) {
+        table.Add({f.name, name, N(f.file_count), Bytes(f.file_bytes), Bytes(f.buffered_bytes), f.damage.empty() ? "-" : f.damage});
+      }
+    }
+    return table;
+  }
+
+  Table Windows() const {
+    Table table({"window", "shards", "chunks", "samples", report.chunks_read ? "bytes" : "bytes (estimate)", "bytes a sample"});
+    for (const auto& [start, w] : report.windows) {
+      table.Add({raw ? std::to_string(start) : WindowName(start), N(w.shard_bytes.size()), report.chunks_read ? N(w.chunks) : "-",
+                 report.chunks_read ? N(w.samples) : "-", Bytes(w.bytes),
+                 w.samples == 0 ? "-" : FixedPoint(static_cast<double>(w.bytes) / static_cast<double>(w.samples), 2)});
+    }
+    return table;
+  }
+
+  Table ChunkSizes() const {
+    Table table({"bytes up to", "chunks", "bytes", "samples a chunk"});
+    for (std::size_t i = 0; i < ops::kChunkClasses; ++i) {
+      const ops::ChunkClass& c = report.chunk_classes[i];
+      if (c.chunks == 0) continue;
+      table.Add({N(ops::ChunkClassEnd(i)), N(c.chunks), Bytes(c.bytes),
+                 FixedPoint(static_cast<double>(c.samples) / static_cast<double>(c.chunks), 1)});
+    }
+    return table;
+  }
+
+  Table Files() const {
+    Table table({"file", "kind", "bytes", "modified"});
+    for (const ops::InstanceFile& f : report.files)
+      table.Add({f.instance + "/" + f.name, f.kind, Bytes(f.bytes), Time(f.modified_ms)});
+    return table;
+  }
+
+  void SettingLines(Output* out) const {
+    if (report.settings.empty()) *out << "The engine has written no settings down.\n";
+    std::string section;
+    for (const ops::EngineSetting& s : report.settings) {
+      const std::string of = "[" + s.instance + (s.families.empty() ? "" : " " + s.families) + "]";
+      if (of != section) *out << (section.empty() ? "" : "\n") << of << "\n";
+      section = of;
+      *out << "  " << s.name << " = " << s.value << "\n";
+    }
+  }
+
+  Table Settings() const {
+    Table table({"instance", "families", "setting", "value"});
+    for (const ops::EngineSetting& s : report.settings)
+      table.Add({s.instance, s.families.empty() ? "-" : s.families, s.name, s.value.empty() ? "-" : s.value});
+    return table;
+  }
+
+  void Header(Output* out) const {
+    const StoreManifest& m = store.manifest();
+    *out << "store " << store.path() << "\n  uuid " << m.UuidHex() << ", incarnation " << N(m.incarnation)
+         << (m.parent != 0 ? ", copied from incarnation " + N(m.parent) : "") << "\n  " << N(m.shards) << " shards, windows of "
+         << HumanAge(m.window_ms) << ", engine " << m.engine << (m.log_path.empty() ? "" : ", log in " + store.log_path()) << "\n";
+    if (!m.complete) *out << "  its creation has not ended\n";
+    *out << "\n";
+  }
+
+  void Totals(Output* out) const {
+    std::uint64_t tables = 0;
+    for (const FamilyStats& f : report.data.families) tables += f.file_bytes;
+    *out << "\ndata: " << HumanBytes(tables) << " in tables. log: " << HumanBytes(report.log.log_bytes) << " in "
+         << N(report.log.log_files) << " files, of which " << HumanBytes(report.PinnedBytes()) << " are rows that are kept.\n";
+    *out << "Counts of series, chunks and samples are those of the tables, as of the last checkpoint.\n";
+  }
+
+  void Releases(Output* out) const {
+    if (report.pins.empty()) {
+      *out << "No row of the log is kept: all is stored.\n";
+      return;
+    }
+    *out << "\n";
+    for (const ops::PinReason reason : {ops::PinReason::kNotStored, ops::PinReason::kNotTrimmed, ops::PinReason::kQuarantined}) {
+      std::uint64_t bytes = 0;
+      for (const ops::LogPin& pin : report.pins) bytes += pin.reason == reason ? pin.bytes : 0;
+      if (bytes > 0) *out << NameOf(reason) << ", " << HumanBytes(bytes) << ": released by " << ReleaseOf(reason) << ".\n";
+    }
+    *out << "Files of the log are shared: one goes when no shard needs a row in it any more. Oldest need: shard "
+         << N(report.pins.front().shard) << ", since " << interop::FormatTime(report.pins.front().since_ms) << ".\n";
+  }
+};
+
+void PrintTables(const OfflineStore& store, const InspectReport& report, What what, bool csv, Output* out) {
+  const Printing print{store, report, csv};
+  const auto table = [&](const char* title, const Table& rows) {
+    if (csv) return rows.PrintCsv(out);
+    if (what == What::kAll) *out << "\n" << title << "\n";
+    rows.Print(out);
+  };
+  const auto wants = [&](What one) { return what == one || (what == What::kAll && !csv); };
+  if (what == What::kSummary || what == What::kAll) {
+    if (!csv) print.Header(out);
+    csv ? print.Shards().PrintCsv(out) : print.Shards().Print(out);
+    if (!csv) print.Totals(out);
+  }
+  if (wants(What::kPins)) {
+    if (csv || !report.pins.empty()) table("What is kept in the log", print.Pins());
+    if (!csv) print.Releases(out);
+  }
+  if (wants(What::kWindows)) {
+    if (!csv && report.windows.empty()) {
+      *out << "\nNo chunk is stored yet.\n";
+    } else {
+      table("Windows", print.Windows());
+    }
+    if (!csv && report.chunks_read && !report.windows.empty()) {
+      *out << "\n";
+      table("Chunks by size", print.ChunkSizes());
+    }
+  }
+  if (wants(What::kFamilies)) table("Families", print.Families());
+  if (wants(What::kFiles)) table("Files", print.Files());
+  if (wants(What::kOptions)) csv ? print.Settings().PrintCsv(out) : print.SettingLines(out);
+}
+
+void JsonShards(const InspectReport& report, JsonWriter* json) {
+  json->Key("shards").BeginArray();
+  for (const ops::ShardUse& s : report.shards) {
+    json->BeginObject().Key("shard").Unsigned(s.shard).Key("quarantine").String(s.damage);
+    json->Key("series").Unsigned(s.series).Key("next_ordinal").Unsigned(s.next_ordinal).Key("tombstones").Unsigned(s.tombstones);
+    if (report.chunks_read) {
+      json->Key("chunks").Unsigned(s.chunks).Key("chunk_bytes").Unsigned(s.chunk_bytes).Key("samples").Unsigned(s.samples);
+      if (s.chunks > 0) json->Key("min_time_ms").Integer(s.min_time).Key("max_time_ms").Integer(s.max_time);
+    }
+    json->Key("table_bytes").Unsigned(s.table_bytes);
+    if (s.floor != kMinTimestamp) json->Key("floor_ms").Integer(s.floor);
+    json->Key("applied_lsn").Unsigned(s.applied_lsn()).Key("index_applied_lsn").Unsigned(s.index_applied_lsn);
+    json->Key("chunk_applied_lsn").Unsigned(s.chunk_applied_lsn).Key("trimmed_to").Unsigned(s.trimmed_to);
+    json->Key("epoch").Unsigned(s.epoch).Key("first_lsn").Unsigned(s.first_lsn).Key("last_lsn").Unsigned(s.last_lsn);
+    json->Key("log_rows").Unsigned(s.log_rows).Key("log_records").Unsigned(s.log_records).Key("log_bytes").Unsigned(s.log_bytes);
+    if (s.log_rows > 0) {
+      json->Key("oldest_write_ms").Integer(s.oldest_write_ms).Key("newest_write_ms").Integer(s.newest_write_ms);
+    }
+    json->EndObject().Newline();
+  }
+  json->EndArray();
+}
+
+void JsonPins(const InspectReport& report, JsonWriter* json) {
+  json->Key("pinned_bytes").Unsigned(report.PinnedBytes()).Key("pins").BeginArray();
+  for (const ops::LogPin& pin : report.pins) {
+    json->BeginObject().Key("shard").Unsigned(pin.shard).Key("reason").String(NameOf(pin.reason));
+    json->Key("first_lsn").Unsigned(pin.first_lsn).Key("last_lsn").Unsigned(pin.last_lsn).Key("rows").Unsigned(pin.rows);
+    json->Key("bytes").Unsigned(pin.bytes).Key("since_ms").Integer(pin.since_ms).Key("newest_ms").Integer(pin.newest_ms);
+    json->Key("released_by").String(ReleaseOf(pin.reason)).EndObject().Newline();
+  }
+  json->EndArray();
+}
+
+void JsonWindows(const InspectReport& report, JsonWriter* json) {
+  json->Key("windows").BeginArray();
+  for (const auto& [start, w] : report.windows) {
+    json->BeginObject().Key("start_ms").Integer(start).Key("shards").Unsigned(w.shard_bytes.size()).Key("bytes").Unsigned(w.bytes);
+    if (report.chunks_read) json->Key("chunks").Unsigned(w.chunks).Key("samples").Unsigned(w.samples);
+    json->EndObject().Newline();
+  }
+  json->EndArray();
+  if (!report.chunks_read) return;
+  json->Key("chunk_sizes").BeginArray();
+  for (std::size_t i = 0; i < ops::kChunkClasses; ++i) {
+    const ops::ChunkClass& c = report.chunk_classes[i];
+    json->BeginObject().Key("bytes_up_to").Unsigned(ops::ChunkClassEnd(i)).Key("chunks").Unsigned(c.chunks);
+    json->Key("bytes").Unsigned(c.bytes).Key("samples").Unsigned(c.samples).EndObject();
+  }
+  json->EndArray();
+}
+
+void JsonEngine(const EngineStats& engine, JsonWriter* json) {
+  json->BeginObject().Key("log_files").Unsigned(engine.log_files).Key("log_bytes").Unsigned(engine.log_bytes);
+  json->Key("families").BeginArray();
+  for (const FamilyStats& f : engine.families) {
+    json->BeginObject().Key("name").String(f.name).Key("files").Unsigned(f.file_count).Key("file_bytes").Unsigned(f.file_bytes);
+    json->Key("buffered_bytes").Unsigned(f.buffered_bytes).Key("damage").String(f.damage).EndObject();
+  }
+  json->EndArray().EndObject().Newline();
+}
+
+void PrintJson(const OfflineStore& store, const InspectReport& report, What what, Output* out) {
+  const auto wants = [&](What one) { return what == one || what == What::kAll; };
+  const StoreManifest& m = store.manifest();
+  JsonWriter json(out);
+  json.BeginObject().Key("store").BeginObject().Key("path").String(store.path()).Key("log_path").String(store.log_path());
+  json.Key("uuid").String(m.UuidHex()).Key("incarnation").String(N(m.incarnation)).Key("parent").String(N(m.parent));
+  json.Key("complete").Bool(m.complete).Key("shards").Unsigned(m.shards).Key("window_ms").Integer(m.window_ms);
+  json.Key("engine").String(m.engine).EndObject().Newline();
+  json.Key("now_ms").Integer(report.now_ms);
+  if (wants(What::kSummary)) JsonShards(report, &json);
+  if (wants(What::kSummary) || wants(What::kPins)) JsonPins(report, &json);
+  if (wants(What::kWindows)) JsonWindows(report, &json);
+  if (wants(What::kSummary) || wants(What::kFamilies)) {
+    json.Key("log");
+    JsonEngine(report.log, &json);
+    json.Key("data");
+    JsonEngine(report.data, &json);
+  }
+  if (wants(What::kFiles)) {
+    json.Key("files").BeginArray();
+    for (const ops::InstanceFile& f : report.files) {
+      json.BeginObject().Key("instance").String(f.instance).Key("name").String(f.name).Key("kind").String(f.kind);
+      json.Key("bytes").Unsigned(f.bytes).Key("modified_ms").Integer(f.modified_ms).EndObject().Newline();
+    }
+    json.EndArray();
+  }
+  if (wants(What::kOptions)) {
+    json.Key("options").BeginArray();
+    for (const ops::EngineSetting& s : report.settings) {
+      json.BeginObject().Key("instance").String(s.instance).Key("families").String(s.families).Key("name").String(s.name);
+      json.Key("value").String(s.value).EndObject().Newline();
+    }
+    json.EndArray();
+  }
+  json.Key("problems").BeginArray();
+  for (const std::string& problem : report.problems) json.String(problem);
+  json.EndArray().EndObject().Newline();
+}
+
+// Everything, cardinality too, as one page.
+int WritePage(const OfflineStore& store, const InspectFlags& flags) {
+  ops::OpsContext context;
+  context.cancelled = InterruptFlag();
+  Result<InspectReport> report = Cancelled("interrupted");
+  Result<ops::CardinalityReport> cardinality = Cancelled("interrupted");
+  {
+    WorkProgress progress;
+    context.progress = &progress;
+    report = ops::Inspect(store, {.chunks = !flags.fast}, context);
+    if (report.ok()) cardinality = ops::CountCardinality(store, {.top = 12, .chunks = !flags.fast}, context);
+  }
+  if (!report.ok()) return Fail(report.status());
+  if (!cardinality.ok()) return Fail(cardinality.status());
+  const std::string page = InspectPage(store, *report, *cardinality);
+  std::FILE* file = std::fopen(flags.html.c_str(), "wb");
+  if (file == nullptr) return Fail(IoError("cannot create " + flags.html + ": " + std::strerror(errno)));
+  const bool written = std::fwrite(page.data(), 1, page.size(), file) == page.size();
+  if (std::fclose(file) != 0 || !written) return Fail(IoError("cannot write " + flags.html));
+  std::fprintf(stderr, "wrote %s, %s\n", flags.html.c_str(), HumanBytes(page.size()).c_str());
+  return ReportProblems(report->problems);
+}
+
+int RunInspect(const InspectFlags& flags) {
+  const What what = flags.what;
+  auto store = OpenFiles(flags.files);
+  if (!store.ok()) return Fail(store.status());
+  if (!flags.html.empty()) return WritePage(**store, flags);
+  const auto wants = [&](What one) { return what == one || what == What::kAll; };
+  ops::InspectOptions options;
+  options.chunks = !flags.fast && (wants(What::kSummary) || wants(What::kWindows));
+  options.files = wants(What::kFiles);
+  options.settings = wants(What::kOptions);
+  ops::OpsContext context;
+  context.cancelled = InterruptFlag();
+  Result<InspectReport> report = Cancelled("interrupted");
+  {
+    WorkProgress progress;
+    context.progress = &progress;
+    report = ops::Inspect(**store, options, context);
+  }
+  if (!report.ok()) return Fail(report.status());
+  Output out;
+  if (flags.format == Format::kJson) {
+    PrintJson(**store, *report, what, &out);
+  } else {
+    PrintTables(**store, *report, what, flags.format == Format::kCsv, &out);
+  }
+  if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
+  return ReportProblems(report->problems);
+}
+
+}  // namespace
+
+void AddInspect(CLI::App* app, Run* run) {
+  auto flags = std::make_shared<InspectFlags>();
+  CLI::App* command =
+      app->add_subcommand("inspect", "Show what a store's files hold: shards, windows, files, and who keeps the log");
+  AddFilesFlags(command, &flags->files);
+  static const std::map<std::string, What> kWhat = {
+      {"summary", What::kSummary}, {"families", What::kFamilies}, {"options", What::kOptions}, {"files", What::kFiles},
+      {"pins", What::kPins},       {"windows", What::kWindows},   {"all", What::kAll}};
+  command->add_option("--what", flags->what, "summary (default), pins, windows, families, files, options or all")
+      ->transform(CLI::CheckedTransformer(kWhat, CLI::ignore_case).description(""))
+      ->option_text("PART");
+  command->add_flag("--fast", flags->fast, "do not read the chunks: no chunks and samples, and windows with estimated bytes");
+  command->add_option("--html", flags->html, "write all of it, and the cardinality, as one page to this file")->option_text("FILE");
+  AddFormat(command, &flags->format);
+  command->footer(
+      "Reads the files only, also beside a process that writes; it then shows the store as of the last checkpoint, and the log.\n"
+      "Exit codes: 0 ok, 1 failure, 2 wrong arguments, 3 a shard is damaged or could not be read.\n"
+      "Examples:\n"
+      "  chronolith inspect metrics.db\n"
+      "  chronolith inspect metrics.db --what pins\n"
+      "  chronolith inspect metrics.db --what all --format json\n"
+      "  chronolith inspect metrics.db --html metrics.html");
+  command->callback([flags, run] { *run = [flags] { return RunInspect(*flags); }; });
+}
+
+}  // namespace chronolith::cli
