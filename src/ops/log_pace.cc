@@ -5,10 +5,15 @@
 
 namespace chronolith::ops {
 
+void LogPace::Expect(std::size_t sinks) {
+  const MutexLock lock(&mu_);
+  expected_ = sinks;
+}
+
 std::size_t LogPace::Enter() {
   const MutexLock lock(&mu_);
-  positions_.emplace(next_, std::numeric_limits<std::int64_t>::min());
-  return next_++;
+  positions_.emplace(entered_, kMinTimestamp);
+  return entered_++;
 }
 
 void LogPace::Leave(std::size_t sink) {
@@ -17,27 +22,31 @@ void LogPace::Leave(std::size_t sink) {
   moved_.SignalAll();
 }
 
-void LogPace::Move(std::size_t sink, std::int64_t at) {
+void LogPace::Move(std::size_t sink, Timestamp oldest) {
   const MutexLock lock(&mu_);
-  positions_[sink] = at;
+  positions_[sink] = oldest;
   moved_.SignalAll();
 }
 
-bool LogPace::MayGo(std::size_t sink, std::int64_t at) const {
+Timestamp LogPace::Horizon(std::size_t sink) const {
   const ReaderMutexLock lock(&mu_);
-  return MayGoLocked(sink, at);
+  return HorizonLocked(sink);
 }
 
-bool LogPace::MayGoLocked(std::size_t sink, std::int64_t at) const {
-  return std::all_of(positions_.begin(), positions_.end(),
-                     [&](const auto& other) { return other.first == sink || at <= kAheadMs || at - kAheadMs <= other.second; });
+Timestamp LogPace::HorizonLocked(std::size_t sink) const {
+  Timestamp oldest = entered_ < expected_ ? kMinTimestamp : kMaxTimestamp;
+  for (const auto& [other, position] : positions_) {
+    if (other != sink) oldest = std::min(oldest, position);
+  }
+  if (oldest == kMinTimestamp) return kMinTimestamp;  // somebody has not said anything yet
+  return oldest > kMaxTimestamp - kAheadMs ? kMaxTimestamp : oldest + kAheadMs;
 }
 
-Status LogPace::Await(std::size_t sink, std::int64_t at, const std::atomic<bool>* cancel) {
+Status LogPace::Await(std::size_t sink, Timestamp next, const std::atomic<bool>* cancel) {
   const MutexLock lock(&mu_);
-  positions_[sink] = at;
+  positions_[sink] = next;
   moved_.SignalAll();
-  while (!MayGoLocked(sink, at)) {
+  while (next > HorizonLocked(sink)) {
     if (cancel != nullptr && cancel->load(std::memory_order_relaxed)) return Cancelled("interrupted");
     moved_.WaitUntil(&mu_, std::chrono::steady_clock::now() + std::chrono::milliseconds(50));  // as often as `cancel` is looked at
   }

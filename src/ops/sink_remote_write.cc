@@ -80,8 +80,8 @@ std::uint64_t Order(std::vector<Item>* items) {
 class RemoteWriteSink final : public RecordSink {
  public:
   RemoteWriteSink(const RemoteWriteTargetOptions& options, std::unique_ptr<RemoteWriteClient> client, LogPace* pace,
-                  const std::atomic<bool>* cancel)
-      : options_(options), client_(std::move(client)), pace_(pace), cancel_(cancel), pace_id_(pace->Enter()) {}
+                  std::size_t pace_id, const std::atomic<bool>* cancel)
+      : options_(options), client_(std::move(client)), pace_(pace), pace_id_(pace_id), cancel_(cancel) {}
   ~RemoteWriteSink() override { pace_->Leave(pace_id_); }
 
   Status OnSeries(const RecordPlace&, std::span<const SeriesEntry> series) override {
@@ -90,32 +90,28 @@ class RemoteWriteSink final : public RecordSink {
   }
   void OnForgetSeries() override { labels_.clear(); }
 
-  Status OnSamples(const RecordPlace& place, std::span<const SampleEntry> samples) override {
-    if (Status s = Keep(place); !s.ok()) return s;
+  Status OnSamples(const RecordPlace&, std::span<const SampleEntry> samples) override {
     for (const SampleEntry& s : samples) {
-      if (Status status = MakeRoom(); !status.ok()) return status;
+      if (Status status = MakeRoom(s.timestamp); !status.ok()) return status;
       Add(s.ordinal, kSampleBytes)->samples.push_back({s.timestamp, s.value});
     }
     return Status::Ok();
   }
-  Status OnHistograms(const RecordPlace& place, std::span<const HistogramEntry> histograms) override {
-    if (Status s = Keep(place); !s.ok()) return s;
+  Status OnHistograms(const RecordPlace&, std::span<const HistogramEntry> histograms) override {
     for (const HistogramEntry& h : histograms) {
-      if (Status status = MakeRoom(); !status.ok()) return status;
+      if (Status status = MakeRoom(h.sample->timestamp); !status.ok()) return status;
       Add(h.ordinal, BytesOf(h.sample->histogram))->histograms.push_back(*h.sample);
     }
     return Status::Ok();
   }
-  Status OnExemplars(const RecordPlace& place, std::span<const ExemplarEntry> exemplars) override {
-    if (Status s = Keep(place); !s.ok()) return s;
+  Status OnExemplars(const RecordPlace&, std::span<const ExemplarEntry> exemplars) override {
     for (const ExemplarEntry& e : exemplars) {
       if (Status status = MakeRoom(); !status.ok()) return status;
       Add(e.ordinal, kSampleBytes + e.exemplar->labels.encoded().size())->exemplars.push_back(*e.exemplar);
     }
     return Status::Ok();
   }
-  Status OnMetadata(const RecordPlace& place, std::span<const MetadataEntry> metadata) override {
-    if (Status s = Keep(place); !s.ok()) return s;
+  Status OnMetadata(const RecordPlace&, std::span<const MetadataEntry> metadata) override {
     for (const MetadataEntry& m : metadata) {
       if (Status status = MakeRoom(); !status.ok()) return status;
       TimeSeries* const s = Add(m.ordinal, kSampleBytes + m.metadata->help.size() + m.metadata->unit.size());
@@ -142,17 +138,6 @@ class RemoteWriteSink final : public RecordSink {
     bool carried = false;  // from the request before: it had no sample there
   };
 
-  // Keeps the order of the log, about.
-  Status Keep(const RecordPlace& place) {
-    at_ = std::max(at_, place.write_time_ms);  // the writer's clock may have been set back
-    if (!pace_->MayGo(pace_id_, at_)) {
-      if (Status s = Send(/*last=*/false); !s.ok()) return s;
-      return pace_->Await(pace_id_, at_, cancel_);
-    }
-    if (items_ == 0) pace_->Move(pace_id_, at_);
-    return Status::Ok();
-  }
-
   // The entry of a series in the request that is being collected.
   TimeSeries* Add(Ordinal ordinal, std::size_t bytes) {
     ++items_;
@@ -170,6 +155,20 @@ class RemoteWriteSink final : public RecordSink {
 
   Status MakeRoom() {
     return items_ >= options_.items_per_request || bytes_ >= options_.bytes_per_request ? Send(/*last=*/false) : Status::Ok();
+  }
+  // For a sample of time t: waits for the other sinks where they are too far behind.
+  Status MakeRoom(Timestamp t) {
+    if (Status s = MakeRoom(); !s.ok()) return s;
+    if (t > horizon_) horizon_ = pace_->Horizon(pace_id_);
+    if (t > horizon_) {
+      if (Status s = Send(/*last=*/false); !s.ok()) return s;
+      if (Status s = pace_->Await(pace_id_, t, cancel_); !s.ok()) return s;
+    }
+    if (t < oldest_) {
+      oldest_ = t;
+      pace_->Move(pace_id_, t);
+    }
+    return Status::Ok();
   }
 
   // Sends what is collected. With 2.0 a series without samples waits for the next request, once, but not for one after the last.
@@ -194,9 +193,8 @@ class RemoteWriteSink final : public RecordSink {
       ++kept;
     }
     batch.resize(kept);
-    Status status = batch.empty() ? Status::Ok() : Deliver(batch, /*maybe_taken_before=*/false);
-    if (status.ok()) pace_->Move(pace_id_, at_);
-    return status;
+    oldest_ = kMaxTimestamp;
+    return batch.empty() ? Status::Ok() : Deliver(batch, /*maybe_taken_before=*/false);
   }
 
   void Carry(Ordinal ordinal, TimeSeries series) {
@@ -253,9 +251,10 @@ class RemoteWriteSink final : public RecordSink {
   const RemoteWriteTargetOptions& options_;
   const std::unique_ptr<RemoteWriteClient> client_;
   LogPace* const pace_;
-  const std::atomic<bool>* const cancel_;
   const std::size_t pace_id_;
-  std::int64_t at_ = std::numeric_limits<std::int64_t>::min();  // write time of the newest record
+  const std::atomic<bool>* const cancel_;
+  Timestamp horizon_ = kMinTimestamp;  // as pace_ said last
+  Timestamp oldest_ = kMaxTimestamp;   // of the samples of the request that is being collected
   absl::flat_hash_map<Ordinal, Labels> labels_;
 
   // The request that is being collected: one entry a series, with its note, found by its ordinal.
@@ -283,12 +282,19 @@ class RemoteWriteTarget final : public RecordTarget {
   }
 
   std::string name() const override { return name_; }
-  bool sinks_move_together() const override { return true; }
+  bool MoveTogether(std::size_t sinks) override {
+    pace_.Expect(sinks);
+    return true;
+  }
   Status Open(std::string_view) override { return Status::Ok(); }
   Result<std::unique_ptr<RecordSink>> NewSink(ShardId) override {
+    const std::size_t id = pace_.Enter();
     auto client = RemoteWriteClient::Create(options_.http, hooks_, cancel_);
-    if (!client.ok()) return client.status();
-    return std::unique_ptr<RecordSink>(std::make_unique<RemoteWriteSink>(options_, std::move(*client), &pace_, cancel_));
+    if (!client.ok()) {
+      pace_.Leave(id);
+      return client.status();
+    }
+    return std::unique_ptr<RecordSink>(std::make_unique<RemoteWriteSink>(options_, std::move(*client), &pace_, id, cancel_));
   }
   // What the receiver has answered is its own to keep.
   Status Sync(std::string* position) override {

@@ -5,8 +5,8 @@
 //  is
 //    late, another value for a time it has, or older than an hour before the newest sample it has of any series. Prometheus then
 //    drops the whole request. So within a request samples are sorted, and a refused request is halved until what is refused
-//    stands alone: everything else arrives. A receiver of 2.0 says itself what it kept. Shards are kept together in the order of
-//    the log (ops/log_pace.h), so that none leaves the others that hour behind.
+//    stands alone: everything else arrives. A receiver of 2.0 says itself what it kept. Shards are kept together in
+//    time (ops/log_pace.h), so that none leaves the others that hour behind.
 //  - Prometheus 2.42 takes a sample of the far future, and refuses all others from then on; later versions refuse such a sample.
 //  - A request whose answer was lost is sent again. A receiver that had taken it refuses it as late: counted as refused, with a
 //  word

@@ -7,21 +7,21 @@
 namespace chronolith::ops {
 namespace {
 
-constexpr std::int64_t kStart = 1'700'000'000'000;
+constexpr Timestamp kStart = 1'700'000'000'000;
 
 TEST(LogPace, NobodyGetsFurtherAheadThanItMay) {
   LogPace pace;
+  pace.Expect(2);
   const std::size_t a = pace.Enter();
-  EXPECT_TRUE(pace.MayGo(a, kStart)) << "alone";
+  EXPECT_EQ(pace.Horizon(a), kMinTimestamp) << "b is not there yet";
   const std::size_t b = pace.Enter();
-  EXPECT_FALSE(pace.MayGo(a, kStart)) << "b has said nothing yet";
+  EXPECT_EQ(pace.Horizon(a), kMinTimestamp) << "b has said nothing yet";
   pace.Move(b, kStart);
-  EXPECT_TRUE(pace.MayGo(a, kStart + LogPace::kAheadMs));
-  EXPECT_FALSE(pace.MayGo(a, kStart + LogPace::kAheadMs + 1));
-  pace.Move(a, kStart);
-  EXPECT_TRUE(pace.MayGo(b, kStart - 1'000'000)) << "behind is no bound";
+  EXPECT_EQ(pace.Horizon(a), kStart + LogPace::kAheadMs);
+  pace.Move(b, kStart - 1'000'000);
+  EXPECT_EQ(pace.Horizon(a), kStart - 1'000'000 + LogPace::kAheadMs) << "late samples";
   pace.Leave(b);
-  EXPECT_TRUE(pace.MayGo(a, kStart + 1'000'000));
+  EXPECT_EQ(pace.Horizon(a), kMaxTimestamp) << "alone";
 }
 
 TEST(LogPace, WhoWaitsGoesOnWhenTheOtherMovesLeavesOrAllIsCancelled) {
@@ -36,14 +36,14 @@ TEST(LogPace, WhoWaitsGoesOnWhenTheOtherMovesLeavesOrAllIsCancelled) {
     EXPECT_EQ(outcome, Status::Ok());
   }
   {
-    std::thread waiter([&] { outcome = pace.Await(a, kStart + 1'000'000, nullptr); });
+    std::thread waiter([&] { outcome = pace.Await(a, kStart + 10 * LogPace::kAheadMs, nullptr); });
     pace.Leave(b);
     waiter.join();
     EXPECT_EQ(outcome, Status::Ok());
   }
   (void)pace.Enter();
   std::atomic<bool> cancel = false;
-  std::thread waiter([&] { outcome = pace.Await(a, kStart + 2'000'000, &cancel); });
+  std::thread waiter([&] { outcome = pace.Await(a, kStart, &cancel); });
   cancel = true;
   waiter.join();
   EXPECT_EQ(outcome.code(), StatusCode::kCancelled);
