@@ -4,7 +4,7 @@
 //     RecordSink          its part for one shard of the source; one thread at a time, several sinks at once
 //
 // Order: a series lives in one shard, so what concerns it comes through one sink, in the order of the log. Between shards there is
-// none, but see RecordTarget::MoveTogether: a delete is a record in the log of each shard that has such series.
+// none, but see RecordTarget::sinks_move_together: a delete is a record in the log of each shard that has such series.
 //
 // Ownership: all that On* is given is valid during the call only; a sink may collect what it makes of it. Flush ends a batch: what
 // was given before is then with the target (a database: logged; an endpoint: answered), and only that is counted and entered into
@@ -109,12 +109,10 @@ class RecordTarget {
   // was written.
   virtual bool applies_deletes() const { return false; }
 
-  // Told before NewSink how many sinks there will be. True: each needs a thread of its own, as in On* it may wait until the others
-  // have moved on.
-  virtual bool MoveTogether(std::size_t sinks) {
-    (void)sinks;
-    return false;
-  }
+  // Each sink needs a thread of its own: in On* it may wait until the others have moved on.
+  virtual bool sinks_move_together() const { return false; }
+  // Told before NewSink: how many sinks there will be.
+  virtual void ExpectSinks(std::size_t sinks) { (void)sinks; }
 
   // Before NewSink. `position` is what Sync said when the cursor was written; "": there is no cursor, begin anew.
   virtual Status Open(std::string_view position) = 0;

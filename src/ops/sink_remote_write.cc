@@ -282,10 +282,8 @@ class RemoteWriteTarget final : public RecordTarget {
   }
 
   std::string name() const override { return name_; }
-  bool MoveTogether(std::size_t sinks) override {
-    pace_.Expect(sinks);
-    return true;
-  }
+  bool sinks_move_together() const override { return true; }
+  void ExpectSinks(std::size_t sinks) override { pace_.Expect(sinks); }
   Status Open(std::string_view) override { return Status::Ok(); }
   Result<std::unique_ptr<RecordSink>> NewSink(ShardId) override {
     const std::size_t id = pace_.Enter();

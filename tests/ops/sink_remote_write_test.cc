@@ -327,7 +327,8 @@ TEST_F(RemoteWriteSinkTest, NoShardRunsAwayFromTheOthers) {
   receiver_.backward_ms_max = LogPace::kAheadMs;
   options_.items_per_request = 10;
   Open();
-  ASSERT_TRUE(target_->MoveTogether(2));
+  ASSERT_TRUE(target_->sinks_move_together());
+  target_->ExpectSinks(2);
   auto second = target_->NewSink(4);
   ASSERT_TRUE(second.ok());
   std::unique_ptr<RecordSink> sinks[] = {std::move(sink_), std::move(*second)};
