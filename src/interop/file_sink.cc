@@ -7,47 +7,14 @@
 #include <filesystem>
 #include <system_error>
 
+#include "base/posix_file.h"
+
 namespace chronolith {
 namespace {
 
 constexpr std::size_t kBufferBytes = 1 << 20;
 
-// Closes a descriptor at the end of a scope.
-struct Descriptor {
-  int fd;
-  ~Descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-};
-
 }  // namespace
-
-Status SystemError(std::string_view action, const std::string& path) {
-  const int error = errno;
-  std::string message = std::string(action) + " " + path + ": " + std::generic_category().message(error);
-  switch (error) {
-    case ENOENT:
-      return NotFound(std::move(message));
-    case EEXIST:
-      return AlreadyExists(std::move(message));
-    case EACCES:
-    case EPERM:
-    case EROFS:
-      return PermissionDenied(std::move(message));
-    case ENOSPC:
-    case EDQUOT:
-      return ResourceExhausted(std::move(message));
-    default:
-      return IoError(std::move(message));
-  }
-}
-
-Status SyncDirectory(const std::string& path) {
-  const Descriptor directory{::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-  if (directory.fd < 0) return SystemError("cannot open", path);
-  if (::fsync(directory.fd) != 0) return SystemError("cannot sync", path);
-  return Status::Ok();
-}
 
 FileSink::~FileSink() {
   if (fd_ >= 0) ::close(fd_);
@@ -58,7 +25,7 @@ Status FileSink::Create(std::string path) {
   position_ = 0;
   buffer_.clear();
   fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  status_ = fd_ >= 0 ? Status::Ok() : SystemError("cannot create", path_);
+  status_ = fd_ >= 0 ? Status::Ok() : ErrnoStatus("cannot create " + path_, errno);
   return status_;
 }
 
@@ -74,24 +41,15 @@ void FileSink::Pad(std::uint64_t alignment) {
 }
 
 void FileSink::Drain() {
-  std::string_view left = buffer_;
-  while (!left.empty() && status_.ok()) {
-    const ssize_t n = ::write(fd_, left.data(), left.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      status_ = SystemError("cannot write", path_);
-      break;
-    }
-    left.remove_prefix(static_cast<std::size_t>(n));
-  }
+  if (status_.ok()) status_ = WriteFully(fd_, buffer_, path_);
   buffer_.clear();
 }
 
 Status FileSink::Close() {
   if (fd_ < 0) return status_;
   Drain();
-  if (status_.ok() && ::fsync(fd_) != 0) status_ = SystemError("cannot sync", path_);
-  if (::close(fd_) != 0 && status_.ok()) status_ = SystemError("cannot close", path_);
+  if (status_.ok() && ::fsync(fd_) != 0) status_ = ErrnoStatus("cannot sync " + path_, errno);
+  if (::close(fd_) != 0 && status_.ok()) status_ = ErrnoStatus("cannot close " + path_, errno);
   fd_ = -1;
   return status_;
 }
@@ -104,21 +62,14 @@ Status FileSource::Open(std::string path) {
   if (fd_ >= 0) ::close(fd_);
   path_ = std::move(path);
   fd_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-  return fd_ >= 0 ? Status::Ok() : SystemError("cannot open", path_);
+  return fd_ >= 0 ? Status::Ok() : ErrnoStatus("cannot open " + path_, errno);
 }
 
 Status FileSource::ReadAt(std::uint64_t offset, std::size_t n, std::string* bytes) const {
   bytes->resize(n);
-  std::size_t have = 0;
-  while (have < n) {
-    const ssize_t got = ::pread(fd_, bytes->data() + have, n - have, static_cast<off_t>(offset + have));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return SystemError("cannot read", path_);
-    if (got == 0) break;
-    have += static_cast<std::size_t>(got);
-  }
-  bytes->resize(have);
-  return Status::Ok();
+  const Result<std::size_t> have = ReadFully(fd_, offset, *bytes, path_);
+  bytes->resize(have.ok() ? *have : 0);
+  return have.status();
 }
 
 Result<std::string> ReadWholeFile(const std::string& path) {
@@ -126,7 +77,7 @@ Result<std::string> ReadWholeFile(const std::string& path) {
   if (Status s = file.Open(path); !s.ok()) return s;
   std::error_code error;
   const std::uintmax_t size = std::filesystem::file_size(path, error);
-  if (error) return IoError("cannot read " + path + ": " + error.message());
+  if (error) return ErrnoStatus("cannot read " + path, error);
   std::string bytes;
   if (Status s = file.ReadAt(0, size, &bytes); !s.ok()) return s;
   return bytes;

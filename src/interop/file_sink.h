@@ -62,12 +62,6 @@ class FileSource {
 // The whole file. kNotFound, kPermissionDenied, kIoError.
 Result<std::string> ReadWholeFile(const std::string& path);
 
-// What the last failed system call says, about `path`.
-Status SystemError(std::string_view action, const std::string& path);
-
-// Makes the entries of a directory durable.
-Status SyncDirectory(const std::string& path);
-
 }  // namespace chronolith
 
 #endif  // CHRONOLITH_INTEROP_FILE_SINK_H_

@@ -7,6 +7,7 @@
 
 #include "base/checksum.h"
 #include "base/coding.h"
+#include "base/posix_file.h"
 #include "interop/prometheus_block.h"
 
 namespace chronolith {
@@ -16,11 +17,6 @@ constexpr std::uint32_t kSegmentMagic = 0x85bd40dd;
 constexpr std::uint32_t kTombstonesMagic = 0x0130ba30;
 constexpr char kXorEncoding = 1;
 constexpr std::uint64_t kMaxSegmentBytes = 1ULL << 31;  // offsets in a segment have 32 bits
-
-Status FileSystemError(const std::string& action, const std::string& path, const std::error_code& error) {
-  errno = error.value();
-  return SystemError(action, path);
-}
 
 std::string FreshUlid() {
   std::random_device device;
@@ -59,11 +55,11 @@ Result<std::unique_ptr<PrometheusBlockWriter>> PrometheusBlockWriter::Create(con
   std::error_code error;
   if (std::filesystem::exists(final_directory, error)) return AlreadyExists(final_directory + " exists");
   if (!std::filesystem::create_directory(temporary, error)) {
-    return error ? FileSystemError("cannot create", temporary, error) : AlreadyExists(temporary + " exists");
+    return error ? ErrnoStatus("cannot create " + temporary, error) : AlreadyExists(temporary + " exists");
   }
   w->directory_ = temporary;
   if (!std::filesystem::create_directory(temporary + "/chunks", error)) {
-    return FileSystemError("cannot create", temporary + "/chunks", error);
+    return ErrnoStatus("cannot create " + temporary + "/chunks", error);
   }
   return w;
 }
@@ -174,7 +170,7 @@ Result<PrometheusBlockWriter::Summary> PrometheusBlockWriter::Finish() {
   summary_.directory = parent_ + "/" + summary_.ulid;
   std::error_code error;
   std::filesystem::rename(directory_, summary_.directory, error);
-  if (error) return FileSystemError("cannot rename to", summary_.directory, error);
+  if (error) return ErrnoStatus("cannot rename to " + summary_.directory, error);
   directory_.clear();
   if (Status s = SyncDirectory(parent_); !s.ok()) return s;
   return summary_;

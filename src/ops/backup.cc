@@ -10,6 +10,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/posix_file.h"
 #include "chronolith/engine_registry.h"
 #include "ops/file_copy.h"
 #include "ops/whole_store.h"
@@ -19,11 +20,6 @@ namespace chronolith::ops {
 namespace {
 
 namespace fs = std::filesystem;
-
-Status FromErrorCode(const std::string& what, const std::error_code& error) {
-  return error == std::errc::no_space_on_device ? ResourceExhausted(what + ": " + error.message())
-                                                : IoError(what + ": " + error.message());
-}
 
 // One instance of the store, and where its files go.
 struct Instance {
@@ -106,7 +102,7 @@ class Copying {
       const std::string directory = report_->path + "/" + instance.name;
       std::error_code error;
       fs::create_directories(directory, error);
-      if (error) return FromErrorCode("cannot create " + directory, error);
+      if (error) return ErrnoStatus("cannot create " + directory, error);
       if (Status s = RemoveUnlisted(instance, directory); !s.ok()) return s;
       for (std::size_t i = 0; i < instance.files.size(); ++i) {
         if (Status s = Place(instance, i, directory + "/" + instance.files[i].name); !s.ok()) return s;
@@ -128,7 +124,7 @@ class Copying {
       if (!listed.contains(entry.path().filename().string())) unlisted.push_back(entry.path());
     }
     for (std::size_t i = 0; i < unlisted.size() && !error; ++i) fs::remove_all(unlisted[i], error);
-    return error ? FromErrorCode("cannot clear " + directory, error) : Status::Ok();
+    return error ? ErrnoStatus("cannot clear " + directory, error) : Status::Ok();
   }
 
   // Of the parent, and the same.
@@ -195,7 +191,7 @@ class Copying {
     std::error_code error;
     const std::string path = report_->path + "/" + std::string(kStoreFile);
     const std::uint64_t bytes = fs::file_size(path, error);
-    if (error) return FromErrorCode("cannot look at " + path, error);
+    if (error) return ErrnoStatus("cannot look at " + path, error);
     OpsContext silent = context_;
     silent.progress = nullptr;
     Pace pace(silent, 0);
@@ -233,10 +229,10 @@ Status TakeOverRemains(const std::string& to, const std::vector<BackupEntry>& en
       fs::rename(remains, path, error);
       taken = true;
     }
-    if (error) return FromErrorCode("cannot take over " + remains, error);
+    if (error) return ErrnoStatus("cannot take over " + remains, error);
   }
   if (!taken) fs::create_directory(path, error);
-  return error ? FromErrorCode("cannot create " + path, error) : SyncDirectory(to);
+  return error ? ErrnoStatus("cannot create " + path, error) : SyncDirectory(to);
 }
 
 bool Contains(const fs::path& outer, const fs::path& inner) {
@@ -260,7 +256,7 @@ Result<std::vector<BackupEntry>> ListBackups(const std::string& directory) {
     entries.push_back(std::move(entry));
   }
   if (error == std::errc::no_such_file_or_directory) return NotFound("there is no directory " + directory);
-  if (error) return FromErrorCode("cannot list " + directory, error);
+  if (error) return ErrnoStatus("cannot list " + directory, error);
   std::sort(entries.begin(), entries.end(),
             [](const BackupEntry& a, const BackupEntry& b) { return BackupNumber(a.id) < BackupNumber(b.id); });
   return entries;
@@ -288,7 +284,7 @@ Result<BackupReport> MakeBackup(const std::string& store, const std::string& to,
   }
   if (Contains(store, to)) return InvalidArgument("the backup " + to + " lies in the store itself");
   fs::create_directories(to, error);
-  if (error) return FromErrorCode("cannot create " + to, error);
+  if (error) return ErrnoStatus("cannot create " + to, error);
   const auto lock = PathLock::Take(to + "/LOCK", false, "makes a backup there");
   if (!lock.ok()) return lock.status();
   const Result<std::vector<BackupEntry>> entries = ListBackups(to);

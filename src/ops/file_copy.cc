@@ -12,22 +12,12 @@
 #include <vector>
 
 #include "base/checksum.h"
-#include "storage/errno_status.h"
+#include "base/posix_file.h"
 
 namespace chronolith::ops {
 namespace {
 
 constexpr std::size_t kPieceBytes = 1 << 20;
-
-Status WriteAll(int fd, std::string_view bytes, const std::string& path) {
-  while (!bytes.empty()) {
-    const ssize_t n = write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return ErrnoStatus("cannot write " + path, errno);
-    bytes.remove_prefix(static_cast<std::size_t>(n));
-  }
-  return Status::Ok();
-}
 
 // Reads `bytes`, piece by piece; `take` may be empty.
 Result<std::uint32_t> ReadAll(const ReadAt& source, std::uint64_t bytes, Pace* pace,
@@ -73,15 +63,7 @@ Result<std::unique_ptr<SourceFile>> SourceFile::Open(const std::string& path) {
 SourceFile::~SourceFile() { close(fd_); }
 
 Result<std::size_t> SourceFile::Read(std::uint64_t offset, std::span<char> buffer) const {
-  std::size_t total = 0;
-  while (total < buffer.size()) {
-    const ssize_t n = pread(fd_, buffer.data() + total, buffer.size() - total, static_cast<off_t>(offset + total));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return ErrnoStatus("cannot read " + path_, errno);
-    if (n == 0) break;
-    total += static_cast<std::size_t>(n);
-  }
-  return total;
+  return ReadFully(fd_, offset, buffer, path_);
 }
 
 Result<std::uint64_t> SourceFile::Size() const {
@@ -94,7 +76,8 @@ Result<std::uint32_t> CopyFile(const ReadAt& source, std::uint64_t bytes, const 
   const std::string temporary = to + ".tmp";
   const int fd = open(temporary.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
   if (fd < 0) return ErrnoStatus("cannot create " + temporary, errno);
-  Result<std::uint32_t> crc = ReadAll(source, bytes, pace, [&](std::string_view piece) { return WriteAll(fd, piece, temporary); });
+  Result<std::uint32_t> crc =
+      ReadAll(source, bytes, pace, [&](std::string_view piece) { return WriteFully(fd, piece, temporary); });
   if (crc.ok() && fsync(fd) != 0) crc = ErrnoStatus("cannot sync " + temporary, errno);
   close(fd);
   if (crc.ok() && rename(temporary.c_str(), to.c_str()) != 0) crc = ErrnoStatus("cannot name " + to, errno);
@@ -113,15 +96,6 @@ Result<std::uint32_t> ChecksumOfFile(const std::string& path, std::uint64_t byte
   Result<std::uint32_t> crc =
       ReadAll([&](std::uint64_t at, std::span<char> buffer) { return (*file)->Read(at, buffer); }, bytes, pace, nullptr);
   return crc.ok() ? crc : crc.status().WithContext(path);
-}
-
-Status SyncDirectory(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return ErrnoStatus("cannot open directory " + path, errno);
-  Status status;
-  if (fsync(fd) != 0) status = ErrnoStatus("cannot sync directory " + path, errno);
-  close(fd);
-  return status;
 }
 
 Result<std::unique_ptr<PathLock>> PathLock::Take(const std::string& path, bool directory, const std::string& what) {

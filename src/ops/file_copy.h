@@ -54,8 +54,6 @@ Result<std::uint32_t> CopyFile(const ReadAt& source, std::uint64_t bytes, const 
 // kNotFound. kDataLoss: it has another length than `bytes`.
 Result<std::uint32_t> ChecksumOfFile(const std::string& path, std::uint64_t bytes, Pace* pace);
 
-Status SyncDirectory(const std::string& path);
-
 // Held by one process at a time, until destroyed or the process ends. `path`: a directory, or a file, made where it is missing.
 class PathLock {
  public:

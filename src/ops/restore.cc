@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/posix_file.h"
 #include "chronolith/engine_registry.h"
 #include "ops/backup.h"
 #include "ops/file_copy.h"
@@ -21,11 +22,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* kWorkName = "/.restore";
 constexpr const char* kInstances[] = {"data", "log"};
-
-Status FromErrorCode(const std::string& what, const std::error_code& error) {
-  return error == std::errc::no_space_on_device ? ResourceExhausted(what + ": " + error.message())
-                                                : IoError(what + ": " + error.message());
-}
 
 class Restoring {
  public:
@@ -64,7 +60,7 @@ class Restoring {
   Status Prepare() const {
     std::error_code error;
     fs::create_directories(to_, error);
-    if (error) return FromErrorCode("cannot create " + to_, error);
+    if (error) return ErrnoStatus("cannot create " + to_, error);
     const bool interrupted = fs::is_directory(work_, error);
     for (const auto& entry : fs::directory_iterator(to_, error)) {
       const std::string name = entry.path().filename().string();
@@ -72,7 +68,7 @@ class Restoring {
       if (!ours) return FailedPrecondition(to_ + " is not empty (it holds " + name + "): name a new directory");
     }
     if (!error) fs::create_directory(work_, error);
-    if (error) return FromErrorCode("cannot prepare " + to_, error);
+    if (error) return ErrnoStatus("cannot prepare " + to_, error);
     const std::uintmax_t free = fs::space(to_, error).available;
     if (!error && !interrupted && free < report_->backup.bytes()) {
       fs::remove(work_, error);
@@ -88,7 +84,7 @@ class Restoring {
     for (const char* instance : kInstances) {
       const std::string moved = to_ + "/" + instance;
       if (fs::exists(moved, error)) fs::rename(moved, work_ + "/" + instance, error);
-      if (error) return FromErrorCode("cannot take " + moved + " back", error);
+      if (error) return ErrnoStatus("cannot take " + moved + " back", error);
     }
     return RemoveSyncedFile(work_, kStoreFile);
   }
@@ -108,7 +104,7 @@ class Restoring {
         if (!tables.contains(name)) unlisted.push_back(entry.path());
       }
       for (std::size_t i = 0; i < unlisted.size() && !error; ++i) fs::remove_all(unlisted[i], error);
-      if (error) return FromErrorCode("cannot clear " + directory, error);
+      if (error) return ErrnoStatus("cannot clear " + directory, error);
     }
     context_.Begin("restore", report_->backup.bytes(), "bytes");
     for (const BackupFile& file : report_->backup.files) {
@@ -167,12 +163,12 @@ class Restoring {
     std::error_code error;
     for (const char* instance : kInstances) {
       fs::rename(work_ + "/" + instance, to_ + "/" + instance, error);
-      if (error) return FromErrorCode("cannot move what was restored to " + to_, error);
+      if (error) return ErrnoStatus("cannot move what was restored to " + to_, error);
     }
     if (Status s = SyncDirectory(to_); !s.ok()) return s;
     const std::string store = std::string(kStoreFile);
     fs::rename(work_ + "/" + store, to_ + "/" + store, error);
-    if (error) return FromErrorCode("cannot move what was restored to " + to_, error);
+    if (error) return ErrnoStatus("cannot move what was restored to " + to_, error);
     fs::remove_all(work_, error);
     return SyncDirectory(to_);
   }

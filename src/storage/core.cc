@@ -1,23 +1,16 @@
 // Opening, closing and accounting of a store. checkpoint.cc has its upkeep, recovery.cc what a shard's log brings back.
 #include "storage/core.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <random>
-#include <sstream>
 #include <tuple>
 
 #include "base/cgroup.h"
+#include "base/posix_file.h"
 #include "index/postings_merge.h"
-#include "storage/errno_status.h"
 
 namespace chronolith {
 namespace {
@@ -178,7 +171,7 @@ Status Core::CreateManifest() {
   if (Result<std::shared_ptr<EngineFactory>> engine = options_.engines->Find(options_.engine); !engine.ok()) return engine.status();
   std::error_code error;
   fs::create_directories(path_, error);
-  if (error) return ErrnoStatus("cannot create the directory", error.value());
+  if (error) return ErrnoStatus("cannot create the directory", error);
   // What an interrupted creation left is no obstacle; anything else is somebody's.
   for (const fs::directory_entry& entry : fs::directory_iterator(path_, error)) {
     const std::string name = entry.path().filename().string();
@@ -190,7 +183,7 @@ Status Core::CreateManifest() {
                                 ": a damaged or foreign database is not overwritten");
     }
   }
-  if (error) return ErrnoStatus("cannot read the directory", error.value());
+  if (error) return ErrnoStatus("cannot read the directory", error);
   std::random_device random;
   for (char& c : manifest_.uuid) c = static_cast<char>(random());
   manifest_.shards = static_cast<std::uint32_t>(options_.shards);

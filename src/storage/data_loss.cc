@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/posix_file.h"
 #include "storage/core.h"
 
 namespace chronolith {

@@ -1,10 +1,6 @@
 #include "storage/store_directory.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -12,23 +8,10 @@
 #include <sstream>
 #include <vector>
 
+#include "base/posix_file.h"
 #include "index/postings_merge.h"
-#include "storage/errno_status.h"
 
 namespace chronolith {
-namespace {
-
-Status SyncDirectory(const std::string& directory) {
-  const int dir = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (dir < 0) return ErrnoStatus("cannot open directory " + directory, errno);
-  Status status;
-  if (fsync(dir) != 0) status = ErrnoStatus("cannot sync directory " + directory, errno);
-  close(dir);
-  return status;
-}
-
-}  // namespace
-
 std::string DataInstancePath(const std::string& path) { return path + "/data"; }
 
 std::string LogInstancePath(const std::string& path, const StoreManifest& manifest) {
@@ -81,7 +64,7 @@ Status WriteStoreManifest(const std::string& path, const StoreManifest& manifest
   // The directory itself may be new. One that may not be read belongs to somebody else, who made what is in it.
   std::error_code error;
   const std::filesystem::path parent = std::filesystem::canonical(path, error).parent_path();
-  if (error) return ErrnoStatus("cannot resolve " + path, error.value());
+  if (error) return ErrnoStatus("cannot resolve " + path, error);
   const Status synced = SyncDirectory(parent.string());
   return synced.code() == StatusCode::kPermissionDenied ? Status::Ok() : synced;
 }
@@ -136,30 +119,6 @@ Status CheckIdentity(KvEngine* engine, const StoreManifest& manifest, std::strin
   return FailedPrecondition("the " + name + " belongs to store " + found->UuidHex() + " incarnation " +
                             std::to_string(found->incarnation) + ", the directory to " + manifest.UuidHex() + " incarnation " +
                             std::to_string(manifest.incarnation) + ": log and data of different copies were mixed");
-}
-
-Status WriteSyncedFile(const std::string& directory, std::string_view name, std::string_view bytes) {
-  const std::string final_name = directory + "/" + std::string(name);
-  const std::string temporary = final_name + ".tmp";
-  const int fd = open(temporary.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
-  if (fd < 0) return ErrnoStatus("cannot create " + temporary, errno);
-  Status status;
-  while (!bytes.empty() && status.ok()) {
-    const ssize_t n = write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno != EINTR) status = ErrnoStatus("cannot write " + temporary, errno);
-    if (n > 0) bytes.remove_prefix(static_cast<std::size_t>(n));
-  }
-  if (status.ok() && fsync(fd) != 0) status = ErrnoStatus("cannot sync " + temporary, errno);
-  close(fd);
-  if (status.ok() && rename(temporary.c_str(), final_name.c_str()) != 0) status = ErrnoStatus("cannot name " + final_name, errno);
-  if (!status.ok()) return status;
-  return SyncDirectory(directory);
-}
-
-Status RemoveSyncedFile(const std::string& directory, std::string_view name) {
-  const std::string path = directory + "/" + std::string(name);
-  if (unlink(path.c_str()) != 0 && errno != ENOENT) return ErrnoStatus("cannot remove " + path, errno);
-  return SyncDirectory(directory);
 }
 
 }  // namespace chronolith

@@ -48,11 +48,6 @@ Status WriteIdentity(KvEngine* engine, const StoreManifest& manifest, std::span<
 // begins with `instance` ("log", "data").
 Status CheckIdentity(KvEngine* engine, const StoreManifest& manifest, std::string_view instance);
 
-// Written whole and synced, file and directory, before it has its name.
-Status WriteSyncedFile(const std::string& directory, std::string_view name, std::string_view bytes);
-// Ok where it is not there.
-Status RemoveSyncedFile(const std::string& directory, std::string_view name);
-
 }  // namespace chronolith
 
 #endif  // CHRONOLITH_STORAGE_STORE_DIRECTORY_H_
