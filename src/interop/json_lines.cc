@@ -6,8 +6,9 @@
 #include <vector>
 
 #include "interop/family_metadata.h"
-#include "interop/json_scan.h"
+#include "interop/json_read.h"
 #include "interop/label_json.h"
+#include "interop/label_json_builder.h"
 #include "interop/text_scan.h"
 #include "interop/value_text.h"
 
@@ -84,90 +85,77 @@ void AppendShared(const H& h, std::string* json) {
 
 // ---- Reading ----
 
-Status ReadNumber(JsonScanner* json, const char* what, double* value) {
+Status ReadNumber(JsonText* json, ondemand::value item, const char* what, double* value) {
   std::string text;
-  if (Status s = json->Scalar(what, &text); !s.ok()) return s;
+  if (Status s = json->Scalar(item, what, &text); !s.ok()) return s;
   if (text == "null") text = "NaN";  // as VictoriaMetrics writes it
   return ParseValue(text, value) ? Status::Ok() : json->Error(std::string(what) + " " + Quoted(text) + " is not a number");
 }
 
 template <typename T>
-Status ReadNumber(JsonScanner* json, const char* what, T* value) {
-  std::string text;
-  if (Status s = json->Scalar(what, &text); !s.ok()) return s;
+bool ParseWhole(const std::string& text, T* value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *value);
-  if (error == std::errc() && end == text.data() + text.size()) return Status::Ok();
-  return json->Error(std::string(what) + " " + Quoted(text) + " is not a whole number in range");
-}
-
-// "[" values "]", each read by `read`.
-template <typename Read>
-Status ReadArray(JsonScanner* json, Read read) {
-  if (!json->Take('[')) return json->Error("expected '['");
-  if (json->Take(']')) return Status::Ok();
-  do {
-    if (Status s = read(); !s.ok()) return s;
-  } while (json->Take(','));
-  return json->Take(']') ? Status::Ok() : json->Error("expected ',' or ']'");
-}
-
-// "{" members "}"; `read` is given the name and reads the value.
-template <typename Read>
-Status ReadObject(JsonScanner* json, Read read) {
-  if (!json->Take('{')) return json->Error("expected '{'");
-  if (json->Take('}')) return Status::Ok();
-  std::string name;
-  do {
-    if (Status s = json->String("a name", &name); !s.ok()) return s;
-    if (!json->Take(':')) return json->Error("expected ':'");
-    if (Status s = read(std::string_view(name)); !s.ok()) return s;
-  } while (json->Take(','));
-  return json->Take('}') ? Status::Ok() : json->Error("expected ',' or '}'");
+  return error == std::errc() && end == text.data() + text.size();
 }
 
 template <typename T>
-Status ReadList(JsonScanner* json, const char* what, std::vector<T>* list) {
-  list->clear();
-  return ReadArray(json, [&] { return ReadNumber(json, what, &list->emplace_back()); });
+Status ReadNumber(JsonText* json, ondemand::value item, const char* what, T* value) {
+  std::string text;
+  if (Status s = json->Scalar(item, what, &text); !s.ok()) return s;
+  if (ParseWhole(text, value)) return Status::Ok();
+  return json->Error(std::string(what) + " " + Quoted(text) + " is not a whole number in range");
 }
 
-Status ReadSpans(JsonScanner* json, std::vector<BucketSpan>* spans) {
+template <typename T>
+Status ReadList(JsonText* json, ondemand::value array, const char* what, std::vector<T>* list) {
+  list->clear();
+  return json->ReadArray(array, [&](ondemand::value item) { return ReadNumber(json, item, what, &list->emplace_back()); });
+}
+
+Status ReadSpans(JsonText* json, ondemand::value array, std::vector<BucketSpan>* spans) {
   spans->clear();
-  return ReadArray(json, [&]() -> Status {
+  return json->ReadArray(array, [&](ondemand::value item) -> Status {
     BucketSpan& span = spans->emplace_back();
-    if (!json->Take('[')) return json->Error("expected a span, [offset,length]");
-    if (Status s = ReadNumber(json, "offset", &span.offset); !s.ok()) return s;
-    if (!json->Take(',')) return json->Error("expected ','");
-    if (Status s = ReadNumber(json, "length", &span.length); !s.ok()) return s;
-    return json->Take(']') ? Status::Ok() : json->Error("expected ']'");
+    int read = 0;
+    Status status = json->ReadArray(item, [&](ondemand::value part) -> Status {
+      ++read;
+      return read == 1   ? ReadNumber(json, part, "offset", &span.offset)
+             : read == 2 ? ReadNumber(json, part, "length", &span.length)
+                         : Status::Ok();
+    });
+    return status.ok() && read != 2 ? json->Error("expected a span, [offset,length]") : status;
   });
 }
 
-Status ReadMetadata(JsonScanner* json, Metadata* metadata) {
-  return ReadObject(json, [&](std::string_view name) -> Status {
-    if (name == "unit") return json->String("a unit", &metadata->unit);
-    if (name == "help") return json->String("a text", &metadata->help);
-    if (name != "type") return json->Skip();
+Status ReadMetadata(JsonText* json, ondemand::value object, Metadata* metadata) {
+  return json->ReadObject(object, [&](std::string_view name, ondemand::value value) -> Status {
+    if (name == "unit") return json->String(value, "a unit", &metadata->unit);
+    if (name == "help") return json->String(value, "a text", &metadata->help);
+    if (name != "type") return Status::Ok();
     std::string type;
-    if (Status s = json->String("a type", &type); !s.ok()) return s;
+    if (Status s = json->String(value, "a type", &type); !s.ok()) return s;
     return ParseMetricType(type, &metadata->type) ? Status::Ok() : json->Error("unknown type " + Quoted(type));
   });
 }
 
-Status ReadExemplar(JsonScanner* json, Exemplar* exemplar) {
-  return ReadObject(json, [&](std::string_view name) -> Status {
-    if (name == "value") return ReadNumber(json, "value", &exemplar->value);
-    if (name == "timestamp") return ReadNumber(json, "timestamp", &exemplar->timestamp);
-    if (name != "labels") return json->Skip();
-    auto labels = ReadLabelJson(json);
-    if (labels.ok()) exemplar->labels = std::move(*labels);
-    return labels.status();
+Status ReadLabels(JsonText* json, ondemand::value object, Labels* labels) {
+  LabelJsonBuilder builder;
+  Status status =
+      json->ReadObject(object, [&](std::string_view name, ondemand::value value) { return builder.Add(json, name, value); });
+  return status.ok() ? builder.Finish(labels) : status;
+}
+
+Status ReadExemplar(JsonText* json, ondemand::value object, Exemplar* exemplar) {
+  return json->ReadObject(object, [&](std::string_view name, ondemand::value value) -> Status {
+    if (name == "value") return ReadNumber(json, value, "value", &exemplar->value);
+    if (name == "timestamp") return ReadNumber(json, value, "timestamp", &exemplar->timestamp);
+    return name == "labels" ? ReadLabels(json, value, &exemplar->labels) : Status::Ok();
   });
 }
 
-Status ReadHint(JsonScanner* json, CounterResetHint* hint) {
+Status ReadHint(JsonText* json, ondemand::value value, CounterResetHint* hint) {
   std::string text;
-  if (Status s = json->String("a hint", &text); !s.ok()) return s;
+  if (Status s = json->String(value, "a hint", &text); !s.ok()) return s;
   for (std::size_t i = 0; i < std::size(kHints); ++i) {
     if (kHints[i] != text) continue;
     *hint = static_cast<CounterResetHint>(i);
@@ -177,29 +165,29 @@ Status ReadHint(JsonScanner* json, CounterResetHint* hint) {
 }
 
 // Counts come before it is known whether they are integers: their text is kept.
-Status ReadHistogram(JsonScanner* json, HistogramSample* sample) {
+Status ReadHistogram(JsonText* json, ondemand::value object, HistogramSample* sample) {
   FloatHistogram f;
   IntHistogram n;
   std::string count = "0", zero_count = "0";
   bool is_float = false;
-  Status read = ReadObject(json, [&](std::string_view name) -> Status {
-    if (name == "timestamp") return ReadNumber(json, "timestamp", &sample->timestamp);
-    if (name == "count") return json->Scalar("count", &count);
-    if (name == "zero_count") return json->Scalar("zero_count", &zero_count);
-    if (name == "sum") return ReadNumber(json, "sum", &f.sum);
-    if (name == "schema") return ReadNumber(json, "schema", &f.schema);
-    if (name == "zero_threshold") return ReadNumber(json, "zero_threshold", &f.zero_threshold);
-    if (name == "reset_hint") return ReadHint(json, &f.reset_hint);
-    if (name == "positive_spans") return ReadSpans(json, &f.positive_spans);
-    if (name == "negative_spans") return ReadSpans(json, &f.negative_spans);
-    if (name == "custom_values") return ReadList(json, "custom value", &f.custom_values);
-    if (name == "positive_deltas") return ReadList(json, "delta", &n.positive_deltas);
-    if (name == "negative_deltas") return ReadList(json, "delta", &n.negative_deltas);
-    if (name == "positive_counts") return ReadList(json, "count", &f.positive_counts);
-    if (name == "negative_counts") return ReadList(json, "count", &f.negative_counts);
-    if (name != "float") return json->Skip();
+  Status read = json->ReadObject(object, [&](std::string_view name, ondemand::value value) -> Status {
+    if (name == "timestamp") return ReadNumber(json, value, "timestamp", &sample->timestamp);
+    if (name == "count") return json->Scalar(value, "count", &count);
+    if (name == "zero_count") return json->Scalar(value, "zero_count", &zero_count);
+    if (name == "sum") return ReadNumber(json, value, "sum", &f.sum);
+    if (name == "schema") return ReadNumber(json, value, "schema", &f.schema);
+    if (name == "zero_threshold") return ReadNumber(json, value, "zero_threshold", &f.zero_threshold);
+    if (name == "reset_hint") return ReadHint(json, value, &f.reset_hint);
+    if (name == "positive_spans") return ReadSpans(json, value, &f.positive_spans);
+    if (name == "negative_spans") return ReadSpans(json, value, &f.negative_spans);
+    if (name == "custom_values") return ReadList(json, value, "custom value", &f.custom_values);
+    if (name == "positive_deltas") return ReadList(json, value, "delta", &n.positive_deltas);
+    if (name == "negative_deltas") return ReadList(json, value, "delta", &n.negative_deltas);
+    if (name == "positive_counts") return ReadList(json, value, "count", &f.positive_counts);
+    if (name == "negative_counts") return ReadList(json, value, "count", &f.negative_counts);
+    if (name != "float") return Status::Ok();
     std::string text;
-    if (Status s = json->Scalar("true or false", &text); !s.ok()) return s;
+    if (Status s = json->Scalar(value, "true or false", &text); !s.ok()) return s;
     is_float = text == "true";
     return Status::Ok();
   });
@@ -212,8 +200,7 @@ Status ReadHistogram(JsonScanner* json, HistogramSample* sample) {
     return Status::Ok();
   }
   for (const auto& [text, to] : {std::pair(&count, &n.count), std::pair(&zero_count, &n.zero_count)}) {
-    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), *to);
-    if (error != std::errc() || end != text->data() + text->size()) return wrong(*text);
+    if (!ParseWhole(*text, to)) return wrong(*text);
   }
   n.sum = f.sum;
   n.schema = f.schema;
@@ -292,25 +279,24 @@ void JsonLinesWriter::EndSeries() {
 }
 
 Result<TimeSeries> ParseJsonSeries(std::string_view line) {
-  JsonScanner json(line);
+  JsonText json(line);
   TimeSeries series;
   std::vector<double> values;
   std::vector<Timestamp> timestamps;
-  Status read = ReadObject(&json, [&](std::string_view name) -> Status {
-    if (name == "metric") {
-      auto labels = ReadLabelJson(&json);
-      if (labels.ok()) series.labels = std::move(*labels);
-      return labels.status();
+  Status read = json.ReadAll([&](std::string_view name, ondemand::value value) -> Status {
+    if (name == "metric") return ReadLabels(&json, value, &series.labels);
+    if (name == "values") return ReadList(&json, value, "value", &values);
+    if (name == "timestamps") return ReadList(&json, value, "timestamp", &timestamps);
+    if (name == "metadata") return series.metadata.assign(1, Metadata{}), ReadMetadata(&json, value, &series.metadata[0]);
+    if (name == "histograms") {
+      return json.ReadArray(value, [&](ondemand::value h) { return ReadHistogram(&json, h, &series.histograms.emplace_back()); });
     }
-    if (name == "values") return ReadList(&json, "value", &values);
-    if (name == "timestamps") return ReadList(&json, "timestamp", &timestamps);
-    if (name == "metadata") return series.metadata.assign(1, Metadata{}), ReadMetadata(&json, &series.metadata[0]);
-    if (name == "histograms") return ReadArray(&json, [&] { return ReadHistogram(&json, &series.histograms.emplace_back()); });
-    if (name == "exemplars") return ReadArray(&json, [&] { return ReadExemplar(&json, &series.exemplars.emplace_back()); });
-    return json.Skip();
+    if (name == "exemplars") {
+      return json.ReadArray(value, [&](ondemand::value e) { return ReadExemplar(&json, e, &series.exemplars.emplace_back()); });
+    }
+    return Status::Ok();
   });
   if (!read.ok()) return read;
-  if (!json.AtEnd()) return json.Error("expected the end");
   if (series.labels.empty()) return InvalidArgument("\"metric\" is missing");
   if (values.size() != timestamps.size()) {
     return InvalidArgument(std::to_string(values.size()) + " values, but " + std::to_string(timestamps.size()) + " timestamps");

@@ -1,51 +1,43 @@
 #include "interop/label_json.h"
 
 #include <algorithm>
-#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "interop/label_json_builder.h"
 #include "interop/text_scan.h"
+#include "interop/utf8.h"
 
 namespace chronolith::interop {
 
-namespace {
+Status LabelJsonBuilder::Add(JsonText* json, std::string_view name, ondemand::value value) {
+  auto& pair = pairs_.emplace_back(name, "");
+  if (name.empty() || name.find('\0') != std::string_view::npos)
+    return json->Error("a label name is empty or has a zero character");
+  return json->String(value, "a string", &pair.second);
+}
 
-Result<Labels> Build(std::vector<std::pair<std::string, std::string>> pairs) {
-  std::sort(pairs.begin(), pairs.end());
+Status LabelJsonBuilder::Finish(Labels* labels) {
+  std::sort(pairs_.begin(), pairs_.end());
   std::string encoded;
-  for (std::size_t i = 0; i < pairs.size(); ++i) {
-    const auto& [name, value] = pairs[i];
-    if (name.empty()) return InvalidArgument("a label name is empty");
-    if (i > 0 && pairs[i - 1].first == name) return InvalidArgument("label " + Quoted(name) + " is there twice");
+  for (std::size_t i = 0; i < pairs_.size(); ++i) {
+    const auto& [name, value] = pairs_[i];
+    if (i > 0 && pairs_[i - 1].first == name) return InvalidArgument("label " + Quoted(name) + " is there twice");
     if (!value.empty()) Labels::AppendEncoded(name, value, &encoded);
   }
   if (encoded.empty()) return InvalidArgument("there is no label");
-  return Labels::FromEncoded(std::move(encoded));
-}
-
-}  // namespace
-
-Result<Labels> ReadLabelJson(JsonScanner* json) {
-  std::vector<std::pair<std::string, std::string>> pairs;
-  if (!json->Take('{')) return json->Error("expected '{'");
-  if (!json->Take('}')) {
-    do {
-      auto& [name, value] = pairs.emplace_back();
-      if (Status s = json->String("a label name", &name); !s.ok()) return s;
-      if (!json->Take(':')) return json->Error("expected ':'");
-      if (Status s = json->String("a string", &value); !s.ok()) return s;
-    } while (json->Take(','));
-    if (!json->Take('}')) return json->Error("expected ',' or '}'");
-  }
-  return Build(std::move(pairs));
+  *labels = Labels::FromEncoded(std::move(encoded));
+  return Status::Ok();
 }
 
 Result<Labels> ParseLabelJson(std::string_view line) {
-  JsonScanner json(line);
-  auto labels = ReadLabelJson(&json);
-  if (labels.ok() && !json.AtEnd()) return json.Error("expected the end");
+  JsonText json(line);
+  LabelJsonBuilder builder;
+  Status status = json.ReadAll([&](std::string_view name, ondemand::value value) { return builder.Add(&json, name, value); });
+  Labels labels;
+  if (status.ok()) status = builder.Finish(&labels);
+  if (!status.ok()) return status;
   return labels;
 }
 

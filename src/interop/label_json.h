@@ -2,19 +2,17 @@
 #ifndef CHRONOLITH_INTEROP_LABEL_JSON_H_
 #define CHRONOLITH_INTEROP_LABEL_JSON_H_
 
+#include <string>
 #include <string_view>
 
 #include "chronolith/labels.h"
 #include "chronolith/result.h"
-#include "interop/json_scan.h"
 
 namespace chronolith::interop {
 
-// One object, all of `line` but white space. kInvalidArgument says what is wrong and at which byte, counted from 1: other values
-// than strings, a duplicate name, no label at all, malformed escapes or UTF-8.
+// One object, all of `line` but white space. kInvalidArgument says what is wrong: other values than strings, a duplicate name, no
+// label at all, malformed escapes or UTF-8.
 Result<Labels> ParseLabelJson(std::string_view line);
-// The same for an object that something may follow.
-Result<Labels> ReadLabelJson(JsonScanner* json);
 
 // Appends `text` as a JSON string with its quotes. Bytes that are not UTF-8 are replaced by U+FFFD.
 void AppendJsonString(std::string_view text, std::string* json);

@@ -107,15 +107,24 @@ TEST(JsonLines, ReadsWhatVictoriaMetricsWritesAndPassesByWhatItDoesNotKnow) {
   EXPECT_EQ(read->samples[2].value, kInf);
 }
 
+TEST(JsonLines, PassesUnknownMembersByHoweverDeepTheyAre) {
+  for (const std::size_t depth : {100, 1'000'000}) {
+    const auto read = ParseJsonSeries(R"({"x":)" + std::string(depth, '[') + std::string(depth, ']') +
+                                      R"(,"metric":{"a":"b"},"values":[],"timestamps":[]})");
+    ASSERT_TRUE(read.ok()) << depth << ": " << read.status().ToString();
+    EXPECT_EQ(read->labels.ToString(), "{a=\"b\"}");
+  }
+}
+
 TEST(JsonLines, SaysWhatIsWrongWithALine) {
-  const std::string nested = R"({"metric":{"a":"b"},"x":)" + std::string(100, '[') + std::string(100, ']') + "}";
   const struct {
     std::string line;
     const char* says;
   } rows[] = {
-      {"", "expected '{'"},
-      {"up 1 1000", "expected '{'"},
-      {R"({"metric":{"a":"b"},"values":[1],"timestamps":[1]} x)", "expected the end"},
+      {"", "no JSON found"},
+      {"up 1 1000", "byte 1: expected an object"},
+      {R"({"metric":{"a":"b"},"values":[1],"timestamps":[1]} x)", "ended early"},
+      {R"({"metric":{"a":"b"}} {"metric":{"a":"b"}})", "expected the end"},
       {R"({"values":[],"timestamps":[]})", "\"metric\" is missing"},
       {R"({"metric":{},"values":[],"timestamps":[]})", "no label"},
       {R"({"metric":{"a":"b","a":"c"}})", "twice"},
@@ -125,13 +134,15 @@ TEST(JsonLines, SaysWhatIsWrongWithALine) {
       {R"({"metric":{"a":"b"},"values":[1],"timestamps":[1.5]})", "timestamp \"1.5\" is not a whole number"},
       {R"({"metric":{"a":"b"},"values":[1],"timestamps":[99999999999999999999]})", "not a whole number in range"},
       {R"({"metric":{"a":"b"},"values":[1,],"timestamps":[1]})", "expected value"},
-      {R"({"metric":{"a":"b"},"values":[1)", "expected ',' or ']'"},
+      {R"({"metric":{"a":"b"},"values":[1)", "ended early"},
+      {R"({"metric":{"a":"b"},"values":[1}})", "comma"},
       {R"({"metric":{"a":"b"},"histograms":[{"count":-1}]})", "count \"-1\" is not a number"},
-      {R"({"metric":{"a":"b"},"histograms":[{"positive_spans":[[1]]}]})", "expected ','"},
+      {R"({"metric":{"a":"b"},"histograms":[{"positive_spans":[[1]]}]})", "expected a span"},
+      {R"({"metric":{"a":"b"},"histograms":[{"positive_spans":[[1,2,3]]}]})", "expected a span"},
+      {R"({"metric":{"a":"b"},"histograms":[{"positive_spans":[1]}]})", "expected a list"},
       {R"({"metric":{"a":"b"},"histograms":[{"reset_hint":"maybe"}]})", "unknown reset hint"},
       {R"({"metric":{"a":"b"},"metadata":{"type":"meter"}})", "unknown type"},
       {R"({"metric":{"a":"b"},"metadata":{"help":"never)", "never closed"},
-      {nested, "too deep"},
   };
   for (const auto& row : rows) {
     const auto read = ParseJsonSeries(row.line);

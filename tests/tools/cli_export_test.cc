@@ -103,7 +103,7 @@ TEST_F(CliExport, BadJsonLinesAreNamedByNumberAndTheRestIsTaken) {
                                    "\n" + R"({"metric":{"__name__":"c"},"values":[1],"timestamps":[2000]})");
   const ProcessResult result = ImportForm("jsonl", db_, file);
   EXPECT_EQ(result.exit_code, kProblems);
-  EXPECT_THAT(result.err, HasSubstr(file + ":2: byte 11: expected '{'"));
+  EXPECT_THAT(result.err, HasSubstr(file + ":2: byte 11: expected an object"));
   EXPECT_THAT(result.err, HasSubstr(file + ":4: 2 values, but 1 timestamps"));
   EXPECT_EQ(Json(result)["refused"], 2);
   EXPECT_THAT(Query("{}"), ElementsAre("a,1000,1", "c,2000,1"));
