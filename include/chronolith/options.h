@@ -57,7 +57,9 @@ struct Options {
   // contention and more column families (three a shard).
   int shards = 16;
 
-  // Directory of the log instance; "" is <path>/log. On another disk it takes the writes away from compaction's.
+  // Directory of the log instance, written down as an absolute path; "": <path>/log of a new store, where it was of an existing
+  // one. On another disk it takes the writes away from compaction's. Another directory than an existing store's own says that its
+  // log has been moved there: it must be this store's (kFailedPrecondition, kDataLoss), and is found there from then on.
   std::string log_path;
 
   DuplicatePolicy duplicate_policy = DuplicatePolicy::kLastWins;

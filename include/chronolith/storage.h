@@ -55,11 +55,11 @@ struct CommitToken {
 struct WriteOptions {
   AckLevel level = AckLevel::kLogged;
   // For every wait of the write: for the shard's replay, for room, behind another write of the shard that creates series, carries
-  // items or rejects duplicates and waits for room, and for the level; a write that was queued goes on after it passed. The last may
-  // end late by the group commits that it leads for others (at most four in a row, one write to the engine each; with level synced a
-  // sync as well), and by the 12 us and the yields that it looks on before it sleeps. It is not held by an engine that throttles
-  // writers or has met a full disk: the group is kept and written when there is room. Without a deadline such a wait ends after
-  // Options::backpressure_wait_ms, with kResourceExhausted; the write stays queued and goes on.
+  // items or rejects duplicates and waits for room, and for the level; a write that was queued goes on after it passed. The last
+  // may end late by the group commits that it leads for others (at most four in a row, one write to the engine each; with level
+  // synced a sync as well), and by the 12 us and the yields that it looks on before it sleeps. It is not held by an engine that
+  // throttles writers or has met a full disk: the group is kept and written when there is room. Without a deadline such a wait ends
+  // after Options::backpressure_wait_ms, with kResourceExhausted; the write stays queued and goes on.
   Deadline deadline = kNoDeadline;
 };
 
@@ -122,8 +122,8 @@ struct SelectOptions {
   // Leaves out quarantined shards, and what cannot be read of a shard because of damage met on the way; SeriesSet::partial tells.
   // false: kDataLoss, or kIoError where the device does not give the bytes, that names the shard.
   bool skip_damaged = false;
-  // Leaves out shards that are still being replayed (Options::wait_for_replay); SeriesSet::partial tells. false: waits for them, and
-  // answers kResourceExhausted where the deadline passes before.
+  // Leaves out shards that are still being replayed (Options::wait_for_replay); SeriesSet::partial tells. false: waits for them,
+  // and answers kResourceExhausted where the deadline passes before.
   bool skip_replaying = false;
   // Not empty: of the matching series only these, as SeriesIds names them, in any order; ids without a series are passed by. So a
   // store of any size is read piece by piece: a Select keeps the labels of all that it matches in memory. Looked at in Select only.
@@ -189,8 +189,8 @@ struct CompactFigures {
 
 struct ShardCompactResult : CompactFigures {
   std::uint32_t shard = 0;
-  Status
-      damage;  // why it is quarantined, and was passed by; or kDataLoss of rows that were met, what comes behind them is as it was
+  // Why it is quarantined and was passed by; or kDataLoss of rows that were met: what comes behind them is as it was.
+  Status damage;
 };
 
 struct CompactResult : CompactFigures {  // of all shards together
@@ -255,8 +255,8 @@ class CHRONOLITH_EXPORT Storage {
 
   // Hides samples, histograms and exemplars of the matching series in `range` that were written before the call; frees their space
   // at the next Compact. At least one matcher must not match the empty string. Waits until all shards are replayed, until the
-  // deadline; kResourceExhausted. kDataLoss: what of a shard matches cannot be told, as where it is quarantined. After an error some
-  // shards may have deleted theirs and others not; the call may be repeated.
+  // deadline; kResourceExhausted. kDataLoss: what of a shard matches cannot be told, as where it is quarantined. After an error
+  // some shards may have deleted theirs and others not; the call may be repeated.
   virtual WriteResult Delete(const std::vector<Matcher>& matchers, TimeRange range, const WriteOptions& options = {}) = 0;
 
   // ---- Reading ----
@@ -273,8 +273,8 @@ class CHRONOLITH_EXPORT Storage {
   // Ids of the matching series, ascending; for hosts that keep their own tables by id.
   virtual Result<std::vector<SeriesRef>> SeriesIds(const std::vector<Matcher>& matchers) = 0;
 
-  // ---- Upkeep: checkpoints and retention run in the background as well, and of Compact what pays (Options::background_compaction) ----
-  // All but Flush wait until all shards are replayed. kResourceExhausted: the disk is full, or an engine takes no writes;
+  // ---- Upkeep: checkpoints and retention run in the background as well, and of Compact what pays (Options::background_compaction)
+  // ---- All but Flush wait until all shards are replayed. kResourceExhausted: the disk is full, or an engine takes no writes;
   // kUnavailable: the log failed. Nothing is lost by either; try again, after kUnavailable when the store was reopened.
   virtual Status Flush() = 0;       // everything queued becomes synced; kResourceExhausted as WriteOptions::deadline says
   virtual Status Checkpoint() = 0;  // writes the head to the data instance and trims the log
@@ -287,11 +287,11 @@ class CHRONOLITH_EXPORT Storage {
   // data cannot be mixed with this one's. After an error `path` is no store and may be removed.
   virtual Status Snapshot(const std::string& path) = 0;
 
-  // Reads everything that is stored and checks all checksums: of table files, logs and manifests of the engine, then of our own rows.
-  // Problems do not end it: they are in the report, in Stats and in the log, and what is damaged goes on as it does when a read meets
-  // it. What is written meanwhile may or may not be looked at. One pass at a time: one in the background gives way, kFailedPrecondition
-  // where the host makes another. kUnavailable: the store was closed or reopened meanwhile, or a writer removed files under a
-  // read-only store.
+  // Reads everything that is stored and checks all checksums: of table files, logs and manifests of the engine, then of our own
+  // rows. Problems do not end it: they are in the report, in Stats and in the log, and what is damaged goes on as it does when a
+  // read meets it. What is written meanwhile may or may not be looked at. One pass at a time: one in the background gives way,
+  // kFailedPrecondition where the host makes another. kUnavailable: the store was closed or reopened meanwhile, or a writer removed
+  // files under a read-only store.
   virtual Result<ScrubReport> Scrub(const ScrubOptions& options = {}) = 0;
 
   // After kUnavailable: discards what was not logged, opens the log again and replays it. Readers and appenders stay usable; what

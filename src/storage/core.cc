@@ -19,6 +19,12 @@ constexpr int kReadOnlyTries = 5;
 constexpr std::uint64_t kMemoryLimitMin = 64ULL << 20;
 constexpr std::int64_t kDurationMsMax = 100LL * 365 * 24 * 3600 * 1000;
 
+std::string AbsolutePath(const std::string& path) {
+  std::error_code error;  // of the working directory: then the path stays as it is
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error).lexically_normal();
+  return error ? path : absolute.has_filename() ? absolute.string() : absolute.parent_path().string();
+}
+
 Status CheckOptions(const Options& o) {
   const auto refuse = [](const char* name, const std::string& why) {
     return InvalidArgument(std::string("Options::") + name + " " + why);
@@ -160,7 +166,16 @@ Status Core::LoadOrCreateManifest() {
   Result<PartitionMap> map = PartitionMap::Decode(manifest_.partition_map);
   if (!map.ok()) return map.status().WithContext(file);
   map_ = std::move(*map);
+  if (options_.log_path.empty()) return Status::Ok();
+  log_moved_ = AbsolutePath(LogInstancePath(path_, manifest_)) != AbsolutePath(options_.log_path);
+  if (log_moved_) manifest_.log_path = RecordedLogPath();
   return Status::Ok();
+}
+
+// Absolute, since the next process may run elsewhere; but "" for the default, so that the store's directory can be moved.
+std::string Core::RecordedLogPath() const {
+  const std::string path = options_.log_path.empty() ? "" : AbsolutePath(options_.log_path);
+  return path == AbsolutePath(path_ + "/log") ? "" : path;
 }
 
 Status Core::CreateManifest() {
@@ -189,7 +204,7 @@ Status Core::CreateManifest() {
   manifest_.shards = static_cast<std::uint32_t>(options_.shards);
   manifest_.window_ms = options_.window_ms;
   manifest_.engine = options_.engine;
-  manifest_.log_path = options_.log_path;
+  manifest_.log_path = RecordedLogPath();
   map_ = PartitionMap::Uniform(manifest_.shards);
   manifest_.partition_map = map_.Encode();
   return WriteStoreManifest(path_, manifest_);
@@ -305,7 +320,7 @@ Status Core::OpenEngines() {
     if (Status status = WriteIdentity(log_engine_.get(), manifest_); !status.ok()) return status;
   }
   // From here on an instance that is not there is a loss, and none is created in its place.
-  if (!options_.read_only && !manifest_.complete) {
+  if (!options_.read_only && (!manifest_.complete || log_moved_)) {
     manifest_.complete = true;
     return WriteStoreManifest(path_, manifest_);
   }

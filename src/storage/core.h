@@ -108,6 +108,7 @@ class Core {
 
   Status LoadOrCreateManifest();
   Status CreateManifest();
+  std::string RecordedLogPath() const;
   Status OpenEngines();
   Result<std::unique_ptr<KvEngine>> OpenLog();
   Status CheckLogAgain();
@@ -222,6 +223,7 @@ class Core {
 
   // Readiness.
   std::vector<HandedOut> earlier_;  // by earlier Cores of this process; empty: none
+  bool log_moved_ = false;          // Options::log_path says another directory than the manifest
   bool serve_early_ = false;        // shards are recovered while others serve
   std::atomic<bool> all_serve_{false};
   std::atomic<bool> stop_replay_{false};

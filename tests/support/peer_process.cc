@@ -3,8 +3,10 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,7 +18,8 @@
 #include <cstring>
 #include <fstream>
 #include <sstream>
-#include <thread>
+
+#include "base/posix_file.h"
 
 namespace chronolith::testing {
 
@@ -24,6 +27,7 @@ namespace {
 
 constexpr int kStarts = 5;
 constexpr int kReadySecondsMax = 120;
+constexpr int kAskAgainMs = 20;
 
 sockaddr_in Loopback(int port) {
   sockaddr_in address{};
@@ -118,6 +122,7 @@ bool PeerProcess::Start() {
   pid_ = fork();
   if (pid_ == 0) Become(argv.data(), log, parent);
   close(log);
+  const FileDescriptor life(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(kReadySecondsMax);
   while (std::chrono::steady_clock::now() < deadline) {
     int status = 0;
@@ -126,7 +131,9 @@ bool PeerProcess::Start() {
       return false;
     }
     if (HttpCall(port_, "GET", setup_.ready_path).status == setup_.ready_status) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    // It may take as long as it likes to listen; should it end, this returns at once.
+    pollfd ended = {.fd = life.get(), .events = POLLIN, .revents = 0};
+    poll(&ended, 1, kAskAgainMs);
   }
   Stop(SIGKILL);
   return true;  // another start would take as long
