@@ -38,6 +38,7 @@ void AddBackup(CLI::App* app, Run* run);
 void AddRestore(CLI::App* app, Run* run);
 void AddInspect(CLI::App* app, Run* run);
 void AddCardinality(CLI::App* app, Run* run);
+void AddVerify(CLI::App* app, Run* run);
 void AddBench(CLI::App* app, Run* run);
 void AddBenchWrite(CLI::App* bench, Run* run);
 void AddBenchRead(CLI::App* bench, Run* run);

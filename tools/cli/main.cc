@@ -40,6 +40,7 @@ int Main(int argc, char** argv) {
   AddRestore(&app, &run);
   AddInspect(&app, &run);
   AddCardinality(&app, &run);
+  AddVerify(&app, &run);
   AddBench(&app, &run);
   if (NamesUnknownCommand(&app, argc, argv)) return kExitUsage;
   try {

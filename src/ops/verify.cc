@@ -1,0 +1,342 @@
+#include "ops/verify.h"
+
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "chronolith/engine_registry.h"
+#include "format/scrub_state.h"
+#include "ops/verify_pass.h"
+#include "storage/store_directory.h"
+
+namespace chronolith::ops {
+namespace {
+
+constexpr std::size_t kThreads = 2;
+constexpr int kLooksMax = 5;
+
+using View = std::shared_ptr<OfflineStore>;
+
+class Verification {
+ public:
+  Verification(const std::string& path, const VerifyOptions& options, const OpsContext& context, VerifyReport* report)
+      : path_(path), options_(options), context_(context), report_(report), flow_(context, options.bytes_per_second) {}
+
+  Status Run() {
+    View view = OpenView();
+    if (view == nullptr) return failure_;
+    const StoreManifest& manifest = view->manifest();
+    std::vector<ShardId> shards = options_.shards;
+    for (ShardId i = 0; shards.empty() && i < manifest.shards; ++i) all_.push_back(i);
+    if (shards.empty()) shards = all_;
+    for (const ShardId shard : shards) {
+      if (shard >= manifest.shards) {
+        return InvalidArgument("there is no shard " + std::to_string(shard) + ": the database has " +
+                               std::to_string(manifest.shards));
+      }
+      report_->shards.push_back({.shard = shard});
+    }
+    Begin(*view);
+    found_.assign(report_->shards.size(), ProblemList());
+    if (options_.shards.empty()) {
+      if (Status s = LookAtShared(view); !s.ok()) return s;
+    }
+    if (Status s = LookAtShards(view); !s.ok()) return s;
+    Collect(shared_);
+    for (std::size_t i = 0; i < found_.size(); ++i) {
+      report_->shards[i].problems = found_[i].total();
+      Collect(found_[i]);
+    }
+    return context_.CheckCancelled();
+  }
+
+ private:
+  // As much of the store as can be opened; what cannot is a problem. Null: failure_.
+  View OpenView() {
+    OfflineOptions how = options_.store;
+    how.quarantine = true;
+    Result<std::unique_ptr<OfflineStore>> whole = OfflineStore::Open(path_, how);
+    failure_ = whole.status();
+    if (whole.ok()) return std::move(*whole);
+    const Result<StoreManifest> manifest = ReadStoreManifest(path_);
+    if (manifest.status().code() == StatusCode::kDataLoss) {
+      shared_.Add(ProblemKind::kInstance, std::string(kStoreFile), manifest.status().message());
+      Collect(shared_);
+      failure_ = Status::Ok();
+    }
+    if (!manifest.ok()) return nullptr;
+    // An engine does not find files of its own.
+    const bool lost = failure_.code() == StatusCode::kNotFound && manifest->complete;
+    if (!lost && failure_.code() != StatusCode::kDataLoss && failure_.code() != StatusCode::kIoError) return nullptr;
+    View part;
+    const auto open = [&](bool log) {
+      how.log = log;
+      how.data = !log;
+      Result<std::unique_ptr<OfflineStore>> one = OfflineStore::Open(path_, how);
+      if (one.ok()) {
+        part = std::move(*one);
+      } else {
+        shared_.Add(ProblemKind::kInstance, log ? "log" : "data", one.status().message());
+        if (log) NameDamageOfLog(*manifest, how);
+      }
+    };
+    open(true);
+    open(false);  // the data, where both can be read one by one
+    if (part == nullptr) {
+      Collect(shared_);
+      failure_ = Status::Ok();
+    } else if (shared_.total() == 0) {  // what kept both from being opened has passed
+      return nullptr;
+    } else {
+      shared_.Note(std::string("the ") + (part->log() == nullptr ? "log" : "data") +
+                   " could not be opened, so nothing was compared with it");
+    }
+    return part;
+  }
+
+  // Why the log cannot be opened: damage that engines tell of only when they are asked before an open for writing. Nothing is
+  // changed.
+  class NamingJudge : public LogJudge {
+   public:
+    explicit NamingJudge(ProblemList* problems) : problems_(problems) {}
+    Status Begin(KvEngine*) override { return Status::Ok(); }
+    void OnRow(FamilyId, std::string_view, std::string_view) override {}
+    void OnDamage(const LogDamage& damage) override {
+      problems_->Add(ProblemKind::kLog, "log", damage.place + ": the bytes are not those that were written");
+    }
+    Result<std::optional<std::size_t>> Decide() override { return chronolith::Cancelled("only looked at"); }
+
+   private:
+    ProblemList* const problems_;
+  };
+  void NameDamageOfLog(const StoreManifest& manifest, const OfflineOptions& how) {
+    const auto engines = how.engines != nullptr ? how.engines : EngineRegistry::Default();
+    const Result<std::shared_ptr<EngineFactory>> factory = engines->Find(manifest.engine);
+    if (!factory.ok()) return;
+    NamingJudge judge(&shared_);
+    const std::string path = how.log_path.empty() ? LogInstancePath(path_, manifest) : how.log_path;
+    (void)(*factory)->CheckLog(path, LogInstanceOptions(manifest), &judge);  // a writer has it open: then it is not asked
+  }
+
+  Result<View> Reopen(const OfflineStore& like) const {
+    OfflineOptions how = options_.store;
+    how.quarantine = true;
+    how.log = like.log() != nullptr;
+    how.data = like.data() != nullptr;
+    Result<std::unique_ptr<OfflineStore>> again = OfflineStore::Open(path_, how);
+    if (!again.ok()) return again.status();
+    return View(std::move(*again));
+  }
+
+  void Begin(const OfflineStore& store) {
+    std::uint64_t bytes = 0;
+    const auto add = [&](KvEngine* engine, bool data) {
+      if (engine == nullptr) return;
+      const EngineStats stats = engine->Stats();
+      for (const ShardVerification& shard : report_->shards) {
+        if (!data) {
+          bytes += stats.families[WalFamily(shard.shard)].file_bytes;
+        } else {
+          // Read twice: as files and as rows.
+          bytes += 2 * (stats.families[IndexFamily(shard.shard)].file_bytes + stats.families[ChunkFamily(shard.shard)].file_bytes);
+        }
+      }
+      if (options_.shards.empty()) bytes += stats.log_bytes;
+    };
+    add(store.log(), false);
+    add(store.data(), true);
+    context_.Begin("verifying", bytes, "bytes");
+  }
+
+  // ---- What the shards share ----
+
+  Status LookAtShared(const View& view) {
+    for (const bool log : {true, false}) {
+      View current = view;
+      KvEngine* engine = log ? view->log() : view->data();
+      if (engine == nullptr) continue;
+      const ReopenEngine reopen = [&]() -> Result<KvEngine*> {
+        Result<View> again = Reopen(*view);
+        if (!again.ok()) return again.status();
+        current = std::move(*again);
+        return log ? current->log() : current->data();
+      };
+      const std::string instance = log ? "log" : "data";
+      for (const FamilyId family : {kSharedFiles, kMetaFamily}) {
+        engine = log ? current->log() : current->data();
+        if (Status s = LookAtFiles(engine, family, instance, reopen, &flow_, &shared_, &report_->file_bytes); !s.ok()) return s;
+      }
+    }
+    if (view->data() == nullptr) return Status::Ok();
+    std::string value;
+    Status s = view->data()->Get(kMetaFamily, kScrubKey, &value);
+    if (s.code() == StatusCode::kNotFound) return Status::Ok();
+    if (s.ok()) s = DecodeScrubState(value).status();
+    if (!s.ok()) shared_.Add(ProblemKind::kRow, "data/meta/" + std::string(kScrubKey), s.message());
+    return Status::Ok();
+  }
+
+  // ---- Shards ----
+
+  Status LookAtShards(const View& view) {
+    std::atomic<std::size_t> next{0};
+    std::vector<Status> ended(std::min(kThreads, report_->shards.size()));
+    std::vector<std::uint64_t> file_bytes(ended.size());
+    const auto work = [&](std::size_t thread) {
+      for (std::size_t i = next++; i < report_->shards.size() && ended[thread].ok(); i = next++) {
+        ended[thread] = LookAtShard(view, i, &file_bytes[thread]);
+      }
+    };
+    std::vector<std::thread> threads;
+    for (std::size_t i = 1; i < ended.size(); ++i) threads.emplace_back(work, i);
+    if (!ended.empty()) work(0);
+    for (std::thread& thread : threads) thread.join();
+    for (const std::uint64_t bytes : file_bytes) report_->file_bytes += bytes;
+    for (const Status& s : ended) {
+      if (!s.ok()) return s;
+    }
+    return Status::Ok();
+  }
+
+  // A writer may have changed what the look was at: what is wrong is wrong again when it is opened anew.
+  Status LookAtShard(const View& view, std::size_t i, std::uint64_t* file_bytes) {
+    if (Status s = LookOnce(view, i, &found_[i], file_bytes); !s.ok()) return s;
+    std::uint64_t ignored = 0;
+    for (int look = 1; look < kLooksMax && found_[i].total() > 0; ++look) {
+      const Result<View> again = Reopen(*view);
+      if (!again.ok()) return Status::Ok();  // what was found stays
+      ProblemList second(report_->shards[i].shard);
+      if (Status s = LookOnce(*again, i, &second, &ignored); !s.ok()) return s;
+      const std::uint64_t before = found_[i].total();
+      found_[i].KeepCommon(second);
+      if (found_[i].total() == before) break;
+    }
+    return Status::Ok();
+  }
+
+  Status LookOnce(const View& view, std::size_t i, ProblemList* problems, std::uint64_t* file_bytes) {
+    ShardLook look;
+    look.store = view.get();
+    look.shard = report_->shards[i].shard;
+    look.decode = options_.decode;
+    look.flow = &flow_;
+    look.sums_bytes_max = context_.memory_limit_bytes / 4 / kThreads;
+    look.problems = ProblemList(look.shard);
+    look.figures.shard = look.shard;
+    look.open_log = [this] {
+      OfflineOptions how = options_.store;
+      how.data = false;
+      return OfflineStore::Open(path_, how);
+    };
+    Status s = LookAtFilesOf(view, &look, file_bytes);
+    for (const auto part : {LookAtStates, LookAtLog, LookAtIndex, LookAtChunks}) {
+      if (s.ok()) s = part(&look);
+    }
+    report_->shards[i] = look.figures;
+    *problems = std::move(look.problems);
+    return s;
+  }
+
+  Status LookAtFilesOf(const View& view, ShardLook* look, std::uint64_t* bytes) {
+    View current = view;
+    const std::pair<bool, FamilyId> families[] = {
+        {true, WalFamily(look->shard)}, {false, IndexFamily(look->shard)}, {false, ChunkFamily(look->shard)}};
+    for (const auto& of : families) {
+      const bool log = of.first;
+      const FamilyId family = of.second;
+      KvEngine* const engine = log ? current->log() : current->data();
+      if (engine == nullptr) continue;
+      const ReopenEngine reopen = [&]() -> Result<KvEngine*> {
+        Result<View> again = Reopen(*view);
+        if (!again.ok()) return again.status();
+        current = std::move(*again);
+        return log ? current->log() : current->data();
+      };
+      const std::uint64_t before = look->problems.total();
+      if (Status s = LookAtFiles(engine, family, log ? "log" : "data", reopen, &flow_, &look->problems, bytes); !s.ok()) return s;
+      const Status damage = view->data() == nullptr || log ? Status::Ok() : view->data()->Damage(family);
+      if (!damage.ok() && look->problems.total() == before) {
+        look->problems.Add(ProblemKind::kFile, FamilyName(family == IndexFamily(look->shard) ? "index" : "chunk", look->shard),
+                           damage.message());
+      }
+    }
+    return Status::Ok();
+  }
+
+  void Collect(const ProblemList& problems) {
+    report_->problems_total += problems.total();
+    report_->problems.insert(report_->problems.end(), problems.listed().begin(), problems.listed().end());
+    report_->notes.insert(report_->notes.end(), problems.notes().begin(), problems.notes().end());
+  }
+
+  const std::string& path_;
+  const VerifyOptions& options_;
+  const OpsContext& context_;
+  VerifyReport* const report_;
+  VerifyFlow flow_;
+  Status failure_;
+  std::vector<ShardId> all_;
+  ProblemList shared_;
+  std::vector<ProblemList> found_;  // as report_->shards
+};
+
+}  // namespace
+
+std::string_view NameOf(ProblemKind kind) {
+  switch (kind) {
+    case ProblemKind::kInstance:
+      return "instance";
+    case ProblemKind::kFile:
+      return "file";
+    case ProblemKind::kRow:
+      return "row";
+    case ProblemKind::kLog:
+      return "log";
+    case ProblemKind::kOrder:
+      return "order";
+    case ProblemKind::kLabels:
+      return "labels";
+    case ProblemKind::kPosting:
+      return "posting";
+    case ProblemKind::kHash:
+      return "hash";
+    case ProblemKind::kOrdinal:
+      return "ordinal";
+    case ProblemKind::kChunk:
+      return "chunk";
+    case ProblemKind::kTombstone:
+      return "tombstone";
+  }
+  return "";
+}
+
+std::string_view AdviceOn(ProblemKind kind) {
+  switch (kind) {
+    case ProblemKind::kInstance:
+      return "put the missing or damaged file back, or restore a backup";
+    case ProblemKind::kFile:
+      return "put the file back from a backup (its name says which), or restore one; check the disk";
+    case ProblemKind::kLog:
+      return "get the log file back or restore a backup; else `recover --accept-data-loss` gives up the records named, on a copy";
+    case ProblemKind::kOrder:
+      return "files of two moments are mixed: put back what belongs together, or restore a backup";
+    case ProblemKind::kRow:
+    case ProblemKind::kLabels:
+    case ProblemKind::kPosting:
+    case ProblemKind::kHash:
+    case ProblemKind::kOrdinal:
+    case ProblemKind::kChunk:
+    case ProblemKind::kTombstone:
+      return "restore a backup; keep this database and report it where no file is damaged, since it was written so";
+  }
+  return "";
+}
+
+Result<VerifyReport> VerifyStore(const std::string& path, const VerifyOptions& options, const OpsContext& context) {
+  VerifyReport report;
+  if (Status s = Verification(path, options, context, &report).Run(); !s.ok()) return s;
+  return report;
+}
+
+}  // namespace chronolith::ops
