@@ -119,7 +119,7 @@ class RecordTarget {
   virtual Result<std::unique_ptr<RecordSink>> NewSink(ShardId shard) = 0;
   // What the sinks have flushed survives a power loss from here on. `position` goes into the cursor, for Open.
   virtual Status Sync(std::string* position) = 0;
-  // After the last sink is gone. What is not whole is removed or ended properly.
+  // After the last sink is gone: all was sent that was to be. Where it is destroyed without, what is of no use half is removed.
   virtual Status Close() = 0;
 };
 

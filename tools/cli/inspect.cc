@@ -28,6 +28,17 @@ Result<std::unique_ptr<ops::OfflineStore>> OpenFiles(const FilesFlags& flags) {
   return ops::OfflineStore::Open(flags.db, options);
 }
 
+int FailOpeningLog(const Status& status, const FilesFlags& files) {
+  Fail(status);
+  if (status.code() == StatusCode::kDataLoss) {
+    std::fprintf(stderr,
+                 "Nothing was read. Get the file back, or restore a backup; else, on a copy of the directory,\n"
+                 "`chronolith recover %s` says which records are lost, and with --accept-data-loss gives them up.\n",
+                 files.db.c_str());
+  }
+  return kExitFailure;
+}
+
 int ReportProblems(const std::vector<std::string>& problems) {
   for (const std::string& problem : problems) PrintError(problem);
   return problems.empty() ? kExitOk : kExitProblems;

@@ -19,6 +19,8 @@ struct FilesFlags {
 void AddFilesFlags(CLI::App* command, FilesFlags* flags);
 // Around damaged shards.
 Result<std::unique_ptr<ops::OfflineStore>> OpenFiles(const FilesFlags& flags);
+// After OpenFiles failed for a command that reads the log: also what to do. Returns kExitFailure.
+int FailOpeningLog(const Status& status, const FilesFlags& files);
 // Errors on stderr, one a problem; kExitProblems where there is one.
 int ReportProblems(const std::vector<std::string>& problems);
 

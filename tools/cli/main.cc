@@ -41,6 +41,8 @@ int Main(int argc, char** argv) {
   AddInspect(&app, &run);
   AddCardinality(&app, &run);
   AddVerify(&app, &run);
+  AddReplay(&app, &run);
+  AddDumpWal(&app, &run);
   AddBench(&app, &run);
   if (NamesUnknownCommand(&app, argc, argv)) return kExitUsage;
   try {

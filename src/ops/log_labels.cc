@@ -1,0 +1,74 @@
+#include "ops/log_labels.h"
+
+#include <algorithm>
+#include <optional>
+#include <set>
+
+#include "index/row_reader.h"
+#include "storage/store_directory.h"
+
+namespace chronolith::ops {
+
+Status LogLabels::Open() {
+  damage_ = store_.data()->Damage(IndexFamily(shard_));
+  if (!damage_.ok()) return Status::Ok();
+  const auto state = RowReader(store_.data(), IndexFamily(shard_)).ReadState();
+  if (!state.ok()) {
+    damage_ = state.status();
+  } else if (state->has_value()) {
+    stored_ = (*state)->next_ordinal;
+  }
+  return Status::Ok();
+}
+
+void LogLabels::Note(Lsn row, Ordinal first) {
+  if (rows_.empty() || rows_.back().first < row) rows_.emplace_back(row, first);
+}
+
+Status LogLabels::ReadRow(Lsn row, const Take& take, OrdinalSet* found) const {
+  const std::string key = WalKey(row);
+  std::string value;
+  std::string scratch;
+  WalRowHeader header;
+  std::string_view payload;
+  if (Status s = store_.log()->Get(WalFamily(shard_), key, &value); !s.ok()) return s;
+  if (Status s = DecodeWalRow(shard_, key, value, &header, &payload, &scratch); !s.ok()) return s;
+  std::vector<SeriesRecordEntry> entries;
+  while (!payload.empty()) {
+    RecordView record;
+    if (Status s = NextRecord(&payload, &record); !s.ok()) return Status::Ok();  // whoever reads the log has told of it
+    if (record.type != RecordType::kSeries || !DecodeSeries(record.body, &entries).ok()) continue;
+    for (const SeriesRecordEntry& entry : entries) {
+      found->Add(entry.ordinal);
+      take(entry.ordinal, Labels::FromEncoded(std::string(entry.labels)));
+    }
+  }
+  return Status::Ok();
+}
+
+Status LogLabels::LookUp(std::span<const Ordinal> ordinals, const Take& take) const {
+  std::set<Lsn> rows;
+  for (const Ordinal ordinal : ordinals) {
+    const auto behind =
+        std::upper_bound(rows_.begin(), rows_.end(), ordinal, [](Ordinal o, const auto& row) { return o < row.second; });
+    if (behind != rows_.begin()) rows.insert(std::prev(behind)->first);
+  }
+  OrdinalSet found;
+  for (const Lsn row : rows) {
+    if (Status s = ReadRow(row, take, &found); !s.ok()) return s;
+  }
+  std::vector<Ordinal> stored;
+  for (const Ordinal ordinal : ordinals) {
+    if (ordinal < stored_ && !found.Contains(ordinal)) stored.push_back(ordinal);
+  }
+  if (stored.empty()) return Status::Ok();
+  std::vector<std::optional<index_rows::LongRow>> labels;
+  if (Status s = RowReader(store_.data(), IndexFamily(shard_)).ReadLong(index_rows::kLabelsPrefix, stored, &labels); !s.ok())
+    return s;
+  for (std::size_t i = 0; i < stored.size(); ++i) {
+    if (labels[i].has_value()) take(stored[i], Labels::FromEncoded(std::move(labels[i]->bytes)));
+  }
+  return Status::Ok();
+}
+
+}  // namespace chronolith::ops

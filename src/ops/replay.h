@@ -1,0 +1,55 @@
+// Reads the log of a store, shard by shard at once, and sends its records to a target.
+#ifndef CHRONOLITH_OPS_REPLAY_H_
+#define CHRONOLITH_OPS_REPLAY_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "chronolith/result.h"
+#include "ops/context.h"
+#include "ops/offline_store.h"
+#include "ops/record_sink.h"
+#include "ops/wal_scan.h"
+
+namespace chronolith::ops {
+
+struct ReplayOptions {
+  LogSelection selection;
+  // Goes on behind records that are lost. false: what lies behind them is left out, of that shard. Either way the loss is told.
+  bool pass_damage = false;
+  std::uint64_t items_per_second = 0;  // samples and the like; 0: no bound
+  int threads = 0;                     // 0: as many as there are cores, or shards; a target whose sinks move together: one a shard
+};
+
+struct ShardReplay {
+  ShardId shard = 0;
+  ScanTotals read;
+  Delivered delivered;
+  Lsn delivered_lsn = 0;              // all up to here that is selected is with the target; 0: nothing
+  std::vector<std::string> problems;  // damage of the source: what is lost, or what kept it from being read
+  Status failure;                     // of the target, or kCancelled: where the shard ended
+};
+
+struct ReplayReport {
+  std::vector<ShardReplay> shards;
+  double seconds = 0;
+  bool interrupted = false;
+
+  ScanTotals Read() const;  // of all shards; without LSNs
+  Delivered Sum() const;
+  std::vector<std::string> Problems() const;  // each names its shard
+  std::vector<std::string> Failures() const;  // the same
+  bool complete() const { return Problems().empty() && Failures().empty(); }
+};
+
+// What a damaged shard or a failing target keeps from one shard is in the report, and the other shards go on. An error is of what
+// all need: the selection, the target. Sees what was logged when `store` was opened. Memory: within OpsContext::memory_limit_bytes
+// what the target's sinks keep of labels, a row a thread, and what the sinks collect until their Flush; 16 bytes a row of the log
+// that creates series; the store's own.
+Result<ReplayReport> Replay(const OfflineStore& store, RecordTarget* target, const ReplayOptions& options,
+                            const OpsContext& context);
+
+}  // namespace chronolith::ops
+
+#endif  // CHRONOLITH_OPS_REPLAY_H_

@@ -1,0 +1,191 @@
+// chronolith replay: the records of a database's log, sent to a target.
+#include "ops/replay.h"
+
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "ops/sink_text.h"
+#include "tools/cli/common.h"
+#include "tools/cli/inspect.h"
+#include "tools/cli/interrupt.h"
+#include "tools/cli/log_flags.h"
+#include "tools/cli/output.h"
+#include "tools/cli/work_progress.h"
+
+namespace chronolith::cli {
+namespace {
+
+struct ReplayFlags {
+  FilesFlags files;
+  LogFlags log;
+  std::string target = "null";
+  bool overwrite = false;
+  bool pass_damage = false;
+  bool quiet = false;
+  std::uint64_t rate_limit = 0;
+  int threads = 0;
+  std::uint64_t memory_limit = 0;
+  Format format = Format::kTable;
+};
+
+std::string N(std::uint64_t n) { return std::to_string(n); }
+
+// "kind:rest", or a kind alone.
+std::pair<std::string, std::string> SplitTarget(const std::string& text) {
+  const std::size_t colon = text.find(':');
+  return colon == std::string::npos ? std::pair(text, std::string()) : std::pair(text.substr(0, colon), text.substr(colon + 1));
+}
+
+Result<std::unique_ptr<ops::RecordTarget>> MakeTarget(const ReplayFlags& flags) {
+  const auto [kind, where] = SplitTarget(flags.target);
+  if (kind == "null" && where.empty()) return ops::NewNullTarget();
+  if ((kind == "jsonl" || kind == "openmetrics") && !where.empty()) {
+    return ops::NewTextTarget({.form = kind == "jsonl" ? ops::TextForm::kJsonLines : ops::TextForm::kOpenMetrics,
+                               .path = where,
+                               .overwrite = flags.overwrite});
+  }
+  return InvalidArgument("there is no target '" + flags.target + "'; expected null, jsonl:FILE or openmetrics:FILE (- is stdout)");
+}
+
+// Data of the target is on stdout.
+bool TakesStdout(const ReplayFlags& flags) { return SplitTarget(flags.target).second == "-"; }
+
+void PrintTable(const ops::ReplayReport& report, bool csv, Output* out) {
+  Table table({"shard", "first lsn", "last lsn", "records", "samples", "histograms", "exemplars", "metadata", "deletes", "sent",
+               "skipped", "refused", "not selected", "delivered to"});
+  for (const ops::ShardReplay& s : report.shards) {
+    table.Add({N(s.shard), N(s.read.first_lsn), N(s.read.last_lsn), N(s.read.records), N(s.read.samples), N(s.read.histograms),
+               N(s.read.exemplars), N(s.read.metadata), N(s.read.deletes), N(s.delivered.sent), N(s.delivered.skipped),
+               N(s.delivered.refused), N(s.read.left_out), N(s.delivered_lsn)});
+  }
+  csv ? table.PrintCsv(out) : table.Print(out);
+  if (csv) return;
+  const ops::ScanTotals read = report.Read();
+  const ops::Delivered sum = report.Sum();
+  *out << N(read.samples) << " samples, " << N(read.items() - read.samples) << " other items in " << N(read.records) << " records, "
+       << HumanBytes(read.bytes) << " of log, in " << HumanSeconds(report.seconds) << ": "
+       << HumanCount(static_cast<double>(read.samples) / std::max(report.seconds, 1e-9)) << " samples/s\n"
+       << "sent " << N(sum.sent) << ", skipped " << N(sum.skipped) << ", refused " << N(sum.refused) << "\n";
+}
+
+void JsonShard(const ops::ShardReplay& s, JsonWriter* json) {
+  json->BeginObject().Key("shard").Unsigned(s.shard).Key("first_lsn").Unsigned(s.read.first_lsn);
+  json->Key("last_lsn").Unsigned(s.read.last_lsn).Key("trimmed_to").Unsigned(s.read.trimmed_to);
+  json->Key("delivered_lsn").Unsigned(s.delivered_lsn).Key("records").Unsigned(s.read.records).Key("bytes").Unsigned(s.read.bytes);
+  json->Key("series").Unsigned(s.read.series).Key("samples").Unsigned(s.read.samples).Key("histograms").Unsigned(s.read.histograms);
+  json->Key("exemplars").Unsigned(s.read.exemplars).Key("metadata").Unsigned(s.read.metadata);
+  json->Key("deletes").Unsigned(s.read.deletes).Key("removed_series").Unsigned(s.read.removed);
+  json->Key("not_selected").Unsigned(s.read.left_out).Key("sent").Unsigned(s.delivered.sent);
+  json->Key("skipped").Unsigned(s.delivered.skipped).Key("refused").Unsigned(s.delivered.refused).EndObject();
+}
+
+void PrintJson(const ReplayFlags& flags, const ops::ReplayReport& report, Output* out) {
+  const ops::ScanTotals read = report.Read();
+  const ops::Delivered sum = report.Sum();
+  JsonWriter json(out);
+  json.BeginObject().Key("target").String(flags.target).Key("complete").Bool(report.complete());
+  json.Key("seconds").Double(report.seconds).Key("records").Unsigned(read.records).Key("bytes").Unsigned(read.bytes);
+  json.Key("samples").Unsigned(read.samples).Key("items").Unsigned(read.items());
+  json.Key("samples_per_second").Double(static_cast<double>(read.samples) / std::max(report.seconds, 1e-9));
+  json.Key("sent").Unsigned(sum.sent).Key("skipped").Unsigned(sum.skipped).Key("refused").Unsigned(sum.refused);
+  json.Key("not_selected").Unsigned(read.left_out);
+  const auto strings = [&json](const char* key, const std::vector<std::string>& texts) {
+    json.Key(key).BeginArray();
+    for (const std::string& text : texts) json.String(text);
+    json.EndArray();
+  };
+  strings("reasons", sum.reasons);
+  strings("problems", report.Problems());
+  strings("failures", report.Failures());
+  json.Key("shards").BeginArray();
+  for (const ops::ShardReplay& s : report.shards) JsonShard(s, &json);
+  json.EndArray().EndObject().Newline();
+}
+
+int PrintReport(const ReplayFlags& flags, const ops::ReplayReport& report) {
+  const ops::Delivered sum = report.Sum();
+  if (TakesStdout(flags)) {
+    std::fprintf(stderr, "sent %s, skipped %s, refused %s\n", N(sum.sent).c_str(), N(sum.skipped).c_str(), N(sum.refused).c_str());
+  } else {
+    Output out;
+    flags.format == Format::kJson ? PrintJson(flags, report, &out) : PrintTable(report, flags.format == Format::kCsv, &out);
+    if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
+  }
+  for (const std::string& why : sum.reasons) std::fprintf(stderr, "refused: %s\n", why.c_str());
+  const int problems = ReportProblems(report.Problems());
+  if (report.interrupted) {
+    PrintError("interrupted: what was delivered so far is in the table");
+    return kExitFailure;
+  }
+  if (ReportProblems(report.Failures()) != kExitOk) return kExitFailure;
+  return sum.refused > 0 ? kExitProblems : problems;
+}
+
+int RunReplay(const ReplayFlags& flags) {
+  auto selection = ParseLogFlags(flags.log);
+  auto target = MakeTarget(flags);
+  for (const Status& s : {selection.status(), target.status()}) {
+    if (!s.ok()) {
+      PrintError(s.message());
+      return kExitUsage;
+    }
+  }
+  auto store = OpenFiles(flags.files);
+  if (!store.ok()) return FailOpeningLog(store.status(), flags.files);
+  ops::ReplayOptions options;
+  options.selection = std::move(*selection);
+  options.pass_damage = flags.pass_damage;
+  options.items_per_second = flags.rate_limit;
+  options.threads = flags.threads;
+  ops::OpsContext context;
+  context.cancelled = InterruptFlag();
+  if (flags.memory_limit > 0) context.memory_limit_bytes = flags.memory_limit;
+  if (!flags.quiet) std::fprintf(stderr, "replay: what is logged now; not what a writer has only queued, or writes from now on\n");
+  Result<ops::ReplayReport> report = Cancelled("interrupted");
+  {
+    WorkProgress progress(flags.quiet);
+    context.progress = &progress;
+    report = ops::Replay(**store, target->get(), options, context);
+  }
+  if (!report.ok()) return FailReading(report.status());
+  target->reset();
+  return PrintReport(flags, *report);
+}
+
+}  // namespace
+
+void AddReplay(CLI::App* app, Run* run) {
+  auto flags = std::make_shared<ReplayFlags>();
+  CLI::App* command = app->add_subcommand("replay", "Send the records of the log to a file or nowhere, to check or move them");
+  AddFilesFlags(command, &flags->files);
+  command
+      ->add_option("--target", flags->target,
+                   "null (default): check that all of it decodes; jsonl:FILE, openmetrics:FILE (- is stdout): text")
+      ->option_text("TARGET");
+  AddLogFlags(command, &flags->log);
+  command->add_flag("--overwrite", flags->overwrite, "replace a file that is there");
+  command->add_flag("--skip-damaged", flags->pass_damage, "go on behind records that are lost; the exit code is 3 all the same");
+  command->add_option("--rate-limit", flags->rate_limit, "so many samples a second at most, of all shards together (no bound)")
+      ->option_text("N");
+  command->add_option("--threads", flags->threads, "shards that are read at once (as many as there are cores)")
+      ->check(CLI::Range(1, 64))
+      ->option_text("N");
+  command->add_option("--memory-limit", flags->memory_limit, "bound on memory, such as 512MiB (256MiB)")
+      ->transform(CLI::AsSizeValue(false))
+      ->option_text("BYTES");
+  command->add_flag("--quiet", flags->quiet, "nothing on stderr but errors and what was refused");
+  AddFormat(command, &flags->format);
+  command->footer(
+      "Reads what the log holds: what was written since its last trim, whether or not it is stored. Changes nothing in the "
+      "database,\n"
+      "and works beside a process that writes: it sees what was logged when it started, not what was only queued.\n"
+      "Exit codes: 0 ok, 1 failure or interrupted, 2 wrong arguments, 3 done, but something was refused or is damaged.\n"
+      "Examples:\n"
+      "  chronolith replay metrics.db\n"
+      "  chronolith replay metrics.db --target jsonl:log.jsonl --match 'up{job=\"node\"}' --since -1h\n"
+      "  chronolith replay metrics.db --target jsonl:- --shard 3 --from 3:1200 | gzip > shard3.jsonl.gz");
+  command->callback([flags, run] { *run = [flags] { return RunReplay(*flags); }; });
+}
+
+}  // namespace chronolith::cli
