@@ -1,39 +1,19 @@
 #include "ops/backup_manifest.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 #include <ctime>
 #include <fstream>
 #include <sstream>
 #include <system_error>
 
-#include "base/checksum.h"
+#include "ops/checked_lines.h"
 
 namespace chronolith::ops {
 namespace {
 
 constexpr std::string_view kMagic = "chronolith backup ";
 constexpr std::string_view kFirstLine = "chronolith backup 1";
-constexpr std::string_view kEnd = "end ";
-
-std::string Hex32(std::uint32_t n) {
-  char text[9];
-  std::snprintf(text, sizeof(text), "%08x", n);
-  return text;
-}
-
-template <typename T>
-bool ParseNumber(std::string_view text, T* number, int base = 10) {
-  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), *number, base);
-  return parsed.ec == std::errc() && parsed.ptr == text.data() + text.size() && !text.empty();
-}
-
-bool ParseHex32(std::string_view text, std::uint32_t* number) { return text.size() == 8 && ParseNumber(text, number, 16); }
-
-bool IsWord(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; });
-}
 
 // A restore writes where this says.
 bool IsFileName(std::string_view name) {
@@ -41,20 +21,6 @@ bool IsFileName(std::string_view name) {
   if (!name.starts_with("data/") && !name.starts_with("log/")) return false;
   name.remove_prefix(name.find('/') + 1);
   return IsWord(name) && name.find('/') == std::string_view::npos && name != "." && name != "..";
-}
-
-// The fields of a line that begins with `word`.
-bool Fields(std::string_view line, std::string_view word, std::size_t count, std::vector<std::string_view>* fields) {
-  if (!line.starts_with(word) || line.size() <= word.size() || line[word.size()] != ' ') return false;
-  line.remove_prefix(word.size() + 1);
-  fields->clear();
-  while (true) {
-    const std::size_t blank = line.find(' ');
-    fields->push_back(line.substr(0, blank));
-    if (!IsWord(fields->back())) return false;
-    if (blank == std::string_view::npos) return fields->size() == count;
-    line.remove_prefix(blank + 1);
-  }
 }
 
 bool ParseFile(std::string_view line, BackupFile* file) {
@@ -121,7 +87,7 @@ std::string EncodeBackupManifest(const BackupManifest& m) {
     text += "file " + file.name + " " + std::to_string(file.bytes) + " " + Hex32(file.crc32c) +
             (file.immutable ? " table\n" : " other\n");
   }
-  return text + std::string(kEnd) + Hex32(Crc32c(text)) + "\n";
+  return WithEndLine(std::move(text));
 }
 
 Result<BackupManifest> DecodeBackupManifest(std::string_view text) {
@@ -129,21 +95,10 @@ Result<BackupManifest> DecodeBackupManifest(std::string_view text) {
   if (const std::string_view first = text.substr(0, text.find('\n')); first != kFirstLine) {
     return FailedPrecondition("is of a format that this program does not know: " + std::string(first.substr(0, 40)));
   }
-  std::vector<std::string_view> lines;
-  std::size_t last = 0;  // where the last line begins
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = text.find('\n', at);
-    if (end == std::string_view::npos) return DataLoss("is cut off");
-    lines.push_back(text.substr(at, end - at));
-    last = at;
-    at = end + 1;
-  }
-  std::uint32_t crc = 0;
-  if (!lines.back().starts_with(kEnd) || !ParseHex32(lines.back().substr(kEnd.size()), &crc)) return DataLoss("is cut off");
-  if (crc != Crc32c(text.substr(0, last))) return DataLoss("does not match its checksum");
-  lines.pop_back();
+  const Result<std::vector<std::string_view>> lines = CheckedLines(text);
+  if (!lines.ok()) return lines.status();
   BackupManifest manifest;
-  if (!Parse(lines, &manifest)) return DataLoss("is malformed");
+  if (!Parse(*lines, &manifest)) return DataLoss("is malformed");
   return manifest;
 }
 

@@ -251,15 +251,18 @@ Status Core::ApplyRetention() {
   const Result<Timestamp> raised = WantedFloor();
   if (!raised.ok()) return raised.status();
   const Timestamp wanted = *raised;
-  if (wanted <= floor) return Status::Ok();
+  return wanted <= floor ? Status::Ok() : RaiseFloor(wanted);
+}
+
+Status Core::RaiseFloor(Timestamp floor) {
   for (const auto& shard : shards_) {
-    if (!shard->quarantine.ok()) continue;
-    if (Status status = LogFloor(shard.get(), wanted); !status.ok()) return status;
+    if (!shard->quarantine.ok() || shard->chunks->tombstones().floor() >= floor) continue;
+    if (Status status = LogFloor(shard.get(), floor); !status.ok()) return status;
   }
   if (Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline); !status.ok()) return status;
   for (const auto& shard : shards_) {
     if (!shard->quarantine.ok()) continue;
-    shard->expiry->RaiseFloor(wanted);
+    shard->expiry->RaiseFloor(floor);
     if (Status status = shard->chunks->Expire(); !status.ok()) return status;
   }
   return Status::Ok();

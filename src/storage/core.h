@@ -93,6 +93,7 @@ class Core {
   Scrubber& scrubber() { return *scrubber_; }
   Status Snapshot(const std::string& path);
   Status ApplyRetention();
+  Status RaiseFloor(Timestamp floor);  // in all shards, logged and synced; what is before it has expired
 
   void FillStats(StorageStats* stats) const;
   std::uint64_t MemoryBytes() const;

@@ -57,6 +57,18 @@ class StorageImpl : public Storage {
   StorageStats Stats() const override;
   Status Close() override;
 
+  // ---- For src/ops, which reads stores series by series, by their ids (by_id.cc) ----
+  // What Storage::Open returns is one.
+  static StorageImpl* Of(Storage* storage) { return static_cast<StorageImpl*>(storage); }
+  // Of each, in order; empty where there is no such series.
+  Status LabelsOf(std::span<const SeriesRef> refs, std::vector<Labels>* labels);
+  // As Exemplars and SeriesMetadata, but the labels of stored series are not taken into memory to find them.
+  Result<std::vector<Exemplar>> ExemplarsOf(SeriesRef ref);
+  Result<std::optional<Metadata>> MetadataOf(SeriesRef ref);
+  // The retention floor, kMinTimestamp: there is none. Raise: logged and synced in all shards; to a lower one does nothing.
+  Result<Timestamp> Floor();
+  Status RaiseFloor(Timestamp floor);
+
  private:
   friend class AppenderImpl;
   friend class GuardedSeriesSet;

@@ -43,6 +43,7 @@ int Main(int argc, char** argv) {
   AddVerify(&app, &run);
   AddReplay(&app, &run);
   AddDumpWal(&app, &run);
+  AddReshard(&app, &run);
   AddBench(&app, &run);
   if (NamesUnknownCommand(&app, argc, argv)) return kExitUsage;
   try {

@@ -1,0 +1,35 @@
+#include "ops/reader_lock.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "storage/store_directory.h"
+
+namespace chronolith::ops {
+
+Result<std::unique_ptr<ReaderLock>> ReaderLock::Take(const std::string& path, const std::string& log_path) {
+  const Result<StoreManifest> manifest = ReadStoreManifest(path);
+  if (!manifest.ok()) return manifest.status();
+  std::unique_ptr<ReaderLock> lock(new ReaderLock);
+  for (const std::string& instance : {DataInstancePath(path), log_path.empty() ? LogInstancePath(path, *manifest) : log_path}) {
+    const std::string name = instance + "/LOCK";
+    Result<FileDescriptor> file = OpenFile(name, O_RDONLY);
+    if (file.status().code() == StatusCode::kNotFound) continue;
+    if (!file.ok()) return file.status();
+    // Of the open file, not of the process: another part of this process that opens and closes the file does not give it up.
+    struct flock shared {};
+    shared.l_type = F_RDLCK;
+    shared.l_whence = SEEK_SET;
+    if (fcntl(file->get(), F_OFD_SETLK, &shared) == 0) {
+      lock->files_.push_back(std::move(*file));
+      continue;
+    }
+    if (errno != EAGAIN && errno != EACCES) return ErrnoStatus("cannot lock " + name, errno);
+    return FailedPrecondition("another process writes to " + path + " (it holds the lock " + name + "): stop it first");
+  }
+  return lock;
+}
+
+}  // namespace chronolith::ops

@@ -1,0 +1,276 @@
+#include "ops/reshard.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "base/posix_file.h"
+#include "chronolith/storage.h"
+#include "ops/file_copy.h"
+#include "ops/process_pace.h"
+#include "ops/reader_lock.h"
+#include "ops/reshard_progress.h"
+#include "ops/reshard_source.h"
+#include "ops/store_compare.h"
+#include "ops/whole_store.h"
+#include "storage/store_directory.h"
+
+namespace chronolith::ops {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kPatienceMs = 60'000;  // the target may be checkpointing
+
+std::uint64_t BytesBelow(const std::string& directory) {
+  std::error_code error;
+  std::uint64_t bytes = 0;
+  for (fs::recursive_directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+    std::error_code gone;
+    const std::uintmax_t size = it->is_regular_file(gone) ? it->file_size(gone) : 0;
+    if (!gone) bytes += size;
+  }
+  return bytes;
+}
+
+class Resharding {
+ public:
+  Resharding(std::string source, std::string target, const ReshardOptions& options, const OpsContext& context,
+             ReshardReport* report)
+      : source_path_(std::move(source)),
+        target_(std::move(target)),
+        work_(target_ + ".resharding"),
+        db_(work_ + "/db"),
+        options_(options),
+        context_(context),
+        report_(report) {}
+
+  Status Run() {
+    if (Status s = Prepare(); !s.ok()) return s;
+    const auto mine = PathLock::Take(work_, true, "reshards to " + target_);
+    if (!mine.ok()) return mine.status();
+    bool renamed = false;
+    if (Status s = LoadProgress(&renamed); !s.ok()) return s;
+    if (renamed) return Finish();
+    const auto lock = ReaderLock::Take(source_path_, options_.log_path);
+    if (!lock.ok()) return lock.status();
+    if (Status s = CopyAndCompare(); !s.ok()) return s;
+    context_.Begin("scrubbing", 0, "bytes");
+    const Result<StorageStats> whole = CheckWholeStore(db_, manifest_.engine, true, context_);
+    if (!whole.ok()) {
+      return whole.status().code() == StatusCode::kCancelled ? whole.status()
+                                                             : whole.status().WithContext("the copy does not check");
+    }
+    if (Status s = Publish(); !s.ok()) return s;
+    return Finish();
+  }
+
+ private:
+  Status Prepare() {
+    std::error_code error;
+    const bool begun = fs::is_directory(work_, error);
+    if (!begun && fs::exists(fs::symlink_status(target_, error))) return TargetExists();
+    if (const Result<StoreManifest> source = ReadStoreManifest(source_path_); !source.ok()) return source.status();
+    fs::create_directory(work_, error);
+    if (error) return ErrnoStatus("cannot create " + work_, error);
+    for (const auto& entry : fs::directory_iterator(work_, error)) {
+      const std::string name = entry.path().filename().string();
+      if (name != "db" && !name.starts_with(kReshardProgressFile)) {
+        return FailedPrecondition(work_ + " is not what a reshard has left: it holds " + name + "; move it away");
+      }
+    }
+    return error ? ErrnoStatus("cannot read " + work_, error) : Status::Ok();
+  }
+
+  Status TargetExists() const { return AlreadyExists(target_ + " exists: name a new directory"); }
+
+  // *renamed: all is done but for removing the working directory.
+  Status LoadProgress(bool* renamed) {
+    Result<ReshardProgress> progress = ReadReshardProgress(work_);
+    const StatusCode code = progress.status().code();
+    if (!progress.ok() && code != StatusCode::kNotFound && !options_.restart) {
+      return progress.status().WithContext("--restart begins anew");
+    }
+    std::error_code error;
+    const Result<StoreManifest> there = ReadStoreManifest(target_);
+    *renamed = progress.ok() && progress->step == ReshardStep::kCompared && there.ok() && !fs::exists(db_, error) &&
+               there->UuidHex() == progress->target_uuid;
+    if (!*renamed && fs::exists(fs::symlink_status(target_, error))) return TargetExists();
+    if (!*renamed && options_.restart) return Status::Ok();
+    if (progress.ok()) progress_ = std::move(*progress);
+    return Status::Ok();
+  }
+
+  Status CopyAndCompare() {
+    Result<ReshardSource> opened = ReshardSource::Open(source_path_, options_, context_);
+    if (!opened.ok()) return opened.status();
+    ReshardSource source = std::move(*opened);
+    manifest_ = source.manifest;
+    report_->source_bytes = source.data_bytes;
+    if (Status s = CheckProgress(source); !s.ok()) return s;
+    if (Status s = CheckRoom(source); !s.ok()) return s;
+    const Result<ProcessPace> pace = ProcessPace::Start(options_.bytes_per_second);
+    if (!pace.ok()) return pace.status();
+    Status status = progress_ && progress_->step != ReshardStep::kCopying ? Status::Ok() : Copy(source, *pace);
+    if (status.ok() && progress_->step == ReshardStep::kCopied) status = Compare(source, *pace);
+    const Status closed = source.store->Close();
+    return status.ok() ? closed : status;
+  }
+
+  // What was left must be of this source, as it is now, and of the same kind. What is unusable of our own is removed.
+  Status CheckProgress(const ReshardSource& source) {
+    if (progress_) {
+      const bool same_store = progress_->source.uuid == source.moment.uuid;
+      if (!same_store || progress_->shards != options_.shards || progress_->series_at_once != kCopyAtOnce) {
+        return FailedPrecondition(work_ + " is of another reshard (" + (same_store ? "" : "of another database, ") + "to " +
+                                  std::to_string(progress_->shards) + " shards): finish that one, or --restart begins anew");
+      }
+      if (progress_->source != source.moment) {
+        return FailedPrecondition(source_path_ + " was opened for writing since this reshard was begun: --restart begins anew");
+      }
+    }
+    const Result<StoreManifest> there = ReadStoreManifest(db_);
+    if (progress_ && there.ok() && there->UuidHex() == progress_->target_uuid) return Status::Ok();
+    progress_.reset();
+    std::error_code error;
+    if (Status s = RemoveSyncedFile(work_, kReshardProgressFile); !s.ok()) return s;
+    fs::remove_all(db_, error);
+    return error ? ErrnoStatus("cannot remove " + db_, error) : Status::Ok();
+  }
+
+  Status CheckRoom(const ReshardSource& source) {
+    const Result<std::uint64_t> free = FreeBytes(target_);
+    if (!free.ok()) return free.status();
+    const std::uint64_t needed = source.RoomNeeded(context_);
+    const std::uint64_t there = BytesBelow(work_);
+    report_->room_needed = needed - std::min(needed, there);
+    report_->room_free = *free;
+    if (*free >= report_->room_needed) return Status::Ok();
+    return ResourceExhausted("the disk of " + target_ + " has " + std::to_string(*free) +
+                             " bytes left, the new database may need " + std::to_string(report_->room_needed));
+  }
+
+  Result<std::unique_ptr<Storage>> OpenTarget(bool read_only) const {
+    Options options = ReshardStoreOptions(manifest_.engine, context_);
+    options.create_if_missing = !read_only;
+    options.read_only = read_only;
+    options.shards = static_cast<int>(options_.shards);
+    options.window_ms = manifest_.window_ms;
+    options.background_compaction = false;
+    options.backpressure_wait_ms = kPatienceMs;
+    // What the source has taken, under whatever limits, is taken here.
+    options.max_series = std::numeric_limits<std::uint64_t>::max();
+    options.max_labels_per_series = std::numeric_limits<std::uint32_t>::max();
+    options.max_label_name_bytes = std::numeric_limits<std::uint32_t>::max();
+    options.max_label_value_bytes = std::numeric_limits<std::uint32_t>::max();
+    return Storage::Open(options, db_);
+  }
+
+  Status SaveProgress() const { return WriteSyncedFile(work_, kReshardProgressFile, EncodeReshardProgress(*progress_)); }
+
+  Status Copy(const ReshardSource& source, const ProcessPace& pace) {
+    const Result<std::unique_ptr<Storage>> target = OpenTarget(false);
+    if (!target.ok()) return target.status();
+    Storage* const to = target->get();
+    if (!progress_) {
+      const Result<StoreManifest> made = ReadStoreManifest(db_);
+      if (!made.ok()) return made.status();
+      progress_ = ReshardProgress{.source = source.moment, .target_uuid = made->UuidHex(), .shards = options_.shards};
+      progress_->series_at_once = kCopyAtOnce;
+      if (Status s = SaveProgress(); !s.ok()) return s;
+    }
+    report_->resumed = progress_->position;
+    StoreCopyReport copied;
+    std::uint64_t synced = 0;  // items
+    StoreCopyOptions options{.position = progress_->position, .batch_items = options_.batch_items};
+    options.on_batch = [&](std::uint64_t position) {
+      if (copied.copied.items() - synced >= options_.sync_items || pace.Owes()) {
+        synced = copied.copied.items();
+        if (Status s = to->Flush(); !s.ok()) return s;
+        progress_->position = position;
+        if (Status s = SaveProgress(); !s.ok()) return s;
+        if (options_.on_synced) options_.on_synced(position);
+      }
+      return pace.Wait(context_);
+    };
+    Status status = CopyStore(context_, source.store.get(), to, options, &copied);
+    if (status.ok()) status = to->Checkpoint();
+    const Status closed = to->Close();
+    if (!status.ok()) return status;
+    if (!closed.ok()) return closed;
+    progress_->step = ReshardStep::kCopied;
+    return SaveProgress();
+  }
+
+  Status Compare(const ReshardSource& source, const ProcessPace& pace) {
+    const Result<std::unique_ptr<Storage>> copy = OpenTarget(true);
+    if (!copy.ok()) return copy.status();
+    StoreCompareOptions options;
+    options.between = [&] { return pace.Wait(context_); };
+    const Status same = CompareStores(context_, source.store.get(), copy->get(), options, &progress_->figures);
+    const Status closed = (*copy)->Close();
+    if (!same.ok()) return same.code() == StatusCode::kDataLoss ? same.WithContext("the copy is not the same") : same;
+    if (!closed.ok()) return closed;
+    progress_->step = ReshardStep::kCompared;
+    return SaveProgress();
+  }
+
+  Status Publish() const {
+    std::error_code error;
+    fs::rename(db_, target_, error);
+    if (error) return ErrnoStatus("cannot name the new database " + target_, error);
+    return SyncDirectory(fs::absolute(target_).parent_path());
+  }
+
+  // The new database is in its place.
+  Status Finish() {
+    context_.Begin("finishing", 0, "files");
+    report_->source_uuid = progress_->source.uuid;
+    report_->source_shards = static_cast<std::uint32_t>(progress_->source.logs.size());
+    report_->target_uuid = progress_->target_uuid;
+    const Result<StoreManifest> manifest = ReadStoreManifest(target_);
+    if (!manifest.ok()) return manifest.status();
+    Options options = ReshardStoreOptions(manifest->engine, context_);
+    options.read_only = true;
+    const Result<std::unique_ptr<Storage>> store = Storage::Open(options, target_);
+    if (!store.ok()) return store.status();
+    const StorageStats stats = (*store)->Stats();
+    if (Status s = (*store)->Close(); !s.ok()) return s;
+    for (std::uint32_t k = 0; k < progress_->shards; ++k) {
+      ReshardShard& shard = report_->shards.emplace_back();
+      static_cast<StoreFigures&>(shard) = progress_->figures[k];
+      for (const FamilyId family : {IndexFamily(k), ChunkFamily(k)}) shard.bytes += stats.data_engine.families[family].file_bytes;
+      report_->total.Add(shard);
+      report_->target_bytes += shard.bytes;
+    }
+    std::error_code error;
+    fs::remove_all(work_, error);
+    return error ? ErrnoStatus("cannot remove " + work_, error) : Status::Ok();
+  }
+
+  const std::string source_path_;
+  const std::string target_;
+  const std::string work_;
+  const std::string db_;
+  const ReshardOptions& options_;
+  const OpsContext& context_;
+  ReshardReport* const report_;
+  StoreManifest manifest_;                   // of the source
+  std::optional<ReshardProgress> progress_;  // none: nothing is there to go on with
+};
+
+}  // namespace
+
+Result<ReshardReport> Reshard(const std::string& source, const std::string& target, const ReshardOptions& options,
+                              const OpsContext& context) {
+  if (Status s = CheckReshard(source, target, options); !s.ok()) return s;
+  ReshardReport report;
+  if (Status s = Resharding(source, WithoutSlash(target), options, context, &report).Run(); !s.ok()) return s;
+  return report;
+}
+
+}  // namespace chronolith::ops

@@ -1,0 +1,77 @@
+// What a reshard would make.
+#include <algorithm>
+
+#include "base/hash.h"
+#include "ops/process_pace.h"
+#include "ops/reshard_source.h"
+#include "ops/series_piece.h"
+#include "partition/partition_map.h"
+#include "storage/storage_impl.h"
+
+namespace chronolith::ops {
+namespace {
+
+// Adds what the chunks of the source would be of each shard.
+Status Spread(Storage* store, const PartitionMap& map, const OpsContext& context, const ProcessPace& pace, ReshardReport* report) {
+  const Result<std::vector<SeriesRef>> ids = store->SeriesIds({});
+  if (!ids.ok()) return ids.status();
+  context.Begin("looking", ids->size(), "series");
+  for (std::size_t begin = 0; begin < ids->size(); begin += kCopyAtOnce) {
+    const auto end = std::min(begin + kCopyAtOnce, ids->size());
+    auto piece = SeriesPiece::Open(
+        store, {ids->begin() + static_cast<std::ptrdiff_t>(begin), ids->begin() + static_cast<std::ptrdiff_t>(end)}, 0,
+        context.cancelled);
+    if (!piece.ok()) return piece.status();
+    while ((*piece)->Next()) {
+      ReshardShard& shard = report->shards[map.ShardFor(StableHash((*piece)->labels().encoded()))];
+      StoreFigures figures;
+      ChunkIterator* const chunks = (*piece)->chunks();
+      while (chunks != nullptr && chunks->Next()) {
+        const RawChunk& chunk = chunks->chunk();
+        (chunk.encoding == RawChunk::Encoding::kXor ? figures.samples : figures.histograms) += chunk.samples;
+        shard.bytes += chunk.data.size();
+      }
+      if (chunks != nullptr && !chunks->status().ok()) return chunks->status();
+      const auto exemplars = StorageImpl::Of(store)->ExemplarsOf((*piece)->ref());
+      const auto metadata = StorageImpl::Of(store)->MetadataOf((*piece)->ref());
+      if (!exemplars.ok()) return exemplars.status();
+      if (!metadata.ok()) return metadata.status();
+      figures.exemplars = exemplars->size();
+      figures.metadata = metadata->has_value() ? 1 : 0;
+      figures.series = figures.items() > 0 ? 1 : 0;
+      shard.Add(figures);
+      report->total.Add(figures);
+      context.Add(1);
+    }
+    if (Status s = (*piece)->status(); !s.ok()) return s;
+    if (Status s = pace.Wait(context); !s.ok()) return s;
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+Result<ReshardReport> PlanReshard(const std::string& source, const std::string& target, const ReshardOptions& options,
+                                  const OpsContext& context) {
+  if (Status s = CheckReshard(source, target, options); !s.ok()) return s;
+  Result<ReshardSource> opened = ReshardSource::Open(source, options, context);
+  if (!opened.ok()) return opened.status();
+  const Result<std::uint64_t> free = FreeBytes(WithoutSlash(target));
+  if (!free.ok()) return free.status();
+  const Result<ProcessPace> pace = ProcessPace::Start(options.bytes_per_second);
+  if (!pace.ok()) return pace.status();
+  ReshardReport report;
+  report.source_uuid = opened->moment.uuid;
+  report.source_shards = opened->manifest.shards;
+  report.source_bytes = opened->data_bytes;
+  report.room_needed = opened->RoomNeeded(context);
+  report.room_free = *free;
+  report.shards.resize(options.shards);
+  const Status status = Spread(opened->store.get(), PartitionMap::Uniform(options.shards), context, *pace, &report);
+  const Status closed = opened->store->Close();
+  if (!status.ok()) return status;
+  if (!closed.ok()) return closed;
+  return report;
+}
+
+}  // namespace chronolith::ops

@@ -1,0 +1,93 @@
+#include "ops/reshard_source.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "base/posix_file.h"
+#include "storage/store_directory.h"
+
+namespace chronolith::ops {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t kMemoryMin = 64ULL << 20;  // of a store
+
+// Half of the memory for each of both stores.
+std::uint64_t MemoryOfStore(const OpsContext& context) { return std::max(context.memory_limit_bytes / 2, kMemoryMin); }
+
+StoreMoment MomentOf(const StoreManifest& manifest, const StorageStats& stats) {
+  StoreMoment moment{.uuid = manifest.UuidHex(), .incarnation = manifest.incarnation, .logs = {}};
+  for (const ShardStats& shard : stats.shards) moment.logs.push_back({shard.epoch, shard.last_lsn});
+  return moment;
+}
+
+}  // namespace
+
+Options ReshardStoreOptions(const std::string& engine, const OpsContext& context) {
+  Options options;
+  options.engine = engine;
+  options.create_if_missing = false;
+  options.memory_limit_bytes = MemoryOfStore(context);
+  options.checkpoint_bytes = options.memory_limit_bytes / 8;
+  options.logger = context.logger;
+  options.scrub_interval_ms = 0;
+  return options;
+}
+
+Result<ReshardSource> ReshardSource::Open(const std::string& path, const ReshardOptions& options, const OpsContext& context) {
+  ReshardSource source;
+  Result<StoreManifest> manifest = ReadStoreManifest(path);
+  if (!manifest.ok()) return manifest.status();
+  source.manifest = std::move(*manifest);
+  Options reading = ReshardStoreOptions(source.manifest.engine, context);
+  reading.read_only = true;
+  reading.log_path = options.log_path;
+  Result<std::unique_ptr<Storage>> store = Storage::Open(reading, path);
+  if (!store.ok()) return store.status();
+  source.store = std::move(*store);
+  const StorageStats stats = source.store->Stats();
+  for (const ShardStats& shard : stats.shards) {
+    if (shard.quarantine.empty()) continue;
+    return DataLoss(shard.quarantine +
+                    ". A reshard takes a whole database: put the file back, restore a backup, or salvage what is "
+                    "sound into a new database and reshard that");
+  }
+  source.moment = MomentOf(source.manifest, stats);
+  for (const FamilyStats& family : stats.data_engine.families) source.data_bytes += family.file_bytes;
+  for (const ShardStats& shard : stats.shards) source.log_bytes += shard.wal_bytes_pinned;
+  return source;
+}
+
+std::uint64_t ReshardSource::RoomNeeded(const OpsContext& context) const {
+  const std::uint64_t log = 2 * ReshardStoreOptions(manifest.engine, context).checkpoint_bytes + (16ULL << 20);
+  return (data_bytes + log_bytes) * 3 / 2 + log;
+}
+
+Status CheckReshard(const std::string& source, const std::string& target, const ReshardOptions& options) {
+  if (options.shards < 1 || options.shards > kReshardShardsMax) {
+    return InvalidArgument("a database has 1 to 31 shards, not " + std::to_string(options.shards));
+  }
+  std::error_code error;
+  if (target.empty()) return InvalidArgument("the new database needs a directory");
+  if (fs::weakly_canonical(source, error) == fs::weakly_canonical(target, error)) {
+    return InvalidArgument("the new database cannot be where the old one is");
+  }
+  return Status::Ok();
+}
+
+std::string WithoutSlash(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+Result<std::uint64_t> FreeBytes(const std::string& target) {
+  const fs::path parent = fs::absolute(target).parent_path();
+  std::error_code error;
+  const std::uintmax_t free = fs::space(parent, error).available;
+  if (error) return ErrnoStatus("cannot look at the disk of " + parent.string(), error);
+  return static_cast<std::uint64_t>(free);
+}
+
+}  // namespace chronolith::ops

@@ -1,0 +1,40 @@
+// The store that a reshard reads, and what its copy needs.
+#ifndef CHRONOLITH_OPS_RESHARD_SOURCE_H_
+#define CHRONOLITH_OPS_RESHARD_SOURCE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "chronolith/storage.h"
+#include "format/store_manifest.h"
+#include "ops/context.h"
+#include "ops/reshard.h"
+#include "ops/reshard_progress.h"
+
+namespace chronolith::ops {
+
+// Open to be read: whole, and as it was at one moment.
+struct ReshardSource {
+  // kDataLoss: a shard is quarantined; the message says what to do.
+  static Result<ReshardSource> Open(const std::string& path, const ReshardOptions& options, const OpsContext& context);
+  // On the disk of the copy. An engine may hold twice what it is about to write anew; a store leaves room for its log.
+  std::uint64_t RoomNeeded(const OpsContext& context) const;
+
+  StoreManifest manifest;
+  std::unique_ptr<Storage> store;
+  StoreMoment moment;
+  std::uint64_t data_bytes = 0, log_bytes = 0;
+};
+
+// Of one of the two stores, which have half of the memory each.
+Options ReshardStoreOptions(const std::string& engine, const OpsContext& context);
+// kInvalidArgument.
+Status CheckReshard(const std::string& source, const std::string& target, const ReshardOptions& options);
+std::string WithoutSlash(std::string path);
+// Of the disk that `target` will be on.
+Result<std::uint64_t> FreeBytes(const std::string& target);
+
+}  // namespace chronolith::ops
+
+#endif  // CHRONOLITH_OPS_RESHARD_SOURCE_H_

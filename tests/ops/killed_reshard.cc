@@ -1,0 +1,44 @@
+// killed_reshard SOURCE TARGET SHARDS N: a reshard that kills itself with SIGKILL the Nth time that it says how far it is: a phase
+// begins, a series is done, what is copied is synced. Exits with 0 where it comes to its end before, with 1 after an error.
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+
+#include "ops/reshard.h"
+
+using namespace chronolith;
+
+namespace {
+
+class Countdown : public ops::ProgressSink {
+ public:
+  explicit Countdown(long left) : left_(left) {}
+  void Begin(std::string_view phase, std::uint64_t, std::string_view) override {
+    std::fprintf(stderr, "%.*s\n", static_cast<int>(phase.size()), phase.data());
+    Count();
+  }
+  void Add(std::uint64_t) override { Count(); }
+  void Count() {
+    if (--left_ == 0) raise(SIGKILL);
+  }
+
+ private:
+  long left_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 5) return 2;
+  Countdown countdown(std::strtol(argv[4], nullptr, 10));
+  ops::OpsContext context;
+  context.progress = &countdown;
+  ops::ReshardOptions options;
+  options.shards = static_cast<std::uint32_t>(std::strtoul(argv[3], nullptr, 10));
+  options.batch_items = 500;
+  options.sync_items = 1000;
+  options.on_synced = [&](std::uint64_t) { countdown.Count(); };
+  const Result<ops::ReshardReport> done = ops::Reshard(argv[1], argv[2], options, context);
+  if (!done.ok()) std::fprintf(stderr, "%s\n", done.status().message().c_str());
+  return done.ok() ? 0 : 1;
+}

@@ -1,0 +1,261 @@
+#include "ops/reshard.h"
+
+#include <gmock/gmock.h>
+
+#include <atomic>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+
+#include "ops/store_compare.h"
+#include "storage/store_directory.h"
+#include "tests/ops/rich_store.h"
+#include "tests/support/directory_image.h"
+#include "tests/support/engines.h"
+#include "tests/support/subprocess.h"
+#include "tests/support/temp_directory.h"
+
+namespace chronolith::ops {
+namespace {
+
+using ::testing::HasSubstr;
+using namespace testing_support;
+namespace fs = std::filesystem;
+
+// Calls a function where a phase begins, and counts what else it is told.
+class OnPhase : public ProgressSink {
+ public:
+  explicit OnPhase(std::function<void(std::string_view)> on) : on_(std::move(on)) {}
+  void Begin(std::string_view phase, std::uint64_t, std::string_view) override { on_(phase); }
+  void Add(std::uint64_t units) override { added += units; }
+  std::uint64_t added = 0;
+
+ private:
+  std::function<void(std::string_view)> on_;
+};
+
+class ReshardTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  void Fill(int series = 20, int samples = 150, const std::string& name = "source") {
+    Options options;
+    options.engine = GetParam();
+    options.window_ms = 60 * 60 * 1000;
+    const auto store = Storage::Open(options, directory_ / name).value();
+    FillRichStore(store.get(), series, samples);
+    ASSERT_EQ(store->Close(), Status::Ok());
+  }
+  Result<ReshardReport> Run(std::uint32_t shards, bool restart = false, ProgressSink* progress = nullptr) {
+    ReshardOptions options;
+    options.shards = shards;
+    options.restart = restart;
+    options.batch_items = 500;
+    options.sync_items = 1000;
+    OpsContext context;
+    context.progress = progress;
+    context.cancelled = &cancelled_;
+    return Reshard(source_, target_, options, context);
+  }
+  Status Same(const std::string& a, const std::string& b) {
+    Options options;
+    options.engine = GetParam();
+    options.read_only = true;
+    const auto one = Storage::Open(options, a).value();
+    const auto other = Storage::Open(options, b).value();
+    std::vector<StoreFigures> figures;
+    return CompareStores(OpsContext(), one.get(), other.get(), {}, &figures);
+  }
+
+  TempDirectory directory_;
+  const std::string source_ = directory_ / "source";
+  const std::string target_ = directory_ / "target";
+  const std::string work_ = target_ + ".resharding";
+  std::atomic<bool> cancelled_{false};
+};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(ReshardTest);
+INSTANTIATE_TEST_SUITE_P(Engines, ReshardTest, EnginesWithDirectories(), EngineName);
+
+TEST_P(ReshardTest, TheCopyShowsTheSameAndTheSourceIsNotTouched) {
+  Fill();
+  const auto before = LookAtTree(source_);
+  const Result<ReshardReport> report = Run(3);
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  EXPECT_EQ(LookAtTree(source_), before);
+  EXPECT_FALSE(fs::exists(work_));
+  EXPECT_EQ(report->source_shards, 16u);
+  ASSERT_EQ(report->shards.size(), 3u);
+  StoreFigures sum;
+  std::uint64_t bytes = 0;
+  for (const ReshardShard& shard : report->shards) {
+    sum.Add(shard);
+    bytes += shard.bytes;
+    EXPECT_GT(shard.bytes, 0u);
+  }
+  EXPECT_EQ(sum, report->total);
+  EXPECT_EQ(bytes, report->target_bytes);
+  EXPECT_EQ(report->total.series, 34u);
+  EXPECT_EQ(report->total.histograms, 480u);
+  EXPECT_EQ(Same(source_, target_), Status::Ok());
+  const StoreManifest made = ReadStoreManifest(target_).value();
+  const StoreManifest source = ReadStoreManifest(source_).value();
+  EXPECT_EQ(made.shards, 3u);
+  EXPECT_EQ(made.window_ms, source.window_ms);
+  EXPECT_EQ(made.engine, source.engine);
+  EXPECT_NE(made.uuid, source.uuid);
+  EXPECT_EQ(made.UuidHex(), report->target_uuid);
+  EXPECT_EQ(source.UuidHex(), report->source_uuid);
+}
+
+TEST_P(ReshardTest, APlanSaysWhatComesOfItAndWritesNothing) {
+  Fill();
+  ReshardOptions options;
+  options.shards = 5;
+  const auto before = LookAtTree(directory_.path());
+  const Result<ReshardReport> plan = PlanReshard(source_, target_, options, OpsContext());
+  ASSERT_TRUE(plan.ok()) << plan.status().message();
+  EXPECT_EQ(LookAtTree(directory_.path()), before);
+  const Result<ReshardReport> done = Run(5);
+  ASSERT_TRUE(done.ok()) << done.status().message();
+  EXPECT_EQ(plan->total, done->total);
+  for (std::size_t k = 0; k < 5; ++k) {
+    EXPECT_EQ(static_cast<const StoreFigures&>(plan->shards[k]), static_cast<const StoreFigures&>(done->shards[k])) << k;
+    EXPECT_GT(plan->shards[k].bytes, 0u);
+  }
+  EXPECT_GT(plan->room_needed, plan->source_bytes);
+  EXPECT_GT(plan->room_free, 0u);
+}
+
+// Each place, once: killed there, then resumed.
+TEST_P(ReshardTest, KilledAnywhereTheSameCallGoesOn) {
+  Fill();
+  const auto before = LookAtTree(source_);
+  std::set<std::string> phases;
+  bool done = false;
+  int kills = 0;
+  for (long place = 1; !done; place += place < 6 ? 1 : 5) {
+    const chronolith::testing::ProcessResult result =
+        chronolith::testing::RunProcess({CHRONOLITH_KILLED_RESHARD, source_, target_, "3", std::to_string(place)});
+    done = result.signal != SIGKILL;
+    ASSERT_EQ(result.exit_code, done ? 0 : -1) << result.err;
+    std::istringstream lines(result.err);
+    for (std::string line; std::getline(lines, line);) phases.insert(line);
+    kills += done ? 0 : 1;
+    const Result<ReshardReport> report = done ? Result<ReshardReport>(ReshardReport()) : Run(3);
+    ASSERT_TRUE(report.ok()) << place << ": " << report.status().message();
+    ASSERT_EQ(Same(source_, target_), Status::Ok()) << place;
+    ASSERT_FALSE(fs::exists(work_));
+    fs::remove_all(target_);
+  }
+  EXPECT_EQ(LookAtTree(source_), before);
+  EXPECT_GT(kills, 15);
+  EXPECT_EQ(phases, (std::set<std::string>{"copying", "comparing", "scrubbing", "finishing"}));
+}
+
+TEST_P(ReshardTest, KilledAgainAndAgainItComesToItsEnd) {
+  Fill();
+  bool done = false;
+  int runs = 0;
+  // Further each time, since the first phases are told again.
+  for (; !done && runs < 60; ++runs) {
+    const chronolith::testing::ProcessResult result =
+        chronolith::testing::RunProcess({CHRONOLITH_KILLED_RESHARD, source_, target_, "31", std::to_string(2 + runs * 2)});
+    done = result.exit_code == 0;
+    ASSERT_TRUE(done || result.signal == SIGKILL) << result.err;
+  }
+  ASSERT_TRUE(done);
+  EXPECT_GT(runs, 4);
+  EXPECT_EQ(Same(source_, target_), Status::Ok());
+}
+
+TEST_P(ReshardTest, CancelledInAnyPhaseItGoesOnBehindWhatIsSynced) {
+  Fill();
+  for (const char* const phase : {"copying", "comparing", "scrubbing"}) {
+    OnPhase cancel([&](std::string_view begun) { cancelled_ = begun == phase; });
+    const Result<ReshardReport> cut = Run(3, false, &cancel);
+    EXPECT_EQ(cut.status().code(), StatusCode::kCancelled) << phase << cut.status().message();
+    EXPECT_FALSE(fs::exists(target_));
+    cancelled_ = false;
+  }
+  std::vector<std::string> phases;
+  OnPhase note([&](std::string_view begun) { phases.emplace_back(begun); });
+  const Result<ReshardReport> rest = Run(3, false, &note);
+  ASSERT_TRUE(rest.ok()) << rest.status().message();
+  EXPECT_EQ(phases, (std::vector<std::string>{"scrubbing", "finishing"})) << "what was done is not done again";
+  EXPECT_EQ(Same(source_, target_), Status::Ok());
+}
+
+TEST_P(ReshardTest, AWriterIsRefusedMeanwhileAndRefusesIt) {
+  Fill();
+  Options options;
+  options.engine = GetParam();
+  Status writer;
+  OnPhase open([&](std::string_view phase) {
+    if (phase == "comparing") writer = Storage::Open(options, source_).status();
+  });
+  ASSERT_TRUE(Run(3, false, &open).ok());
+  EXPECT_EQ(writer.code(), StatusCode::kFailedPrecondition) << writer.message();
+  EXPECT_THAT(writer.message(), HasSubstr("LOCK"));
+  fs::remove_all(target_);
+  const auto store = Storage::Open(options, source_).value();
+  const Result<ReshardReport> refused = Run(3);
+  EXPECT_EQ(refused.status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(refused.status().message(), HasSubstr(source_ + "/data/LOCK"));
+}
+
+TEST_P(ReshardTest, WhatWasLeftByAnotherOneIsNotGoneOnWith) {
+  Fill();
+  OnPhase cancel([&](std::string_view begun) { cancelled_ = begun == "comparing"; });
+  ASSERT_FALSE(Run(3, false, &cancel).ok());
+  cancelled_ = false;
+  const Result<ReshardReport> other = Run(4);
+  EXPECT_EQ(other.status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(other.status().message(), HasSubstr("to 3 shards"));
+  {
+    Options options;
+    options.engine = GetParam();
+    ASSERT_EQ(Storage::Open(options, source_).value()->Write({.labels = RichLabels("new", 1), .samples = {{kRichStart, 1}}}).status,
+              Status::Ok());
+  }
+  const Result<ReshardReport> changed = Run(3);
+  EXPECT_EQ(changed.status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(changed.status().message(), HasSubstr("opened for writing since"));
+  EXPECT_THAT(changed.status().message(), HasSubstr("--restart"));
+  const Result<ReshardReport> anew = Run(4, true);
+  ASSERT_TRUE(anew.ok()) << anew.status().message();
+  EXPECT_EQ(anew->resumed, 0u);
+  EXPECT_EQ(Same(source_, target_), Status::Ok());
+}
+
+TEST_P(ReshardTest, ADamagedProgressFileAndForeignFilesAreLeftAlone) {
+  Fill(5, 20);
+  OnPhase cancel([&](std::string_view begun) { cancelled_ = begun == "comparing"; });
+  ASSERT_FALSE(Run(3, false, &cancel).ok());
+  cancelled_ = false;
+  std::ofstream(work_ + "/PROGRESS", std::ios::app) << "x";
+  const Result<ReshardReport> damaged = Run(3);
+  EXPECT_EQ(damaged.status().code(), StatusCode::kDataLoss);
+  EXPECT_THAT(damaged.status().message(), HasSubstr(work_ + "/PROGRESS"));
+  EXPECT_THAT(damaged.status().message(), HasSubstr("--restart"));
+  std::ofstream(work_ + "/notes") << "mine";
+  const Result<ReshardReport> foreign = Run(3, true);
+  EXPECT_THAT(foreign.status().message(), HasSubstr("it holds notes"));
+  EXPECT_TRUE(fs::exists(work_ + "/notes"));
+  fs::remove(work_ + "/notes");
+  EXPECT_TRUE(Run(3, true).ok());
+  EXPECT_EQ(Same(source_, target_), Status::Ok());
+}
+
+TEST_P(ReshardTest, BadArgumentsAndTargetsThatExistAreRefused) {
+  Fill(3, 10);
+  for (const std::uint32_t shards : {0u, 32u}) EXPECT_EQ(Run(shards).status().code(), StatusCode::kInvalidArgument);
+  ReshardOptions options;
+  options.shards = 2;
+  EXPECT_EQ(Reshard(source_, source_ + "/", options, OpsContext()).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(Reshard(directory_ / "none", target_, options, OpsContext()).status().code(), StatusCode::kNotFound);
+  EXPECT_FALSE(fs::exists(work_));
+  fs::create_directory(target_);
+  EXPECT_EQ(Run(2).status().code(), StatusCode::kAlreadyExists) << "also where it is empty";
+  EXPECT_FALSE(fs::exists(work_));
+}
+
+}  // namespace
+}  // namespace chronolith::ops
