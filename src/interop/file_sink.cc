@@ -1,10 +1,11 @@
 #include "interop/file_sink.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <filesystem>
 #include <system_error>
 
 #include "base/posix_file.h"
@@ -49,6 +50,12 @@ Status FileSink::Close() {
   if (fd_ < 0) return status_;
   Drain();
   if (status_.ok() && ::fsync(fd_) != 0) status_ = ErrnoStatus("cannot sync " + path_, errno);
+  return CloseUnsynced();
+}
+
+Status FileSink::CloseUnsynced() {
+  if (fd_ < 0) return status_;
+  Drain();
   if (::close(fd_) != 0 && status_.ok()) status_ = ErrnoStatus("cannot close " + path_, errno);
   fd_ = -1;
   return status_;
@@ -72,14 +79,35 @@ Status FileSource::ReadAt(std::uint64_t offset, std::size_t n, std::string* byte
   return have.status();
 }
 
+Result<std::uint64_t> FileSource::Size() const {
+  struct stat info;
+  if (::fstat(fd_, &info) != 0) return ErrnoStatus("cannot read " + path_, errno);
+  return static_cast<std::uint64_t>(info.st_size);
+}
+
+Status ReadAhead::View(std::uint64_t offset, std::size_t n, std::string_view* bytes) {
+  constexpr std::size_t kLeast = 4 << 10, kMost = 256 << 10;
+  const std::uint64_t end = offset_ + buffer_.size();
+  if (offset < offset_ || offset > end || end - offset < n) {
+    const bool follows = offset >= offset_ && offset <= end + kLeast;
+    at_once_ = follows ? std::clamp(at_once_ * 2, kLeast, kMost) : kLeast;
+    offset_ = offset;
+    if (Status s = read_(offset, std::max(n, at_once_), &buffer_); !s.ok()) {
+      buffer_.clear();
+      return s;
+    }
+  }
+  *bytes = std::string_view(buffer_).substr(offset - offset_, n);
+  return Status::Ok();
+}
+
 Result<std::string> ReadWholeFile(const std::string& path) {
   FileSource file;
   if (Status s = file.Open(path); !s.ok()) return s;
-  std::error_code error;
-  const std::uintmax_t size = std::filesystem::file_size(path, error);
-  if (error) return ErrnoStatus("cannot read " + path, error);
+  const auto size = file.Size();
+  if (!size.ok()) return size.status();
   std::string bytes;
-  if (Status s = file.ReadAt(0, size, &bytes); !s.ok()) return s;
+  if (Status s = file.ReadAt(0, *size, &bytes); !s.ok()) return s;
   return bytes;
 }
 

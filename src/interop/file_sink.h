@@ -4,6 +4,7 @@
 #define CHRONOLITH_INTEROP_FILE_SINK_H_
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -30,6 +31,8 @@ class FileSink {
 
   // Writes out, syncs and closes.
   Status Close();
+  // For a file that nobody needs after this process.
+  Status CloseUnsynced();
 
  private:
   void Drain();
@@ -53,10 +56,31 @@ class FileSource {
   Status Open(std::string path);
   // Replaces `bytes` by those from `offset` on, `n` of them, or fewer where the file ends.
   Status ReadAt(std::uint64_t offset, std::size_t n, std::string* bytes) const;
+  Result<std::uint64_t> Size() const;
 
  private:
   std::string path_;
   int fd_ = -1;
+};
+
+// Replaces `bytes` by up to n of those from `offset` on; fewer only at the end.
+using ReadFunction = std::function<Status(std::uint64_t offset, std::size_t n, std::string* bytes)>;
+
+// Reads small pieces that mostly follow one another: the further they do, the more is read at once, 4 to 256 KiB.
+// Thread safety: one thread at a time.
+class ReadAhead {
+ public:
+  ReadAhead() = default;
+  explicit ReadAhead(ReadFunction read) : read_(std::move(read)) {}
+
+  // At most n bytes from `offset` on, fewer where the file ends; valid until the next call.
+  Status View(std::uint64_t offset, std::size_t n, std::string_view* bytes);
+
+ private:
+  ReadFunction read_;
+  std::string buffer_;
+  std::uint64_t offset_ = 0;  // of buffer_
+  std::size_t at_once_ = 0;
 };
 
 // The whole file. kNotFound, kPermissionDenied, kIoError.

@@ -15,7 +15,6 @@ namespace {
 
 constexpr std::uint32_t kSegmentMagic = 0x85bd40dd;
 constexpr std::uint32_t kTombstonesMagic = 0x0130ba30;
-constexpr char kXorEncoding = 1;
 constexpr std::uint64_t kMaxSegmentBytes = 1ULL << 31;  // offsets in a segment have 32 bits
 
 std::string FreshUlid() {
@@ -58,6 +57,8 @@ Result<std::unique_ptr<PrometheusBlockWriter>> PrometheusBlockWriter::Create(con
     return error ? ErrnoStatus("cannot create " + temporary, error) : AlreadyExists(temporary + " exists");
   }
   w->directory_ = temporary;
+  w->index_ = std::make_unique<PrometheusIndexWriter>(temporary + "/index.spool");
+  if (options.in_pieces) w->pieces_ = std::make_unique<PrometheusSeriesPieces>(temporary + "/series.spool");
   if (!std::filesystem::create_directory(temporary + "/chunks", error)) {
     return ErrnoStatus("cannot create " + temporary + "/chunks", error);
   }
@@ -69,12 +70,12 @@ PrometheusBlockWriter::~PrometheusBlockWriter() {
   if (!directory_.empty()) std::filesystem::remove_all(directory_, ignored);
 }
 
-Status PrometheusBlockWriter::CheckChunks(const Labels& labels, std::span<const RawChunk> chunks) const {
+Status PrometheusBlockWriter::CheckChunks(const Labels& labels, std::span<const PrometheusChunk> chunks) {
   for (std::size_t i = 0; i < chunks.size(); ++i) {
-    const RawChunk& c = chunks[i];
+    const PrometheusChunk& c = chunks[i];
     const std::string name = "chunk " + std::to_string(i) + " of " + labels.ToString();
-    if (c.encoding != RawChunk::Encoding::kXor) {
-      return Unimplemented(name + " holds histograms: a Prometheus block takes float chunks only");
+    if (c.encoding < 1 || c.encoding > 3) {
+      return Unimplemented(name + " has encoding " + std::to_string(c.encoding) + ", which Prometheus has not");
     }
     if (c.data.size() < 2 || LoadBigEndian<std::uint16_t>(c.data.data()) != c.samples || c.samples == 0) {
       return InvalidArgument(name + " does not hold the " + std::to_string(c.samples) + " samples it says");
@@ -84,10 +85,11 @@ Status PrometheusBlockWriter::CheckChunks(const Labels& labels, std::span<const 
   return Status::Ok();
 }
 
-Status PrometheusBlockWriter::AppendChunk(const RawChunk& chunk, std::uint64_t* ref) {
+Status PrometheusBlockWriter::AppendChunk(const PrometheusChunk& chunk, std::uint64_t* ref) {
+  const auto encoding = static_cast<char>(chunk.encoding);
   std::string head;
   PutVarint(&head, chunk.data.size());
-  head.push_back(kXorEncoding);
+  head.push_back(encoding);
   const std::size_t length = head.size() + chunk.data.size() + 4;
   if (segment_.is_open() && segment_.position() + length > std::min(options_.segment_bytes, kMaxSegmentBytes)) {
     if (Status s = segment_.Close(); !s.ok()) return s;
@@ -105,28 +107,30 @@ Status PrometheusBlockWriter::AppendChunk(const RawChunk& chunk, std::uint64_t* 
   segment_.Append(head);
   segment_.Append(chunk.data);
   std::string crc;
-  PutBigEndian32(&crc, Crc32c(chunk.data, Crc32c(std::string_view(&kXorEncoding, 1))));
+  PutBigEndian32(&crc, Crc32c(chunk.data, Crc32c(std::string_view(&encoding, 1))));
   segment_.Append(crc);
   return Status::Ok();
 }
 
-Status PrometheusBlockWriter::Add(const Labels& labels, std::span<const RawChunk> chunks) {
+Status PrometheusBlockWriter::Add(const Labels& labels, std::span<const PrometheusChunk> chunks) {
   if (chunks.empty()) return Status::Ok();
   if (Status s = CheckChunks(labels, chunks); !s.ok()) return s;
   refs_.clear();
-  for (const RawChunk& c : chunks) {
+  for (const PrometheusChunk& c : chunks) {
     PrometheusChunkRef ref{c.min_time, c.max_time, 0};
     if (Status s = AppendChunk(c, &ref.ref); !s.ok()) return s;
     refs_.push_back(ref);
   }
-  if (Status s = index_.Add(labels, refs_); !s.ok()) return s;
-  for (const RawChunk& c : chunks) summary_.samples += c.samples;
+  if (Status s = pieces_ != nullptr ? pieces_->Add(labels, refs_) : index_->Add(labels, refs_); !s.ok()) return s;
+  for (const PrometheusChunk& c : chunks) summary_.samples += c.samples;
   summary_.chunks += chunks.size();
   ++summary_.series;
   summary_.min_time = std::min(summary_.min_time, chunks.front().min_time);
   summary_.max_time = std::max(summary_.max_time, chunks.back().max_time + 1);
   return Status::Ok();
 }
+
+void PrometheusBlockWriter::EndPiece() { pieces_->EndPiece(); }
 
 std::string PrometheusBlockWriter::MetaJson() const {
   const auto number = [](auto n) { return std::to_string(n); };
@@ -147,7 +151,7 @@ Status PrometheusBlockWriter::WriteSmallFile(const std::string& name, std::strin
 Status PrometheusBlockWriter::WriteIndex() {
   FileSink file;
   if (Status s = file.Create(directory_ + "/index"); !s.ok()) return s;
-  const Status written = index_.WriteTo(&file);
+  const Status written = index_->WriteTo(&file);
   const Status closed = file.Close();
   return written.ok() ? closed : written;
 }
@@ -159,6 +163,11 @@ Result<PrometheusBlockWriter::Summary> PrometheusBlockWriter::Finish() {
     return nothing;
   }
   if (Status s = segment_.Close(); !s.ok()) return s;
+  if (pieces_ != nullptr) {
+    const auto add = [this](const Labels& labels, std::span<const PrometheusChunkRef> refs) { return index_->Add(labels, refs); };
+    if (Status s = pieces_->Merge(add); !s.ok()) return s;
+    pieces_ = nullptr;
+  }
   if (Status s = WriteIndex(); !s.ok()) return s;
   std::string tombstones;
   PutBigEndian32(&tombstones, kTombstonesMagic);

@@ -40,16 +40,16 @@ void WriteFile(const fs::path& path, const std::string& bytes) { std::ofstream(p
 
 fs::path GoldenBlock() { return fs::directory_iterator(kGolden / "prometheus_block")->path(); }
 
-// A series with its chunks; RawChunk only views the bytes.
+// A series with its chunks; PrometheusChunk only views the bytes.
 struct Series {
   Labels labels;
-  std::vector<RawChunk> chunks;
+  std::vector<PrometheusChunk> chunks;
   std::vector<std::string> data;
 };
 
-RawChunk MakeChunk(const std::vector<Sample>& samples, std::string* data) {
+PrometheusChunk MakeChunk(const std::vector<Sample>& samples, std::string* data) {
   *data = EncodeXor(samples);
-  RawChunk c;
+  PrometheusChunk c;
   c.min_time = samples.front().timestamp;
   c.max_time = samples.back().timestamp;
   c.samples = static_cast<std::uint32_t>(samples.size());
@@ -77,9 +77,9 @@ class PrometheusBlockTest : public ::testing::Test {
 
 using Points = std::vector<std::pair<Timestamp, double>>;
 
-Points Decode(std::span<const RawChunk> chunks) {
+Points Decode(std::span<const PrometheusChunk> chunks) {
   Points points;
-  for (const RawChunk& c : chunks) {
+  for (const PrometheusChunk& c : chunks) {
     Result<std::vector<Sample>> samples = DecodeXor(c.data);
     EXPECT_TRUE(samples.ok()) << samples.status().ToString();
     if (!samples.ok()) continue;
@@ -203,7 +203,7 @@ TEST_F(PrometheusBlockTest, TheReaderGivesBackWhatTheWriterTook) {
     ASSERT_EQ((*reader)->labels(), s.labels);
     ASSERT_EQ((*reader)->chunks().size(), s.chunks.size());
     for (std::size_t i = 0; i < s.chunks.size(); ++i) {
-      const RawChunk& c = (*reader)->chunks()[i];
+      const PrometheusChunk& c = (*reader)->chunks()[i];
       ASSERT_EQ(c.data, s.chunks[i].data);
       ASSERT_EQ(c.min_time, s.chunks[i].min_time);
       ASSERT_EQ(c.max_time, s.chunks[i].max_time);
@@ -264,7 +264,7 @@ TEST_F(PrometheusBlockTest, ABlockOfNothingIsNotWritten) {
 
 TEST_F(PrometheusBlockTest, AnUnfinishedBlockLeavesNothingBehind) {
   std::string data;
-  const RawChunk c = MakeChunk({{1, 1}}, &data);
+  const PrometheusChunk c = MakeChunk({{1, 1}}, &data);
   auto writer = NewWriter();
   ASSERT_EQ(writer->Add({{"a", "b"}}, {&c, 1}), Status::Ok());
   EXPECT_THAT(fs::directory_iterator(dir_)->path().string(), HasSubstr(".tmp-for-creation"));
@@ -274,9 +274,9 @@ TEST_F(PrometheusBlockTest, AnUnfinishedBlockLeavesNothingBehind) {
 
 TEST_F(PrometheusBlockTest, RefusesWhatPrometheusCouldNotRead) {
   std::string d1, d2, d3;
-  const RawChunk early = MakeChunk({{1, 1}, {10, 1}}, &d1), late = MakeChunk({{10, 1}, {20, 1}}, &d2);
-  RawChunk histogram = early, wrong_count = early, empty = early, reversed = early, last = MakeChunk({{kMaxTimestamp, 1}}, &d3);
-  histogram.encoding = RawChunk::Encoding::kHistogram;
+  const PrometheusChunk early = MakeChunk({{1, 1}, {10, 1}}, &d1), late = MakeChunk({{10, 1}, {20, 1}}, &d2);
+  PrometheusChunk histogram = early, wrong_count = early, empty = early, reversed = early, last = MakeChunk({{kMaxTimestamp, 1}}, &d3);
+  histogram.encoding = 4;
   wrong_count.samples = 3;
   empty.data = std::string_view("\0\0", 2);
   empty.samples = 0;
@@ -285,7 +285,7 @@ TEST_F(PrometheusBlockTest, RefusesWhatPrometheusCouldNotRead) {
     const char* says;
     StatusCode code;
     Labels labels;
-    std::vector<RawChunk> chunks;
+    std::vector<PrometheusChunk> chunks;
   } rows[] = {
       {"does not come behind", StatusCode::kInvalidArgument, {{"a", "a"}}, {early}},
       {"does not come behind", StatusCode::kInvalidArgument, {{"a", "b"}}, {early}},
@@ -294,7 +294,7 @@ TEST_F(PrometheusBlockTest, RefusesWhatPrometheusCouldNotRead) {
       {"label \"b\"", StatusCode::kInvalidArgument, {{"b", "c"}, {"b", "d"}}, {early}},
       {"chunk 1 is not in order", StatusCode::kInvalidArgument, {{"b", "c"}}, {early, late}},
       {"chunk 0 is not in order", StatusCode::kInvalidArgument, {{"b", "c"}}, {reversed}},
-      {"holds histograms", StatusCode::kUnimplemented, {{"b", "c"}}, {histogram}},
+      {"has encoding 4", StatusCode::kUnimplemented, {{"b", "c"}}, {histogram}},
       {"does not hold the 3 samples", StatusCode::kInvalidArgument, {{"b", "c"}}, {wrong_count}},
       {"does not hold the 0 samples", StatusCode::kInvalidArgument, {{"b", "c"}}, {empty}},
       {"last timestamp", StatusCode::kInvalidArgument, {{"b", "c"}}, {last}},
@@ -367,7 +367,7 @@ Status ReadAll(const fs::path& block, std::string* seen) {
   if (!reader.ok()) return reader.status();
   while ((*reader)->Next()) {
     *seen += (*reader)->labels().ToString();
-    for (const RawChunk& c : (*reader)->chunks()) seen->append(c.data);
+    for (const PrometheusChunk& c : (*reader)->chunks()) seen->append(c.data);
   }
   return (*reader)->status();
 }
@@ -423,17 +423,17 @@ TEST_F(PrometheusBlockTest, UnknownVersionsAndEncodingsAreNamed) {
   WriteFile(block / "index", index);
   WriteFile(block / "chunks/000001", std::string(segment).replace(4, 1, "\x02"));
   EXPECT_EQ(ReadAll(block, &seen).code(), StatusCode::kFailedPrecondition);
-  // A histogram chunk, with its checksum right.
+  // A chunk of the future, with its checksum right.
   std::uint64_t length = 0;
   const char* body = DecodeVarint(segment.data() + 8, segment.data() + segment.size(), &length);
   const auto at = static_cast<std::size_t>(body - segment.data());
-  std::string histogram = segment;
-  histogram[at] = 2;
-  StoreBigEndian(histogram.data() + at + 1 + length, Crc32c(std::string_view(histogram).substr(at, 1 + length)));
-  WriteFile(block / "chunks/000001", histogram);
+  std::string future = segment;
+  future[at] = 9;
+  StoreBigEndian(future.data() + at + 1 + length, Crc32c(std::string_view(future).substr(at, 1 + length)));
+  WriteFile(block / "chunks/000001", future);
   s = ReadAll(block, &seen);
   EXPECT_EQ(s.code(), StatusCode::kUnimplemented);
-  EXPECT_THAT(s.message(), HasSubstr("encoding is 2"));
+  EXPECT_THAT(s.message(), HasSubstr("encoding is 9"));
 }
 
 TEST(MakeUlid, IsTimeThenRandomBitsInCrockfordsDigits) {

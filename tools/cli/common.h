@@ -29,6 +29,7 @@ using Run = std::function<int()>;
 
 void AddImport(CLI::App* app, Run* run);
 void AddExport(CLI::App* app, Run* run);
+void AddExportPrometheus(CLI::App* exporting, Run* run);
 void AddQuery(CLI::App* app, Run* run);
 void AddLookups(CLI::App* app, Run* run);  // series, labels, values
 void AddStat(CLI::App* app, Run* run);

@@ -129,8 +129,10 @@ int Export(const ExportFlags& flags) {
 
 void AddExport(CLI::App* app, Run* run) {
   auto flags = std::make_shared<ExportFlags>();
-  CLI::App* command = app->add_subcommand("export", "Write the series of a database as text");
+  CLI::App* command = app->add_subcommand("export", "Write the series of a database as text, or as blocks of Prometheus");
+  command->require_subcommand(0, 1);
   AddStoreFlags(command, &flags->store);
+  command->get_option("--db")->required(false);  // its subcommand has its own
   static const std::map<std::string, ops::TextForm> kForms = {
       {"openmetrics", ops::TextForm::kOpenMetrics}, {"jsonl", ops::TextForm::kJsonLines}, {"csv", ops::TextForm::kCsv}};
   command
@@ -146,13 +148,18 @@ void AddExport(CLI::App* app, Run* run) {
   command->add_flag("--overwrite", flags->overwrite, "replace FILE where it exists");
   command->add_flag("-q,--quiet", flags->quiet, "no progress on stderr");
   AddFormat(command, &flags->format);
+  AddExportPrometheus(command, run);
   command->footer(
       "Works on a database that another process is writing. FILE gets its name when all is written.\n"
       "What the form has no way to write is left out and counted; the exit code is then 3.\n\n"
       "Examples:\n"
       "  chronolith export --db metrics.db --to jsonl metrics.jsonl\n"
       "  chronolith export --db metrics.db --to csv --match 'node_load1' --start -1d | gzip > load.csv.gz");
-  command->callback([flags, run] { *run = [flags] { return Export(*flags); }; });
+  command->callback([command, flags, run] {
+    if (!command->get_subcommands().empty()) return;
+    if (flags->store.db.empty()) throw CLI::RequiredError("--db");
+    *run = [flags] { return Export(*flags); };
+  });
 }
 
 }  // namespace chronolith::cli
