@@ -35,6 +35,7 @@ void AddLookups(CLI::App* app, Run* run);  // series, labels, values
 void AddStat(CLI::App* app, Run* run);
 void AddRecover(CLI::App* app, Run* run);
 void AddCompact(CLI::App* app, Run* run);
+void AddDelete(CLI::App* app, Run* run);
 void AddBackup(CLI::App* app, Run* run);
 void AddRestore(CLI::App* app, Run* run);
 void AddInspect(CLI::App* app, Run* run);

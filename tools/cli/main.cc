@@ -36,6 +36,7 @@ int Main(int argc, char** argv) {
   AddStat(&app, &run);
   AddRecover(&app, &run);
   AddCompact(&app, &run);
+  AddDelete(&app, &run);
   AddBackup(&app, &run);
   AddRestore(&app, &run);
   AddInspect(&app, &run);
