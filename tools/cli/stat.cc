@@ -251,7 +251,7 @@ int Stat(const StatFlags& flags) {
 void AddStat(CLI::App* app, Run* run) {
   auto flags = std::make_shared<StatFlags>();
   CLI::App* command = app->add_subcommand("stat", "Show what each shard holds: series, log positions, bytes");
-  AddStoreFlags(command, &flags->store);
+  AddStoreFlags(command, &flags->store, true);
   AddFormat(command, &flags->format);
   command->footer("Example:\n  chronolith stat --db metrics.db --format json");
   command->callback([flags, run] { *run = [flags] { return Stat(*flags); }; });
