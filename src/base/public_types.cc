@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "base/coding.h"
+#include "chronolith/archive_marks.h"
 #include "chronolith/engine_registry.h"
 #include "chronolith/env.h"
 #include "chronolith/kv_engine.h"
@@ -65,6 +66,7 @@ Result<std::unique_ptr<HeldFiles>> EngineFactory::HoldFiles(const std::string&) 
 Clock::~Clock() = default;
 Logger::~Logger() = default;
 LogArchiver::~LogArchiver() = default;
+ArchiveMarks::~ArchiveMarks() = default;
 
 std::uint64_t KvEngine::BufferedBytes() const {
   std::uint64_t bytes = 0;

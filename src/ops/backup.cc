@@ -279,7 +279,7 @@ Result<BackupReport> MakeBackup(const std::string& store, const std::string& to,
   if (!manifest.ok()) return manifest.status();
   std::error_code error;
   if (!manifest->complete) return FailedPrecondition("the store in " + store + " was not created to its end: open it once");
-  if (fs::exists(store + "/UNFINISHED", error)) {
+  if (fs::exists(store + "/" + std::string(kUnfinishedFile), error)) {
     return FailedPrecondition("an open of " + store + " that gave up lost log records did not come to its end: repeat it first");
   }
   if (Contains(store, to)) return InvalidArgument("the backup " + to + " lies in the store itself");
@@ -308,11 +308,14 @@ Result<BackupReport> MakeBackup(const std::string& store, const std::string& to,
   if (Status s = TakeOverRemains(to, *entries, report.path); !s.ok()) return s;
 
   Copying copying(options, context, *manifest, store, parent, &report);
+  std::string before;
   while (true) {
     bool again = false;
     const Status s = copying.Try(&again);
     if (s.ok()) return report;
-    if (!again) return s;
+    // A checkpoint that came between says something else of the log each time: the same twice does not pass.
+    if (!again || (s.message() == before && s.code() != StatusCode::kUnavailable)) return s;
+    before = s.message();
     if (report.attempts >= options.attempts) {
       return s.WithContext("tried " + std::to_string(report.attempts) + " times");
     }

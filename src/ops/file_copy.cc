@@ -1,23 +1,25 @@
 #include "ops/file_copy.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/checksum.h"
+#include "base/counters.h"
 #include "base/posix_file.h"
 
 namespace chronolith::ops {
 namespace {
 
 constexpr std::size_t kPieceBytes = 1 << 20;
+constexpr std::uint64_t kLookNanos = 100'000'000;  // between two looks at an interruption
 
 // Reads `bytes`, piece by piece; `take` may be empty.
 Result<std::uint32_t> ReadAll(const ReadAt& source, std::uint64_t bytes, Pace* pace,
@@ -43,14 +45,13 @@ Result<std::uint32_t> ReadAll(const ReadAt& source, std::uint64_t bytes, Pace* p
 }  // namespace
 
 Status Pace::Pass(std::uint64_t bytes) {
-  passed_ += bytes;
   context_.Add(bytes);
+  const std::uint64_t until = pacer_.Next(bytes, NowNanos());
   while (true) {
-    if (Status s = context_.CheckCancelled(); !s.ok() || bytes_per_second_ == 0) return s;
-    const std::chrono::duration<double> due(static_cast<double>(passed_) / static_cast<double>(bytes_per_second_));
-    const std::chrono::duration<double> ahead = due - (std::chrono::steady_clock::now() - start_);
-    if (ahead.count() <= 0) return Status::Ok();
-    std::this_thread::sleep_for(std::min(ahead, std::chrono::duration<double>(0.1)));
+    if (Status s = context_.CheckCancelled(); !s.ok()) return s;
+    const std::uint64_t now = NowNanos();
+    if (now >= until) return Status::Ok();
+    std::this_thread::sleep_for(std::chrono::nanoseconds(std::min<std::uint64_t>(until - now, kLookNanos)));
   }
 }
 
@@ -97,16 +98,5 @@ Result<std::uint32_t> ChecksumOfFile(const std::string& path, std::uint64_t byte
       ReadAll([&](std::uint64_t at, std::span<char> buffer) { return (*file)->Read(at, buffer); }, bytes, pace, nullptr);
   return crc.ok() ? crc : crc.status().WithContext(path);
 }
-
-Result<std::unique_ptr<PathLock>> PathLock::Take(const std::string& path, bool directory, const std::string& what) {
-  const int fd = open(path.c_str(), directory ? O_RDONLY | O_DIRECTORY | O_CLOEXEC : O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd < 0) return ErrnoStatus("cannot open " + path, errno);
-  std::unique_ptr<PathLock> lock(new PathLock(fd));
-  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return lock;
-  if (errno == EWOULDBLOCK) return FailedPrecondition("another process " + what + " (it holds " + path + ")");
-  return ErrnoStatus("cannot lock " + path, errno);
-}
-
-PathLock::~PathLock() { close(fd_); }
 
 }  // namespace chronolith::ops

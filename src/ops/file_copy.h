@@ -2,7 +2,6 @@
 #ifndef CHRONOLITH_OPS_FILE_COPY_H_
 #define CHRONOLITH_OPS_FILE_COPY_H_
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -11,6 +10,8 @@
 
 #include "chronolith/result.h"
 #include "ops/context.h"
+#include "storage/pacer.h"
+#include "storage/path_lock.h"
 
 namespace chronolith::ops {
 
@@ -18,15 +19,13 @@ namespace chronolith::ops {
 class Pace {
  public:
   // 0: no bound.
-  Pace(const OpsContext& context, std::uint64_t bytes_per_second) : context_(context), bytes_per_second_(bytes_per_second) {}
+  Pace(const OpsContext& context, std::uint64_t bytes_per_second) : context_(context), pacer_(bytes_per_second, 0) {}
   // Waits as long as these bytes are ahead of their time. kCancelled.
   Status Pass(std::uint64_t bytes);
 
  private:
   const OpsContext& context_;
-  const std::uint64_t bytes_per_second_;
-  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-  std::uint64_t passed_ = 0;
+  Pacer pacer_;
 };
 
 // Fills the buffer from `offset` on and returns how much there was; less only at the end.
@@ -53,20 +52,6 @@ class SourceFile {
 Result<std::uint32_t> CopyFile(const ReadAt& source, std::uint64_t bytes, const std::string& to, Pace* pace);
 // kNotFound. kDataLoss: it has another length than `bytes`.
 Result<std::uint32_t> ChecksumOfFile(const std::string& path, std::uint64_t bytes, Pace* pace);
-
-// Held by one process at a time, until destroyed or the process ends. `path`: a directory, or a file, made where it is missing.
-class PathLock {
- public:
-  // kFailedPrecondition: another process holds it; `what` says, for the message, what that one does.
-  static Result<std::unique_ptr<PathLock>> Take(const std::string& path, bool directory, const std::string& what);
-  ~PathLock();
-  PathLock(const PathLock&) = delete;
-  PathLock& operator=(const PathLock&) = delete;
-
- private:
-  explicit PathLock(int fd) : fd_(fd) {}
-  const int fd_;
-};
 
 }  // namespace chronolith::ops
 

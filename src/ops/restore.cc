@@ -25,9 +25,12 @@ constexpr const char* kInstances[] = {"data", "log"};
 
 class Restoring {
  public:
-  Restoring(std::string from, std::string to, const RestoreOptions& options, const OpsContext& context, RestoreReport* report)
-      : from_(std::move(from)),
+  // `plan` may be null.
+  Restoring(std::string to, const RestoreOptions& options, const ArchivePlan* plan, const OpsContext& context,
+            RestoreReport* report)
+      : from_(report->from),
         to_(std::move(to)),
+        plan_(plan),
         work_(to_ + kWorkName),
         context_(context),
         report_(report),
@@ -39,13 +42,25 @@ class Restoring {
     if (!lock.ok()) return lock.status();
     if (Status s = TakeBack(); !s.ok()) return s;
     if (Status s = CopyAll(); !s.ok()) return s;
-    // No interruption from here to the check: it takes moments.
     const Result<StoreManifest> source = ReadStoreManifest(work_);
     if (!source.ok()) return source.status();
     report_->store = ManifestOfCopy(*source);
-    if (Status s = Identify(DataInstancePath(work_), DataInstanceOptions(report_->store)); !s.ok()) return s;
-    if (Status s = Identify(work_ + "/log", LogInstanceOptions(report_->store)); !s.ok()) return s;
+    if (plan_ != nullptr) {
+      if (Status s = AddArchivedRows(*plan_, work_ + "/log", report_->store, context_); !s.ok()) return s;
+    }
+    // No interruption from here to the check.
+    const Result<std::shared_ptr<EngineFactory>> factory = EngineRegistry::Default()->Find(report_->store.engine);
+    if (!factory.ok()) return factory.status();
+    for (EngineOptions options : {DataInstanceOptions(report_->store), LogInstanceOptions(report_->store)}) {
+      options.logger = context_.logger;
+      const std::string path = options.instance == InstanceRole::kData ? DataInstancePath(work_) : work_ + "/log";
+      if (Status s = IdentifyCopy(factory->get(), path, std::move(options), report_->store); !s.ok()) return s;
+    }
     if (Status s = WriteStoreManifest(work_, report_->store); !s.ok()) return s;
+    if (plan_ != nullptr && plan_->rows > 0) {
+      if (Status s = StoreReplayed(work_, report_->store.engine, context_); !s.ok())
+        return s.WithContext("replaying archived rows");
+    }
     context_.Begin("checking what was restored", 0, "bytes");
     Result<StorageStats> stats = CheckWholeStore(work_, report_->store.engine, true, context_);
     if (!stats.ok()) {
@@ -70,10 +85,12 @@ class Restoring {
     if (!error) fs::create_directory(work_, error);
     if (error) return ErrnoStatus("cannot prepare " + to_, error);
     const std::uintmax_t free = fs::space(to_, error).available;
-    if (!error && !interrupted && free < report_->backup.bytes()) {
+    // Archived rows lie in the log while they are stored as chunks.
+    const std::uint64_t needed = report_->backup.bytes() + 2 * report_->archived_bytes;
+    if (!error && !interrupted && free < needed) {
       fs::remove(work_, error);
-      return ResourceExhausted("the disk of " + to_ + " has " + std::to_string(free) + " bytes left, the backup takes " +
-                               std::to_string(report_->backup.bytes()));
+      return ResourceExhausted("the disk of " + to_ + " has " + std::to_string(free) + " bytes left, this takes " +
+                               std::to_string(needed));
     }
     return Status::Ok();
   }
@@ -146,19 +163,6 @@ class Restoring {
     return Status::Ok();
   }
 
-  Status Identify(const std::string& path, EngineOptions options) const {
-    const Result<std::shared_ptr<EngineFactory>> factory = EngineRegistry::Default()->Find(report_->store.engine);
-    if (!factory.ok()) return factory.status();
-    options.create_if_missing = false;
-    options.background_threads = 1;
-    options.logger = context_.logger;
-    Result<std::unique_ptr<KvEngine>> engine = (*factory)->Open(path, options);
-    if (!engine.ok()) return engine.status();
-    const Status status = WriteIdentity(engine->get(), report_->store);
-    const Status closed = (*engine)->Close();
-    return status.ok() ? closed : status;
-  }
-
   Status Publish() const {
     std::error_code error;
     for (const char* instance : kInstances) {
@@ -175,6 +179,7 @@ class Restoring {
 
   const std::string from_;
   const std::string to_;
+  const ArchivePlan* const plan_;
   const std::string work_;
   const OpsContext& context_;
   RestoreReport* const report_;
@@ -193,12 +198,26 @@ bool IsDoneBut(const std::string& to, const BackupManifest& backup) {
 
 Result<RestoreReport> Restore(const std::string& from, const std::string& to, const RestoreOptions& options,
                               const OpsContext& context) {
-  const Result<std::string> path = FindBackup(from);
-  if (!path.ok()) return path.status();
-  Result<BackupManifest> backup = ReadBackupManifest(*path);
-  if (!backup.ok()) return backup.status();
   RestoreReport report;
+  std::optional<ArchivePlan> plan;
+  if (options.point) {
+    Result<RestoreBase> base = ChooseBase(from, *options.point, context);
+    if (!base.ok()) return base.status();
+    report.from = base->path;
+    plan = std::move(base->plan);
+    report.archived_rows = plan->rows;
+    report.archived_bytes = plan->bytes;
+    report.reached_ms = plan->reached_ms;
+    report.shortfall = plan->complete;
+  } else {
+    Result<std::string> path = FindBackup(from);
+    if (!path.ok()) return path.status();
+    report.from = std::move(*path);
+  }
+  Result<BackupManifest> backup = ReadBackupManifest(report.from);
+  if (!backup.ok()) return backup.status();
   report.backup = std::move(*backup);
+  if (options.dry_run) return report;
   if (IsDoneBut(to, report.backup)) {
     std::error_code error;
     fs::remove_all(to + kWorkName, error);
@@ -210,7 +229,7 @@ Result<RestoreReport> Restore(const std::string& from, const std::string& to, co
     report.stats = std::move(*stats);
     return report;
   }
-  Restoring restoring(*path, to, options, context, &report);
+  Restoring restoring(to, options, plan ? &*plan : nullptr, context, &report);
   if (Status s = restoring.Run(); !s.ok()) return s;
   return report;
 }

@@ -86,6 +86,7 @@ Status Core::CheckpointLocked() {
     if (Status status = wal_->FlushTrimmed(); !status.ok()) return status.WithContext("making room for the log");
   }
   ScopedTimer timer(&checkpoint_duration_);
+  std::optional<ArchiveMark> mark = MarkOfNow();
   const std::uint64_t bytes = bytes_since_checkpoint_.exchange(0, std::memory_order_relaxed);
   cuts_.resize(shards_.size());
   cut_ordinals_.resize(shards_.size());
@@ -119,7 +120,10 @@ Status Core::CheckpointLocked() {
     shard.applied_lsn.store(cuts_[i]);
   }
   CHRONOLITH_FAILPOINT("checkpoint.finished");
-  if (status.ok()) status = TrimLog();
+  if (status.ok()) {
+    archive_mark_ = std::move(mark);
+    status = TrimLog();
+  }
   CHRONOLITH_FAILPOINT("trim.flushed");
   if (!status.ok()) {
     bytes_since_checkpoint_.fetch_add(bytes, std::memory_order_relaxed);  // still to be done
@@ -151,7 +155,28 @@ Status Core::TrimLog() {
       return status;
     }
   }
+  TellMark();
   return wal_->FlushTrimmed();
+}
+
+// Before the cuts of a checkpoint, which then hold all rows up to the mark whole.
+std::optional<ArchiveMark> Core::MarkOfNow() const {
+  if (dynamic_cast<ArchiveMarks*>(options_.log_archiver.get()) == nullptr || !quarantine_.ok()) return std::nullopt;
+  ArchiveMark mark;
+  mark.time_ms = options_.clock->NowMs();  // before the ticket: groups that it does not stand for begin later
+  const CommitToken ticket = wal_->Ticket();
+  if (!wal_->WaitLogged(ticket, kNoDeadline).ok()) return std::nullopt;
+  mark.epoch = shards_.front()->wal->epoch();
+  mark.group = ticket.generation;
+  return mark;
+}
+
+// What the last checkpoint cut has left the log, in all shards: says so, once.
+void Core::TellMark() {
+  if (!archive_mark_ || wal_->HasArchiveBacklog()) return;
+  for (const auto& shard : shards_) archive_mark_->archived_to.push_back(shard->wal->trimmed_to());
+  dynamic_cast<ArchiveMarks*>(options_.log_archiver.get())->OnMark(*archive_mark_);
+  archive_mark_.reset();
 }
 
 // ---- Retention ----

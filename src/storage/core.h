@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "chronolith/archive_marks.h"
 #include "chronolith/options.h"
 #include "chronolith/storage.h"
 #include "index/label_validation.h"
@@ -187,6 +188,8 @@ class Core {
   Status CheckpointIndex() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status CheckpointChunks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status TrimLog() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
+  std::optional<ArchiveMark> MarkOfNow() const;  // none: the archiver takes no marks
+  void TellMark() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   // compaction.cc
   class CompactRun;
   Status CompactOnce(CompactRun* run, CompactResult* result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(compact_mu_);
@@ -239,6 +242,7 @@ class Core {
   std::vector<Lsn> cuts_ ABSL_GUARDED_BY(upkeep_mu_);
   std::vector<std::uint64_t> cut_ordinals_ ABSL_GUARDED_BY(upkeep_mu_);
   std::vector<std::uint64_t> cut_series_ ABSL_GUARDED_BY(upkeep_mu_);
+  std::optional<ArchiveMark> archive_mark_ ABSL_GUARDED_BY(upkeep_mu_);  // of the last checkpoint, not told yet
   Timestamp released_before_ ABSL_GUARDED_BY(upkeep_mu_) = kMinTimestamp;
   DurationCell checkpoint_duration_;
   SharedCounter checkpoints_;

@@ -1,5 +1,6 @@
 // Snapshots: a copy of both instances that is a store of its own, with an identity of its own.
 #include <filesystem>
+#include <utility>
 
 #include "storage/core.h"
 
@@ -10,16 +11,9 @@ namespace chronolith {
 Status Core::WriteCopyIdentity(const std::string& path, EngineOptions options, const StoreManifest& manifest) const {
   Result<std::shared_ptr<EngineFactory>> factory = options_.engines->Find(options_.engine);
   if (!factory.ok()) return factory.status();
-  options.create_if_missing = false;
-  options.read_only = false;
-  options.background_threads = 1;
   options.logger = options_.logger;
   options.compaction_reserve = CompactionReserve(options.instance);
-  Result<std::unique_ptr<KvEngine>> engine = (*factory)->Open(path, options);
-  if (!engine.ok()) return engine.status();
-  Status status = WriteIdentity(engine->get(), manifest);
-  const Status closed = (*engine)->Close();
-  return status.ok() ? closed : status;
+  return IdentifyCopy(factory->get(), path, std::move(options), manifest);
 }
 
 Status Core::Snapshot(const std::string& path) {

@@ -109,6 +109,17 @@ Status WriteIdentity(KvEngine* engine, const StoreManifest& manifest, std::span<
   return engine->Write({&batch, 1}, write)[0];
 }
 
+Status IdentifyCopy(EngineFactory* factory, const std::string& path, EngineOptions options, const StoreManifest& manifest) {
+  options.create_if_missing = false;
+  options.read_only = false;
+  options.background_threads = 1;
+  Result<std::unique_ptr<KvEngine>> engine = factory->Open(path, options);
+  if (!engine.ok()) return engine.status();
+  const Status status = WriteIdentity(engine->get(), manifest);
+  const Status closed = (*engine)->Close();
+  return status.ok() ? closed : status;
+}
+
 Status CheckIdentity(KvEngine* engine, const StoreManifest& manifest, std::string_view instance) {
   std::string value;
   const std::string name = std::string(instance) + " instance";

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "chronolith/engine_registry.h"
 #include "chronolith/kv_engine.h"
 #include "chronolith/result.h"
 #include "format/series_id.h"
@@ -44,6 +45,9 @@ StoreManifest ManifestOfCopy(const StoreManifest& manifest);
 
 // Of an instance, open for writing: writes whose it is, synced. `more`: other rows of `meta`, written with it.
 Status WriteIdentity(KvEngine* engine, const StoreManifest& manifest, std::span<const Op> more = {});
+// Opens an instance of a copy for a moment and writes whose it is now. `options`: as the store opens it, without the filters that
+// drop rows.
+Status IdentifyCopy(EngineFactory* factory, const std::string& path, EngineOptions options, const StoreManifest& manifest);
 // kNotFound: it has none. kDataLoss. kFailedPrecondition: it belongs to another store, or to another copy of this one; the message
 // begins with `instance` ("log", "data").
 Status CheckIdentity(KvEngine* engine, const StoreManifest& manifest, std::string_view instance);

@@ -1,5 +1,5 @@
-// checkpointing_writer DIR [SAMPLES]: a process that writes to a store and checkpoints all the time, until its stdin is closed or
-// SAMPLES are written. Sample i is series i % 100, time 1,700,000,000,000 + i / 100, value i / 100. Prints "logged N" on stderr
+// checkpointing_writer DIR [SAMPLES [ARCHIVE]]: a process that writes to a store and checkpoints all the time, until its stdin is closed or
+// SAMPLES (0: no end) are written; with a log archive. Sample i is series i % 100, time 1,700,000,000,000 + i / 100, value i / 100. Prints "logged N" on stderr
 // when all up to N are logged. With SAMPLES it keeps the store open, without writing, until its stdin is closed.
 #include <poll.h>
 #include <unistd.h>
@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "chronolith/file_log_archiver.h"
 #include "chronolith/storage.h"
 
 using namespace chronolith;
@@ -33,6 +34,14 @@ int main(int argc, char** argv) {
   Options options;
   options.shards = 4;
   options.checkpoint_bytes = 64 << 10;
+  if (argc > 3) {
+    auto archiver = OpenFileLogArchiver(argv[3], {.store = argv[1]});
+    if (!archiver.ok()) {
+      std::fprintf(stderr, "%s\n", archiver.status().ToString().c_str());
+      return 1;
+    }
+    options.log_archiver = *archiver;
+  }
   auto opened = Storage::Open(options, argv[1]);
   if (!opened.ok()) {
     std::fprintf(stderr, "%s\n", opened.status().ToString().c_str());

@@ -25,6 +25,10 @@ struct BackupFlags {
   std::string to;
   std::string from;  // list, verify, restore
   bool link = false;
+  std::string archive;  // restore
+  std::string to_time;
+  bool allow_earlier = false;
+  bool dry_run = false;
   std::uint64_t rate_limit = 0;
   std::uint64_t memory_limit = 256ULL << 20;
   Format format = Format::kTable;
@@ -166,44 +170,74 @@ int Verify(const BackupFlags& flags) {
   return Finish(&out, verified->problems.empty() ? kExitOk : kExitProblems);
 }
 
-int Restore(const BackupFlags& flags) {
-  Result<ops::RestoreReport> restored = Unavailable("");
-  {
-    WorkProgress progress;
-    ops::RestoreOptions options;
-    options.bytes_per_second = flags.rate_limit;
-    restored = ops::Restore(flags.from, flags.to, options, MakeContext(flags, &progress));
-  }
-  if (!restored.ok()) {
-    return FailOrInterrupted(restored.status(), "there is no database yet; the same command goes on with what was copied");
-  }
-  const ops::RestoreReport& report = *restored;
+void PrintRestored(const BackupFlags& flags, const ops::RestoreReport& report, Output* out) {
   std::uint64_t series = 0;
   std::uint64_t replayed = 0;
   for (const ShardStats& shard : report.stats.shards) {
     series += shard.series_total;
     replayed += shard.replayed_records;
   }
-  const bool csv = flags.format == Format::kCsv;
-  Output out;
+  const bool point = !flags.archive.empty();
   if (flags.format == Format::kJson) {
-    JsonWriter json(&out);
+    JsonWriter json(out);
     json.BeginObject().Key("backup").String(report.backup.id).Key("path").String(flags.to).Key("store").String(report.backup.uuid);
-    json.Key("incarnation").String(std::to_string(report.store.incarnation));
+    json.Key("dry_run").Bool(flags.dry_run).Key("incarnation").String(std::to_string(report.store.incarnation));
     json.Key("incarnation_of_backup").String(std::to_string(report.backup.incarnation));
     json.Key("taken_ms").Integer(report.backup.taken_ms).Key("shards").Unsigned(report.backup.shards);
     json.Key("series").Unsigned(series).Key("replayed_records").Unsigned(replayed);
+    json.Key("backup_bytes").Unsigned(report.backup.bytes());
     json.Key("files_copied").Unsigned(report.files).Key("bytes_copied").Unsigned(report.bytes);
     json.Key("files_resumed").Unsigned(report.files_resumed).Key("bytes_resumed").Unsigned(report.bytes_resumed);
+    if (point) {
+      json.Key("archived_rows").Unsigned(report.archived_rows).Key("archived_bytes").Unsigned(report.archived_bytes);
+      json.Key("reached_ms").Integer(report.reached_ms).Key("shortfall").String(report.shortfall.message());
+    }
     json.EndObject().Newline();
-  } else {
-    Table table({"database", "of backup", "taken", "incarnation", "shards", "series", "bytes"});
-    const std::uint64_t bytes = report.bytes + report.bytes_resumed;
-    table.Add({flags.to, report.backup.id, interop::FormatTime(report.backup.taken_ms), std::to_string(report.store.incarnation),
-               std::to_string(report.backup.shards), std::to_string(series), csv ? std::to_string(bytes) : HumanBytes(bytes)});
-    csv ? table.PrintCsv(&out) : table.Print(&out);
+    return;
   }
-  return Finish(&out, kExitOk);
+  const bool csv = flags.format == Format::kCsv;
+  const auto bytes = [&](std::uint64_t n) { return csv ? std::to_string(n) : HumanBytes(n); };
+  std::vector<std::string> header = {flags.dry_run ? "would become" : "database", "of backup", "taken", "shards", "bytes"};
+  std::vector<std::string> row = {flags.to, report.backup.id, interop::FormatTime(report.backup.taken_ms),
+                                  std::to_string(report.backup.shards), bytes(report.backup.bytes())};
+  if (point) {
+    header.insert(header.end(), {"archived rows", "bytes", "as of"});
+    row.insert(row.end(),
+               {std::to_string(report.archived_rows), bytes(report.archived_bytes), interop::FormatTime(report.reached_ms)});
+  }
+  if (!flags.dry_run) {
+    header.insert(header.end(), {"incarnation", "series"});
+    row.insert(row.end(), {std::to_string(report.store.incarnation), std::to_string(series)});
+  }
+  Table table(std::move(header));
+  table.Add(std::move(row));
+  csv ? table.PrintCsv(out) : table.Print(out);
+}
+
+int Restore(const BackupFlags& flags) {
+  ops::RestoreOptions options;
+  options.bytes_per_second = flags.rate_limit;
+  options.dry_run = flags.dry_run;
+  if (!flags.archive.empty()) {
+    options.point = ops::PointInTime{.archive = flags.archive, .to_ms = {}, .allow_earlier = flags.allow_earlier};
+    if (!flags.to_time.empty()) {
+      const Result<Timestamp> time = interop::ParseTime(flags.to_time, Clock::System()->NowMs());
+      if (!time.ok()) return Fail(time.status());
+      options.point->to_ms = *time;
+    }
+  }
+  Result<ops::RestoreReport> restored = Unavailable("");
+  {
+    WorkProgress progress;
+    restored = ops::Restore(flags.from, flags.to, options, MakeContext(flags, &progress));
+  }
+  if (!restored.ok()) {
+    return FailOrInterrupted(restored.status(), "there is no database yet; the same command goes on with what was copied");
+  }
+  if (!restored->shortfall.ok()) PrintError(restored->shortfall.message());
+  Output out;
+  PrintRestored(flags, *restored, &out);
+  return Finish(&out, restored->shortfall.ok() ? kExitOk : kExitProblems);
 }
 
 void AddLimits(CLI::App* command, BackupFlags* flags) {
@@ -266,10 +300,27 @@ void AddBackup(CLI::App* app, Run* run) {
 void AddRestore(CLI::App* app, Run* run) {
   auto flags = std::make_shared<BackupFlags>();
   CLI::App* command = app->add_subcommand("restore", "Make a database of a backup");
-  command->add_option("--from", flags->from, "a backup, or a directory of backups: then its newest")
+  command
+      ->add_option("--from", flags->from,
+                   "a backup, or a directory of backups: then its newest (that is early enough for --to-time)")
       ->required()
       ->option_text("BACKUP");
   command->add_option("--to", flags->to, "directory of the new database; missing or empty")->required()->option_text("DIR");
+  CLI::Option* archive =
+      command->add_option("--archive", flags->archive, "log archive of that database: add what was written after the backup")
+          ->option_text("ARCHIVE");
+  command
+      ->add_option("--to-time", flags->to_time,
+                   "leave out what was written later: RFC 3339, milliseconds since 1970, or a duration before now such as -1h30m "
+                   "(as far as the archive goes)")
+      ->needs(archive)
+      ->check(Checked([](const std::string& text) { return interop::ParseTime(text, 0); }))
+      ->option_text("TIME");
+  command
+      ->add_flag("--allow-earlier", flags->allow_earlier,
+                 "where the archive does not go that far, or lacks something: go as far as it does, and exit with 3")
+      ->needs(archive);
+  command->add_flag("--dry-run", flags->dry_run, "say what would be restored, from which backup and as of when; write nothing");
   AddLimits(command, flags.get());
   AddMemory(command, flags.get());
   AddFormat(command, &flags->format);
@@ -279,7 +330,8 @@ void AddRestore(CLI::App* app, Run* run) {
       "database that the backup was made of. An interrupted restore is gone on with by the same command.\n\n"
       "Examples:\n"
       "  chronolith restore --from /backups/metrics --to metrics.db\n"
-      "  chronolith restore --from /backups/metrics/20261122T010203Z-0007 --to metrics.db --format json");
+      "  chronolith restore --from /backups/metrics/20261122T010203Z-0007 --to metrics.db --format json\n"
+      "  chronolith restore --from /backups/metrics --archive /archive/metrics --to-time 2026-11-22T10:15:00Z --to metrics.db");
   command->callback([flags, run] { *run = [flags] { return Restore(*flags); }; });
 }
 

@@ -170,7 +170,9 @@ int RunWal(const WalFlags& flags, Storage* storage, Report* report) {
 }
 
 int BenchWal(const WalFlags& flags) {
-  Options options = MakeOptions(flags.store);
+  const Result<Options> made = MakeWriterOptions(flags.store);
+  if (!made.ok()) return Fail(made.status());
+  Options options = *made;
   options.error_if_exists = true;
   auto storage = Storage::Open(options, flags.store.db);
   if (!storage.ok()) return Fail(storage.status());
@@ -179,6 +181,7 @@ int BenchWal(const WalFlags& flags) {
   Report report;
   int code = RunWal(flags, storage->get(), &report);
   metrics->reset();
+  if (Status s = ArchiveAll(flags.store, storage->get()); !s.ok()) code = Fail(s);
   if (Status s = (*storage)->Close(); !s.ok()) code = Fail(s.WithContext("close"));
   if (code != kExitOk) return code;
   report.Add("peak_rss_bytes", PeakRssBytes());

@@ -282,7 +282,9 @@ int BenchWrite(const WriteFlags& flags) {
     PrintError("bench write: give --series-file, --series or both");
     return kExitUsage;
   }
-  Options options = MakeOptions(flags.store);
+  const Result<Options> made = MakeWriterOptions(flags.store);
+  if (!made.ok()) return Fail(made.status());
+  Options options = *made;
   options.error_if_exists = true;  // samples of an earlier run would be overwritten, which is another workload
   auto storage = Storage::Open(options, flags.store.db);
   if (!storage.ok()) return Fail(storage.status());
@@ -291,6 +293,7 @@ int BenchWrite(const WriteFlags& flags) {
   Report report;
   int code = RunWrite(flags, storage->get(), &report);
   metrics->reset();
+  if (Status s = ArchiveAll(flags.store, storage->get()); !s.ok()) code = Fail(s);
   if (Status s = (*storage)->Close(); !s.ok()) code = Fail(s.WithContext("close"));
   if (code != kExitOk) return code;
   report.Add("peak_rss_bytes", PeakRssBytes());

@@ -38,6 +38,7 @@ void AddCompact(CLI::App* app, Run* run);
 void AddDelete(CLI::App* app, Run* run);
 void AddBackup(CLI::App* app, Run* run);
 void AddRestore(CLI::App* app, Run* run);
+void AddArchive(CLI::App* app, Run* run);
 void AddInspect(CLI::App* app, Run* run);
 void AddCardinality(CLI::App* app, Run* run);
 void AddVerify(CLI::App* app, Run* run);

@@ -109,7 +109,9 @@ Result<CompactResult> CompactShowingProgress(Storage* storage, CompactOptions op
 int Compact(const CompactFlags& flags) {
   if (flags.low_priority) LowerPriority();
   const bool dry_run = flags.options.dry_run;
-  Options options = MakeOptions(flags.store);
+  const Result<Options> made = dry_run ? Result<Options>(MakeOptions(flags.store)) : MakeWriterOptions(flags.store);
+  if (!made.ok()) return Fail(made.status());
+  Options options = *made;
   options.create_if_missing = false;
   options.read_only = dry_run;
   options.background_compaction = false;  // this is what it is here for
@@ -181,6 +183,7 @@ void AddCompact(CLI::App* app, Run* run) {
       ->transform(CLI::CheckedTransformer(kModes, CLI::ignore_case).description(""))
       ->option_text("MODE");
   AddMemoryLimit(command, &flags->store);
+  AddArchiveFlag(command, &flags->store);
   AddFormat(command, &flags->format);
   command->footer(
       "Needs the database for itself, but for --dry-run: a process that writes to it compacts by itself what pays. Readers may go "

@@ -156,12 +156,15 @@ int ImportInto(const ImportFlags& flags, Storage* storage) {
 
 int Import(ImportFlags flags) {
   if (flags.files.empty()) flags.files.emplace_back("-");
-  auto storage = OpenShowingReplay(MakeOptions(flags.store), flags.store.db);
+  const Result<Options> options = MakeWriterOptions(flags.store);
+  if (!options.ok()) return Fail(options.status());
+  auto storage = OpenShowingReplay(*options, flags.store.db);
   if (!storage.ok()) return Fail(storage.status());
   auto metrics = MetricsServer::Start(flags.store, storage->get());
   if (!metrics.ok()) return Fail(metrics.status());
   int code = ImportInto(flags, storage->get());
   metrics->reset();
+  if (Status s = ArchiveAll(flags.store, storage->get()); !s.ok()) code = Fail(s);
   if (Status s = (*storage)->Close(); !s.ok()) code = Fail(s.WithContext("close"));
   return code;
 }

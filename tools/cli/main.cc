@@ -39,6 +39,7 @@ int Main(int argc, char** argv) {
   AddDelete(&app, &run);
   AddBackup(&app, &run);
   AddRestore(&app, &run);
+  AddArchive(&app, &run);
   AddInspect(&app, &run);
   AddCardinality(&app, &run);
   AddVerify(&app, &run);

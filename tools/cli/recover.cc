@@ -67,7 +67,9 @@ void PrintTable(const StorageStats& stats, bool csv, Output* out) {
 }
 
 int Recover(const RecoverFlags& flags) {
-  Options options = MakeOptions(flags.store);
+  const Result<Options> made = MakeWriterOptions(flags.store);
+  if (!made.ok()) return Fail(made.status());
+  Options options = *made;
   options.create_if_missing = false;
   options.accept_data_loss = flags.accept_data_loss;
   Result<std::unique_ptr<Storage>> opened = OpenShowingReplay(options, flags.store.db);
@@ -97,6 +99,7 @@ void AddRecover(CLI::App* app, Run* run) {
   command->add_flag("--accept-data-loss", flags->accept_data_loss,
                     "give up, for good, what the log has lost; without it nothing of a damaged log is changed");
   AddMemoryLimit(command, &flags->store);
+  AddArchiveFlag(command, &flags->store);
   AddFormat(command, &flags->format);
   command->footer(
       "Exit codes: 0 all is well, 1 the store does not open, 2 wrong arguments, 3 shards are quarantined or data was given up.\n"

@@ -5,7 +5,9 @@
 
 #include <cstdio>
 #include <exception>
+#include <utility>
 
+#include "chronolith/file_log_archiver.h"
 #include "chronolith/metrics.h"
 #include "tools/cli/progress.h"
 
@@ -42,6 +44,14 @@ void AddMemoryLimit(CLI::App* command, StoreFlags* flags) {
       ->option_text("BYTES");
 }
 
+void AddArchiveFlag(CLI::App* command, StoreFlags* flags) {
+  command
+      ->add_option("--archive", flags->archive,
+                   "directory that keeps what leaves the log, for restores to any moment; made where it is missing. All that write "
+                   "to this database must name it")
+      ->option_text("ARCHIVE");
+}
+
 void AddWriterFlags(CLI::App* command, StoreFlags* flags) {
   AddStoreFlags(command, flags);
   command->add_option("--shards", flags->shards, "shards of a new database, 1 to 31 (16)")
@@ -53,6 +63,7 @@ void AddWriterFlags(CLI::App* command, StoreFlags* flags) {
                    "serve Prometheus metrics on this port of 127.0.0.1 while running; 0: any")
       ->check(CLI::Range(0, 65535))
       ->option_text("PORT");
+  AddArchiveFlag(command, flags);
 }
 
 Options MakeOptions(const StoreFlags& flags) {
@@ -63,6 +74,22 @@ Options MakeOptions(const StoreFlags& flags) {
   if (flags.memory_limit > 0) options.memory_limit_bytes = flags.memory_limit;
   options.logger = std::make_shared<StderrLogger>(flags.verbose ? LogLevel::kDebug : LogLevel::kWarning);
   return options;
+}
+
+Result<Options> MakeWriterOptions(const StoreFlags& flags) {
+  Options options = MakeOptions(flags);
+  if (flags.archive.empty()) return options;
+  FileLogArchiverOptions archive;
+  archive.store = flags.db;
+  archive.logger = options.logger;
+  Result<std::shared_ptr<LogArchiver>> archiver = OpenFileLogArchiver(flags.archive, archive);
+  if (!archiver.ok()) return archiver.status();
+  options.log_archiver = std::move(*archiver);
+  return options;
+}
+
+Status ArchiveAll(const StoreFlags& flags, Storage* storage) {
+  return flags.archive.empty() ? Status::Ok() : storage->Checkpoint().WithContext("archiving the log");
 }
 
 Result<std::unique_ptr<Storage>> OpenForReading(const StoreFlags& flags) {

@@ -26,16 +26,22 @@ struct StoreFlags {
   int shards = 0;                  // 0: the default of Options
   std::uint64_t memory_limit = 0;  // 0: the default of Options
   int metrics_port = -1;           // -1: none; 0: any free one
+  std::string archive;             // "": what leaves the log is gone
 };
 
 // `positional`: the directory may also be given without --db.
 void AddStoreFlags(CLI::App* command, StoreFlags* flags, bool positional = false);
 void AddMemoryLimit(CLI::App* command, StoreFlags* flags);
-// AddStoreFlags and what only writers take: --shards, --memory-limit, --metrics-port.
+void AddArchiveFlag(CLI::App* command, StoreFlags* flags);
+// AddStoreFlags and what only writers take: --shards, --memory-limit, --metrics-port, --archive.
 void AddWriterFlags(CLI::App* command, StoreFlags* flags);
 
 // Options from the flags; warnings go to stderr.
 Options MakeOptions(const StoreFlags& flags);
+// The same for a command that writes: with the log archive.
+Result<Options> MakeWriterOptions(const StoreFlags& flags);
+// Where there is an archive: stores what the log holds, so that the archive has it, too. Before the end of a command that wrote.
+Status ArchiveAll(const StoreFlags& flags, Storage* storage);
 // Shows on stderr how replay goes.
 Result<std::unique_ptr<Storage>> OpenShowingReplay(Options options, const std::string& db);
 // Read-only: works beside a process that writes. kNotFound where there is no database.

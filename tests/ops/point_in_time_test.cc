@@ -1,0 +1,379 @@
+// A backup and the archived log, restored to moments between: what comes back is what had been written until then, no more, no
+// less.
+#include "ops/point_in_time.h"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+#include <random>
+
+#include "chronolith/file_log_archiver.h"
+#include "ops/backup.h"
+#include "ops/log_archive_list.h"
+#include "ops/restore.h"
+#include "tests/contract/seed.h"
+#include "tests/storage/store_fixture.h"
+
+namespace chronolith::ops {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+constexpr std::int64_t kStart = 1'700'000'000'000;
+constexpr Timestamp kHour = 3'600'000;
+
+// A store with an archive, a clock that the test moves, and all that was done to it.
+class PointInTimeTest : public testing::Test {
+ protected:
+  PointInTimeTest() : store_("rocksdb") {
+    store_.options().clock = clock_;
+    store_.options().shards = 4;
+  }
+
+  void Open(bool archived = true) {
+    store_.options().log_archiver.reset();
+    if (archived) {
+      auto archiver = OpenFileLogArchiver(archive_, {.store = store_.path(), .segment_bytes = segment_bytes_});
+      ASSERT_TRUE(archiver.ok()) << archiver.status().ToString();
+      store_.options().log_archiver = *archiver;
+    }
+    store_.Open();
+  }
+  void Reopen(bool archived = true) {
+    store_.Close();
+    Open(archived);
+  }
+  std::int64_t Tick(std::int64_t ms = 10) {
+    clock_->Set(clock_->NowMs() + ms);
+    return clock_->NowMs();
+  }
+  static Labels LabelsOf(int series) { return {{"__name__", "m"}, {"s", std::to_string(series)}}; }
+  void Write(int series, Timestamp t, double value) {
+    history_.push_back({Tick(), series, t, value});
+    store_.Write(LabelsOf(series), {{t, value}});
+  }
+  void Delete(int series, TimeRange range) {
+    history_.push_back({Tick(), series, 0, 0, range});
+    ASSERT_TRUE(store_->Delete({Matcher::Equal("s", std::to_string(series))}, range).ok());
+  }
+  void Checkpoint() {
+    Tick();
+    store_.Checkpoint();
+  }
+  // In order and late, of old series and new ones, overwritten, deleted.
+  void WriteSome(int n) {
+    for (int i = 0; i < n; ++i) {
+      const int series = static_cast<int>(random_() % (4 + history_.size() / 8));
+      const Timestamp t = kStart + static_cast<Timestamp>(random_() % (6 * kHour)) / 1000 * 1000;
+      Write(series, t, static_cast<double>(random_() % 1000));
+      if (random_() % 12 == 0) Delete(static_cast<int>(random_() % 8), {t - kHour, t + kHour});
+    }
+  }
+  // What had been written until `time`.
+  Contents Expected(std::int64_t time) const {
+    Contents contents;
+    for (const Done& done : history_) {
+      if (done.time > time) break;
+      Points& points = contents[LabelsOf(done.series).ToString()];
+      if (!done.deleted) {
+        points[done.t] = Shown(done.value);
+        continue;
+      }
+      points.erase(points.lower_bound(done.deleted->start), points.lower_bound(done.deleted->end));
+    }
+    std::erase_if(contents, [](const auto& series) { return series.second.empty(); });
+    return contents;
+  }
+  static Contents ReadStore(const std::string& path) {
+    Options options;
+    options.read_only = true;
+    options.create_if_missing = false;
+    const auto store = Storage::Open(options, path);
+    EXPECT_TRUE(store.ok()) << store.status().ToString();
+    if (!store.ok()) return {};
+    Contents contents = Read(store->get());
+    std::erase_if(contents, [](const auto& series) { return series.second.empty(); });
+    return contents;
+  }
+  std::string Backup() {
+    const Result<BackupReport> made = MakeBackup(store_.path(), backups_, {}, {});
+    EXPECT_TRUE(made.ok()) << made.status().ToString();
+    return made.ok() ? made->path : "";
+  }
+  Result<RestoreReport> Restore(std::optional<std::int64_t> to, const std::string& from = {}, bool allow_earlier = false,
+                                bool dry_run = false) {
+    target_ = store_.directory() / ("restored" + std::to_string(++restores_));
+    RestoreOptions options;
+    options.point = PointInTime{archive_, to, allow_earlier};
+    options.dry_run = dry_run;
+    return ops::Restore(from.empty() ? backups_ : from, target_, options, {});
+  }
+  void ExpectRefused(const Result<RestoreReport>& restored, StatusCode code, const std::vector<std::string>& says) {
+    ASSERT_FALSE(restored.ok());
+    EXPECT_EQ(restored.status().code(), code) << restored.status().ToString();
+    for (const std::string& text : says) EXPECT_THAT(restored.status().message(), HasSubstr(text));
+    EXPECT_FALSE(fs::exists(target_)) << "nothing was written";
+  }
+  void ExpectRestored(std::int64_t time, const std::string& from = {}) {
+    SCOPED_TRACE("to " + std::to_string(time));
+    const auto restored = Restore(time, from);
+    ASSERT_TRUE(restored.ok()) << restored.status().ToString();
+    EXPECT_TRUE(restored->shortfall.ok());
+    EXPECT_EQ(restored->reached_ms, time);
+    EXPECT_EQ(ReadStore(target_), Expected(time));
+  }
+
+  struct Done {
+    std::int64_t time;
+    int series;
+    Timestamp t;
+    double value;
+    std::optional<TimeRange> deleted = {};
+  };
+  TestStore store_;
+  std::shared_ptr<FakeClock> clock_ = std::make_shared<FakeClock>(kStart);
+  const std::string archive_ = store_.directory() / "archive";
+  const std::string backups_ = store_.directory() / "backups";
+  std::string target_;
+  int restores_ = 0;
+  std::uint64_t segment_bytes_ = 64 << 20;
+  std::vector<Done> history_;
+  std::mt19937 random_{static_cast<std::uint32_t>(TestSeed())};
+};
+
+TEST_F(PointInTimeTest, EveryMomentBetweenComesBack) {
+  segment_bytes_ = 4 << 10;  // several files
+  Open();
+  WriteSome(60);
+  Checkpoint();
+  WriteSome(20);
+  Backup();
+  const std::size_t behind = history_.size();
+  WriteSome(40);
+  Checkpoint();
+  WriteSome(30);
+  store_.Kill();  // the log's end is not archived yet; a new epoch
+  Reopen();
+  WriteSome(50);
+  Checkpoint();
+  WriteSome(30);
+  Checkpoint();
+  EXPECT_GT(ListArchive(archive_, {})->segments, 2U);
+  for (const std::size_t i :
+       {behind - 1, behind, behind + 1, behind + 37, behind + 75, behind + 76, behind + 120, history_.size() - 2}) {
+    ASSERT_LT(i, history_.size());
+    ExpectRestored(history_[i].time);
+    ExpectRestored(history_[i].time + 5);
+  }
+  // Without a time: all of it.
+  const auto all = Restore({});
+  ASSERT_TRUE(all.ok()) << all.status().ToString();
+  EXPECT_EQ(ReadStore(target_), Expected(clock_->NowMs()));
+  EXPECT_EQ(ReadStore(target_), ReadStore(store_.path()));
+  EXPECT_EQ(all->reached_ms, clock_->NowMs());
+  EXPECT_NE(all->store.incarnation, all->backup.incarnation);
+}
+
+TEST_F(PointInTimeTest, TheNewestBackupThatIsEarlyEnoughIsTaken) {
+  Open();
+  WriteSome(20);
+  const std::string first = Backup();
+  const std::int64_t between = history_.back().time + 5;
+  WriteSome(20);
+  Checkpoint();
+  const std::string second = Backup();
+  WriteSome(20);
+  Checkpoint();
+  const auto early = Restore(between);
+  ASSERT_TRUE(early.ok()) << early.status().ToString();
+  EXPECT_EQ(early->from, first);
+  EXPECT_EQ(ReadStore(target_), Expected(between));
+  const std::int64_t late = history_.back().time;
+  const auto newest = Restore(late);
+  ASSERT_TRUE(newest.ok()) << newest.status().ToString();
+  EXPECT_EQ(newest->from, second);
+  EXPECT_EQ(ReadStore(target_), Expected(late));
+  ExpectRefused(Restore(between, second), StatusCode::kFailedPrecondition, {second, "name an earlier backup"});
+  ExpectRefused(Restore(kStart), StatusCode::kFailedPrecondition, {"all backups in " + backups_ + " are later"});
+}
+
+TEST_F(PointInTimeTest, WhatIsNotArchivedYetIsSaidAndNotPassedOver) {
+  Open();
+  WriteSome(20);
+  Backup();
+  WriteSome(20);
+  Checkpoint();
+  const std::int64_t marked = clock_->NowMs();
+  WriteSome(5);
+  const std::int64_t later = history_.back().time;
+  ExpectRefused(Restore(later), StatusCode::kFailedPrecondition, {"does not go as far"});
+  const auto earlier = Restore(later, {}, true);
+  ASSERT_TRUE(earlier.ok()) << earlier.status().ToString();
+  EXPECT_FALSE(earlier->shortfall.ok());
+  EXPECT_EQ(earlier->reached_ms, marked);
+  EXPECT_EQ(ReadStore(target_), Expected(marked));
+  Checkpoint();
+  ExpectRestored(later);
+}
+
+TEST_F(PointInTimeTest, ADryRunSaysTheSameAndWritesNothing) {
+  Open();
+  WriteSome(20);
+  Backup();
+  WriteSome(30);
+  Checkpoint();
+  const std::int64_t time = history_[history_.size() - 10].time;
+  const auto dry = Restore(time, {}, false, true);
+  ASSERT_TRUE(dry.ok()) << dry.status().ToString();
+  EXPECT_FALSE(fs::exists(target_));
+  const auto done = Restore(time);
+  ASSERT_TRUE(done.ok());
+  EXPECT_EQ(dry->archived_rows, done->archived_rows);
+  EXPECT_EQ(dry->archived_bytes, done->archived_bytes);
+  EXPECT_GT(dry->archived_rows, 0U);
+  EXPECT_EQ(dry->reached_ms, time);
+}
+
+TEST_F(PointInTimeTest, AnOpeningWithoutTheArchiverLeavesAHoleThatIsNamed) {
+  Open();
+  WriteSome(20);
+  Backup();
+  WriteSome(20);
+  Checkpoint();
+  const std::int64_t whole = clock_->NowMs();
+  Reopen(false);
+  WriteSome(20);
+  Checkpoint();
+  Reopen();
+  WriteSome(20);
+  Checkpoint();
+  const std::int64_t time = history_.back().time;
+  ExpectRefused(Restore(time), StatusCode::kDataLoss, {"lacks LSN", "of shard", "at the latest"});
+  ExpectRefused(Restore({}), StatusCode::kDataLoss, {"lacks LSN"});
+  const auto earlier = Restore(time, {}, true);
+  ASSERT_TRUE(earlier.ok()) << earlier.status().ToString();
+  EXPECT_EQ(earlier->reached_ms, whole);
+  EXPECT_EQ(ReadStore(target_), Expected(whole));
+  ExpectRestored(whole - 1);
+  // A backup behind the hole goes with the rest of the archive.
+  Backup();
+  WriteSome(10);
+  Checkpoint();
+  ExpectRestored(history_.back().time);
+}
+
+// The idle shards of a small store have no rows of the time when nothing was archived: what they are told to lack comes from marks.
+TEST_F(PointInTimeTest, AHoleInAShardThatIsIdleSinceIsFound) {
+  Open();
+  Write(1, kStart, 1);
+  Checkpoint();
+  Backup();
+  Reopen(false);
+  for (int series = 0; series < 40; ++series) Write(series, kStart + 1, 2);
+  Checkpoint();
+  // The epoch's record of the next opening would show the hole: it is archived by nobody either.
+  Reopen(false);
+  Checkpoint();
+  store_.options().log_archiver.reset();
+  Reopen();
+  Write(1, kStart + 2, 3);
+  Checkpoint();
+  ExpectRefused(Restore(history_.back().time), StatusCode::kDataLoss, {"lacks LSN", "which follow the backup"});
+}
+
+TEST_F(PointInTimeTest, DamagedBytesAreNamed) {
+  Open();
+  WriteSome(20);
+  Backup();
+  WriteSome(30);
+  Checkpoint();
+  const std::int64_t first = clock_->NowMs();
+  const std::string segment = ListArchiveSegments(archive_)->at(0).path;
+  const std::uint64_t begin = fs::file_size(segment);
+  WriteSome(30);
+  Checkpoint();
+  const std::int64_t time = history_.back().time;
+  {
+    std::fstream file(segment, std::ios::binary | std::ios::in | std::ios::out);
+    file.seekg(static_cast<std::streamoff>(begin + 30));
+    const int byte = file.get();
+    file.seekp(static_cast<std::streamoff>(begin + 30));
+    file.put(static_cast<char>(byte ^ 4));
+  }
+  ExpectRefused(Restore(time), StatusCode::kDataLoss, {segment + " at offset " + std::to_string(begin), "at the latest"});
+  ExpectRestored(first - 1);
+  const auto list = ListArchive(archive_, {});
+  ASSERT_TRUE(list.ok());
+  ASSERT_EQ(list->problems.size(), 1U);
+  EXPECT_THAT(list->problems[0], HasSubstr(segment));
+}
+
+TEST_F(PointInTimeTest, AnotherStoresArchiveIsRefused) {
+  Open();
+  WriteSome(20);
+  const std::string backup = Backup();
+  WriteSome(5);
+  Checkpoint();
+  store_.Close();
+  store_.options().log_archiver.reset();
+  fs::remove_all(store_.path());
+  fs::remove_all(archive_);
+  Open();
+  WriteSome(5);
+  Checkpoint();
+  ExpectRefused(Restore({}, backup), StatusCode::kFailedPrecondition, {"is of store"});
+  ExpectRefused(Restore({}), StatusCode::kNotFound, {"no complete backup"});
+}
+
+TEST_F(PointInTimeTest, OldFilesGoAndNewBackupsStayGood) {
+  segment_bytes_ = 4 << 10;
+  Open();
+  WriteSome(20);
+  const std::string old = Backup();
+  for (int i = 0; i < 4; ++i) {
+    WriteSome(40);
+    Checkpoint();
+  }
+  Backup();
+  const std::int64_t before = clock_->NowMs();
+  for (int i = 0; i < 4; ++i) {
+    WriteSome(40);
+    Checkpoint();
+  }
+  const std::size_t files = ListArchiveSegments(archive_)->size();
+  const auto would = PruneArchive(archive_, before, true);
+  ASSERT_TRUE(would.ok());
+  EXPECT_EQ(ListArchiveSegments(archive_)->size(), files);
+  const auto pruned = PruneArchive(archive_, before, false);
+  ASSERT_TRUE(pruned.ok());
+  EXPECT_EQ(pruned->removed.size(), would->removed.size());
+  EXPECT_GT(pruned->removed.size(), 1U);
+  EXPECT_EQ(ListArchiveSegments(archive_)->size(), files - pruned->removed.size());
+  EXPECT_EQ(pruned->segments_left, files - pruned->removed.size());
+  ExpectRestored(history_.back().time);
+  ExpectRestored(before + 15);
+  ExpectRefused(Restore(history_.back().time, old), StatusCode::kDataLoss, {"which follow the backup"});
+  EXPECT_EQ(PruneArchive(archive_, clock_->NowMs() + 1'000'000, false)->segments_left, 1U) << "the newest stays";
+}
+
+TEST_F(PointInTimeTest, AClockThatIsSetBackCutsAtTheFirstLaterGroup) {
+  Open();
+  WriteSome(10);
+  Backup();
+  WriteSome(10);
+  const std::size_t end = history_.size();
+  const std::int64_t time = history_.back().time;
+  WriteSome(10);
+  clock_->Set(time - 50);
+  WriteSome(3);  // seem to be early enough, but came later than what is left out
+  clock_->Set(time + 10'000);
+  Checkpoint();
+  const auto restored = Restore(time);
+  ASSERT_TRUE(restored.ok()) << restored.status().ToString();
+  history_.resize(end);
+  EXPECT_EQ(ReadStore(target_), Expected(time));
+}
+
+}  // namespace
+}  // namespace chronolith::ops

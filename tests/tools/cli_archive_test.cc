@@ -1,0 +1,215 @@
+// A log archive through the program: writers that keep one, kill -9 of writers and restores, refusals, damage.
+#include <gmock/gmock.h>
+
+#include <chrono>
+#include <csignal>
+#include <thread>
+
+#include "tests/tools/cli_test_base.h"
+
+namespace chronolith::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+std::int64_t NowMs() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+// Spins until the clock shows another millisecond: what is written then is later than the time returned.
+std::int64_t Moment() {
+  const std::int64_t now = NowMs();
+  while (NowMs() <= now) std::this_thread::yield();
+  return now;
+}
+
+class CliArchive : public CliTest {
+ protected:
+  // Samples of so many series, all with this value.
+  void Write(int value, int series = 5) {
+    std::string text;
+    for (int s = 0; s < series; ++s) {
+      text +=
+          "m{s=\"" + std::to_string(s) + "\"} " + std::to_string(value) + " " + std::to_string(1'700'000'000'000 + value) + "\n";
+    }
+    const ProcessResult written = Import(text, {"--archive", Path("archive")});
+    ASSERT_EQ(written.exit_code, kOk) << written.err;
+  }
+  std::string Backup() const {
+    const ProcessResult made = Cli({"backup", "--db", db_, "--to", Path("backups"), "--format", "json"});
+    EXPECT_EQ(made.exit_code, kOk) << made.err;
+    return Json(made)["path"];
+  }
+  std::vector<std::string> RestoreArgs(const std::string& to, std::vector<std::string> more = {}) const {
+    std::vector<std::string> args = {"restore", "--from", Path("backups"), "--archive", Path("archive"),
+                                     "--to",    to,       "--format",      "json"};
+    args.insert(args.end(), more.begin(), more.end());
+    return args;
+  }
+  static std::vector<std::string> Samples(const std::string& db) {
+    const ProcessResult result = Cli({"query", "--db", db, "--format", "csv", "{}"});
+    EXPECT_EQ(result.exit_code, kOk) << result.err;
+    return Lines(result.out, 1);
+  }
+  static void FlipByte(const std::string& path, std::uint64_t at) {
+    std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+    file.seekg(static_cast<std::streamoff>(at));
+    const int byte = file.get();
+    file.seekp(static_cast<std::streamoff>(at));
+    file.put(static_cast<char>(byte ^ 0x10));
+    ASSERT_TRUE(file.good());
+  }
+  std::string Segment() const { return Path("archive/segment-0000000001"); }
+};
+
+TEST_F(CliArchive, RestoresWhatHadBeenWrittenByThen) {
+  Write(1);
+  Backup();
+  std::vector<std::int64_t> moments;
+  for (int value = 2; value <= 5; ++value) {
+    Moment();
+    Write(value, 5 + value);  // new series, too
+    moments.push_back(Moment());
+  }
+  Write(6);
+  std::size_t samples = 5;
+  for (int value = 2; value <= 5; ++value) {
+    samples += static_cast<std::size_t>(5 + value);
+    const std::string to = Path("copy" + std::to_string(value));
+    const std::string time = std::to_string(moments[static_cast<std::size_t>(value - 2)]);
+    const ProcessResult restored = Cli(RestoreArgs(to, {"--to-time", time}));
+    ASSERT_EQ(restored.exit_code, kOk) << restored.err;
+    EXPECT_EQ(std::to_string(Json(restored)["reached_ms"].get<std::int64_t>()), time);
+    EXPECT_GT(Json(restored)["archived_rows"].get<int>(), 0);
+    EXPECT_EQ(Samples(to).size(), samples) << time;
+  }
+  const ProcessResult all = Cli(RestoreArgs(Path("all")));
+  ASSERT_EQ(all.exit_code, kOk) << all.err;
+  EXPECT_EQ(Samples(Path("all")), Samples(db_));
+  // What was restored takes writes, in an archive of its own.
+  const ProcessResult mixed = Cli({"import", "--db", Path("all"), "--archive", Path("archive"), "-"}, "m 1\n");
+  EXPECT_EQ(mixed.exit_code, kFailure);
+  EXPECT_THAT(mixed.err, HasSubstr("name a new directory"));
+  EXPECT_EQ(Cli({"import", "--db", Path("all"), "--archive", Path("other"), "-"}, "m 1 1700000000000\n").exit_code, kOk);
+}
+
+TEST_F(CliArchive, TellsWhatCannotBeHad) {
+  const std::int64_t before = Moment();
+  Write(1);
+  Backup();
+  Write(2);
+  const ProcessResult late = Cli(RestoreArgs(Path("copy"), {"--to-time", "now"}));
+  EXPECT_EQ(late.exit_code, kFailure);
+  EXPECT_THAT(late.err, HasSubstr("does not go as far"));
+  const ProcessResult early = Cli(RestoreArgs(Path("copy"), {"--to-time", std::to_string(before)}));
+  EXPECT_EQ(early.exit_code, kFailure);
+  EXPECT_THAT(early.err, HasSubstr("all backups in"));
+  EXPECT_EQ(Cli(RestoreArgs(Path("copy"), {"--to-time", "yesterday"})).exit_code, kUsage);
+  EXPECT_EQ(Cli({"restore", "--from", Path("backups"), "--to", Path("copy"), "--to-time", "now"}).exit_code, kUsage);
+  EXPECT_EQ(Cli({"archive", "list", Path("none")}).exit_code, kFailure);
+  EXPECT_FALSE(fs::exists(Path("copy")));
+  const ProcessResult dry = Cli(RestoreArgs(Path("copy"), {"--dry-run"}));
+  EXPECT_EQ(dry.exit_code, kOk) << dry.err;
+  EXPECT_TRUE(Json(dry)["dry_run"].get<bool>());
+  EXPECT_FALSE(fs::exists(Path("copy")));
+  const ProcessResult allowed = Cli(RestoreArgs(Path("copy"), {"--to-time", "now", "--allow-earlier"}));
+  EXPECT_EQ(allowed.exit_code, kProblems);
+  EXPECT_EQ(Json(allowed)["archived_rows"], Json(dry)["archived_rows"]);
+  EXPECT_NE(Json(allowed)["shortfall"], "");
+  EXPECT_EQ(Samples(Path("copy")), Samples(db_));
+}
+
+TEST_F(CliArchive, DamageIsFoundAndNamed) {
+  Write(1);
+  Backup();
+  const auto at = fs::file_size(Segment()) + 30;
+  Write(2);
+  FlipByte(Segment(), at);
+  const ProcessResult listed = Cli({"archive", "list", Path("archive"), "--format", "json"});
+  EXPECT_EQ(listed.exit_code, kProblems);
+  ASSERT_EQ(Json(listed)["problems"].size(), 1U);
+  EXPECT_THAT(Json(listed)["problems"][0].get<std::string>(), HasSubstr(Segment()));
+  const ProcessResult restored = Cli(RestoreArgs(Path("copy")));
+  EXPECT_EQ(restored.exit_code, kFailure);
+  EXPECT_THAT(restored.err, HasSubstr(Segment()));
+  const ProcessResult written = Cli({"import", "--db", db_, "--archive", Path("archive"), "-"}, "m 1\n");
+  EXPECT_EQ(written.exit_code, kFailure) << "nothing is appended to it";
+  EXPECT_THAT(written.err, HasSubstr(Segment()));
+}
+
+TEST_F(CliArchive, ListAndPrune) {
+  Write(1);
+  Write(2);
+  const ProcessResult listed = Cli({"archive", "list", Path("archive"), "--format", "json"});
+  ASSERT_EQ(listed.exit_code, kOk) << listed.err;
+  const auto list = Json(listed);
+  EXPECT_EQ(list["files"], 1);
+  EXPECT_EQ(list["runs"].size(), 16U);
+  for (const auto& run : list["runs"]) EXPECT_EQ(run["first_lsn"], 1);
+  EXPECT_GT(list["restorable_to_ms"].get<std::int64_t>(), list["runs"][0]["first_ms"].get<std::int64_t>());
+  EXPECT_THAT(Cli({"archive", "list", Path("archive")}).out, HasSubstr("restores go to"));
+  const ProcessResult pruned = Cli({"archive", "prune", Path("archive"), "--before", "now", "--yes", "--format", "json"});
+  EXPECT_EQ(pruned.exit_code, kOk) << pruned.err;
+  EXPECT_EQ(Json(pruned)["files_removed"], 0) << "the newest file stays";
+  EXPECT_EQ(Cli({"archive", "prune", Path("archive")}).exit_code, kUsage);
+}
+
+// Killed at any moment, a writer leaves an archive that goes on, and loses nothing of it.
+TEST_F(CliArchive, KilledWritersLeaveAWholeArchive) {
+  const std::vector<std::string> command = {CHRONOLITH_CHECKPOINTING_WRITER, db_, "0", Path("archive")};
+  ASSERT_EQ(RunProcess({CHRONOLITH_CHECKPOINTING_WRITER, db_, "1000", Path("archive")}).exit_code, 0);
+  Backup();
+  std::uint64_t logged = 1000;  // each writer writes the same samples from the beginning
+  for (const std::uint64_t until : {30'000U, 45'000U, 61'000U, 83'000U}) {
+    Subprocess writer(command);
+    ASSERT_TRUE(writer.WaitUntil([&](const std::string&, const std::string& err) { return LastLogged(err) >= until; }))
+        << writer.err();
+    writer.Kill(SIGKILL);
+    const ProcessResult ended = writer.Wait();
+    EXPECT_EQ(ended.signal, SIGKILL) << ended.err;
+    logged = std::max(logged, LastLogged(ended.err));
+    EXPECT_EQ(Cli({"archive", "list", Path("archive")}).exit_code, kOk);
+  }
+  ASSERT_EQ(Cli({"recover", "--db", db_, "--archive", Path("archive")}).exit_code, kOk);  // the log's end is archived
+  const ProcessResult restored = Cli(RestoreArgs(Path("copy")));
+  ASSERT_EQ(restored.exit_code, kOk) << restored.err;
+  const auto samples = Samples(Path("copy"));
+  EXPECT_GE(samples.size(), logged);
+  EXPECT_EQ(samples, Samples(db_));
+}
+
+TEST_F(CliArchive, KilledRestoresAreDoneAgain) {
+  Write(1, 2000);
+  Backup();
+  for (int value = 2; value < 12; ++value) Write(value, 2000);
+  const auto expected = Samples(db_);
+  const auto files = [&] {
+    std::size_t count = 0;
+    std::error_code error;
+    for (fs::recursive_directory_iterator it(Path("copy"), error), end; !error && it != end; it.increment(error)) ++count;
+    return count;
+  };
+  std::size_t killed = 0;
+  std::size_t most = 0;
+  for (std::size_t at = 2;; at += 40) {
+    Subprocess program(Command(RestoreArgs(Path("copy"))));
+    std::size_t seen = 0;
+    while ((seen = files()) < at && !fs::exists(Path("copy/STORE"))) std::this_thread::yield();
+    program.Kill(SIGKILL);
+    const bool done = program.Wait().signal != SIGKILL;
+    most = std::max(most, seen);
+    if (fs::exists(Path("copy/STORE"))) break;
+    ASSERT_FALSE(done);
+    ++killed;
+    EXPECT_EQ(Cli({"query", "--db", Path("copy"), "{}"}).exit_code, kFailure) << "there is no database yet";
+  }
+  EXPECT_GE(killed, 3U) << most;
+  const ProcessResult restored =
+      fs::exists(Path("copy/.restore")) ? Cli(RestoreArgs(Path("copy"))) : ProcessResult{.exit_code = kOk};
+  EXPECT_EQ(restored.exit_code, kOk) << restored.err;
+  EXPECT_EQ(Samples(Path("copy")), expected);
+  EXPECT_FALSE(fs::exists(Path("copy/.restore")));
+}
+
+}  // namespace
+}  // namespace chronolith::testing

@@ -1,0 +1,163 @@
+// chronolith archive: what a log archive holds, and removing its oldest files.
+#include <unistd.h>
+
+#include <cstdio>
+#include <iostream>
+#include <string>
+
+#include "interop/time_text.h"
+#include "ops/log_archive_list.h"
+#include "tools/cli/common.h"
+#include "tools/cli/interrupt.h"
+#include "tools/cli/output.h"
+#include "tools/cli/store.h"
+#include "tools/cli/work_progress.h"
+
+namespace chronolith::cli {
+
+namespace {
+
+struct ArchiveFlags {
+  std::string directory;
+  std::string before;
+  bool dry_run = false;
+  bool yes = false;
+  Format format = Format::kTable;
+};
+
+void PrintList(const ops::ArchiveSummary& summary, Output* out) {
+  JsonWriter json(out);
+  json.BeginObject().Key("store").String(summary.uuid).Key("incarnation").String(std::to_string(summary.incarnation));
+  json.Key("files").Unsigned(summary.segments).Key("bytes").Unsigned(summary.bytes);
+  if (summary.mark) json.Key("restorable_to_ms").Integer(summary.mark->time_ms);
+  json.Key("runs").BeginArray();
+  for (const ops::ArchivedRun& run : summary.runs) {
+    json.BeginObject().Key("shard").Unsigned(run.shard).Key("first_lsn").Unsigned(run.first_lsn);
+    json.Key("last_lsn").Unsigned(run.last_lsn).Key("first_ms").Integer(run.first_ms).Key("last_ms").Integer(run.last_ms);
+    json.Key("rows").Unsigned(run.rows).Key("bytes").Unsigned(run.bytes).EndObject();
+  }
+  json.EndArray().Key("gaps").BeginArray();
+  for (const ArchiveGap& gap : summary.gaps) {
+    json.BeginObject().Key("shard").Unsigned(gap.shard).Key("first_lsn").Unsigned(gap.first_lsn);
+    json.Key("last_lsn").Unsigned(gap.last_lsn).EndObject();
+  }
+  json.EndArray().Key("problems").BeginArray();
+  for (const std::string& problem : summary.problems) json.String(problem);
+  json.EndArray().EndObject().Newline();
+}
+
+void PrintTable(const ops::ArchiveSummary& summary, bool csv, Output* out) {
+  Table table({"shard", "first LSN", "last LSN", "written from", "to", "rows", "bytes"});
+  for (const ops::ArchivedRun& run : summary.runs) {
+    table.Add({std::to_string(run.shard), std::to_string(run.first_lsn), std::to_string(run.last_lsn),
+               interop::FormatTime(run.first_ms), interop::FormatTime(run.last_ms), std::to_string(run.rows),
+               csv ? std::to_string(run.bytes) : HumanBytes(run.bytes)});
+  }
+  csv ? table.PrintCsv(out) : table.Print(out);
+  if (csv) return;
+  *out << "store " << summary.uuid << " incarnation " << std::to_string(summary.incarnation) << ", "
+       << std::to_string(summary.segments) << " files, " << HumanBytes(summary.bytes) << "; "
+       << (summary.mark ? "restores go to " + interop::FormatTime(summary.mark->time_ms)
+                        : std::string("not restorable to any moment yet"))
+       << "\n";
+}
+
+int List(const ArchiveFlags& flags) {
+  Result<ops::ArchiveSummary> summary = Unavailable("");
+  {
+    WorkProgress progress;
+    ops::OpsContext context;
+    context.cancelled = InterruptFlag();
+    context.progress = &progress;
+    summary = ops::ListArchive(flags.directory, context);
+  }
+  if (!summary.ok()) return Fail(summary.status());
+  Output out;
+  if (flags.format == Format::kJson) {
+    PrintList(*summary, &out);
+  } else {
+    PrintTable(*summary, flags.format == Format::kCsv, &out);
+  }
+  bool lacks = !summary->problems.empty() || !summary->gaps.empty();
+  for (const std::string& problem : summary->problems) PrintError(problem);
+  for (const ArchiveGap& gap : summary->gaps) {
+    PrintError("shard " + std::to_string(gap.shard) + " lacks LSN " + std::to_string(gap.first_lsn) + " to " +
+               std::to_string(gap.last_lsn) + ": the archive was away for too long");
+  }
+  for (std::size_t i = 1; i < summary->runs.size(); ++i) lacks = lacks || summary->runs[i].shard == summary->runs[i - 1].shard;
+  if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
+  return lacks ? kExitProblems : kExitOk;
+}
+
+bool Confirmed(const std::string& question) {
+  std::cerr << question << " [y/N] " << std::flush;
+  std::string answer;
+  return std::getline(std::cin, answer) && (answer == "y" || answer == "yes");
+}
+
+int Prune(const ArchiveFlags& flags) {
+  const Result<Timestamp> before = interop::ParseTime(flags.before, Clock::System()->NowMs());
+  if (!before.ok()) return Fail(before.status());
+  Result<ops::PrunedArchive> pruned = ops::PruneArchive(flags.directory, *before, true);
+  if (!pruned.ok()) return Fail(pruned.status());
+  if (!flags.dry_run && !pruned->removed.empty()) {
+    if (!flags.yes && isatty(STDIN_FILENO) != 1) {
+      PrintError("archive prune removes " + std::to_string(pruned->removed.size()) +
+                 " files: say --yes, or --dry-run to look only");
+      return kExitUsage;
+    }
+    if (!flags.yes && !Confirmed("Remove " + std::to_string(pruned->removed.size()) + " files (" + HumanBytes(pruned->bytes) +
+                                 ") of " + flags.directory + "?")) {
+      PrintError("nothing was removed");
+      return kExitFailure;
+    }
+    pruned = ops::PruneArchive(flags.directory, *before, false);
+    if (!pruned.ok()) return Fail(pruned.status());
+  }
+  Output out;
+  if (flags.format == Format::kJson) {
+    JsonWriter json(&out);
+    json.BeginObject().Key("dry_run").Bool(flags.dry_run).Key("files_removed").Unsigned(pruned->removed.size());
+    json.Key("bytes_removed").Unsigned(pruned->bytes).Key("files_left").Unsigned(pruned->segments_left);
+    json.Key("bytes_left").Unsigned(pruned->bytes_left).EndObject().Newline();
+  } else {
+    const bool csv = flags.format == Format::kCsv;
+    const auto bytes = [&](std::uint64_t n) { return csv ? std::to_string(n) : HumanBytes(n); };
+    Table table({flags.dry_run ? "would be removed" : "removed", "bytes", "left", "bytes left"});
+    table.Add({std::to_string(pruned->removed.size()), bytes(pruned->bytes), std::to_string(pruned->segments_left),
+               bytes(pruned->bytes_left)});
+    csv ? table.PrintCsv(&out) : table.Print(&out);
+  }
+  return out.Finish() ? kExitOk : Fail(IoError("cannot write to stdout"));
+}
+
+}  // namespace
+
+void AddArchive(CLI::App* app, Run* run) {
+  auto flags = std::make_shared<ArchiveFlags>();
+  CLI::App* command = app->add_subcommand("archive", "Look at an archive of a database's log, and remove its oldest files");
+  command->require_subcommand(1);
+  CLI::App* list = command->add_subcommand("list", "Read an archive: what it holds of each shard, and what it lacks");
+  list->add_option("ARCHIVE", flags->directory, "directory of the archive")->required();
+  AddFormat(list, &flags->format);
+  list->footer(
+      "Exit codes: 0 all is there, 1 there is no archive, 3 something is missing or damaged.\n"
+      "Example:\n  chronolith archive list /archive/metrics");
+  list->callback([flags, run] { *run = [flags] { return List(*flags); }; });
+
+  CLI::App* prune = command->add_subcommand("prune", "Remove the files whose rows were all written before a time");
+  prune->add_option("ARCHIVE", flags->directory, "directory of the archive")->required();
+  prune->add_option("--before", flags->before, "RFC 3339, milliseconds since 1970, or a duration before now such as -30d")
+      ->required()
+      ->option_text("TIME");
+  prune->add_flag("--dry-run", flags->dry_run, "say what would be removed, and remove nothing");
+  prune->add_flag("--yes", flags->yes, "do not ask");
+  AddFormat(prune, &flags->format);
+  prune->footer(
+      "A backup that is older than what is left can be restored as it is, and to no later moment. A process may be archiving\n"
+      "meanwhile; the newest file stays.\n"
+      "Example:\n  chronolith archive prune /archive/metrics --before -30d --yes");
+  prune->callback([flags, run] { *run = [flags] { return Prune(*flags); }; });
+}
+
+}  // namespace chronolith::cli
