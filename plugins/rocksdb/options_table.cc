@@ -118,13 +118,17 @@ const FamilyTuning& TuningOf(FamilyRole role) { return kFamilyTunings[static_cas
 const InstanceTuning& TuningOf(InstanceRole role) { return kInstanceTunings[static_cast<std::size_t>(role)]; }
 
 Result<EngineSettings> ParseSettings(const EngineOptions& options) {
-  if (Status s = CheckExtra(options, "rocksdb", {"wal_recovery_mode"}); !s.ok()) return s;
+  if (Status s = CheckExtra(options, "rocksdb", {"wal_recovery_mode", "repair"}); !s.ok()) return s;
   EngineSettings settings;
   if (const auto it = options.extra.find("wal_recovery_mode"); it != options.extra.end()) {
     settings.tolerate_tail = it->second == "tolerate_tail";
     if (!settings.tolerate_tail && it->second != "strict") {
       return InvalidArgument("wal_recovery_mode is '" + it->second + "', it must be 'strict' or 'tolerate_tail'");
     }
+  }
+  if (const auto it = options.extra.find("repair"); it != options.extra.end()) {
+    settings.repair = it->second == "tables";
+    if (!settings.repair || options.read_only) return InvalidArgument("repair must be 'tables', of an instance that is opened for writing");
   }
   return settings;
 }

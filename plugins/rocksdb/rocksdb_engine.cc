@@ -19,6 +19,7 @@
 #include "plugins/rocksdb/file_sync.h"
 #include "plugins/rocksdb/held_files.h"
 #include "plugins/rocksdb/log_check.h"
+#include "plugins/rocksdb/repair.h"
 #include "plugins/rocksdb/rocksdb_impl.h"
 #include "plugins/rocksdb/status_conversion.h"
 #include "plugins/rocksdb/table_check.h"
@@ -283,6 +284,9 @@ class RocksDbEngineFactory : public EngineFactory {
     if (Status s = CheckFamilies(options); !s.ok()) return s;
     const Result<EngineSettings> settings = ParseSettings(options);
     if (!settings.ok()) return settings.status();
+    if (settings->repair) {
+      if (Status s = RepairTables(env_, path, options, *settings); !s.ok()) return s;
+    }
     const Result<PathState> state = LookAt(path);
     if (!state.ok()) return state.status();
     if (*state != PathState::kDatabase) {

@@ -314,9 +314,10 @@ std::string_view NameOf(ProblemKind kind) {
 std::string_view AdviceOn(ProblemKind kind) {
   switch (kind) {
     case ProblemKind::kInstance:
-      return "put the missing or damaged file back, or restore a backup";
+      return "put the missing or damaged file back, or restore a backup; `chronolith salvage` copies what is left";
     case ProblemKind::kFile:
-      return "put the file back from a backup (its name says which), or restore one; check the disk";
+      return "put the file back from a backup (its name says which), or restore one; else `chronolith salvage` copies what is "
+             "sound; check the disk";
     case ProblemKind::kLog:
       return "get the log file back or restore a backup; else `recover --accept-data-loss` gives up the records named, on a copy";
     case ProblemKind::kOrder:

@@ -125,6 +125,11 @@ struct ShardLook {
 
 std::string FamilyName(const char* kind, ShardId shard);  // "chunk.3"
 
+// name="value"; "all series" for the pair of empty ones.
+std::string PairText(std::string_view name, std::string_view value);
+// Of the index: rows that disagree about these series, by name.
+Status NameDifferences(ShardLook* look, const OrdinalSet& differing);
+
 // Each adds what it finds to `look`. Not ok: kCancelled only.
 Status LookAtStates(ShardLook* look);
 Status LookAtLog(ShardLook* look);

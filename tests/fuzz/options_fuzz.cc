@@ -68,10 +68,15 @@ void CheckEngines(std::string_view text) {
 #if defined(CHRONOLITH_FUZZ_ROCKSDB)
   const auto settings = ParseSettings(options);
   const auto mode = options.extra.find("wal_recovery_mode");
-  const bool known = options.extra.empty() || (options.extra.size() == 1 && mode != options.extra.end() &&
-                                               (mode->second == "strict" || mode->second == "tolerate_tail"));
+  const auto repair = options.extra.find("repair");
+  bool known = true;
+  for (auto it = options.extra.begin(); it != options.extra.end(); ++it) {
+    known = known && ((it == mode && (mode->second == "strict" || mode->second == "tolerate_tail")) ||
+                      (it == repair && repair->second == "tables" && !options.read_only));
+  }
   FUZZ_CHECK(settings.ok() == known);
   FUZZ_CHECK(known || settings.status().code() == StatusCode::kInvalidArgument);
+  FUZZ_CHECK(!known || settings->repair == (repair != options.extra.end()));
   FUZZ_CHECK(!known || settings->tolerate_tail == (mode != options.extra.end() && mode->second == "tolerate_tail"));
 #endif
 }

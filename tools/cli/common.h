@@ -45,6 +45,7 @@ void AddVerify(CLI::App* app, Run* run);
 void AddReplay(CLI::App* app, Run* run);
 void AddDumpWal(CLI::App* app, Run* run);
 void AddReshard(CLI::App* app, Run* run);
+void AddSalvage(CLI::App* app, Run* run);
 void AddBench(CLI::App* app, Run* run);
 void AddBenchWrite(CLI::App* bench, Run* run);
 void AddBenchRead(CLI::App* bench, Run* run);

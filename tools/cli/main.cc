@@ -46,6 +46,7 @@ int Main(int argc, char** argv) {
   AddReplay(&app, &run);
   AddDumpWal(&app, &run);
   AddReshard(&app, &run);
+  AddSalvage(&app, &run);
   AddBench(&app, &run);
   if (NamesUnknownCommand(&app, argc, argv)) return kExitUsage;
   try {

@@ -1,0 +1,78 @@
+// What is sound of a damaged store, copied into a new one; what is not is listed.
+#ifndef CHRONOLITH_OPS_SALVAGE_H_
+#define CHRONOLITH_OPS_SALVAGE_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chronolith/result.h"
+#include "chronolith/types.h"
+#include "format/series_id.h"
+#include "ops/context.h"
+
+namespace chronolith::ops {
+
+enum class LossKind : std::uint8_t {
+  kFile,      // a file of the engine's is gone or unreadable; what was in it is told as far as it is known
+  kSamples,   // of a series, or of several by number, in a window
+  kLabels,    // samples are there, whose series they are is not known
+  kLog,       // records of the log
+  kMetadata,  // of a series
+  kRefused,   // read, and not taken by the new store
+};
+std::string_view NameOf(LossKind kind);
+
+struct SalvageLoss {
+  LossKind kind = LossKind::kSamples;
+  std::optional<ShardId> shard;
+  std::string series;                          // its labels; "": not known, or several
+  std::optional<std::uint64_t> first_ordinal;  // series by number, last inclusive
+  std::optional<std::uint64_t> last_ordinal;
+  std::optional<Timestamp> start;  // of samples; end exclusive
+  std::optional<Timestamp> end;
+  std::uint64_t samples = 0;  // 0: not known how many
+  Lsn first_lsn = 0;          // 0: none
+  Lsn last_lsn = 0;           // 0: not known
+  std::string what;
+};
+
+struct SalvageOptions {
+  std::string log_path;          // where the log has been moved; "": where the manifest says
+  bool keep_unlabelled = false;  // samples without labels stay, as {__salvaged__="<shard>-<ordinal>"}
+};
+
+inline constexpr std::size_t kLossesListedMax = 100'000;
+
+struct SalvageReport {
+  std::uint64_t shards = 0;
+  std::uint64_t samples = 0;  // written to the new store, each at least once: the log may repeat what is stored
+  std::uint64_t histograms = 0;
+  std::uint64_t exemplars = 0;
+  std::uint64_t series = 0;             // of the new store
+  std::uint64_t series_relabelled = 0;  // whose labels were put together from postings, and match their hash
+  std::uint64_t unlabelled_kept = 0;
+  std::uint64_t losses_total = 0;
+  std::vector<SalvageLoss> losses;
+  std::vector<std::string> notes;
+};
+
+// Reads, in the order of worth: stored chunks row by row, around what cannot be read; labels from their rows, else from the log's
+// series records, else put together from postings; then the log's records beyond what is stored, around holes. Of a shard whose
+// chunks are damaged also the log's earlier records.
+//
+// `source` is only read: tables are hard-linked (else copied) and the log is copied to `target`.salvage where an engine must put
+// something right before it can read them. The new store is made there as well and gets its name when it is whole; what an
+// interrupted run left there is removed by the next. `target` must be missing or empty. Deletes and the retention floor are
+// applied; series without samples are not carried over.
+//
+// kNotFound, kFailedPrecondition: the source is none, is being written to, or the target is in use. kDataLoss: nothing can be read:
+// STORE is damaged. Memory: one batch of rows, the labels of the log's new series, and that of an open store.
+Result<SalvageReport> Salvage(const std::string& source, const std::string& target, const SalvageOptions& options,
+                              const OpsContext& context);
+
+}  // namespace chronolith::ops
+
+#endif  // CHRONOLITH_OPS_SALVAGE_H_

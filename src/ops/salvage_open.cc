@@ -1,0 +1,275 @@
+// salvage: opening what is left of an instance, without touching it.
+#include <algorithm>
+#include <filesystem>
+#include <set>
+#include <system_error>
+
+#include "chronolith/engine_registry.h"
+#include "ops/file_copy.h"
+#include "ops/salvage_parts.h"
+#include "ops/verify_pass.h"
+#include "storage/store_directory.h"
+
+namespace chronolith::ops {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Takes damaged bytes out of the copy of a log and keeps what is intact.
+class GivingUp : public LogJudge {
+ public:
+  GivingUp(const std::string& copy, const std::string& source, LossList* losses) : copy_(copy), source_(source), losses_(losses) {}
+  Status Begin(KvEngine*) override { return Status::Ok(); }
+  void OnRow(FamilyId, std::string_view, std::string_view) override {}
+  void OnDamage(const LogDamage& damage) override {
+    std::string place = damage.place;
+    if (place.starts_with(copy_)) place.replace(0, copy_.size(), source_);
+    losses_->Add(
+        {.kind = LossKind::kLog,
+         .what = place + (damage.ends_log ? ": nothing intact follows, so how many records of which shard were lost is not known"
+                                          : ": damaged; which records it held is told for each shard")});
+  }
+  Result<std::optional<std::size_t>> Decide() override { return std::optional<std::size_t>(); }
+  bool GivesUpDamage() const override { return true; }
+
+ private:
+  const std::string& copy_;
+  const std::string& source_;
+  LossList* const losses_;
+};
+
+class Opening {
+ public:
+  Opening(const std::string& source, const std::string& scratch, const SalvageOptions& options, const OpsContext& context,
+          LossList* losses)
+      : source_(source), scratch_(scratch), options_(options), context_(context), silent_(context), losses_(losses) {
+    silent_.progress = nullptr;
+  }
+
+  Result<SalvageSource> Run() {
+    Result<StoreManifest> manifest = ReadStoreManifest(source_);
+    if (!manifest.ok()) return manifest.status();
+    Result<std::shared_ptr<EngineFactory>> factory = EngineRegistry::Default()->Find(manifest->engine);
+    if (!factory.ok()) return factory.status();
+    factory_ = *factory;
+    SalvageSource found;
+    found.manifest = std::move(*manifest);
+    // The log first: beside a writer, what it is trimmed of is in the data opened next.
+    if (Status s = OpenLog(&found); !s.ok()) return s;
+    if (Status s = OpenData(&found); !s.ok()) return s;
+    if (found.log == nullptr && found.data == nullptr && found.rebuilt == nullptr) {
+      return DataLoss("nothing of " + source_ + " can be read");
+    }
+    return found;
+  }
+
+ private:
+  EngineOptions ReadOnly(EngineOptions options) const {
+    options.read_only = true;
+    options.create_if_missing = false;
+    options.background_threads = 1;
+    options.block_cache_bytes = 16ULL << 20;
+    options.logger = context_.logger;
+    return options;
+  }
+  static bool MeansLost(const Status& s) {
+    return s.code() == StatusCode::kDataLoss || s.code() == StatusCode::kIoError || s.code() == StatusCode::kNotFound;
+  }
+
+  // ---- Data ----
+
+  Status OpenData(SalvageSource* found) {
+    const std::string path = DataInstancePath(source_);
+    EngineOptions options = ReadOnly(DataInstanceOptions(found->manifest));
+    options.quarantine = true;
+    Result<std::unique_ptr<KvEngine>> opened = factory_->Open(path, options);
+    if (!opened.ok() && !MeansLost(opened.status())) return opened.status();
+    bool rebuild = !opened.ok();
+    if (opened.ok()) {
+      found->data = std::move(*opened);
+      if (Status s = CheckIdentity(found->data.get(), found->manifest, "data"); s.code() == StatusCode::kFailedPrecondition)
+        return s;
+      if (Status s = NameBadFiles(found); !s.ok()) return s;
+      for (FamilyId family = 1; family <= ChunkFamily(found->manifest.shards - 1); ++family) {
+        rebuild = rebuild || !found->data->Damage(family).ok();
+      }
+    } else {
+      losses_->Add(
+          {.kind = LossKind::kFile,
+           .what = path + " cannot be opened (" + opened.status().message() +
+                   "): its tables are read one by one; which of them are missing is not known, and rows that were replaced "
+                   "or expired may be among them"});
+    }
+    if (!rebuild) return Status::Ok();
+    const std::string copy = scratch_ + "/data";
+    if (Status s = Gather(path, copy, found->data == nullptr); !s.ok()) return s;
+    EngineOptions repair = DataInstanceOptions(found->manifest);
+    repair.background_threads = 1;
+    repair.extra["repair"] = "tables";
+    Result<std::unique_ptr<KvEngine>> rebuilt = factory_->Open(copy, repair);
+    if (!rebuilt.ok()) {
+      losses_->Add({.kind = LossKind::kFile, .what = "its tables cannot be read one by one either: " + rebuilt.status().message()});
+      return Status::Ok();
+    }
+    found->rebuilt = std::move(*rebuilt);
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(copy + "/lost", error)) {
+      if (entry.path().extension() != ".sst") continue;
+      const std::string file = path + "/" + entry.path().filename().string();
+      if (told_.contains(entry.path().filename().string())) continue;
+      losses_->Add({.kind = LossKind::kFile, .what = file + " cannot be read to its end: nothing of it was taken"});
+    }
+    return Status::Ok();
+  }
+
+  // Families with bad files are rebuilt from the others; of the rest what cannot be read is told row by row.
+  Status NameBadFiles(SalvageSource* found) {
+    for (ShardId shard = 0; shard < found->manifest.shards; ++shard) {
+      for (const bool chunks : {false, true}) {
+        const FamilyId family = chunks ? ChunkFamily(shard) : IndexFamily(shard);
+        const Status damage = found->data->Damage(family);
+        if (damage.ok()) continue;
+        VerifyFlow flow(silent_, 0);
+        ProblemList problems(shard);
+        std::uint64_t bytes = 0;
+        const auto reopen = []() -> Result<KvEngine*> { return Unavailable("it vanished"); };
+        if (Status s = LookAtFiles(found->data.get(), family, "data", reopen, &flow, &problems, &bytes); !s.ok()) return s;
+        if (problems.total() == 0) problems.Add(ProblemKind::kFile, "", damage.message());
+        for (const VerifyProblem& p : problems.listed()) {
+          told_.insert(p.where.substr(p.where.rfind('/') + 1));
+          losses_->Add(
+              {.kind = LossKind::kFile,
+               .shard = shard,
+               .what = p.what + (chunks ? ": samples of any series of the shard may have been in it, up to what the log still has"
+                                        : ": labels of series of the shard may have been in it")});
+        }
+      }
+    }
+    return Status::Ok();
+  }
+
+  // Tables as links where that is possible: no engine ever writes to one. `all`: the rest as copies.
+  Status Gather(const std::string& from, const std::string& to, bool all) {
+    std::error_code error;
+    fs::create_directories(to, error);
+    std::vector<fs::path> files;
+    for (const auto& entry : fs::directory_iterator(from, error)) {
+      if (entry.is_regular_file()) files.push_back(entry.path());
+    }
+    if (error) return IoError("cannot gather the files of " + from + ": " + error.message());
+    for (const fs::path& file : files) {
+      const std::string name = file.filename().string();
+      const bool table = file.extension() == ".sst";
+      const bool log = file.extension() == ".log";
+      if (!table && !(all && log)) continue;
+      fs::create_hard_link(file, to + "/" + name, error);
+      if (!table || error) {
+        if (Status s = Copy(file.string(), to + "/" + name); !s.ok()) {
+          if (s.code() == StatusCode::kCancelled) return s;
+          losses_->Add({.kind = LossKind::kFile, .what = file.string() + ": " + s.message()});
+        }
+      }
+    }
+    return Status::Ok();
+  }
+
+  Status Copy(const std::string& from, const std::string& to) {
+    std::error_code error;
+    fs::remove(to, error);  // a link to it
+    const Result<std::unique_ptr<SourceFile>> source = SourceFile::Open(from);
+    if (!source.ok()) return source.status();
+    const Result<std::uint64_t> size = (*source)->Size();
+    if (!size.ok()) return size.status();
+    Pace pace(silent_, 0);
+    return CopyFile([&](std::uint64_t at, std::span<char> buffer) { return (*source)->Read(at, buffer); }, *size, to, &pace)
+        .status();
+  }
+
+  // ---- Log ----
+
+  Status OpenLog(SalvageSource* found) {
+    const std::string path = options_.log_path.empty() ? LogInstancePath(source_, found->manifest) : options_.log_path;
+    const EngineOptions options = LogInstanceOptions(found->manifest);
+    Result<std::unique_ptr<KvEngine>> opened = factory_->Open(path, ReadOnly(options));
+    if (!opened.ok() && !MeansLost(opened.status())) return opened.status();
+    const std::string why = opened.status().message();
+    if (!opened.ok()) opened = OpenLogCopy(path, options);
+    if (opened.status().code() == StatusCode::kCancelled) return opened.status();
+    if (!opened.ok()) opened = ReplayLogFiles(path, options, why);
+    if (opened.status().code() == StatusCode::kCancelled) return opened.status();
+    if (opened.ok()) {
+      found->log = std::move(*opened);
+    } else {
+      losses_->Add({.kind = LossKind::kLog, .what = "the log in " + path + " cannot be read: " + why});
+    }
+    return Status::Ok();
+  }
+
+  // With damaged bytes taken out of a copy.
+  Result<std::unique_ptr<KvEngine>> OpenLogCopy(const std::string& path, const EngineOptions& options) {
+    const std::string copy = scratch_ + "/log";
+    std::error_code error;
+    fs::create_directories(copy, error);
+    for (const auto& entry : fs::directory_iterator(path, error)) {
+      if (!entry.is_regular_file() || entry.path().filename() == "LOCK") continue;
+      if (Status s = Copy(entry.path().string(), copy + "/" + entry.path().filename().string()); !s.ok()) return s;
+    }
+    if (error) return IoError("cannot list " + path + ": " + error.message());
+    GivingUp judge(copy, path, losses_);
+    EngineOptions writing = options;
+    writing.create_if_missing = false;
+    if (const Result<std::string> checked = factory_->CheckLog(copy, writing, &judge); !checked.ok()) return checked.status();
+    return factory_->Open(copy, ReadOnly(options));
+  }
+
+  // Without its manifest: an instance with the same families, made in the same order, takes the log files for its own.
+  Result<std::unique_ptr<KvEngine>> ReplayLogFiles(const std::string& path, const EngineOptions& options, const std::string& why) {
+    constexpr std::uint64_t kBehindItsOwn = 1'000'000;  // numbers of files
+    const std::string fresh = scratch_ + "/newlog";
+    Result<std::unique_ptr<KvEngine>> made = factory_->Open(fresh, options);
+    if (!made.ok()) return made.status();
+    if (Status s = (*made)->Close(); !s.ok()) return s;
+    made->reset();
+    std::error_code error;
+    std::uint64_t tables = 0;
+    for (const auto& entry : fs::directory_iterator(path, error)) {
+      tables += entry.path().extension() == ".sst" ? 1 : 0;
+      if (entry.path().extension() != ".log") continue;
+      const std::uint64_t number = std::strtoull(entry.path().filename().c_str(), nullptr, 10) + kBehindItsOwn;
+      if (Status s = Copy(entry.path().string(), fresh + "/" + std::to_string(number) + ".log"); !s.ok()) return s;
+    }
+    if (error) return IoError("cannot list " + path + ": " + error.message());
+    GivingUp judge(fresh, path, losses_);
+    EngineOptions writing = options;
+    writing.create_if_missing = false;
+    if (const Result<std::string> checked = factory_->CheckLog(fresh, writing, &judge); !checked.ok()) return checked.status();
+    Result<std::unique_ptr<KvEngine>> opened = factory_->Open(fresh, ReadOnly(options));
+    if (!opened.ok()) return opened;
+    losses_->Add(
+        {.kind = LossKind::kFile,
+         .what =
+             path + " cannot be opened (" + why + "): its log files were read without it" +
+             (tables == 0 ? "" : "; " + std::to_string(tables) + " tables, which hold records that were trimmed late, were not")});
+    return opened;
+  }
+
+  const std::string& source_;
+  const std::string& scratch_;
+  const SalvageOptions& options_;
+  const OpsContext& context_;
+  OpsContext silent_;
+  LossList* const losses_;
+  std::shared_ptr<EngineFactory> factory_;
+  std::set<std::string> told_;
+};
+
+}  // namespace
+
+KvEngine* SalvageSource::DataOf(FamilyId family) const { return IsDamaged(family) ? rebuilt.get() : data.get(); }
+
+Result<SalvageSource> OpenSalvageSource(const std::string& source, const std::string& scratch, const SalvageOptions& options,
+                                        const OpsContext& context, LossList* losses) {
+  return Opening(source, scratch, options, context, losses).Run();
+}
+
+}  // namespace chronolith::ops

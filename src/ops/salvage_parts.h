@@ -1,0 +1,66 @@
+// The parts of salvage. Internal to it.
+#ifndef CHRONOLITH_OPS_SALVAGE_PARTS_H_
+#define CHRONOLITH_OPS_SALVAGE_PARTS_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "chronolith/kv_engine.h"
+#include "chronolith/storage.h"
+#include "format/store_manifest.h"
+#include "ops/salvage.h"
+
+namespace chronolith::ops {
+
+// Collects what is lost. Thread safety: one thread.
+class LossList {
+ public:
+  explicit LossList(SalvageReport* report) : report_(report) {}
+  void Add(SalvageLoss loss) {
+    if (++report_->losses_total <= kLossesListedMax) report_->losses.push_back(std::move(loss));
+  }
+  void Note(std::string note) { report_->notes.push_back(std::move(note)); }
+
+ private:
+  SalvageReport* const report_;
+};
+
+// A store's instances, as far as they can be read; what is put right lies in a scratch directory.
+struct SalvageSource {
+  StoreManifest manifest;
+  std::unique_ptr<KvEngine> log;      // null: lost
+  std::unique_ptr<KvEngine> data;     // as it is; null: cannot be opened
+  std::unique_ptr<KvEngine> rebuilt;  // from those of its tables that can be read; null: not needed, or in vain
+  // Where the family's rows are; null: lost.
+  KvEngine* DataOf(FamilyId family) const;
+  bool IsDamaged(FamilyId family) const { return data == nullptr || !data->Damage(family).ok(); }
+};
+// Not ok: the store cannot be salvaged at all, or kCancelled.
+Result<SalvageSource> OpenSalvageSource(const std::string& source, const std::string& scratch, const SalvageOptions& options,
+                                        const OpsContext& context, LossList* losses);
+
+// Writes to the new store in batches. Thread safety: one thread.
+class SalvageTarget {
+ public:
+  SalvageTarget(Storage* storage, SalvageReport* report, LossList* losses) : storage_(storage), report_(report), losses_(losses) {}
+  // Not ok: the new store takes nothing more.
+  Status Write(ShardId shard, TimeSeries series);
+  Status Flush();
+
+ private:
+  Storage* const storage_;
+  SalvageReport* const report_;
+  LossList* const losses_;
+  std::vector<TimeSeries> batch_;
+  std::vector<ShardId> shards_;
+  std::size_t items_ = 0;
+};
+
+// One shard. Not ok: kCancelled, or the new store takes nothing more.
+Status SalvageShard(const SalvageSource& source, ShardId shard, const SalvageOptions& options, const OpsContext& context,
+                    SalvageTarget* target, SalvageReport* report, LossList* losses);
+
+}  // namespace chronolith::ops
+
+#endif  // CHRONOLITH_OPS_SALVAGE_PARTS_H_

@@ -1,0 +1,386 @@
+// salvage: one shard. The log's records that are stored already go first, then stored chunks, then the log's records beyond: so
+// that of two samples of one time the later one stays, and what a damaged chunk has lost may still come from the log.
+#include <algorithm>
+#include <map>
+#include <set>
+#include <variant>
+
+#include "base/coding.h"
+#include "block/tombstones.h"
+#include "ops/salvage_chunks.h"
+#include "ops/salvage_labels.h"
+#include "ops/salvage_parts.h"
+#include "ops/salvage_survey.h"
+#include "storage/items.h"
+#include "storage/store_directory.h"
+#include "wal/sharded_wal.h"
+
+namespace chronolith::ops {
+namespace {
+
+class ShardSalvage : public WalVisitor {
+ public:
+  ShardSalvage(const SalvageSource& source, ShardId shard, const SalvageOptions& options, const OpsContext& context,
+               SalvageTarget* target, SalvageReport* report, LossList* losses)
+      : source_(source),
+        shard_(shard),
+        options_(options),
+        context_(context),
+        target_(target),
+        report_(report),
+        losses_(losses),
+        chunks_(source.DataOf(ChunkFamily(shard))),
+        labels_(source.DataOf(IndexFamily(shard)), shard, report) {}
+
+  Status Run() {
+    Tombstones tombstones;
+    ReadChunkState(&tombstones);
+    if (Status s = SurveyLog(&tombstones); !s.ok()) return s;
+    hidden_ = tombstones.View();
+    stored_ = true;
+    if (Status s = ReadLog(); !s.ok()) return s;
+    if (Status s = TakeChunks(); !s.ok()) return s;
+    stored_ = false;
+    if (Status s = ReadLog(); !s.ok()) return s;
+    if (Status s = TakeMetadata(); !s.ok()) return s;
+    TellUnlabelled();
+    return Status::Ok();
+  }
+
+  // ---- The log, second reading ----
+
+  Status OnRecord(ShardId, Lsn lsn, const WalRowHeader&, const RecordView& record) override {
+    if ((lsn <= applied_) != stored_) return Status::Ok();
+    if (record.type == RecordType::kSamples) {
+      if (Status s = DecodeSamples(record.body, &samples_); !s.ok()) return Status::Ok();  // the survey has told
+      for (const SampleEntry& sample : samples_) {
+        if (IsHidden(sample.ordinal, lsn, sample.timestamp)) continue;
+        TimeSeries series;
+        if (!LabelsOf(sample.ordinal, 1, sample.timestamp, sample.timestamp, &series.labels)) continue;
+        series.samples.push_back({sample.timestamp, sample.value});
+        failure_ = target_->Write(shard_, std::move(series));
+        if (!failure_.ok()) return failure_;
+      }
+    } else if (record.type == RecordType::kItems) {
+      if (Status s = DecodeItems(record.body, &items_); !s.ok()) return Status::Ok();
+      for (const ItemEntry& entry : items_) {
+        if (failure_ = TakeItem(lsn, entry); !failure_.ok()) return failure_;
+      }
+    }
+    return Status::Ok();
+  }
+  Status OnLoss(ShardId, const WalLoss&) override { return failure_; }
+
+ private:
+  void ReadChunkState(Tombstones* tombstones) {
+    if (chunks_ == nullptr) return;
+    const FamilyId family = ChunkFamily(shard_);
+    std::string value;
+    ChunkState state;
+    Status s = chunks_->Get(family, kChunkStateKey, &value);
+    if (s.ok()) s = DecodeChunkState(kChunkStateKey, value, &state);
+    if (s.ok()) {
+      applied_ = state.applied_lsn;
+      applied_known_ = true;
+      tombstones->RaiseFloor(state.floor);
+    } else if (s.code() != StatusCode::kNotFound) {
+      losses_->Note("shard " + std::to_string(shard_) + ": how far its chunks are stored cannot be read: " + s.message());
+    }
+    // Tombstones count when all their parts are there; parts say each what they hide, so those that are there are applied.
+    std::map<Lsn, Tombstone> all;
+    const std::string lower(1, kTombstoneKeyTag);
+    auto it = chunks_->NewIterator(family, {.lower = lower, .upper = std::string(1, kTombstoneKeyTag + 1), .fill_cache = false});
+    if (!it.ok()) return;
+    for ((*it)->Seek(lower); (*it)->Valid(); (*it)->Next()) {
+      TombstonePart part;
+      if (Status t = DecodeTombstone((*it)->key(), (*it)->value(), &part); !t.ok()) {
+        losses_->Note("shard " + std::to_string(shard_) + ": a delete cannot be read, what it hid is there again: " + t.message());
+        continue;
+      }
+      Tombstone& whole = all[part.tombstone.lsn];
+      whole.lsn = part.tombstone.lsn;
+      whole.range = part.tombstone.range;
+      whole.ordinals.UnionWith(part.tombstone.ordinals);
+    }
+    if (!(*it)->status().ok()) {
+      losses_->Note("shard " + std::to_string(shard_) +
+                    ": deletes cannot be read, what they hid is there again: " + (*it)->status().message());
+    }
+    for (auto& [lsn, tombstone] : all) tombstones->Add(std::move(tombstone));
+  }
+
+  Status SurveyLog(Tombstones* tombstones) {
+    if (source_.log == nullptr) {
+      losses_->Add({.kind = LossKind::kLog,
+                    .shard = shard_,
+                    .first_lsn = applied_ + 1,
+                    .what = "all that was logged behind what is stored"});
+      return Status::Ok();
+    }
+    LogSurvey survey(&labels_, tombstones);
+    WalEnd end;
+    const Status s = ReadWal(source_.log.get(), WalFamily(shard_), shard_, 0, context_.cancelled, &survey, nullptr, &end);
+    if (s.code() == StatusCode::kCancelled) return s;
+    if (!applied_known_ && chunks_ != nullptr) applied_ = end.trimmed_to;  // only what is stored is trimmed
+    for (const WalLoss& loss : survey.losses()) {
+      if (loss.last != 0 && loss.last <= applied_) continue;  // it is stored
+      losses_->Add({.kind = LossKind::kLog,
+                    .shard = shard_,
+                    .first_lsn = std::max(loss.first, applied_ + 1),
+                    .last_lsn = loss.last,
+                    .what = loss.why.message()});
+    }
+    if (!s.ok()) {
+      const Lsn from = std::max(std::max(end.last_lsn, end.trimmed_to), applied_) + 1;
+      losses_->Add({.kind = LossKind::kLog,
+                    .shard = shard_,
+                    .first_lsn = from,
+                    .what = "the log cannot be read from there on: " + s.message()});
+    }
+    if (end.trimmed_to > applied_ && chunks_ != nullptr) {
+      losses_->Add({.kind = LossKind::kLog,
+                    .shard = shard_,
+                    .first_lsn = applied_ + 1,
+                    .last_lsn = end.trimmed_to,
+                    .what = "trimmed from the log as stored, but the chunks that can be read do not go so far"});
+    }
+    return Status::Ok();
+  }
+
+  Status ReadLog() {
+    if (source_.log == nullptr) return Status::Ok();
+    WalEnd end;
+    failure_ = Status::Ok();
+    const Status s = ReadWal(source_.log.get(), WalFamily(shard_), shard_, 0, context_.cancelled, this, nullptr, &end);
+    if (!failure_.ok()) return failure_;
+    return s.code() == StatusCode::kCancelled ? s : Status::Ok();  // the survey has told
+  }
+
+  bool IsHidden(Ordinal ordinal, Lsn lsn, Timestamp t) {
+    if (hidden_.list().empty() && hidden_.floor() == kMinTimestamp) return false;
+    ChunkMeta meta;
+    meta.ordinal = ordinal;
+    meta.creation_lsn = lsn;
+    meta.min_time = meta.max_time = t;
+    hidden_.HiddenIn(meta, {}, &scratch_);
+    return !scratch_.empty();
+  }
+
+  Status TakeItem(Lsn lsn, const ItemEntry& entry) {
+    Item item;
+    if (Status s = DecodeItem(entry.type, entry.bytes, &item); !s.ok()) return Status::Ok();
+    TimeSeries series;
+    Timestamp t = 0;
+    if (auto* metadata = std::get_if<Metadata>(&item)) {
+      if (!labels_.Find(entry.ordinal, &series.labels)) return Status::Ok();
+      series.metadata.push_back(std::move(*metadata));
+      return target_->Write(shard_, std::move(series));
+    }
+    if (auto* histogram = std::get_if<HistogramSample>(&item)) {
+      t = histogram->timestamp;
+      series.histograms.push_back(std::move(*histogram));
+    } else {
+      t = std::get<Exemplar>(item).timestamp;
+      series.exemplars.push_back(std::move(std::get<Exemplar>(item)));
+    }
+    if (IsHidden(entry.ordinal, lsn, t) || !LabelsOf(entry.ordinal, 1, t, t, &series.labels)) return Status::Ok();
+    return target_->Write(shard_, std::move(series));
+  }
+
+  // ---- Labels ----
+
+  // False: not known, and not to be kept without.
+  bool LabelsOf(Ordinal ordinal, std::uint64_t samples, Timestamp first, Timestamp last, Labels* labels) {
+    if (labels_.Find(ordinal, labels)) return true;
+    Unlabelled& unlabelled = unlabelled_[ordinal];
+    unlabelled.samples += samples;
+    unlabelled.first = std::min(unlabelled.first, first);
+    unlabelled.last = std::max(unlabelled.last, last);
+    if (options_.keep_unlabelled) *labels = {{"__salvaged__", std::to_string(shard_) + "-" + std::to_string(ordinal)}};
+    return options_.keep_unlabelled;
+  }
+
+  void TellUnlabelled() {
+    for (const auto& [ordinal, u] : unlabelled_) {
+      losses_->Add({.kind = LossKind::kLabels,
+                    .shard = shard_,
+                    .first_ordinal = ordinal,
+                    .last_ordinal = ordinal,
+                    .start = u.first,
+                    .end = u.last == kMaxTimestamp ? u.last : u.last + 1,
+                    .samples = u.samples,
+                    .what = options_.keep_unlabelled ? "its labels are lost; its samples are kept under __salvaged__"
+                                                     : "its labels are lost"});
+      report_->unlabelled_kept += options_.keep_unlabelled ? 1 : 0;
+    }
+  }
+
+  // ---- Chunks ----
+
+  Status TakeChunks() {
+    if (chunks_ == nullptr) return Status::Ok();
+    const FamilyId family = ChunkFamily(shard_);
+    const std::uint64_t file_bytes = chunks_->Stats().families[family].file_bytes;
+    std::uint64_t shown = 0;
+    const auto row = [&](std::string_view key, std::string_view value) {
+      const std::uint64_t bytes = std::min<std::uint64_t>(key.size() + value.size(), file_bytes - shown);
+      shown += bytes;
+      context_.Add(bytes);
+      return TakeChunkRow(key, value);
+    };
+    const auto gap = [&](const ChunkGap& lost) {
+      TellGap(lost);
+      return EndGroup();
+    };
+    Status s = ScanAroundDamage(chunks_, family, source_.manifest.window_ms, context_.cancelled, row, gap);
+    if (s.ok()) s = EndGroup();
+    context_.Add(file_bytes - shown);
+    return s;
+  }
+
+  Status TakeChunkRow(std::string_view key, std::string_view value) {
+    Chunk chunk;
+    std::string_view payload;
+    if (!DecodeChunkKey(key, &chunk.meta)) {
+      losses_->Add({.kind = LossKind::kSamples, .shard = shard_, .what = BadChunkKey(key).message()});
+      return Status::Ok();
+    }
+    if (!group_.empty() && (group_[0].meta.window != chunk.meta.window || group_[0].meta.ordinal != chunk.meta.ordinal)) {
+      if (Status s = EndGroup(); !s.ok()) return s;
+    }
+    if (Status s = DecodeChunkValue(key, value, &chunk.meta, &payload); !s.ok()) {
+      TellChunk(chunk.meta, s);
+      return Status::Ok();
+    }
+    chunk.data.assign(payload);
+    group_.push_back(std::move(chunk));
+    return Status::Ok();
+  }
+
+  void TellChunk(const ChunkMeta& meta, const Status& why) {
+    Labels labels;
+    labels_.Find(meta.ordinal, &labels);
+    losses_->Add({.kind = LossKind::kSamples,
+                  .shard = shard_,
+                  .series = labels.empty() ? "" : labels.ToString(),
+                  .first_ordinal = meta.ordinal,
+                  .last_ordinal = meta.ordinal,
+                  .start = meta.window,
+                  .end = meta.window + source_.manifest.window_ms,
+                  .what = why.message()});
+  }
+
+  // Rows in a block that cannot be read: where the series end at which it does, in one window, they are told by name.
+  void TellGap(const ChunkGap& gap) {
+    const auto window_end = [&](Timestamp window) { return window + source_.manifest.window_ms; };
+    const std::uint64_t all = labels_.next_ordinal() == 0 ? ~Ordinal{0} : labels_.next_ordinal() - 1;
+    std::optional<Timestamp> from;
+    if (gap.begin) {
+      const bool same = gap.end && gap.begin->window == gap.end->window;
+      from = window_end(gap.begin->window);
+      TellSeries(gap, gap.begin->window, from, gap.begin->ordinal, same ? gap.end->ordinal - 1 : all);
+      if (same) return;
+    }
+    TellSeries(gap, from, gap.end ? std::optional(gap.end->window) : std::nullopt, 0, all);
+    if (gap.end && gap.end->ordinal > 0) TellSeries(gap, gap.end->window, window_end(gap.end->window), 0, gap.end->ordinal - 1);
+  }
+
+  void TellSeries(const ChunkGap& gap, std::optional<Timestamp> from, std::optional<Timestamp> to, std::uint64_t first,
+                  std::uint64_t last) {
+    constexpr std::uint64_t kNamedMax = 2000;
+    if (first > last || (from && to && *to <= *from)) return;
+    SalvageLoss loss{.kind = LossKind::kSamples,
+                     .shard = shard_,
+                     .first_ordinal = first,
+                     .last_ordinal = last,
+                     .start = from,
+                     .end = to,
+                     .what = "a block of rows cannot be read, in which such samples may have been: " + gap.why.message()};
+    if (!from || !to || *to - *from > source_.manifest.window_ms || last - first >= kNamedMax) return losses_->Add(std::move(loss));
+    for (std::uint64_t o = first; o <= last; ++o) {
+      Labels labels;
+      const auto ordinal = static_cast<Ordinal>(o);
+      if (!labels_.Find(ordinal, &labels) && !labels_.Knows(ordinal)) continue;
+      loss.series = labels.empty() ? "" : labels.ToString();
+      loss.first_ordinal = loss.last_ordinal = o;
+      losses_->Add(loss);
+    }
+  }
+
+  // The chunks of one series in one window, merged as a reader merges them: at equal times the one that supersedes wins.
+  Status EndGroup() {
+    if (group_.empty()) return Status::Ok();
+    std::vector<Chunk> group = std::move(group_);
+    group_.clear();
+    TimeSeries series;
+    const std::size_t n = MergeChunks(
+        &group, hidden_, [this](const ChunkMeta& meta, const Status& why) { TellChunk(meta, why); }, &series);
+    if (n == 0) return Status::Ok();
+    Timestamp first = kMaxTimestamp;
+    Timestamp last = kMinTimestamp;
+    const auto note = [&](const auto& items) {
+      for (const auto& item : items) {
+        first = std::min(first, item.timestamp);
+        last = std::max(last, item.timestamp);
+      }
+    };
+    note(series.samples);
+    note(series.histograms);
+    note(series.exemplars);
+    if (!LabelsOf(group[0].meta.ordinal, n, first, last, &series.labels)) return Status::Ok();
+    return target_->Write(shard_, std::move(series));
+  }
+
+  // ---- Metadata ----
+
+  Status TakeMetadata() {
+    return labels_.ForEachMetadata(
+        context_.cancelled,
+        [&](Ordinal ordinal, const Metadata& metadata) {
+          TimeSeries series;
+          if (!labels_.Find(ordinal, &series.labels)) return Status::Ok();
+          series.metadata.push_back(metadata);
+          return target_->Write(shard_, std::move(series));
+        },
+        [&](std::optional<Ordinal> ordinal, const Status& why) {
+          SalvageLoss loss{.kind = LossKind::kMetadata, .shard = shard_, .what = why.message()};
+          loss.first_ordinal = loss.last_ordinal = ordinal;
+          losses_->Add(std::move(loss));
+        });
+  }
+
+  struct Unlabelled {
+    std::uint64_t samples = 0;
+    Timestamp first = kMaxTimestamp;
+    Timestamp last = kMinTimestamp;
+  };
+
+  const SalvageSource& source_;
+  const ShardId shard_;
+  const SalvageOptions& options_;
+  const OpsContext& context_;
+  SalvageTarget* const target_;
+  SalvageReport* const report_;
+  LossList* const losses_;
+  KvEngine* const chunks_;
+  SalvageLabels labels_;
+  TombstoneView hidden_;
+  Lsn applied_ = 0;
+  bool applied_known_ = false;
+  bool stored_ = false;  // the second reading takes what is stored, the third the rest
+  Status failure_;
+  std::vector<Chunk> group_;
+  std::map<Ordinal, Unlabelled> unlabelled_;
+  std::vector<TimeRange> scratch_;
+  std::vector<SampleEntry> samples_;
+  std::vector<ItemEntry> items_;
+};
+
+}  // namespace
+
+Status SalvageShard(const SalvageSource& source, ShardId shard, const SalvageOptions& options, const OpsContext& context,
+                    SalvageTarget* target, SalvageReport* report, LossList* losses) {
+  return ShardSalvage(source, shard, options, context, target, report, losses).Run();
+}
+
+}  // namespace chronolith::ops

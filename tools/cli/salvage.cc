@@ -1,0 +1,135 @@
+// chronolith salvage: copies what is sound of a damaged database into a new one, and lists what is lost.
+#include "ops/salvage.h"
+
+#include <memory>
+#include <string>
+
+#include "interop/time_text.h"
+#include "tools/cli/common.h"
+#include "tools/cli/interrupt.h"
+#include "tools/cli/output.h"
+#include "tools/cli/work_progress.h"
+
+namespace chronolith::cli {
+namespace {
+
+struct SalvageFlags {
+  std::string source;
+  std::string target;
+  ops::SalvageOptions options;
+  std::uint64_t memory_limit = 0;
+  Format format = Format::kTable;
+};
+
+std::string N(std::uint64_t n) { return std::to_string(n); }
+
+std::string SeriesText(const ops::SalvageLoss& loss) {
+  if (!loss.series.empty()) return loss.series;
+  if (!loss.first_ordinal) return "";
+  return *loss.first_ordinal == *loss.last_ordinal ? "number " + N(*loss.first_ordinal)
+                                                   : "numbers " + N(*loss.first_ordinal) + ".." + N(*loss.last_ordinal);
+}
+
+std::string LsnText(const ops::SalvageLoss& loss) {
+  if (loss.first_lsn == 0) return "";
+  return N(loss.first_lsn) + ".." + (loss.last_lsn == 0 ? "" : N(loss.last_lsn));
+}
+
+std::string TimeText(const std::optional<Timestamp>& t) { return t ? interop::FormatTime(*t) : ""; }
+
+Table LossTable(const ops::SalvageReport& report) {
+  Table table({"lost", "shard", "series", "from", "until", "samples", "lsn", "what"});
+  for (const ops::SalvageLoss& loss : report.losses) {
+    table.Add({std::string(NameOf(loss.kind)), loss.shard ? N(*loss.shard) : "", SeriesText(loss), TimeText(loss.start),
+               TimeText(loss.end), loss.samples == 0 ? "" : N(loss.samples), LsnText(loss), loss.what});
+  }
+  return table;
+}
+
+void PrintJson(const ops::SalvageReport& report, Output* out) {
+  JsonWriter json(out);
+  json.BeginObject().Key("shards").Unsigned(report.shards).Key("series").Unsigned(report.series);
+  json.Key("samples_written").Unsigned(report.samples).Key("histograms_written").Unsigned(report.histograms);
+  json.Key("exemplars_written").Unsigned(report.exemplars).Key("series_relabelled").Unsigned(report.series_relabelled);
+  json.Key("unlabelled_kept").Unsigned(report.unlabelled_kept);
+  json.Key("lost_total").Unsigned(report.losses_total).Key("lost").BeginArray();
+  for (const ops::SalvageLoss& loss : report.losses) {
+    json.BeginObject().Key("kind").String(NameOf(loss.kind));
+    if (loss.shard) json.Key("shard").Unsigned(*loss.shard);
+    if (!loss.series.empty()) json.Key("series").String(loss.series);
+    if (loss.first_ordinal) json.Key("first_number").Unsigned(*loss.first_ordinal).Key("last_number").Unsigned(*loss.last_ordinal);
+    if (loss.start) json.Key("start_ms").Integer(*loss.start);
+    if (loss.end) json.Key("end_ms").Integer(*loss.end);
+    if (loss.samples > 0) json.Key("samples").Unsigned(loss.samples);
+    if (loss.first_lsn > 0) json.Key("first_lsn").Unsigned(loss.first_lsn);
+    if (loss.last_lsn > 0) json.Key("last_lsn").Unsigned(loss.last_lsn);
+    json.Key("what").String(loss.what).EndObject().Newline();
+  }
+  json.EndArray().Key("notes").BeginArray();
+  for (const std::string& note : report.notes) json.String(note);
+  json.EndArray().EndObject().Newline();
+}
+
+int RunSalvage(const SalvageFlags& flags) {
+  ops::OpsContext context;
+  context.cancelled = InterruptFlag();
+  if (flags.memory_limit > 0) context.memory_limit_bytes = flags.memory_limit;
+  Result<ops::SalvageReport> report = Cancelled("interrupted");
+  {
+    WorkProgress progress;
+    context.progress = &progress;
+    report = ops::Salvage(flags.source, flags.target, flags.options, context);
+  }
+  if (!report.ok()) {
+    Fail(report.status());
+    return report.status().code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
+  }
+  Output out;
+  if (flags.format == Format::kJson) {
+    PrintJson(*report, &out);
+  } else if (flags.format == Format::kCsv) {
+    LossTable(*report).PrintCsv(&out);
+  } else {
+    out << flags.target << " has " << N(report->series) << " series; " << N(report->samples + report->histograms)
+        << " samples were written\n";
+    if (!report->losses.empty()) LossTable(*report).Print(&out);
+  }
+  if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
+  for (const std::string& note : report->notes) std::fprintf(stderr, "chronolith: %s\n", note.c_str());
+  if (report->losses_total == 0) return kExitOk;
+  const std::uint64_t unnamed = report->losses_total - report->losses.size();
+  PrintError("not all could be salvaged: " + N(report->losses_total) + " entries in the list" +
+             (unnamed > 0 ? ", " + N(unnamed) + " of them left out" : ""));
+  return kExitProblems;
+}
+
+}  // namespace
+
+void AddSalvage(CLI::App* app, Run* run) {
+  auto flags = std::make_shared<SalvageFlags>();
+  CLI::App* command =
+      app->add_subcommand("salvage", "Copy what is sound of a damaged database into a new one, and list what is lost");
+  command->add_option("SOURCE", flags->source, "directory of the damaged database; nothing in it is changed")
+      ->required()
+      ->option_text("SOURCE");
+  command->add_option("TARGET", flags->target, "directory of the new one: missing or empty")->required()->option_text("TARGET");
+  command->add_option("--log-dir", flags->options.log_path, "directory of the source's log, where it has been moved since")
+      ->option_text("DIR");
+  command->add_flag("--keep-unlabelled", flags->options.keep_unlabelled,
+                    "keep samples whose labels are lost, as {__salvaged__=\"SHARD-NUMBER\"}");
+  command->add_option("--memory-limit", flags->memory_limit, "bound on memory, such as 512MiB (256MiB)")
+      ->transform(CLI::AsSizeValue(false))
+      ->option_text("BYTES");
+  AddFormat(command, &flags->format);
+  command->footer(
+      "Works where other commands refuse the database. TARGET.salvage beside the target holds what is being made: it needs room "
+      "for\n"
+      "the new database and a copy of the log. Interrupted or killed, it leaves no target; the same command begins anew.\n"
+      "Exit codes: 0 nothing was lost, 1 failure, 2 wrong arguments, 3 done, and what is listed is lost.\n"
+      "Examples:\n"
+      "  chronolith salvage damaged.db metrics.db\n"
+      "  chronolith salvage damaged.db metrics.db --keep-unlabelled --format json > lost.json");
+  command->callback([flags, run] { *run = [flags] { return RunSalvage(*flags); }; });
+}
+
+}  // namespace chronolith::cli
