@@ -49,7 +49,7 @@ CONFINED = {
     "benchmark/": ["bench/"],
     "CLI/": ["tools/"],
     "curl/": ["src/interop/remote_"],
-    "snappy": ["src/interop/remote_", "tests/interop/remote_", "tests/ops/remote_"],
+    "snappy": ["src/interop/prometheus_wal", "src/interop/remote_", "tests/interop/remote_", "tests/ops/remote_", "tests/support/prometheus_"],
 }
 
 _INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

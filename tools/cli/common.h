@@ -28,6 +28,7 @@ enum class Format : std::uint8_t { kTable, kJson, kCsv };
 using Run = std::function<int()>;
 
 void AddImport(CLI::App* app, Run* run);
+void AddImportPrometheus(CLI::App* importing, Run* run);
 void AddExport(CLI::App* app, Run* run);
 void AddExportPrometheus(CLI::App* exporting, Run* run);
 void AddQuery(CLI::App* app, Run* run);

@@ -252,6 +252,7 @@ void AddImport(CLI::App* app, Run* run) {
       ->option_text("TIME");
   AddJsonLines(command, run);
   AddCsv(command, run);
+  AddImportPrometheus(command, run);
   command->footer(
       "Without a subcommand: OpenMetrics 1.0 or Prometheus text.\n"
       "Lines that are refused do not stop the others; the exit code is then 3.\n\n"
