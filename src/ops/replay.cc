@@ -23,7 +23,12 @@ std::size_t ThreadsFor(const RecordTarget& target, const ReplayOptions& options,
 class Replaying {
  public:
   Replaying(const OfflineStore& store, RecordTarget* target, const ReplayOptions& options, const OpsContext& context)
-      : store_(store), target_(target), options_(options), context_(context), gate_(context, options.items_per_second) {}
+      : store_(store),
+        target_(target),
+        options_(options),
+        context_(context),
+        gate_(context, options.items_per_second),
+        keeper_(target, options.cursor_path, options.cursor_interval, options.on_saved) {}
 
   Status Run(ReplayReport* report) {
     const auto start = std::chrono::steady_clock::now();
@@ -34,7 +39,7 @@ class Replaying {
     }
     context_.Begin("replay", records, "records");
     gate_.FindFloor(store_, *target_);
-    if (Status s = target_->Open(""); !s.ok()) return s;
+    if (Status s = keeper_.Open(store_, options_.selection); !s.ok()) return s;
     const std::size_t threads = ThreadsFor(*target_, options_, report->shards.size());
     if (Status s = Prepare(report, threads); !s.ok()) {
       works_.clear();
@@ -42,8 +47,7 @@ class Replaying {
     }
     Work(threads);
     works_.clear();  // and their sinks
-    std::string position;
-    Status s = target_->Sync(&position);
+    Status s = keeper_.Save();
     report->interrupted = context_.Cancelled();
     if (s.ok() && !report->interrupted && report->Failures().empty()) s = target_->Close();
     report->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -57,8 +61,8 @@ class Replaying {
     for (ShardReplay& shard : report->shards) {
       auto sink = target_->NewSink(shard.shard);
       if (!sink.ok()) return sink.status();
-      works_.push_back(
-          std::make_unique<ShardReplayer>(store_, *target_, options_, context_, std::move(*sink), &gate_, label_bytes, &shard));
+      works_.push_back(std::make_unique<ShardReplayer>(store_, *target_, options_, context_, std::move(*sink), &gate_, &keeper_,
+                                                       label_bytes, &shard));
     }
     return Status::Ok();
   }
@@ -79,6 +83,7 @@ class Replaying {
   const ReplayOptions& options_;
   const OpsContext& context_;
   ReplayGate gate_;
+  CursorKeeper keeper_;
   std::vector<std::unique_ptr<ShardReplayer>> works_;
 };
 

@@ -2,7 +2,9 @@
 #ifndef CHRONOLITH_OPS_REPLAY_H_
 #define CHRONOLITH_OPS_REPLAY_H_
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -20,12 +22,18 @@ struct ReplayOptions {
   bool pass_damage = false;
   std::uint64_t items_per_second = 0;  // samples and the like; 0: no bound
   int threads = 0;                     // 0: as many as there are cores, or shards; a target whose sinks move together: one a shard
+  // Goes on behind what it says is delivered, and keeps it (ops/replay_cursor.h); "": none.
+  std::string cursor_path;
+  std::chrono::milliseconds cursor_interval{1000};  // between two saves; each syncs the target
+  // Told after each save how many items of this replay are delivered and synced. From any thread; may be empty.
+  std::function<void(std::uint64_t)> on_saved;
 };
 
 struct ShardReplay {
   ShardId shard = 0;
   ScanTotals read;
   Delivered delivered;
+  Lsn resumed_after = 0;              // LSN of the cursor; 0: there was none
   Lsn delivered_lsn = 0;              // all up to here that is selected is with the target; 0: nothing
   std::vector<std::string> problems;  // damage of the source: what is lost, or what kept it from being read
   Status failure;                     // of the target, or kCancelled: where the shard ended

@@ -63,7 +63,7 @@ void ReplayGate::FindFloor(const OfflineStore& store, const RecordTarget& target
 }
 
 ShardReplayer::ShardReplayer(const OfflineStore& store, const RecordTarget& target, const ReplayOptions& options,
-                             const OpsContext& context, std::unique_ptr<RecordSink> sink, ReplayGate* gate,
+                             const OpsContext& context, std::unique_ptr<RecordSink> sink, ReplayGate* gate, CursorKeeper* keeper,
                              std::uint64_t label_bytes, ShardReplay* report)
     : store_(store),
       needs_labels_(target.needs_labels()),
@@ -73,11 +73,17 @@ ShardReplayer::ShardReplayer(const OfflineStore& store, const RecordTarget& targ
       context_(context),
       sink_(std::move(sink)),
       gate_(gate),
+      keeper_(keeper),
       label_bytes_max_(label_bytes),
       report_(report),
       labels_(store, report->shard) {}
 
 void ShardReplayer::Run() {
+  if (const auto after = keeper_->After(report_->shard); after.has_value()) {
+    report_->resumed_after = report_->delivered_lsn = passed_ = *after;
+    Lsn& from = selection_.from[report_->shard];
+    from = std::max(from, *after + 1);
+  }
   Status s = labels_.Open();
   if (s.ok()) s = ScanLog(store_, report_->shard, selection_, &labels_, context_, this, &report_->read);
   // What came before the end is with the sink, and is delivered also where the log ends in damage.
@@ -89,6 +95,10 @@ void ShardReplayer::Run() {
     report_->failure = s;
   } else if (!s.ok()) {
     report_->problems.push_back(s.message());
+  }
+  if (s.ok() && report_->read.log_end < report_->resumed_after) {
+    report_->problems.push_back("the cursor stands at LSN " + std::to_string(report_->resumed_after) + ", but the log ends at " +
+                                std::to_string(report_->read.log_end) + ": it has lost its end");
   }
   if (store_.unfinished().contains(report_->shard)) {
     report_->problems.emplace_back("the end of its log was given up by an open that did not come to its end");
@@ -109,7 +119,7 @@ Status ShardReplayer::OnLoss(const WalLoss& loss) {
 
 Status ShardReplayer::OnRowEnd(Lsn last) {
   passed_ = last;
-  return Status::Ok();
+  return unflushed_ > 0 && keeper_->Due() ? Flush() : Status::Ok();
 }
 
 Status ShardReplayer::OnRecord(const ScannedRecord& record) {
@@ -257,12 +267,13 @@ Status ShardReplayer::MakeRoom() {
 
 Status ShardReplayer::Flush() {
   Delivered delivered;
-  if (Status s = Target(sink_->Flush(&delivered)); !s.ok()) return s;
+  const Status s = keeper_->Flush(report_->shard, passed_, unflushed_, [&] { return sink_->Flush(&delivered); });
+  if (!s.ok()) return Target(s);
   report_->delivered.sent += delivered.sent;
   report_->delivered.skipped += delivered.skipped + std::exchange(skipped_, 0);
   report_->delivered.refused += delivered.refused;
   for (const std::string& why : delivered.reasons) report_->delivered.Refuse(0, why);
-  report_->delivered_lsn = passed_;
+  report_->delivered_lsn = std::max(report_->delivered_lsn, passed_);
   unflushed_ = 0;
   unflushed_bytes_ = 0;
   return Status::Ok();

@@ -13,6 +13,7 @@
 #include "ops/file_copy.h"
 #include "ops/log_labels.h"
 #include "ops/replay.h"
+#include "ops/replay_cursor.h"
 
 namespace chronolith::ops {
 
@@ -46,7 +47,8 @@ class ShardReplayer : private RecordReceiver {
  public:
   // `label_bytes`: of labels that the sink is told of before it is made to forget them. All but `sink` outlive this.
   ShardReplayer(const OfflineStore& store, const RecordTarget& target, const ReplayOptions& options, const OpsContext& context,
-                std::unique_ptr<RecordSink> sink, ReplayGate* gate, std::uint64_t label_bytes, ShardReplay* report);
+                std::unique_ptr<RecordSink> sink, ReplayGate* gate, CursorKeeper* keeper, std::uint64_t label_bytes,
+                ShardReplay* report);
 
   // From the beginning to the end; the outcome is in the report. Ends with the sink.
   void Run();
@@ -73,10 +75,11 @@ class ShardReplayer : private RecordReceiver {
   const bool needs_labels_;
   const bool applies_deletes_;
   const bool pass_damage_;
-  const LogSelection& selection_;
+  LogSelection selection_;  // from where the cursor says
   const OpsContext& context_;
   std::unique_ptr<RecordSink> sink_;
   ReplayGate* const gate_;
+  CursorKeeper* const keeper_;
   const std::uint64_t label_bytes_max_;
   ShardReplay* const report_;
 

@@ -179,7 +179,8 @@ class TextTarget final : public RecordTarget {
     }
     if (!position.empty()) return GoOn(position);
     std::error_code error;
-    if (!options_.overwrite && std::filesystem::exists(options_.path, error)) {
+    const bool empty = options_.resumable && std::filesystem::file_size(options_.path, error) == 0 && !error;  // a run died at once
+    if (!options_.overwrite && !empty && std::filesystem::exists(options_.path, error)) {
       return AlreadyExists(options_.path + " exists; --overwrite replaces it");
     }
     if (Status s = file_.Open(beside_ ? partial_ : options_.path, O_CREAT | O_TRUNC); !s.ok()) return s;

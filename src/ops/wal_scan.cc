@@ -332,6 +332,7 @@ Status ScanLog(const OfflineStore& store, ShardId shard, const LogSelection& sel
   WalEnd end;
   const Status s = ReadWal(store.log(), WalFamily(shard), shard, 0, context.cancelled, &scan, nullptr, &end);
   totals->trimmed_to = end.trimmed_to;
+  totals->log_end = std::max(end.last_lsn, end.trimmed_to);
   if (!scan.failure().ok()) return scan.failure();
   return scan.past_end() ? Status::Ok() : s;
 }

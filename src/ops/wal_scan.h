@@ -68,6 +68,7 @@ struct ScanTotals {
   Lsn first_lsn = 0;                 // of the records that were read within from and to; 0: none
   Lsn last_lsn = 0;
   Lsn trimmed_to = 0;
+  Lsn log_end = 0;  // of all that was read, or is trimmed
   std::uint64_t items() const { return samples + histograms + exemplars + metadata + deletes; }
 };
 

@@ -1,16 +1,22 @@
 // chronolith replay: the records of a database's log, sent to a target.
 #include "ops/replay.h"
 
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
+#include <map>
 #include <memory>
 #include <string>
 
+#include "interop/time_text.h"
+#include "ops/sink_database.h"
 #include "ops/sink_text.h"
 #include "tools/cli/common.h"
 #include "tools/cli/inspect.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/log_flags.h"
 #include "tools/cli/output.h"
+#include "tools/cli/progress.h"
 #include "tools/cli/work_progress.h"
 
 namespace chronolith::cli {
@@ -22,7 +28,9 @@ struct ReplayFlags {
   std::string target = "null";
   bool overwrite = false;
   bool pass_damage = false;
-  bool quiet = false;
+  std::string cursor;
+  std::string cursor_interval = "1s";
+  ProgressMode progress = ProgressMode::kAuto;
   std::uint64_t rate_limit = 0;
   int threads = 0;
   std::uint64_t memory_limit = 0;
@@ -37,15 +45,29 @@ std::pair<std::string, std::string> SplitTarget(const std::string& text) {
   return colon == std::string::npos ? std::pair(text, std::string()) : std::pair(text.substr(0, colon), text.substr(colon + 1));
 }
 
-Result<std::unique_ptr<ops::RecordTarget>> MakeTarget(const ReplayFlags& flags) {
+// What a target is made of beside the flags is known when the store is open.
+Result<std::unique_ptr<ops::RecordTarget>> MakeTarget(const ReplayFlags& flags, const ops::OfflineStore* store) {
   const auto [kind, where] = SplitTarget(flags.target);
+  if (!flags.cursor.empty() && where == "-")
+    return InvalidArgument("--cursor needs a file: nobody can go on with what stdout was given");
+  if (kind == "db" && !where.empty()) {
+    ops::DatabaseTargetOptions options{.path = where, .source = flags.files.db};
+    if (store != nullptr) {
+      options.shards = static_cast<int>(store->shards());
+      options.window_ms = store->manifest().window_ms;
+    }
+    if (flags.memory_limit > 0) options.memory_limit_bytes = flags.memory_limit;
+    return ops::NewDatabaseTarget(std::move(options));
+  }
   if (kind == "null" && where.empty()) return ops::NewNullTarget();
   if ((kind == "jsonl" || kind == "openmetrics") && !where.empty()) {
     return ops::NewTextTarget({.form = kind == "jsonl" ? ops::TextForm::kJsonLines : ops::TextForm::kOpenMetrics,
                                .path = where,
-                               .overwrite = flags.overwrite});
+                               .overwrite = flags.overwrite,
+                               .resumable = !flags.cursor.empty()});
   }
-  return InvalidArgument("there is no target '" + flags.target + "'; expected null, jsonl:FILE or openmetrics:FILE (- is stdout)");
+  return InvalidArgument("there is no target '" + flags.target +
+                         "'; expected null, jsonl:FILE, openmetrics:FILE (- is stdout) or db:DIR");
 }
 
 // Data of the target is on stdout.
@@ -53,11 +75,11 @@ bool TakesStdout(const ReplayFlags& flags) { return SplitTarget(flags.target).se
 
 void PrintTable(const ops::ReplayReport& report, bool csv, Output* out) {
   Table table({"shard", "first lsn", "last lsn", "records", "samples", "histograms", "exemplars", "metadata", "deletes", "sent",
-               "skipped", "refused", "not selected", "delivered to"});
+               "skipped", "refused", "not selected", "begun after", "delivered to"});
   for (const ops::ShardReplay& s : report.shards) {
     table.Add({N(s.shard), N(s.read.first_lsn), N(s.read.last_lsn), N(s.read.records), N(s.read.samples), N(s.read.histograms),
                N(s.read.exemplars), N(s.read.metadata), N(s.read.deletes), N(s.delivered.sent), N(s.delivered.skipped),
-               N(s.delivered.refused), N(s.read.left_out), N(s.delivered_lsn)});
+               N(s.delivered.refused), N(s.read.left_out), N(s.resumed_after), N(s.delivered_lsn)});
   }
   csv ? table.PrintCsv(out) : table.Print(out);
   if (csv) return;
@@ -72,6 +94,7 @@ void PrintTable(const ops::ReplayReport& report, bool csv, Output* out) {
 void JsonShard(const ops::ShardReplay& s, JsonWriter* json) {
   json->BeginObject().Key("shard").Unsigned(s.shard).Key("first_lsn").Unsigned(s.read.first_lsn);
   json->Key("last_lsn").Unsigned(s.read.last_lsn).Key("trimmed_to").Unsigned(s.read.trimmed_to);
+  json->Key("resumed_after").Unsigned(s.resumed_after);
   json->Key("delivered_lsn").Unsigned(s.delivered_lsn).Key("records").Unsigned(s.read.records).Key("bytes").Unsigned(s.read.bytes);
   json->Key("series").Unsigned(s.read.series).Key("samples").Unsigned(s.read.samples).Key("histograms").Unsigned(s.read.histograms);
   json->Key("exemplars").Unsigned(s.read.exemplars).Key("metadata").Unsigned(s.read.metadata);
@@ -115,7 +138,7 @@ int PrintReport(const ReplayFlags& flags, const ops::ReplayReport& report) {
   for (const std::string& why : sum.reasons) std::fprintf(stderr, "refused: %s\n", why.c_str());
   const int problems = ReportProblems(report.Problems());
   if (report.interrupted) {
-    PrintError("interrupted: what was delivered so far is in the table");
+    PrintError(flags.cursor.empty() ? "interrupted" : "interrupted; the same command goes on from the cursor");
     return kExitFailure;
   }
   if (ReportProblems(report.Failures()) != kExitOk) return kExitFailure;
@@ -124,8 +147,8 @@ int PrintReport(const ReplayFlags& flags, const ops::ReplayReport& report) {
 
 int RunReplay(const ReplayFlags& flags) {
   auto selection = ParseLogFlags(flags.log);
-  auto target = MakeTarget(flags);
-  for (const Status& s : {selection.status(), target.status()}) {
+  const auto interval = interop::ParseDuration(flags.cursor_interval);
+  for (const Status& s : {selection.status(), MakeTarget(flags, nullptr).status(), interval.status()}) {
     if (!s.ok()) {
       PrintError(s.message());
       return kExitUsage;
@@ -133,18 +156,26 @@ int RunReplay(const ReplayFlags& flags) {
   }
   auto store = OpenFiles(flags.files);
   if (!store.ok()) return FailOpeningLog(store.status(), flags.files);
+  auto target = MakeTarget(flags, store->get());
+  if (!target.ok()) return Fail(target.status());
   ops::ReplayOptions options;
   options.selection = std::move(*selection);
   options.pass_damage = flags.pass_damage;
   options.items_per_second = flags.rate_limit;
   options.threads = flags.threads;
+  options.cursor_path = flags.cursor;
+  options.cursor_interval = std::chrono::milliseconds(*interval);
+  if (flags.progress == ProgressMode::kPlain) {
+    options.on_saved = [](std::uint64_t items) { std::fprintf(stderr, "synced %s\n", N(items).c_str()); };
+  }
   ops::OpsContext context;
   context.cancelled = InterruptFlag();
   if (flags.memory_limit > 0) context.memory_limit_bytes = flags.memory_limit;
-  if (!flags.quiet) std::fprintf(stderr, "replay: what is logged now; not what a writer has only queued, or writes from now on\n");
+  if (flags.progress != ProgressMode::kNone)
+    std::fprintf(stderr, "replay: what is logged now; not what a writer has only queued, or writes from now on\n");
   Result<ops::ReplayReport> report = Cancelled("interrupted");
   {
-    WorkProgress progress(flags.quiet);
+    WorkProgress progress(flags.progress != ProgressMode::kAuto);
     context.progress = &progress;
     report = ops::Replay(**store, target->get(), options, context);
   }
@@ -157,13 +188,22 @@ int RunReplay(const ReplayFlags& flags) {
 
 void AddReplay(CLI::App* app, Run* run) {
   auto flags = std::make_shared<ReplayFlags>();
-  CLI::App* command = app->add_subcommand("replay", "Send the records of the log to a file or nowhere, to check or move them");
+  CLI::App* command =
+      app->add_subcommand("replay", "Send the records of the log to a file, another database or nowhere, to check or move them");
   AddFilesFlags(command, &flags->files);
   command
       ->add_option("--target", flags->target,
-                   "null (default): check that all of it decodes; jsonl:FILE, openmetrics:FILE (- is stdout): text")
+                   "null (default): check that all of it decodes; jsonl:FILE, openmetrics:FILE (- is stdout): text; "
+                   "db:DIR: another database, created where it is missing")
       ->option_text("TARGET");
   AddLogFlags(command, &flags->log);
+  command
+      ->add_option(
+          "--cursor", flags->cursor,
+          "go on from what this file says was delivered, and keep it: an interrupted replay is resumed by the same command")
+      ->option_text("FILE");
+  command->add_option("--cursor-interval", flags->cursor_interval, "write it so often; each syncs the target (1s)")
+      ->option_text("DURATION");
   command->add_flag("--overwrite", flags->overwrite, "replace a file that is there");
   command->add_flag("--skip-damaged", flags->pass_damage, "go on behind records that are lost; the exit code is 3 all the same");
   command->add_option("--rate-limit", flags->rate_limit, "so many samples a second at most, of all shards together (no bound)")
@@ -174,7 +214,14 @@ void AddReplay(CLI::App* app, Run* run) {
   command->add_option("--memory-limit", flags->memory_limit, "bound on memory, such as 512MiB (256MiB)")
       ->transform(CLI::AsSizeValue(false))
       ->option_text("BYTES");
-  command->add_flag("--quiet", flags->quiet, "nothing on stderr but errors and what was refused");
+  static const std::map<std::string, ProgressMode> kModes = {
+      {"auto", ProgressMode::kAuto}, {"plain", ProgressMode::kPlain}, {"none", ProgressMode::kNone}};
+  command
+      ->add_option(
+          "--progress", flags->progress,
+          "auto (default: a bar on a terminal, else a line each 10 s), plain (\"synced N\" when the cursor is written), none")
+      ->transform(CLI::CheckedTransformer(kModes, CLI::ignore_case).description(""))
+      ->option_text("MODE");
   AddFormat(command, &flags->format);
   command->footer(
       "Reads what the log holds: what was written since its last trim, whether or not it is stored. Changes nothing in the "
@@ -184,6 +231,7 @@ void AddReplay(CLI::App* app, Run* run) {
       "Examples:\n"
       "  chronolith replay metrics.db\n"
       "  chronolith replay metrics.db --target jsonl:log.jsonl --match 'up{job=\"node\"}' --since -1h\n"
+      "  chronolith replay metrics.db --target db:copy.db --cursor copy.cursor\n"
       "  chronolith replay metrics.db --target jsonl:- --shard 3 --from 3:1200 | gzip > shard3.jsonl.gz");
   command->callback([flags, run] { *run = [flags] { return RunReplay(*flags); }; });
 }

@@ -1,0 +1,234 @@
+#include "ops/replay_cursor.h"
+
+#include <charconv>
+#include <filesystem>
+#include <utility>
+
+#include "base/checksum.h"
+#include "base/posix_file.h"
+#include "interop/file_sink.h"
+#include "storage/store_directory.h"
+#include "wal/sharded_wal.h"
+
+namespace chronolith::ops {
+namespace {
+
+constexpr std::string_view kFirstLine = "chronolith replay cursor 1";
+constexpr std::size_t kCursorBytesMax = 1 << 20;
+
+std::string Escape(std::string_view text) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string out;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte > 0x20 && c != '%') {
+      out.push_back(c);
+    } else {
+      out.append({'%', kDigits[byte >> 4], kDigits[byte & 15]});
+    }
+  }
+  return out;
+}
+
+template <typename T>
+bool ParseNumber(std::string_view text, T* number, int base = 10) {
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), *number, base);
+  return !text.empty() && parsed.ec == std::errc() && parsed.ptr == text.data() + text.size();
+}
+
+bool Unescape(std::string_view text, std::string* out) {
+  out->clear();
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      out->push_back(text[i]);
+      continue;
+    }
+    unsigned byte = 0;
+    if (i + 2 >= text.size() || !ParseNumber(text.substr(i + 1, 2), &byte, 16)) return false;
+    out->push_back(static_cast<char>(byte));
+    i += 2;
+  }
+  return true;
+}
+
+// Takes the next line, which is `key`, a blank and the rest; false where it is another.
+bool TakeLine(std::string_view* text, std::string_view key, std::string_view* rest) {
+  const std::size_t end = text->find('\n');
+  if (end == std::string_view::npos || !text->starts_with(key) || end < key.size() + 1 || (*text)[key.size()] != ' ') return false;
+  *rest = text->substr(key.size() + 1, end - key.size() - 1);
+  text->remove_prefix(end + 1);
+  return true;
+}
+
+std::string Hex(std::uint32_t n) {
+  char text[8];
+  const auto end = std::to_chars(text, text + sizeof(text), n, 16);
+  return {text, end.ptr};
+}
+
+Status TrimmedPast(ShardId shard, Lsn cursor, Lsn trimmed_to) {
+  return FailedPrecondition("the log of shard " + std::to_string(shard) + " has been trimmed up to LSN " +
+                            std::to_string(trimmed_to) + ", but the cursor stands at " + std::to_string(cursor) +
+                            ": what lies between is not in the log any more. Remove the cursor, and what the target has, to begin "
+                            "anew with what the log holds now; `chronolith export` has all that is stored");
+}
+
+}  // namespace
+
+std::string EncodeCursor(const ReplayCursor& cursor) {
+  std::string text(kFirstLine);
+  text += "\nstore " + cursor.store + " " + std::to_string(cursor.incarnation);
+  text += "\ntarget " + Escape(cursor.target);
+  text += "\nselection " + Escape(cursor.selection);
+  text += "\nposition " + Escape(cursor.position) + "\n";
+  for (const auto& [shard, lsn] : cursor.delivered) text += "shard " + std::to_string(shard) + " " + std::to_string(lsn) + "\n";
+  return text + "crc " + Hex(Crc32c(text)) + "\n";
+}
+
+Result<ReplayCursor> DecodeCursor(std::string_view text) {
+  const Status damaged = DataLoss("the cursor is damaged");
+  if (text.size() > kCursorBytesMax) return damaged;
+  const std::size_t crc_at = text.rfind("crc ");
+  std::string_view crc_line = crc_at == std::string_view::npos ? "" : text.substr(crc_at);
+  std::string_view rest;
+  std::uint32_t crc = 0;
+  const std::size_t first_end = text.find('\n');
+  if (text.starts_with("chronolith replay cursor ") && first_end != std::string_view::npos &&
+      text.substr(0, first_end) != kFirstLine) {
+    return FailedPrecondition("the cursor was written by another version of Chronolith");
+  }
+  if (!TakeLine(&crc_line, "crc", &rest) || !crc_line.empty() || !ParseNumber(rest, &crc, 16) ||
+      crc != Crc32c(text.substr(0, crc_at))) {
+    return damaged;
+  }
+  text = text.substr(0, crc_at);
+  ReplayCursor cursor;
+  if (!text.starts_with(kFirstLine)) return damaged;
+  text.remove_prefix(first_end + 1);
+  if (!TakeLine(&text, "store", &rest)) return damaged;
+  const std::size_t blank = rest.find(' ');
+  if (blank == std::string_view::npos || !ParseNumber(rest.substr(blank + 1), &cursor.incarnation)) return damaged;
+  cursor.store = rest.substr(0, blank);
+  for (const auto& [key, to] :
+       {std::pair("target", &cursor.target), std::pair("selection", &cursor.selection), std::pair("position", &cursor.position)}) {
+    if (!TakeLine(&text, key, &rest) || !Unescape(rest, to)) return damaged;
+  }
+  while (!text.empty()) {
+    ShardId shard = 0;
+    Lsn lsn = 0;
+    if (!TakeLine(&text, "shard", &rest)) return damaged;
+    const std::size_t at = rest.find(' ');
+    if (at == std::string_view::npos || !ParseNumber(rest.substr(0, at), &shard) || !ParseNumber(rest.substr(at + 1), &lsn))
+      return damaged;
+    if (!cursor.delivered.emplace(shard, lsn).second) return damaged;
+  }
+  return cursor;
+}
+
+Status CheckCursor(const ReplayCursor& cursor, const ReplayCursor& wanted, const OfflineStore& store) {
+  const std::string begin_anew = "; name another file, or remove it to begin anew";
+  if (cursor.store != wanted.store) return FailedPrecondition("the cursor belongs to another database" + begin_anew);
+  if (cursor.incarnation != wanted.incarnation) {
+    return FailedPrecondition("the cursor belongs to another copy of this database (one of the two was restored or copied)" +
+                              begin_anew);
+  }
+  if (cursor.target != wanted.target) {
+    return FailedPrecondition("the cursor belongs to the target " + cursor.target + ", not " + wanted.target + begin_anew);
+  }
+  if (cursor.selection != wanted.selection) {
+    return FailedPrecondition("the cursor belongs to a replay of '" + cursor.selection + "', not of '" + wanted.selection + "'" +
+                              begin_anew);
+  }
+  for (const auto& [shard, lsn] : wanted.delivered) {
+    const auto at = cursor.delivered.find(shard);
+    if (at == cursor.delivered.end()) return DataLoss("the cursor lacks shard " + std::to_string(shard) + begin_anew);
+    std::string state;
+    Lsn trimmed_to = 0;
+    const Status s = store.log()->Get(WalFamily(shard), kWalStateKey, &state);
+    if (s.code() == StatusCode::kNotFound) continue;
+    if (!s.ok() || !DecodeWalState(shard, state, &trimmed_to).ok()) continue;  // the replay of the shard tells
+    if (trimmed_to > at->second) return TrimmedPast(shard, at->second, trimmed_to);
+  }
+  return Status::Ok();
+}
+
+Status CursorKeeper::Open(const OfflineStore& store, const LogSelection& selection) {
+  ReplayCursor wanted;
+  wanted.store = store.manifest().UuidHex();
+  wanted.incarnation = store.manifest().incarnation;
+  wanted.target = target_->name();
+  wanted.selection = selection.ToString();
+  for (const ShardId shard : selection.ShardsOf(store.shards())) wanted.delivered[shard] = 0;
+  if (path_.empty()) return target_->Open("");
+
+  auto lock = PathLock::Take(path_ + ".lock", false, "replays with the cursor " + path_);
+  if (!lock.ok()) return lock.status();
+  lock_ = std::move(*lock);
+  Result<std::string> text = ReadWholeFile(path_);
+  if (!text.ok() && text.status().code() != StatusCode::kNotFound) return text.status();
+  if (text.ok()) {
+    auto cursor = DecodeCursor(*text);
+    if (!cursor.ok()) return cursor.status().WithContext(path_);
+    if (Status s = CheckCursor(*cursor, wanted, store); !s.ok()) return s.WithContext(path_);
+    found_ = cursor->delivered;
+    resumed_ = true;
+    wanted = std::move(*cursor);
+  } else {
+    // What was trimmed before the replay began is not missed by a later one.
+    for (auto& [shard, lsn] : wanted.delivered) {
+      std::string state;
+      if (store.log()->Get(WalFamily(shard), kWalStateKey, &state).ok()) (void)DecodeWalState(shard, state, &lsn);
+    }
+  }
+  if (Status s = target_->Open(wanted.position); !s.ok()) return s;
+  {
+    const MutexLock note(&note_mu_);
+    cursor_ = std::move(wanted);
+  }
+  return Save();
+}
+
+std::optional<Lsn> CursorKeeper::After(ShardId shard) const {
+  const auto at = found_.find(shard);
+  if (!resumed_ || at == found_.end()) return std::nullopt;
+  return at->second;
+}
+
+Status CursorKeeper::Flush(ShardId shard, Lsn delivered, std::uint64_t items, const std::function<Status()>& flush) {
+  {
+    const ReaderMutexLock lock(&mu_);
+    if (Status s = flush(); !s.ok()) return s;
+    const MutexLock note(&note_mu_);
+    Lsn& noted = cursor_.delivered[shard];
+    noted = std::max(noted, delivered);
+    items_ += items;
+  }
+  return Due() ? Save() : Status::Ok();
+}
+
+Status CursorKeeper::Save() {
+  const MutexLock lock(&mu_);
+  return SaveLocked();
+}
+
+Status CursorKeeper::SaveLocked() {
+  std::string position;
+  if (Status s = target_->Sync(&position); !s.ok()) return s;
+  if (path_.empty()) return Status::Ok();
+  std::string text;
+  std::uint64_t items = 0;
+  {
+    const MutexLock note(&note_mu_);
+    cursor_.position = std::move(position);
+    saved_at_.store(std::chrono::steady_clock::now(), std::memory_order_relaxed);
+    text = EncodeCursor(cursor_);
+    items = items_;
+  }
+  const std::filesystem::path path(path_);
+  const std::string directory = path.has_parent_path() ? path.parent_path().string() : ".";
+  if (Status s = WriteSyncedFile(directory, path.filename().string(), text); !s.ok()) return s.WithContext("cursor");
+  if (on_saved_) on_saved_(items);
+  return Status::Ok();
+}
+
+}  // namespace chronolith::ops

@@ -1,0 +1,220 @@
+#include "ops/sink_database.h"
+
+#include <absl/container/flat_hash_map.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <utility>
+
+#include "chronolith/storage.h"
+
+namespace chronolith::ops {
+namespace {
+
+constexpr std::int64_t kPatienceMs = 60'000;  // where the store is busy making room
+
+// Whether the store will say the same the next time.
+bool ForGood(StatusCode code) {
+  return code == StatusCode::kInvalidArgument || code == StatusCode::kAlreadyExists || code == StatusCode::kNotFound ||
+         code == StatusCode::kFailedPrecondition;
+}
+
+class DatabaseSink final : public RecordSink {
+ public:
+  explicit DatabaseSink(Storage* store) : store_(store), appender_(store->NewAppender()) {}
+
+  Status OnSeries(const RecordPlace&, std::span<const SeriesEntry> series) override {
+    for (const SeriesEntry& s : series) series_.insert_or_assign(s.ordinal, Series{*s.labels, {}, false});
+    return Status::Ok();
+  }
+  void OnForgetSeries() override { series_.clear(); }
+
+  Status OnSamples(const RecordPlace&, std::span<const SampleEntry> samples) override {
+    if (Status s = Begin(Kind::kFloats, samples); !s.ok()) return s;
+    for (const SampleEntry& s : samples) {
+      if (const SeriesRef ref = RefOf(s.ordinal); ref.id != 0) appender_->Append(ref, s.timestamp, s.value);
+    }
+    return Status::Ok();
+  }
+  Status OnHistograms(const RecordPlace&, std::span<const HistogramEntry> histograms) override {
+    if (Status s = Begin(Kind::kOthers, histograms); !s.ok()) return s;
+    for (const HistogramEntry& h : histograms) {
+      if (const SeriesRef ref = RefOf(h.ordinal); ref.id != 0)
+        appender_->AppendHistogram(ref, h.sample->timestamp, h.sample->histogram);
+    }
+    return Status::Ok();
+  }
+  Status OnExemplars(const RecordPlace&, std::span<const ExemplarEntry> exemplars) override {
+    if (Status s = Begin(Kind::kOthers, exemplars); !s.ok()) return s;
+    for (const ExemplarEntry& e : exemplars) {
+      if (const SeriesRef ref = RefOf(e.ordinal); ref.id != 0) appender_->AppendExemplar(ref, *e.exemplar);
+    }
+    return Status::Ok();
+  }
+  Status OnMetadata(const RecordPlace&, std::span<const MetadataEntry> metadata) override {
+    if (Status s = Begin(Kind::kOthers, metadata); !s.ok()) return s;
+    for (const MetadataEntry& m : metadata) {
+      if (const SeriesRef ref = RefOf(m.ordinal); ref.id != 0) appender_->SetMetadata(ref, *m.metadata);
+    }
+    return Status::Ok();
+  }
+
+  Status OnDelete(const RecordPlace& place, TimeRange range, std::span<const SeriesEntry> series) override {
+    if (Status s = Commit(AckLevel::kQueued); !s.ok()) return s;
+    for (const SeriesEntry& s : series) {
+      if (Status status = DeleteOne(*s.labels, range); !status.ok()) return status;
+    }
+    unflushed_.sent += std::exchange(last_delete_, place.lsn) == place.lsn ? 0 : 1;  // a record may come in pieces
+    return Status::Ok();
+  }
+
+  Status Flush(Delivered* delivered) override {
+    if (Status s = Commit(AckLevel::kLogged); !s.ok()) return s;
+    if (Status s = store_->Wait(token_, AckLevel::kLogged); !s.ok()) return s;
+    delivered->sent += unflushed_.sent;
+    delivered->skipped += unflushed_.skipped;
+    delivered->refused += unflushed_.refused;
+    for (const std::string& why : unflushed_.reasons) delivered->Refuse(0, why);
+    unflushed_ = {};
+    return Status::Ok();
+  }
+
+ private:
+  struct Series {
+    Labels labels;
+    SeriesRef ref;  // 0 and asked: refused
+    bool asked = false;
+  };
+  // One commit logs its floats before the others: what may stand at one time of one series must not change places.
+  enum class Kind { kNone, kFloats, kOthers };
+
+  template <typename Entry>
+  Status Begin(Kind kind, std::span<const Entry> entries) {
+    if (kind_ != kind && kind_ != Kind::kNone) {
+      if (Status s = Commit(AckLevel::kQueued); !s.ok()) return s;
+    }
+    kind_ = kind;
+    new_.clear();
+    new_labels_.clear();
+    for (const Entry& entry : entries) {
+      const auto at = series_.find(entry.ordinal);
+      if (at == series_.end()) std::abort();  // OnSeries comes first
+      if (std::exchange(at->second.asked, true)) continue;
+      new_.push_back(entry.ordinal);
+      new_labels_.push_back(at->second.labels);
+    }
+    if (new_.empty()) return Status::Ok();
+    std::vector<SeriesRef> refs;
+    const WriteResult result = appender_->Refs(new_labels_, &refs);
+    for (const Refusal& refusal : result.refused) {
+      if (!ForGood(refusal.reason.code())) return refusal.reason;
+      unflushed_.Refuse(0, new_labels_[refusal.series].ToString() + ": " + refusal.reason.message());
+    }
+    if (!result.ok() && result.refused.empty()) return result.status;
+    for (std::size_t i = 0; i < new_.size(); ++i) series_.find(new_[i])->second.ref = refs[i];
+    return Status::Ok();
+  }
+
+  // Of an item that is about to be appended; 0: it is refused.
+  SeriesRef RefOf(Ordinal ordinal) {
+    const SeriesRef ref = series_.find(ordinal)->second.ref;
+    if (ref.id == 0) {
+      ++unflushed_.refused;
+    } else {
+      calls_.push_back(ordinal);
+    }
+    return ref;
+  }
+
+  Status Commit(AckLevel level) {
+    kind_ = Kind::kNone;
+    if (calls_.empty()) return Status::Ok();
+    const WriteResult result = appender_->Commit({.level = level});
+    token_ = std::max(token_, result.token, [](CommitToken a, CommitToken b) { return a.generation < b.generation; });
+    for (const Refusal& refusal : result.refused) {
+      if (!ForGood(refusal.reason.code())) return refusal.reason;
+      const auto at = refusal.series < calls_.size() ? series_.find(calls_[refusal.series]) : series_.end();
+      unflushed_.Refuse(1, (at == series_.end() ? "" : at->second.labels.ToString() + ": ") + refusal.reason.message());
+    }
+    if (!result.ok() && result.refused.empty()) return result.status;
+    unflushed_.sent += result.accepted;
+    calls_.clear();
+    return Status::Ok();
+  }
+
+  // Matchers by which no series but this one is found: a missing label equals "".
+  Status DeleteOne(const Labels& labels, TimeRange range) {
+    std::vector<Matcher> matchers;
+    for (const Label& label : labels) matchers.push_back(Matcher::Equal(std::string(label.name), std::string(label.value)));
+    if (matchers.empty()) return Status::Ok();
+    const auto names = store_->LabelNames(matchers);
+    if (!names.ok()) return names.status();
+    for (const std::string& name : names->values) {
+      if (labels.Get(name).empty()) matchers.push_back(Matcher::Equal(name, ""));
+    }
+    const WriteResult result = store_->Delete(matchers, range, {.level = AckLevel::kQueued});
+    token_ = std::max(token_, result.token, [](CommitToken a, CommitToken b) { return a.generation < b.generation; });
+    return result.status;
+  }
+
+  Storage* const store_;
+  const std::unique_ptr<Appender> appender_;
+  absl::flat_hash_map<Ordinal, Series> series_;
+  Kind kind_ = Kind::kNone;
+  std::vector<Ordinal> calls_;  // of the appender, since its last commit
+  std::vector<Ordinal> new_;
+  std::vector<Labels> new_labels_;
+  CommitToken token_;
+  Lsn last_delete_ = 0;
+  Delivered unflushed_;
+};
+
+class DatabaseTarget final : public RecordTarget {
+ public:
+  explicit DatabaseTarget(DatabaseTargetOptions options) : options_(std::move(options)) {}
+
+  std::string name() const override { return "db:" + std::filesystem::absolute(options_.path).lexically_normal().string(); }
+  bool applies_deletes() const override { return true; }
+
+  Status Open(std::string_view) override {
+    std::error_code ignored;
+    if (std::filesystem::equivalent(options_.path, options_.source, ignored)) {
+      return InvalidArgument("the target is the database that is read");
+    }
+    Options options;
+    options.shards = options_.shards;
+    options.window_ms = options_.window_ms;
+    options.memory_limit_bytes = std::max<std::uint64_t>(options_.memory_limit_bytes, 64ULL << 20);
+    options.backpressure_wait_ms = kPatienceMs;
+    options.scrub_interval_ms = 0;
+    options.logger = options_.logger;
+    // What the source has taken is taken, whatever limits its host has set.
+    options.max_labels_per_series = 1 << 16;
+    options.max_label_name_bytes = options.max_label_value_bytes = 1 << 16;
+    auto store = Storage::Open(options, options_.path);
+    if (!store.ok()) return store.status().WithContext("target");
+    store_ = std::move(*store);
+    return Status::Ok();
+  }
+  Result<std::unique_ptr<RecordSink>> NewSink(ShardId) override {
+    return std::unique_ptr<RecordSink>(std::make_unique<DatabaseSink>(store_.get()));
+  }
+  Status Sync(std::string* position) override {
+    position->clear();
+    return store_->Flush();
+  }
+  Status Close() override { return store_->Close(); }
+
+ private:
+  const DatabaseTargetOptions options_;
+  std::unique_ptr<Storage> store_;
+};
+
+}  // namespace
+
+std::unique_ptr<RecordTarget> NewDatabaseTarget(DatabaseTargetOptions options) {
+  return std::make_unique<DatabaseTarget>(std::move(options));
+}
+
+}  // namespace chronolith::ops
