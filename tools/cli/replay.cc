@@ -9,14 +9,13 @@
 #include <string>
 
 #include "interop/time_text.h"
-#include "ops/sink_database.h"
-#include "ops/sink_text.h"
 #include "tools/cli/common.h"
 #include "tools/cli/inspect.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/log_flags.h"
 #include "tools/cli/output.h"
 #include "tools/cli/progress.h"
+#include "tools/cli/replay_target.h"
 #include "tools/cli/work_progress.h"
 
 namespace chronolith::cli {
@@ -25,8 +24,7 @@ namespace {
 struct ReplayFlags {
   FilesFlags files;
   LogFlags log;
-  std::string target = "null";
-  bool overwrite = false;
+  TargetFlags target;
   bool pass_damage = false;
   std::string cursor;
   std::string cursor_interval = "1s";
@@ -39,39 +37,8 @@ struct ReplayFlags {
 
 std::string N(std::uint64_t n) { return std::to_string(n); }
 
-// "kind:rest", or a kind alone.
-std::pair<std::string, std::string> SplitTarget(const std::string& text) {
-  const std::size_t colon = text.find(':');
-  return colon == std::string::npos ? std::pair(text, std::string()) : std::pair(text.substr(0, colon), text.substr(colon + 1));
-}
-
-// What a target is made of beside the flags is known when the store is open.
-Result<std::unique_ptr<ops::RecordTarget>> MakeTarget(const ReplayFlags& flags, const ops::OfflineStore* store) {
-  const auto [kind, where] = SplitTarget(flags.target);
-  if (!flags.cursor.empty() && where == "-")
-    return InvalidArgument("--cursor needs a file: nobody can go on with what stdout was given");
-  if (kind == "db" && !where.empty()) {
-    ops::DatabaseTargetOptions options{.path = where, .source = flags.files.db};
-    if (store != nullptr) {
-      options.shards = static_cast<int>(store->shards());
-      options.window_ms = store->manifest().window_ms;
-    }
-    if (flags.memory_limit > 0) options.memory_limit_bytes = flags.memory_limit;
-    return ops::NewDatabaseTarget(std::move(options));
-  }
-  if (kind == "null" && where.empty()) return ops::NewNullTarget();
-  if ((kind == "jsonl" || kind == "openmetrics") && !where.empty()) {
-    return ops::NewTextTarget({.form = kind == "jsonl" ? ops::TextForm::kJsonLines : ops::TextForm::kOpenMetrics,
-                               .path = where,
-                               .overwrite = flags.overwrite,
-                               .resumable = !flags.cursor.empty()});
-  }
-  return InvalidArgument("there is no target '" + flags.target +
-                         "'; expected null, jsonl:FILE, openmetrics:FILE (- is stdout) or db:DIR");
-}
-
 // Data of the target is on stdout.
-bool TakesStdout(const ReplayFlags& flags) { return SplitTarget(flags.target).second == "-"; }
+bool TakesStdout(const ReplayFlags& flags) { return flags.target.text.ends_with(":-"); }
 
 void PrintTable(const ops::ReplayReport& report, bool csv, Output* out) {
   Table table({"shard", "first lsn", "last lsn", "records", "samples", "histograms", "exemplars", "metadata", "deletes", "sent",
@@ -103,11 +70,11 @@ void JsonShard(const ops::ShardReplay& s, JsonWriter* json) {
   json->Key("skipped").Unsigned(s.delivered.skipped).Key("refused").Unsigned(s.delivered.refused).EndObject();
 }
 
-void PrintJson(const ReplayFlags& flags, const ops::ReplayReport& report, Output* out) {
+void PrintJson(const std::string& target, const ops::ReplayReport& report, Output* out) {
   const ops::ScanTotals read = report.Read();
   const ops::Delivered sum = report.Sum();
   JsonWriter json(out);
-  json.BeginObject().Key("target").String(flags.target).Key("complete").Bool(report.complete());
+  json.BeginObject().Key("target").String(target).Key("complete").Bool(report.complete());
   json.Key("seconds").Double(report.seconds).Key("records").Unsigned(read.records).Key("bytes").Unsigned(read.bytes);
   json.Key("samples").Unsigned(read.samples).Key("items").Unsigned(read.items());
   json.Key("samples_per_second").Double(static_cast<double>(read.samples) / std::max(report.seconds, 1e-9));
@@ -126,13 +93,13 @@ void PrintJson(const ReplayFlags& flags, const ops::ReplayReport& report, Output
   json.EndArray().EndObject().Newline();
 }
 
-int PrintReport(const ReplayFlags& flags, const ops::ReplayReport& report) {
+int PrintReport(const ReplayFlags& flags, const std::string& target, const ops::ReplayReport& report) {
   const ops::Delivered sum = report.Sum();
   if (TakesStdout(flags)) {
     std::fprintf(stderr, "sent %s, skipped %s, refused %s\n", N(sum.sent).c_str(), N(sum.skipped).c_str(), N(sum.refused).c_str());
   } else {
     Output out;
-    flags.format == Format::kJson ? PrintJson(flags, report, &out) : PrintTable(report, flags.format == Format::kCsv, &out);
+    flags.format == Format::kJson ? PrintJson(target, report, &out) : PrintTable(report, flags.format == Format::kCsv, &out);
     if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
   }
   for (const std::string& why : sum.reasons) std::fprintf(stderr, "refused: %s\n", why.c_str());
@@ -148,7 +115,11 @@ int PrintReport(const ReplayFlags& flags, const ops::ReplayReport& report) {
 int RunReplay(const ReplayFlags& flags) {
   auto selection = ParseLogFlags(flags.log);
   const auto interval = interop::ParseDuration(flags.cursor_interval);
-  for (const Status& s : {selection.status(), MakeTarget(flags, nullptr).status(), interval.status()}) {
+  const TargetContext target_context{.source = flags.files.db,
+                                     .resumable = !flags.cursor.empty(),
+                                     .memory_limit_bytes = flags.memory_limit,
+                                     .cancelled = InterruptFlag()};
+  for (const Status& s : {selection.status(), MakeTarget(flags.target, target_context).status(), interval.status()}) {
     if (!s.ok()) {
       PrintError(s.message());
       return kExitUsage;
@@ -156,8 +127,9 @@ int RunReplay(const ReplayFlags& flags) {
   }
   auto store = OpenFiles(flags.files);
   if (!store.ok()) return FailOpeningLog(store.status(), flags.files);
-  auto target = MakeTarget(flags, store->get());
+  auto target = MakeTarget(flags.target, target_context, store->get());
   if (!target.ok()) return Fail(target.status());
+  const std::string name = (*target)->name();
   ops::ReplayOptions options;
   options.selection = std::move(*selection);
   options.pass_damage = flags.pass_damage;
@@ -181,7 +153,7 @@ int RunReplay(const ReplayFlags& flags) {
   }
   if (!report.ok()) return FailReading(report.status());
   target->reset();
-  return PrintReport(flags, *report);
+  return PrintReport(flags, name, *report);
 }
 
 }  // namespace
@@ -189,13 +161,9 @@ int RunReplay(const ReplayFlags& flags) {
 void AddReplay(CLI::App* app, Run* run) {
   auto flags = std::make_shared<ReplayFlags>();
   CLI::App* command =
-      app->add_subcommand("replay", "Send the records of the log to a file, another database or nowhere, to check or move them");
+      app->add_subcommand("replay", "Send the records of the log to a file, another database, a remote write endpoint or nowhere");
   AddFilesFlags(command, &flags->files);
-  command
-      ->add_option("--target", flags->target,
-                   "null (default): check that all of it decodes; jsonl:FILE, openmetrics:FILE (- is stdout): text; "
-                   "db:DIR: another database, created where it is missing")
-      ->option_text("TARGET");
+  AddTargetFlags(command, &flags->target);
   AddLogFlags(command, &flags->log);
   command
       ->add_option(
@@ -204,7 +172,6 @@ void AddReplay(CLI::App* app, Run* run) {
       ->option_text("FILE");
   command->add_option("--cursor-interval", flags->cursor_interval, "write it so often; each syncs the target (1s)")
       ->option_text("DURATION");
-  command->add_flag("--overwrite", flags->overwrite, "replace a file that is there");
   command->add_flag("--skip-damaged", flags->pass_damage, "go on behind records that are lost; the exit code is 3 all the same");
   command->add_option("--rate-limit", flags->rate_limit, "so many samples a second at most, of all shards together (no bound)")
       ->option_text("N");
@@ -232,6 +199,7 @@ void AddReplay(CLI::App* app, Run* run) {
       "  chronolith replay metrics.db\n"
       "  chronolith replay metrics.db --target jsonl:log.jsonl --match 'up{job=\"node\"}' --since -1h\n"
       "  chronolith replay metrics.db --target db:copy.db --cursor copy.cursor\n"
+      "  chronolith replay metrics.db --target remote-write:http://localhost:9090/api/v1/write --cursor prometheus.cursor\n"
       "  chronolith replay metrics.db --target jsonl:- --shard 3 --from 3:1200 | gzip > shard3.jsonl.gz");
   command->callback([flags, run] { *run = [flags] { return RunReplay(*flags); }; });
 }
