@@ -47,6 +47,7 @@ void AddReplay(CLI::App* app, Run* run);
 void AddDumpWal(CLI::App* app, Run* run);
 void AddReshard(CLI::App* app, Run* run);
 void AddSalvage(CLI::App* app, Run* run);
+void AddCompletion(CLI::App* app, Run* run);  // completion, man
 void AddBench(CLI::App* app, Run* run);
 void AddBenchWrite(CLI::App* bench, Run* run);
 void AddBenchRead(CLI::App* bench, Run* run);

@@ -48,6 +48,7 @@ int Main(int argc, char** argv) {
   AddReshard(&app, &run);
   AddSalvage(&app, &run);
   AddBench(&app, &run);
+  AddCompletion(&app, &run);
   if (NamesUnknownCommand(&app, argc, argv)) return kExitUsage;
   try {
     app.parse(argc, argv);

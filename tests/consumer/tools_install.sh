@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# tools_install.sh BUILD_DIR WORK_DIR: the component tools installed into a fresh prefix: the program, what shells complete it with, and
+# its manual, where they look for them.
+set -euo pipefail
+build=$1 work=$2
+rm -rf "$work"
+cmake --install "$build" --prefix "$work" --component tools >/dev/null
+[[ -x $work/bin/chronolith ]]
+program=$build/tools/chronolith  # the installed one needs the component library beside it
+cmp <("$program" completion bash) "$work/share/bash-completion/completions/chronolith"
+cmp <("$program" completion zsh) "$work/share/zsh/site-functions/_chronolith"
+cmp <("$program" completion fish) "$work/share/fish/vendor_completions.d/chronolith.fish"
+"$program" man --output "$work/expected"
+diff -r "$work/expected" "$work/share/man/man1"
+[[ -e $work/share/man/man1/chronolith.1 && -e $work/share/man/man1/chronolith-bench-write.1 ]]

@@ -1,0 +1,50 @@
+// The commands of the program as plain data, read from the parser's own tree at run time: what completes and documents them knows
+// no list of its own.
+#ifndef CHRONOLITH_TOOLS_CLI_COMMAND_TREE_H_
+#define CHRONOLITH_TOOLS_CLI_COMMAND_TREE_H_
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace chronolith::cli {
+
+enum class ValueKind : std::uint8_t { kNone, kText, kWord, kDirectory, kFile };  // kWord: one of `choices`
+
+struct OptionInfo {
+  std::vector<std::string> names;  // "-v", "--verbose"; of a positional its one name
+  std::string value;               // what stands for it in the usage: "DIR"; "": a flag
+  std::string description;
+  ValueKind kind = ValueKind::kNone;
+  std::vector<std::string> choices;
+  bool required = false;
+  bool repeated = false;  // takes any number of values
+};
+
+struct CommandInfo {
+  std::vector<std::string> path;  // {} is the program itself, {"bench", "write"} one of its commands
+  std::string description;
+  std::string footer;
+  bool needs_command = false;  // it does nothing without one of `commands`
+  std::vector<OptionInfo> options;
+  std::vector<OptionInfo> positionals;
+  std::vector<CommandInfo> commands;
+
+  std::string Name(const char* separator) const;  // "chronolith bench write"
+};
+
+// What is hidden from --help is left out.
+CommandInfo DescribeCommands(CLI::App* app);
+// The command itself and all below, in order.
+std::vector<const CommandInfo*> AllCommands(const CommandInfo& root);
+
+// The scripts, and the page of one command in roff.
+std::string BashCompletion(const CommandInfo& root);
+std::string ZshCompletion(const CommandInfo& root);
+std::string FishCompletion(const CommandInfo& root);
+std::string ManPage(const CommandInfo& root, const CommandInfo& command);
+
+}  // namespace chronolith::cli
+
+#endif  // CHRONOLITH_TOOLS_CLI_COMMAND_TREE_H_

@@ -1,0 +1,144 @@
+// Manual pages in roff, man(7).
+#include <cctype>
+#include <sstream>
+
+#include "tools/cli/command_tree.h"
+
+namespace chronolith::cli {
+
+namespace {
+
+std::string Escaped(const std::string& text) {
+  std::string escaped;
+  for (const char c : text) {
+    if (c == '\\') {
+      escaped += "\\e";
+    } else if (c == '-') {
+      escaped += "\\-";
+    } else if (c == '~') {
+      escaped += "\\(ti";
+    } else if (c == '^') {
+      escaped += "\\(ha";
+    } else if (c == '`') {
+      escaped += "\\(ga";
+    } else {
+      escaped += c;
+    }
+  }
+  return escaped;
+}
+
+// One that begins with a control character would be a request.
+std::string Line(const std::string& text) {
+  const bool control = text.starts_with('.') || text.starts_with('\'');
+  return (control ? "\\&" : "") + Escaped(text) + "\n";
+}
+
+// The parts of a footer: prose, the line about exit codes, and examples, which are indented.
+struct Footer {
+  std::string prose, exit_codes, examples;
+};
+
+Footer Parse(const std::string& text) {
+  Footer footer;
+  std::string* to = &footer.prose;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("Example")) {
+      to = &footer.examples;
+      continue;
+    }
+    if (line.starts_with("Exit codes: ")) {
+      to = &footer.exit_codes;
+      line.erase(0, 12);
+    } else if (line.empty() || (to == &footer.examples && !line.starts_with("  "))) {
+      to = &footer.prose;
+    }
+    if (to == &footer.prose && line.empty()) {
+      if (!footer.prose.empty()) footer.prose += ".PP\n";
+    } else {
+      *to += Line(to == &footer.examples ? line.substr(2) : line);
+    }
+  }
+  while (footer.prose.ends_with(".PP\n")) footer.prose.resize(footer.prose.size() - 4);
+  return footer;
+}
+
+std::string Upper(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return text;
+}
+
+std::string Sentence(const std::string& text) {
+  if (text.empty()) return text;
+  std::string sentence = text;
+  sentence[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(sentence[0])));
+  return sentence.ends_with('.') ? sentence : sentence + ".";
+}
+
+void Options(const std::vector<OptionInfo>& options, std::string* page) {
+  for (const OptionInfo& option : options) {
+    *page += ".TP\n";
+    for (std::size_t i = 0; i < option.names.size(); ++i) {
+      const bool positional = !option.names[i].starts_with('-');
+      *page += (i == 0 ? "" : ", ") + std::string(positional ? "\\fI" : "\\fB") + Escaped(option.names[i]) + "\\fR";
+    }
+    const bool flag = option.value.empty() || !option.names.front().starts_with('-');
+    *page += flag ? "\n" : " \\fI" + Escaped(option.value) + "\\fR\n";
+    *page += Line(Sentence(option.description) + (option.required && option.names.front().starts_with('-') ? " Required." : ""));
+    if (!option.choices.empty()) {
+      std::string choices = "One of";
+      for (std::size_t i = 0; i < option.choices.size(); ++i) choices += (i == 0 ? " " : ", ") + option.choices[i];
+      *page += Line(choices + ".");
+    }
+  }
+}
+
+std::string Synopsis(const CommandInfo& command) {
+  std::string text = "\\fB" + Escaped(command.Name(" ")) + "\\fR [\\fIOPTIONS\\fR]";
+  for (const OptionInfo& option : command.options) {
+    if (!option.required) continue;
+    const bool also_positional = !command.positionals.empty() && option.value == command.positionals.front().value;
+    if (!also_positional) text += " \\fB" + Escaped(option.names.back()) + "\\fR \\fI" + Escaped(option.value) + "\\fR";
+  }
+  for (const OptionInfo& option : command.positionals) {
+    const std::string name = "\\fI" + Escaped(option.value) + "\\fR" + (option.repeated ? "..." : "");
+    text += option.required ? " " + name : " [" + name + "]";
+  }
+  if (!command.commands.empty()) text += command.needs_command ? " \\fICOMMAND\\fR" : " [\\fICOMMAND\\fR]";
+  return text + "\n";
+}
+
+}  // namespace
+
+std::string ManPage(const CommandInfo& root, const CommandInfo& command) {
+  const Footer footer = Parse(command.footer);
+  std::string page = ".\\\" Made by: chronolith man\n.TH " + Upper(Escaped(command.Name("-"))) + " 1 \"\" \"chronolith " +
+                     Escaped(CHRONOLITH_VERSION) + "\" \"Chronolith\"\n.SH NAME\n" + Escaped(command.Name("-")) + " \\- " +
+                     Escaped(command.description) + "\n.SH SYNOPSIS\n" + Synopsis(command);
+  page += ".SH DESCRIPTION\n" + Line(Sentence(command.description));
+  if (!footer.prose.empty()) page += ".PP\n" + footer.prose;
+  if (!command.commands.empty()) {
+    page += ".SH COMMANDS\n";
+    for (const CommandInfo& below : command.commands) {
+      page += ".TP\n\\fB" + Escaped(below.path.back()) + "\\fR\n" + Line(Sentence(below.description)) + "See \\fB" +
+              Escaped(below.Name("-")) + "\\fR(1).\n";
+    }
+  }
+  if (!command.positionals.empty()) page += ".SH ARGUMENTS\n";
+  Options(command.positionals, &page);
+  page += ".SH OPTIONS\n";
+  Options(command.options, &page);
+  page += ".SH \"EXIT STATUS\"\n" + (footer.exit_codes.empty() ? Parse(root.footer).exit_codes : footer.exit_codes);
+  if (!footer.examples.empty()) page += ".SH EXAMPLES\n.nf\n" + footer.examples + ".fi\n";
+  page += ".SH \"SEE ALSO\"\n";
+  std::string also;
+  for (const CommandInfo* other : AllCommands(root)) {
+    const bool near = other->path.size() <= 1 || (!command.path.empty() && other->path.front() == command.path.front());
+    if (other == &command || !near) continue;
+    also += (also.empty() ? "" : ",\n") + std::string("\\fB") + Escaped(other->Name("-")) + "\\fR(1)";
+  }
+  return page + also + "\n";
+}
+
+}  // namespace chronolith::cli
