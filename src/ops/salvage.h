@@ -68,8 +68,10 @@ struct SalvageReport {
 // interrupted run left there is removed by the next. `target` must be missing or empty. Deletes and the retention floor are
 // applied; series without samples are not carried over.
 //
-// kNotFound, kFailedPrecondition: the source is none, is being written to, or the target is in use. kDataLoss: nothing can be read:
-// STORE is damaged. Memory: one batch of rows, the labels of the log's new series, and that of an open store.
+// Nobody should write to the source meanwhile: what is written then may be missing without being listed.
+//
+// kNotFound, kFailedPrecondition: the source is none, or the target is in use. kDataLoss: nothing can be read, or STORE is damaged.
+// Memory: one batch of rows, the labels of the log's new series, and that of an open store.
 Result<SalvageReport> Salvage(const std::string& source, const std::string& target, const SalvageOptions& options,
                               const OpsContext& context);
 

@@ -122,7 +122,8 @@ void AddSalvage(CLI::App* app, Run* run) {
       ->option_text("BYTES");
   AddFormat(command, &flags->format);
   command->footer(
-      "Works where other commands refuse the database. TARGET.salvage beside the target holds what is being made: it needs room "
+      "Works where other commands refuse the database; no process should be writing to it. TARGET.salvage beside the target holds "
+      "what is being made: it needs room "
       "for\n"
       "the new database and a copy of the log. Interrupted or killed, it leaves no target; the same command begins anew.\n"
       "Exit codes: 0 nothing was lost, 1 failure, 2 wrong arguments, 3 done, and what is listed is lost.\n"
