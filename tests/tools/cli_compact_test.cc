@@ -189,6 +189,35 @@ TEST_F(CliCompact, ADryRunSaysWhereTheLogHoldsMore) {
   EXPECT_EQ(Json(after)["total"]["chunks_before"], 1);
 }
 
+TEST_F(CliCompact, RetentionIsAskedForAndStays) {
+  Fill();
+  // Of five windows, the newest sample is in the last one; more than one window behind it is old.
+  const nlohmann::json looked = Json(Compact({"--retention", "2h", "--dry-run"}));
+  EXPECT_GT(looked["total"]["samples_deleted"], 0);
+  EXPECT_EQ(Query("n"), content_);
+  const ProcessResult unsure = Compact({"--retention", "2h"});
+  EXPECT_EQ(unsure.exit_code, kUsage) << "nobody can be asked";
+  EXPECT_THAT(unsure.err, HasSubstr("--yes"));
+  EXPECT_EQ(Query("n"), content_);
+  // Asked on a terminal.
+  const std::string command = std::string(CHRONOLITH_CLI) + " compact " + db_ + " --retention 2h";
+  const ProcessResult no = RunProcess({"/usr/bin/script", "-qec", command, "/dev/null"}, "no\n");
+  EXPECT_EQ(no.exit_code, kFailure) << no.out;
+  EXPECT_THAT(no.out, HasSubstr("[y/N]"));
+  EXPECT_EQ(Query("n"), content_);
+  const ProcessResult done = Compact({"--retention", "2h", "--yes"});
+  ASSERT_EQ(done.exit_code, kOk) << done.err;
+  EXPECT_EQ(Json(done)["total"]["samples_deleted"], looked["total"]["samples_deleted"]);
+  const std::vector<std::string> left = Query("n");
+  EXPECT_EQ(left.size(), content_.size() - looked["total"]["samples_deleted"].get<std::size_t>());
+  EXPECT_LT(left.size(), content_.size() / 2);
+  EXPECT_GT(left.size(), content_.size() / 10);
+  EXPECT_EQ(Import("n{i=\"0\"} 1 " + std::to_string(kT) + "\n", {"--input-format", "prometheus"}).exit_code, kProblems)
+      << "what is that old is refused from then on";
+  EXPECT_EQ(Compact({"--retention", "soon"}).exit_code, kUsage);
+  EXPECT_EQ(Compact({"--retention", "0s"}).exit_code, kUsage);
+}
+
 TEST_F(CliCompact, ADatabaseThatIsNotThereIsNotMade) {
   const ProcessResult result = Compact();
   EXPECT_EQ(result.exit_code, kFailure);

@@ -80,7 +80,10 @@ TEST_F(CliRecover, ALossIsRefusedUntilItIsAcceptedAndThenTold) {
   EXPECT_THAT(refused.err, HasSubstr("chronolith recover --accept-data-loss " + db_));
   EXPECT_TRUE(refused.out.empty());
 
-  const ProcessResult accepted = Cli({"recover", "--accept-data-loss", db_, "--format", "json"});
+  const ProcessResult unsure = Cli({"recover", "--accept-data-loss", db_});
+  EXPECT_EQ(unsure.exit_code, kUsage) << "nobody can be asked";
+  EXPECT_THAT(unsure.err, HasSubstr("--yes"));
+  const ProcessResult accepted = Cli({"recover", "--accept-data-loss", "--yes", db_, "--format", "json"});
   EXPECT_EQ(accepted.exit_code, kProblems) << accepted.err;
   std::size_t lost = 0;
   const nlohmann::json accepted_shards = Json(accepted)["shards"];
@@ -92,7 +95,7 @@ TEST_F(CliRecover, ALossIsRefusedUntilItIsAcceptedAndThenTold) {
   EXPECT_THAT(accepted.err, HasSubstr("damaged-"));
   EXPECT_EQ(Query("n").size(), 399U);
   EXPECT_EQ(Recover().exit_code, kOk) << "nothing is left to accept";
-  EXPECT_EQ(Recover({"--accept-data-loss"}).exit_code, kOk);
+  EXPECT_EQ(Recover({"--accept-data-loss", "--yes"}).exit_code, kOk);
   EXPECT_EQ(Query("n").size(), 399U);
 }
 
@@ -103,7 +106,7 @@ TEST_F(CliRecover, AShardWithoutItsFilesIsNamedAndTheRestIsStored) {
     const std::string path = entry.path();
     if (path.ends_with(".sst") && ReadFile(path).find("chunk.1") != std::string::npos) std::filesystem::remove(path);
   }
-  const ProcessResult result = Recover({"--accept-data-loss"});
+  const ProcessResult result = Recover({"--accept-data-loss", "--yes"});
   EXPECT_EQ(result.exit_code, kProblems) << result.err;
   const nlohmann::json shards = Json(result)["shards"];
   EXPECT_EQ(shards[0]["quarantine"], "");

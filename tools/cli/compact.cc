@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "interop/time_text.h"
 #include "tools/cli/common.h"
+#include "tools/cli/confirm.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/output.h"
 #include "tools/cli/progress.h"
@@ -19,11 +21,14 @@ namespace chronolith::cli {
 
 namespace {
 
+constexpr std::int64_t kRetentionMsMax = 100LL * 365 * 24 * 60 * 60 * 1000;
 constexpr std::uint64_t kMemoryBytes = 256ULL << 20;
 
 struct CompactFlags {
   StoreFlags store;
   CompactOptions options;
+  std::string retention;  // "": as the log has it
+  bool yes = false;
   bool low_priority = true;
   ProgressMode progress = ProgressMode::kAuto;
   Format format = Format::kTable;
@@ -107,6 +112,12 @@ Result<CompactResult> CompactShowingProgress(Storage* storage, CompactOptions op
 }
 
 int Compact(const CompactFlags& flags) {
+  const std::int64_t retention_ms = flags.retention.empty() ? 0 : *interop::ParseDuration(flags.retention);
+  if (retention_ms > 0 && !flags.options.dry_run) {
+    const std::string question = "Delete for good what in " + flags.store.db + " is older than " + flags.retention +
+                                 " before its newest sample, and refuse what is that old from then on?";
+    if (const std::optional<int> refused = Refused(question, flags.yes)) return *refused;
+  }
   if (flags.low_priority) LowerPriority();
   const bool dry_run = flags.options.dry_run;
   const Result<Options> made = dry_run ? Result<Options>(MakeOptions(flags.store)) : MakeWriterOptions(flags.store);
@@ -116,6 +127,7 @@ int Compact(const CompactFlags& flags) {
   options.read_only = dry_run;
   options.background_compaction = false;  // this is what it is here for
   options.scrub_interval_ms = 0;
+  options.retention_ms = retention_ms;
   if (flags.store.memory_limit == 0) options.memory_limit_bytes = kMemoryBytes;
   CompactOptions compact = flags.options;
   compact.skip_damaged = true;
@@ -166,6 +178,20 @@ void AddCompact(CLI::App* app, Run* run) {
       app->add_subcommand("compact", "Merge chunks, apply deletes and retention, drop series without data, give the space back");
   AddStoreFlags(command, &flags->store, true);
   command->add_flag("--dry-run", flags->options.dry_run, "change nothing, say what would be done and saved; works beside a writer");
+  command
+      ->add_option("--retention", flags->retention,
+                   "raise the retention floor of all shards, for good, to so much before the newest sample (or now, where that is "
+                   "earlier), such as 30d; asks before")
+      ->check(CLI::Validator(
+          [](std::string& text) {
+            const auto ms = interop::ParseDuration(text);
+            if (!ms.ok()) return ms.status().message();
+            return *ms > 0 && *ms <= kRetentionMsMax ? std::string()
+                                                     : "must be more than 0 and at most a hundred years, not " + text;
+          },
+          "", ""))
+      ->option_text("DURATION");
+  AddYes(command, &flags->yes);
   command->add_option("--shard", flags->options.shards, "only this shard; may be given several times")->option_text("N");
   command
       ->add_option("--io-limit", flags->options.bytes_per_second,
@@ -195,6 +221,7 @@ void AddCompact(CLI::App* app, Run* run) {
       "Examples:\n"
       "  chronolith compact metrics.db --dry-run\n"
       "  chronolith compact metrics.db --io-limit 50MiB\n"
+      "  chronolith compact metrics.db --retention 90d --dry-run\n"
       "  chronolith compact --db metrics.db --shard 3 --shard 7 --priority normal --format json");
   command->callback([flags, run] { *run = [flags] { return Compact(*flags); }; });
 }

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "tools/cli/common.h"
+#include "tools/cli/confirm.h"
 #include "tools/cli/output.h"
 #include "tools/cli/store.h"
 
@@ -13,6 +14,7 @@ namespace {
 struct RecoverFlags {
   StoreFlags store;
   bool accept_data_loss = false;
+  bool yes = false;
   Format format = Format::kTable;
 };
 
@@ -67,6 +69,10 @@ void PrintTable(const StorageStats& stats, bool csv, Output* out) {
 }
 
 int Recover(const RecoverFlags& flags) {
+  if (flags.accept_data_loss) {
+    const std::string question = "Give up for good what the log of " + flags.store.db + " has lost?";
+    if (const std::optional<int> refused = Refused(question, flags.yes)) return *refused;
+  }
   const Result<Options> made = MakeWriterOptions(flags.store);
   if (!made.ok()) return Fail(made.status());
   Options options = *made;
@@ -98,6 +104,7 @@ void AddRecover(CLI::App* app, Run* run) {
   AddStoreFlags(command, &flags->store, true);
   command->add_flag("--accept-data-loss", flags->accept_data_loss,
                     "give up, for good, what the log has lost; without it nothing of a damaged log is changed");
+  AddYes(command, &flags->yes);
   AddMemoryLimit(command, &flags->store);
   AddArchiveFlag(command, &flags->store);
   AddFormat(command, &flags->format);
@@ -106,7 +113,7 @@ void AddRecover(CLI::App* app, Run* run) {
       "Make a copy of the directory before you accept a loss: a better disk or a snapshot may still have the rest.\n"
       "Examples:\n"
       "  chronolith recover metrics.db\n"
-      "  chronolith recover metrics.db --accept-data-loss --format json");
+      "  chronolith recover metrics.db --accept-data-loss --yes --format json");
   command->callback([flags, run] { *run = [flags] { return Recover(*flags); }; });
 }
 
