@@ -47,6 +47,21 @@ class Copying {
     }
   }
 
+  // What Try would copy and share.
+  Status Count() {
+    std::vector<Instance> instances;
+    if (Status s = Hold(&instances); !s.ok()) return s;
+    for (const Instance& instance : instances) {
+      for (const InstanceFile& file : instance.files) {
+        const bool shared = SharedFile(instance, file) != nullptr;
+        ++(shared ? report_->files_shared : report_->files_copied);
+        (shared ? report_->bytes_shared : report_->bytes_copied) += file.bytes;
+        report_->manifest.files.push_back({instance.name + "/" + file.name, file.bytes, file.crc32c.value_or(0), file.immutable});
+      }
+    }
+    return Status::Ok();
+  }
+
   // *again: what is wrong may pass.
   Status Try(bool* again) {
     *again = true;
@@ -283,11 +298,16 @@ Result<BackupReport> MakeBackup(const std::string& store, const std::string& to,
     return FailedPrecondition("an open of " + store + " that gave up lost log records did not come to its end: repeat it first");
   }
   if (Contains(store, to)) return InvalidArgument("the backup " + to + " lies in the store itself");
-  fs::create_directories(to, error);
-  if (error) return ErrnoStatus("cannot create " + to, error);
-  const auto lock = PathLock::Take(to + "/LOCK", false, "makes a backup there");
-  if (!lock.ok()) return lock.status();
-  const Result<std::vector<BackupEntry>> entries = ListBackups(to);
+  std::unique_ptr<PathLock> lock;
+  if (!options.dry_run) {
+    fs::create_directories(to, error);
+    if (error) return ErrnoStatus("cannot create " + to, error);
+    Result<std::unique_ptr<PathLock>> taken = PathLock::Take(to + "/LOCK", false, "makes a backup there");
+    if (!taken.ok()) return taken.status();
+    lock = std::move(*taken);
+  }
+  Result<std::vector<BackupEntry>> entries = ListBackups(to);
+  if (options.dry_run && entries.status().code() == StatusCode::kNotFound) entries = std::vector<BackupEntry>();
   if (!entries.ok()) return entries.status();
 
   BackupReport report;
@@ -305,9 +325,12 @@ Result<BackupReport> MakeBackup(const std::string& store, const std::string& to,
   report.manifest.engine = manifest->engine;
   if (parent != nullptr) report.manifest.parent = parent->id;
   report.path = to + "/" + report.manifest.id;
-  if (Status s = TakeOverRemains(to, *entries, report.path); !s.ok()) return s;
-
   Copying copying(options, context, *manifest, store, parent, &report);
+  if (options.dry_run) {
+    if (Status s = copying.Count(); !s.ok()) return s;
+    return report;
+  }
+  if (Status s = TakeOverRemains(to, *entries, report.path); !s.ok()) return s;
   std::string before;
   while (true) {
     bool again = false;

@@ -35,6 +35,7 @@ struct BackupOptions {
   bool link_tables = false;  // hard links to the store's tables where its file system is the backup's: a flipped bit is shared
   std::uint64_t bytes_per_second = 0;  // read from the store, at most; 0: no bound
   int attempts = 5;
+  bool dry_run = false;  // looks at the files and says what would be copied; writes nothing, `series` stays 0
 };
 
 struct BackupReport {

@@ -1,12 +1,15 @@
 #include "ops/point_in_time.h"
 
 #include <algorithm>
+#include <chrono>
 #include <deque>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <utility>
 #include <vector>
 
+#include "base/mutex.h"
 #include "chronolith/engine_registry.h"
 #include "chronolith/storage.h"
 #include "format/wal_record.h"
@@ -163,10 +166,22 @@ Status StoreReplayed(const std::string& path, const std::string& engine, const O
   options.memory_limit_bytes = std::max<std::uint64_t>(context.memory_limit_bytes, 64ULL << 20);
   options.scrub_interval_ms = 0;
   options.logger = context.logger;
-  context.Begin("replaying archived rows", 0, "bytes");
+  options.wait_for_replay = false;  // so that replay can be interrupted
+  Mutex mu;
+  std::map<std::uint32_t, std::uint64_t> told;  // records, by shard
+  options.on_replay = [&](const ReplayProgress& p) {
+    MutexLock lock(&mu);
+    context.Add(p.records - std::exchange(told[p.shard], p.records));
+  };
+  context.Begin("replaying archived rows", 0, "records");
   Result<std::unique_ptr<Storage>> store = Storage::Open(options, path);
   if (!store.ok()) return store.status();
-  const Status status = (*store)->Checkpoint();
+  Status status;
+  do {
+    status = (*store)->WaitReady(std::chrono::steady_clock::now() + std::chrono::milliseconds(100));
+    if (Status s = context.CheckCancelled(); !s.ok()) status = s;
+  } while (status.code() == StatusCode::kResourceExhausted);
+  if (status.ok()) status = (*store)->Checkpoint();
   const Status closed = (*store)->Close();
   return status.ok() ? closed : status;
 }

@@ -3,10 +3,13 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <set>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "base/posix_file.h"
 #include "chronolith/engine_registry.h"
@@ -21,7 +24,18 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kWorkName = "/.restore";
+constexpr const char* kWhatName = "/WHAT";
 constexpr const char* kInstances[] = {"data", "log"};
+
+// What is restored, for those who find the directory.
+std::string What(const RestoreReport& report, const RestoreOptions& options) {
+  std::string what = "backup " + report.backup.id + "\n";
+  if (options.point) {
+    what += "archive " + options.point->archive + "\n";
+    what += "to " + (options.point->to_ms ? std::to_string(*options.point->to_ms) : "the end") + "\n";
+  }
+  return what;
+}
 
 class Restoring {
  public:
@@ -34,6 +48,7 @@ class Restoring {
         work_(to_ + kWorkName),
         context_(context),
         report_(report),
+        what_(What(*report, options)),
         pace_(context, options.bytes_per_second) {}
 
   Status Run() {
@@ -41,6 +56,7 @@ class Restoring {
     const auto lock = PathLock::Take(work_, true, "restores to " + to_);
     if (!lock.ok()) return lock.status();
     if (Status s = TakeBack(); !s.ok()) return s;
+    if (Status s = WriteSyncedFile(work_, kWhatName + 1, what_); !s.ok()) return s;
     if (Status s = CopyAll(); !s.ok()) return s;
     const Result<StoreManifest> source = ReadStoreManifest(work_);
     if (!source.ok()) return source.status();
@@ -173,6 +189,12 @@ class Restoring {
     const std::string store = std::string(kStoreFile);
     fs::rename(work_ + "/" + store, to_ + "/" + store, error);
     if (error) return ErrnoStatus("cannot move what was restored to " + to_, error);
+    // What says whose it is goes last: IsDoneBut.
+    std::vector<fs::path> rest;
+    for (const auto& entry : fs::directory_iterator(work_, error)) {
+      if (entry.path().filename() != kWhatName + 1) rest.push_back(entry.path());
+    }
+    for (const fs::path& path : rest) fs::remove_all(path, error);
     fs::remove_all(work_, error);
     return SyncDirectory(to_);
   }
@@ -183,13 +205,17 @@ class Restoring {
   const std::string work_;
   const OpsContext& context_;
   RestoreReport* const report_;
+  const std::string what_;
   Pace pace_;
 };
 
-// A restore that was killed between its last two steps.
-bool IsDoneBut(const std::string& to, const BackupManifest& backup) {
+// A restore of the same that was killed between its last two steps.
+bool IsDoneBut(const std::string& to, const BackupManifest& backup, const std::string& what) {
   std::error_code error;
   if (!fs::is_directory(to + kWorkName, error)) return false;
+  std::ifstream file(to + kWorkName + kWhatName);
+  const bool same = file ? std::string(std::istreambuf_iterator<char>(file), {}) == what : fs::is_empty(to + kWorkName, error);
+  if (!same || error) return false;
   const Result<StoreManifest> store = ReadStoreManifest(to);
   return store.ok() && store->UuidHex() == backup.uuid && store->parent == backup.incarnation;
 }
@@ -218,7 +244,7 @@ Result<RestoreReport> Restore(const std::string& from, const std::string& to, co
   if (!backup.ok()) return backup.status();
   report.backup = std::move(*backup);
   if (options.dry_run) return report;
-  if (IsDoneBut(to, report.backup)) {
+  if (IsDoneBut(to, report.backup, What(report, options))) {
     std::error_code error;
     fs::remove_all(to + kWorkName, error);
     Result<StorageStats> stats = CheckWholeStore(to, report.backup.engine, false, context);

@@ -357,6 +357,94 @@ TEST_F(PointInTimeTest, OldFilesGoAndNewBackupsStayGood) {
   EXPECT_EQ(PruneArchive(archive_, clock_->NowMs() + 1'000'000, false)->segments_left, 1U) << "the newest stays";
 }
 
+TEST_F(PointInTimeTest, AnArchiveThatWasAwayForTooLongIsToldAndANewBackupClosesTheGap) {
+  store_.options().log_archive_backlog_bytes = 0;
+  const std::string archive = archive_;
+  Open();
+  WriteSome(20);
+  Backup();
+  // The archiver's directory is full: every row is refused.
+  store_.Close();
+  store_.options().log_archiver.reset();
+  auto full = OpenFileLogArchiver(archive, {.store = store_.path(), .max_bytes = 1});
+  ASSERT_TRUE(full.ok());
+  store_.options().log_archiver = *full;
+  store_.Open();
+  full->reset();
+  WriteSome(20);
+  Checkpoint();
+  std::uint64_t gap_bytes = 0;
+  for (const ShardStats& shard : store_->Stats().shards) gap_bytes += shard.wal_archive_gap_bytes;
+  EXPECT_GT(gap_bytes, 0U);
+  Reopen();
+  WriteSome(20);
+  Checkpoint();
+  ExpectRefused(Restore(history_.back().time), StatusCode::kDataLoss, {"lacks LSN"});
+  Backup();
+  WriteSome(20);
+  Checkpoint();
+  ExpectRestored(history_.back().time);
+}
+
+// A backup may hold what a power failure took from the store afterwards: other records have those LSNs now.
+TEST_F(PointInTimeTest, ABackupOfWhatTheStoreLostIsRefused) {
+  Open();
+  WriteSome(20);
+  Checkpoint();
+  const std::string lost = store_.directory() / "lost";
+  testing_support::CopyAtOneMoment(store_.path(), lost);
+  WriteSome(5);
+  const std::string backup = Backup();
+  store_.Close();
+  fs::remove_all(store_.path());
+  fs::rename(lost, store_.path());
+  Open();
+  WriteSome(20);
+  Checkpoint();
+  ExpectRefused(Restore(history_.back().time, backup), StatusCode::kFailedPrecondition,
+                {"wrote others in their place", "another backup"});
+}
+
+TEST_F(PointInTimeTest, ARestoreIsInterruptedAndDoneAgain) {
+  Open();
+  WriteSome(20);
+  Backup();
+  WriteSome(60);
+  Checkpoint();
+  const std::int64_t time = history_.back().time;
+  // Told to stop at the n-th step of its progress.
+  class StopAt : public ProgressSink {
+   public:
+    explicit StopAt(int n) : left_(n) {}
+    void Begin(std::string_view, std::uint64_t, std::string_view) override { Step(); }
+    void Add(std::uint64_t) override { Step(); }
+    std::atomic<bool> stopped{false};
+
+   private:
+    void Step() {
+      if (left_.fetch_sub(1) == 1) stopped = true;
+    }
+    std::atomic<int> left_;
+  };
+  RestoreOptions options;
+  options.point = PointInTime{archive_, time};
+  target_ = store_.directory() / "interrupted";
+  int interrupted = 0;
+  for (int at = 1;; at += 9) {
+    StopAt stop(at);
+    OpsContext context;
+    context.progress = &stop;
+    context.cancelled = &stop.stopped;
+    const auto restored = ops::Restore(backups_, target_, options, context);
+    if (restored.ok()) break;
+    ASSERT_EQ(restored.status().code(), StatusCode::kCancelled) << restored.status().ToString();
+    EXPECT_FALSE(fs::exists(target_ + "/STORE")) << at;
+    ++interrupted;
+  }
+  EXPECT_GT(interrupted, 5);
+  EXPECT_EQ(ReadStore(target_), Expected(time));
+}
+
 TEST_F(PointInTimeTest, AClockThatIsSetBackCutsAtTheFirstLaterGroup) {
   Open();
   WriteSome(10);

@@ -119,6 +119,35 @@ TEST_F(CliArchive, TellsWhatCannotBeHad) {
   EXPECT_EQ(Samples(Path("copy")), Samples(db_));
 }
 
+// The data is gone, the log is not: nothing that was logged is lost.
+TEST_F(CliArchive, WhatOnlyTheLogHasIsAddedAfterADisaster) {
+  ASSERT_EQ(RunProcess({CHRONOLITH_CHECKPOINTING_WRITER, db_, "1000", Path("archive")}).exit_code, 0);
+  Backup();
+  std::uint64_t logged = 0;
+  {
+    Subprocess writer({CHRONOLITH_CHECKPOINTING_WRITER, db_, "0", Path("archive")});
+    ASSERT_TRUE(writer.WaitUntil([&](const std::string&, const std::string& err) { return LastLogged(err) >= 43'000; }))
+        << writer.err();
+    const ProcessResult busy = Cli({"archive", "add-log", Path("archive"), "--db", db_});
+    EXPECT_EQ(busy.exit_code, kFailure) << "the writer archives by itself";
+    writer.Kill(SIGKILL);
+    logged = LastLogged(writer.Wait().err);
+  }
+  // The kill may have come when all was archived; this is not: no checkpoint follows it.
+  const ProcessResult last = Import("last 1 1700000000000\n");
+  ASSERT_EQ(last.exit_code, kOk) << last.err;
+  const auto expected = Samples(db_);
+  fs::remove_all(db_ + "/data");
+  const ProcessResult added = Cli({"archive", "add-log", Path("archive"), "--db", db_, "--format", "json"});
+  ASSERT_EQ(added.exit_code, kOk) << added.err;
+  EXPECT_GT(Json(added)["rows"].get<int>(), 0);
+  EXPECT_EQ(Cli({"archive", "add-log", Path("archive"), "--db", db_}).exit_code, kOk) << "again";
+  const ProcessResult restored = Cli(RestoreArgs(Path("copy")));
+  ASSERT_EQ(restored.exit_code, kOk) << restored.err;
+  EXPECT_EQ(Samples(Path("copy")), expected);
+  EXPECT_GE(expected.size(), logged);
+}
+
 TEST_F(CliArchive, DamageIsFoundAndNamed) {
   Write(1);
   Backup();

@@ -178,6 +178,23 @@ TEST_F(CliBackup, OnlyNewTablesAreCopied) {
   EXPECT_EQ(list[0]["state"], "complete");
 }
 
+TEST_F(CliBackup, ADryRunSaysWhatWouldBeCopiedAndWritesNothing) {
+  WriteStore(50'000);
+  const auto first = Backup({"--dry-run"});
+  EXPECT_FALSE(fs::exists(Path("backups")));
+  EXPECT_TRUE(first["dry_run"].get<bool>());
+  EXPECT_EQ(first["files_shared"], 0);
+  const auto made = Backup();
+  // The description of the store is written, not copied.
+  EXPECT_EQ(first["files"].get<int>() + 1, made["files"].get<int>());
+  EXPECT_EQ(first["bytes_copied"], made["bytes_copied"]);
+  const auto before = Tree(Path("backups"));
+  const auto second = Backup({"--dry-run"});
+  EXPECT_EQ(second["parent"], made["id"]);
+  EXPECT_GT(second["files_shared"].get<int>(), 0);
+  EXPECT_EQ(Tree(Path("backups")), before);
+}
+
 TEST_F(CliBackup, AFlippedByteIsFoundAndNotRestored) {
   WriteStore(50'000);
   const std::string backup = Backup()["path"];

@@ -1,13 +1,12 @@
 // chronolith archive: what a log archive holds, and removing its oldest files.
-#include <unistd.h>
-
-#include <cstdio>
-#include <iostream>
+#include <optional>
 #include <string>
 
 #include "interop/time_text.h"
 #include "ops/log_archive_list.h"
+#include "ops/log_archive_tail.h"
 #include "tools/cli/common.h"
+#include "tools/cli/confirm.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/output.h"
 #include "tools/cli/store.h"
@@ -19,6 +18,8 @@ namespace {
 
 struct ArchiveFlags {
   std::string directory;
+  std::string db;
+  std::string log_dir;
   std::string before;
   bool dry_run = false;
   bool yes = false;
@@ -89,10 +90,30 @@ int List(const ArchiveFlags& flags) {
   return lacks ? kExitProblems : kExitOk;
 }
 
-bool Confirmed(const std::string& question) {
-  std::cerr << question << " [y/N] " << std::flush;
-  std::string answer;
-  return std::getline(std::cin, answer) && (answer == "y" || answer == "yes");
+int AddLog(const ArchiveFlags& flags) {
+  Result<ops::ArchivedTail> tail = Unavailable("");
+  {
+    WorkProgress progress;
+    ops::OpsContext context;
+    context.cancelled = InterruptFlag();
+    context.progress = &progress;
+    context.logger = MakeOptions({}).logger;
+    tail = ops::ArchiveTail(flags.db, flags.log_dir, flags.directory, context);
+  }
+  if (!tail.ok()) return Fail(tail.status());
+  Output out;
+  if (flags.format == Format::kJson) {
+    JsonWriter json(&out);
+    json.BeginObject().Key("rows").Unsigned(tail->rows).Key("bytes").Unsigned(tail->bytes);
+    json.Key("restorable_to_ms").Integer(tail->time_ms).EndObject().Newline();
+  } else {
+    const bool csv = flags.format == Format::kCsv;
+    Table table({"rows of the log", "bytes", "restores go to"});
+    table.Add({std::to_string(tail->rows), csv ? std::to_string(tail->bytes) : HumanBytes(tail->bytes),
+               interop::FormatTime(tail->time_ms)});
+    csv ? table.PrintCsv(&out) : table.Print(&out);
+  }
+  return out.Finish() ? kExitOk : Fail(IoError("cannot write to stdout"));
 }
 
 int Prune(const ArchiveFlags& flags) {
@@ -101,16 +122,9 @@ int Prune(const ArchiveFlags& flags) {
   Result<ops::PrunedArchive> pruned = ops::PruneArchive(flags.directory, *before, true);
   if (!pruned.ok()) return Fail(pruned.status());
   if (!flags.dry_run && !pruned->removed.empty()) {
-    if (!flags.yes && isatty(STDIN_FILENO) != 1) {
-      PrintError("archive prune removes " + std::to_string(pruned->removed.size()) +
-                 " files: say --yes, or --dry-run to look only");
-      return kExitUsage;
-    }
-    if (!flags.yes && !Confirmed("Remove " + std::to_string(pruned->removed.size()) + " files (" + HumanBytes(pruned->bytes) +
-                                 ") of " + flags.directory + "?")) {
-      PrintError("nothing was removed");
-      return kExitFailure;
-    }
+    const std::string question = "Remove " + std::to_string(pruned->removed.size()) + " files (" + HumanBytes(pruned->bytes) +
+                                 ") of " + flags.directory + "?";
+    if (const std::optional<int> code = Refused(question, flags.yes)) return *code;
     pruned = ops::PruneArchive(flags.directory, *before, false);
     if (!pruned.ok()) return Fail(pruned.status());
   }
@@ -145,13 +159,25 @@ void AddArchive(CLI::App* app, Run* run) {
       "Example:\n  chronolith archive list /archive/metrics");
   list->callback([flags, run] { *run = [flags] { return List(*flags); }; });
 
+  CLI::App* add =
+      command->add_subcommand("add-log", "Add what the log of a database still holds to its archive; the database is only read");
+  add->add_option("ARCHIVE", flags->directory, "directory of the archive")->required();
+  add->add_option("--db", flags->db, "directory of the database, which no process writes to")->required()->option_text("DIR");
+  add->add_option("--log-dir", flags->log_dir, "directory of its log, where it is not DIR/log")->option_text("DIR");
+  AddFormat(add, &flags->format);
+  add->footer(
+      "For the last minutes before a disaster, where the data is lost and the log is not: then `restore --archive` goes to its "
+      "end.\n"
+      "Example:\n  chronolith archive add-log /archive/metrics --db metrics.db");
+  add->callback([flags, run] { *run = [flags] { return AddLog(*flags); }; });
+
   CLI::App* prune = command->add_subcommand("prune", "Remove the files whose rows were all written before a time");
   prune->add_option("ARCHIVE", flags->directory, "directory of the archive")->required();
   prune->add_option("--before", flags->before, "RFC 3339, milliseconds since 1970, or a duration before now such as -30d")
       ->required()
       ->option_text("TIME");
   prune->add_flag("--dry-run", flags->dry_run, "say what would be removed, and remove nothing");
-  prune->add_flag("--yes", flags->yes, "do not ask");
+  AddYes(prune, &flags->yes);
   AddFormat(prune, &flags->format);
   prune->footer(
       "A backup that is older than what is left can be restored as it is, and to no later moment. A process may be archiving\n"

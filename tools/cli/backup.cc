@@ -70,6 +70,7 @@ int Backup(const BackupFlags& flags) {
     ops::BackupOptions options;
     options.log_path = flags.log_dir;
     options.link_tables = flags.link;
+    options.dry_run = flags.dry_run;
     options.bytes_per_second = flags.rate_limit;
     made = ops::MakeBackup(flags.db, flags.to, options, MakeContext(flags, &progress));
   }
@@ -87,7 +88,12 @@ int Backup(const BackupFlags& flags) {
   if (flags.format == Format::kJson) {
     JsonWriter json(&out);
     json.BeginObject().Key("id").String(backup.id).Key("path").String(report.path).Key("store").String(backup.uuid);
-    json.Key("incarnation").String(std::to_string(backup.incarnation)).Key("taken_ms").Integer(backup.taken_ms);
+    json.Key("dry_run")
+        .Bool(flags.dry_run)
+        .Key("incarnation")
+        .String(std::to_string(backup.incarnation))
+        .Key("taken_ms")
+        .Integer(backup.taken_ms);
     json.Key("parent").String(backup.parent).Key("shards").Unsigned(backup.shards).Key("series").Unsigned(report.series);
     json.Key("files").Unsigned(backup.files.size()).Key("bytes").Unsigned(backup.bytes());
     for (const auto& part : kParts) {
@@ -97,11 +103,13 @@ int Backup(const BackupFlags& flags) {
     json.Key("attempts").Unsigned(static_cast<std::uint64_t>(report.attempts)).Key("seconds").Double(watch.ElapsedSeconds());
     json.EndObject().Newline();
   } else {
-    Table table({"backup", "taken", "series", "files", "bytes", "copied", "shared", "linked", "resumed"});
+    Table table(
+        {flags.dry_run ? "would be made" : "backup", "taken", "series", "files", "bytes", "copied", "shared", "linked", "resumed"});
     const bool csv = flags.format == Format::kCsv;
     const auto bytes = [&](std::uint64_t n) { return csv ? std::to_string(n) : HumanBytes(n); };
-    std::vector<std::string> row = {report.path, interop::FormatTime(backup.taken_ms), std::to_string(report.series),
-                                    std::to_string(backup.files.size()), bytes(backup.bytes())};
+    std::vector<std::string> row = {report.path, interop::FormatTime(backup.taken_ms),
+                                    flags.dry_run ? "" : std::to_string(report.series), std::to_string(backup.files.size()),
+                                    bytes(backup.bytes())};
     for (const auto& part : kParts) row.push_back(bytes(part.bytes));
     table.Add(std::move(row));
     csv ? table.PrintCsv(&out) : table.Print(&out);
@@ -263,6 +271,7 @@ void AddBackup(CLI::App* app, Run* run) {
   command->add_flag("--link", flags->link,
                     "hard links to the database's tables instead of copies, where both are on one file system: takes no space and "
                     "no time, and does not protect from a failing disk");
+  command->add_flag("--dry-run", flags->dry_run, "say what would be copied, and what earlier backups have; write nothing");
   AddLimits(command, flags.get());
   AddMemory(command, flags.get());
   AddFormat(command, &flags->format);

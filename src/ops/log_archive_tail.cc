@@ -1,0 +1,102 @@
+#include "ops/log_archive_tail.h"
+
+#include <algorithm>
+#include <deque>
+#include <limits>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "chronolith/archive_marks.h"
+#include "chronolith/engine_registry.h"
+#include "chronolith/file_log_archiver.h"
+#include "storage/store_directory.h"
+#include "wal/sharded_wal.h"
+
+namespace chronolith::ops {
+namespace {
+
+constexpr std::uint64_t kBatchBytes = 1 << 20;
+
+// Gives rows to the archiver, in batches.
+class TailVisitor : public WalVisitor {
+ public:
+  TailVisitor(LogArchiver* archiver, const OpsContext& context, ArchivedTail* tail)
+      : archiver_(archiver), context_(context), tail_(tail) {}
+
+  Status OnRow(ShardId shard, const WalRowHeader& row, std::string_view value) override {
+    values_.emplace_back(value);
+    rows_.push_back({shard, row.first_lsn, row.first_lsn + row.records - 1, row.epoch, row.write_time_ms, values_.back()});
+    bytes_ += value.size();
+    return bytes_ < kBatchBytes ? Status::Ok() : Flush();
+  }
+  Status OnRecord(ShardId, Lsn, const WalRowHeader&, const RecordView&) override { return Status::Ok(); }
+
+  Status Flush() {
+    if (rows_.empty()) return Status::Ok();
+    if (Status s = archiver_->Archive(rows_); !s.ok()) return s;
+    tail_->rows += rows_.size();
+    tail_->bytes += bytes_;
+    context_.Add(bytes_);
+    rows_.clear();
+    values_.clear();
+    bytes_ = 0;
+    return Status::Ok();
+  }
+
+ private:
+  LogArchiver* const archiver_;
+  const OpsContext& context_;
+  ArchivedTail* const tail_;
+  std::deque<std::string> values_;
+  std::vector<ArchivedRow> rows_;
+  std::uint64_t bytes_ = 0;
+};
+
+}  // namespace
+
+Result<ArchivedTail> ArchiveTail(const std::string& store, const std::string& log_path, const std::string& directory,
+                                 const OpsContext& context) {
+  const Result<StoreManifest> manifest = ReadStoreManifest(store);
+  if (!manifest.ok()) return manifest.status();
+  FileLogArchiverOptions how;
+  how.store = store;
+  how.logger = context.logger;
+  const Result<std::shared_ptr<LogArchiver>> archiver = OpenFileLogArchiver(directory, how);
+  if (!archiver.ok()) return archiver.status();
+  const Result<std::shared_ptr<EngineFactory>> factory = EngineRegistry::Default()->Find(manifest->engine);
+  if (!factory.ok()) return factory.status();
+  EngineOptions options = LogInstanceOptions(*manifest);
+  options.create_if_missing = false;
+  options.read_only = true;
+  options.logger = context.logger;
+  ArchivedTail tail;
+  tail.time_ms = Clock::System()->NowMs();  // what is written from now on is not in it
+  const std::string path = log_path.empty() ? LogInstancePath(store, *manifest) : log_path;
+  const Result<std::unique_ptr<KvEngine>> engine = (*factory)->Open(path, options);
+  if (!engine.ok()) return engine.status();
+  if (Status s = CheckIdentity(engine->get(), *manifest, "log"); !s.ok()) return s;
+  context.Begin("archiving the log", 0, "bytes");
+  TailVisitor visitor(archiver->get(), context, &tail);
+  ArchiveMark mark{.epoch = 0, .group = 0, .time_ms = tail.time_ms, .archived_to = {}};
+  WalPlace last;
+  for (ShardId shard = 0; shard < manifest->shards; ++shard) {
+    WalEnd end;
+    if (Status s = ReadWal(engine->get(), WalFamily(shard), shard, std::numeric_limits<Lsn>::max(), context.cancelled, &visitor,
+                           nullptr, &end);
+        !s.ok()) {
+      return s.WithContext(path);
+    }
+    if (Status s = visitor.Flush(); !s.ok()) return s;
+    last = std::max(last, WalPlace{end.last_epoch, end.last_group});
+    mark.archived_to.push_back(std::max(end.last_lsn, end.trimmed_to));
+  }
+  if (Status s = (*engine)->Close(); !s.ok()) return s;
+  if (last.epoch == 0) return tail;  // the log is empty: the archive's last mark stands
+  mark.epoch = last.epoch;
+  mark.group = last.group;
+  dynamic_cast<ArchiveMarks&>(**archiver).OnMark(mark);
+  return tail;
+}
+
+}  // namespace chronolith::ops
