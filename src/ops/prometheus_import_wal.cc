@@ -213,10 +213,11 @@ Status AddInOrder(const std::string& directory, const std::map<std::uint64_t, st
 }
 
 // The newest checkpoint and what comes behind it, as Prometheus replays.
-Status ListLog(const std::string& directory, LogFiles* files) {
+// `whole`: without a checkpoint it must begin with segment 0; `wbl` is trimmed without one.
+Status ListLog(const std::string& directory, bool whole, LogFiles* files) {
   std::map<std::uint64_t, std::string> segments, checkpoints, of_checkpoint;
   if (Status s = List(directory, &segments, &checkpoints); !s.ok()) return s;
-  std::uint64_t first = 0;
+  std::uint64_t first = whole || segments.empty() ? 0 : segments.begin()->first;
   if (!checkpoints.empty()) {
     const auto& [number, path] = *checkpoints.rbegin();
     first = number + 1;
@@ -287,12 +288,15 @@ class LogReader {
 
 Status ReadLog(PrometheusImportState* state, const std::string& directory, Timestamp min_time) {
   LogFiles files, late;
-  if (Status s = ListLog(directory + "/wal", &files); !s.ok()) return s;
-  const Status has_late = ListLog(directory + "/wbl", &late);  // there only where late samples are taken
+  if (Status s = ListLog(directory + "/wal", true, &files); !s.ok()) return s;
+  const Status has_late = ListLog(directory + "/wbl", false, &late);  // there only where late samples are taken
   Deletes deletes;
   DeletesOfLog find_deletes(&deletes);
   if (Status s = LogReader(state, false).Read(files, &find_deletes); !s.ok()) return s;
-  for (const std::string& missing : files.missing) state->Problem(missing);
+  for (const LogFiles* log : {&files, &late}) {
+    for (const std::string& missing : log->missing) state->Problem(missing);
+  }
+  if (!has_late.ok() && has_late.code() != StatusCode::kNotFound) state->Problem(has_late.message());
   state->context().Begin("log", files.bytes + late.bytes, "bytes");
   LogImport import(state, &deletes);
   import.SetMinTime(min_time);

@@ -1,5 +1,7 @@
 #include "ops/salvage.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <system_error>
@@ -8,6 +10,7 @@
 
 #include "base/posix_file.h"
 #include "ops/file_copy.h"
+#include "ops/reader_lock.h"
 #include "ops/salvage_parts.h"
 #include "storage/store_directory.h"
 
@@ -24,6 +27,13 @@ Status CheckTarget(const std::string& source, const std::string& target) {
   std::error_code error;
   if (fs::exists(target, error) && !(fs::is_directory(target, error) && fs::is_empty(target, error))) {
     return FailedPrecondition("the target " + target + " is not empty");
+  }
+  // The last step is a rename over it, which a mount point does not take.
+  struct stat own {};
+  struct stat above {};
+  const std::string parent = fs::absolute(target, error).lexically_normal().parent_path().string();
+  if (stat(target.c_str(), &own) == 0 && stat(parent.c_str(), &above) == 0 && own.st_dev != above.st_dev) {
+    return FailedPrecondition("the target " + target + " is a mount point: name a directory in it");
   }
   const fs::path from = fs::weakly_canonical(source, error);
   const fs::path to = fs::weakly_canonical(target, error);
@@ -166,6 +176,9 @@ Result<SalvageReport> Salvage(const std::string& source, const std::string& targ
   if (!manifest->complete)
     return FailedPrecondition("the store in " + source + " was not created to its end: nothing was written to it");
   if (Status s = CheckTarget(source, trimmed); !s.ok()) return s;
+  // Beside a writer files vanish, and would be told as lost.
+  const auto undisturbed = ReaderLock::Take(source, options.log_path);
+  if (!undisturbed.ok()) return undisturbed.status();
   std::error_code error;
   fs::create_directories(scratch, error);
   if (error) return IoError("cannot create " + scratch + ": " + error.message());

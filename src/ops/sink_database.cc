@@ -7,7 +7,9 @@
 #include <filesystem>
 #include <utility>
 
+#include "base/mutex.h"
 #include "chronolith/storage.h"
+#include "storage/store_directory.h"
 
 namespace chronolith::ops {
 namespace {
@@ -22,7 +24,7 @@ bool ForGood(StatusCode code) {
 
 class DatabaseSink final : public RecordSink {
  public:
-  explicit DatabaseSink(Storage* store) : store_(store), appender_(store->NewAppender()) {}
+  DatabaseSink(Storage* store, Mutex* names) : store_(store), names_(names), appender_(store->NewAppender()) {}
 
   Status OnSeries(const RecordPlace&, std::span<const SeriesEntry> series) override {
     for (const SeriesEntry& s : series) series_.insert_or_assign(s.ordinal, Series{*s.labels, {}, false});
@@ -106,7 +108,11 @@ class DatabaseSink final : public RecordSink {
     }
     if (new_.empty()) return Status::Ok();
     std::vector<SeriesRef> refs;
-    const WriteResult result = appender_->Refs(new_labels_, &refs);
+    WriteResult result;
+    {
+      ReaderMutexLock lock(names_);
+      result = appender_->Refs(new_labels_, &refs);
+    }
     for (const Refusal& refusal : result.refused) {
       if (!ForGood(refusal.reason.code())) return refusal.reason;
       unflushed_.Refuse(0, new_labels_[refusal.series].ToString() + ": " + refusal.reason.message());
@@ -148,6 +154,8 @@ class DatabaseSink final : public RecordSink {
     std::vector<Matcher> matchers;
     for (const Label& label : labels) matchers.push_back(Matcher::Equal(std::string(label.name), std::string(label.value)));
     if (matchers.empty()) return Status::Ok();
+    // A series that another shard's sink creates between the two calls could have a label that no matcher excludes.
+    MutexLock lock(names_);
     const auto names = store_->LabelNames(matchers);
     if (!names.ok()) return names.status();
     for (const std::string& name : names->values) {
@@ -159,6 +167,7 @@ class DatabaseSink final : public RecordSink {
   }
 
   Storage* const store_;
+  Mutex* const names_;  // of all sinks: held by a delete, shared by whoever makes series
   const std::unique_ptr<Appender> appender_;
   absl::flat_hash_map<Ordinal, Series> series_;
   Kind kind_ = Kind::kNone;
@@ -177,12 +186,23 @@ class DatabaseTarget final : public RecordTarget {
   std::string name() const override { return "db:" + std::filesystem::absolute(options_.path).lexically_normal().string(); }
   bool applies_deletes() const override { return true; }
 
-  Status Open(std::string_view) override {
+  Status Open(std::string_view position) override {
     std::error_code ignored;
     if (std::filesystem::equivalent(options_.path, options_.source, ignored)) {
       return InvalidArgument("the target is the database that is read");
     }
+    // What a cursor counts as delivered is in the store that it was delivered to, and in no other.
+    if (!position.empty()) {
+      const Result<std::string> found = Identity();
+      if (!found.ok()) return found.status().WithContext("the target that the cursor belongs to");
+      if (*found != position) {
+        return FailedPrecondition("the target " + options_.path + " is another database (" + *found +
+                                  ") than the one that the cursor belongs to (" + std::string(position) +
+                                  "): begin anew, with another cursor");
+      }
+    }
     Options options;
+    options.create_if_missing = position.empty();
     options.shards = options_.shards;
     options.window_ms = options_.window_ms;
     options.memory_limit_bytes = std::max<std::uint64_t>(options_.memory_limit_bytes, 64ULL << 20);
@@ -198,16 +218,25 @@ class DatabaseTarget final : public RecordTarget {
     return Status::Ok();
   }
   Result<std::unique_ptr<RecordSink>> NewSink(ShardId) override {
-    return std::unique_ptr<RecordSink>(std::make_unique<DatabaseSink>(store_.get()));
+    return std::unique_ptr<RecordSink>(std::make_unique<DatabaseSink>(store_.get(), &names_));
   }
   Status Sync(std::string* position) override {
-    position->clear();
+    Result<std::string> identity = Identity();
+    if (!identity.ok()) return identity.status();
+    *position = std::move(*identity);
     return store_->Flush();
   }
   Status Close() override { return store_->Close(); }
 
  private:
+  Result<std::string> Identity() const {
+    const Result<StoreManifest> manifest = ReadStoreManifest(options_.path);
+    if (!manifest.ok()) return manifest.status();
+    return manifest->UuidHex() + "/" + std::to_string(manifest->incarnation);
+  }
+
   const DatabaseTargetOptions options_;
+  Mutex names_;
   std::unique_ptr<Storage> store_;
 };
 

@@ -183,6 +183,32 @@ TEST_F(CliArchive, ListAndPrune) {
   EXPECT_EQ(Cli({"archive", "prune", Path("archive")}).exit_code, kUsage);
 }
 
+// Whatever writes, and whatever a delete hides.
+TEST_F(CliArchive, EveryWriterGivesItItsRecords) {
+  Write(1);
+  Backup();
+  const std::string block = std::string(CHRONOLITH_TEST_DATA) + "/../golden/prometheus_block";
+  const ProcessResult imported = Cli({"import", "prometheus", "--db", db_, "--archive", Path("archive"), block});
+  ASSERT_EQ(imported.exit_code, kOk) << imported.err;
+  const ProcessResult deleted = Cli({"delete", "--db", db_, "--match", "m{s=\"0\"}", "--archive", Path("archive"), "--yes"});
+  ASSERT_EQ(deleted.exit_code, kOk) << deleted.err;
+  const std::vector<std::string> wanted = Samples(db_);
+  EXPECT_GT(wanted.size(), 5U);
+  const ProcessResult restored = Cli(RestoreArgs(Path("copy")));
+  ASSERT_EQ(restored.exit_code, kOk) << restored.err;
+  EXPECT_EQ(Samples(Path("copy")), wanted);
+}
+
+TEST_F(CliArchive, WhoWroteWithoutItLeavesAHoleThatIsNamed) {
+  Write(1);
+  ASSERT_EQ(Import("m{s=\"0\"} 2 1700000000002\n").exit_code, kOk);
+  ASSERT_EQ(Cli({"recover", db_}).exit_code, kOk);  // trims what no archive has
+  Write(3);
+  const ProcessResult listed = Cli({"archive", "list", Path("archive")});
+  EXPECT_EQ(listed.exit_code, kProblems);
+  EXPECT_THAT(listed.err, HasSubstr("a process wrote to the database without this archive"));
+}
+
 // Killed at any moment, a writer leaves an archive that goes on, and loses nothing of it.
 TEST_F(CliArchive, KilledWritersLeaveAWholeArchive) {
   const std::vector<std::string> command = {CHRONOLITH_CHECKPOINTING_WRITER, db_, "0", Path("archive")};

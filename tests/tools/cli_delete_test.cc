@@ -1,5 +1,7 @@
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "tests/tools/cli_test_base.h"
 
 namespace chronolith::testing {
@@ -15,6 +17,14 @@ class CliDelete : public CliTest {
     std::vector<std::string> args = {"delete", "--db", db_, "--format", "json"};
     args.insert(args.end(), more.begin(), more.end());
     return Cli(args);
+  }
+  // With their sizes.
+  std::set<std::string> Files() const {
+    std::set<std::string> files;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(db_)) {
+      if (entry.is_regular_file()) files.insert(entry.path().string() + " " + std::to_string(entry.file_size()));
+    }
+    return files;
   }
   // On a terminal of its own, with `answer` typed.
   ProcessResult DeleteOnATerminal(const std::string& answer) const {
@@ -45,9 +55,11 @@ TEST_F(CliDelete, SeveralSelectorsAreCountedOnce) {
 }
 
 TEST_F(CliDelete, AsksOnATerminalAndWantsYesOffOne) {
+  const std::set<std::string> before = Files();
   const ProcessResult unasked = Delete({"--match", "b"});
   EXPECT_EQ(unasked.exit_code, kUsage);
   EXPECT_THAT(unasked.err, HasSubstr("--yes"));
+  EXPECT_EQ(Files(), before) << "it was not even opened for writing";
   const ProcessResult no = DeleteOnATerminal("n");
   EXPECT_EQ(no.exit_code, kFailure);
   EXPECT_THAT(no.out + no.err, HasSubstr("Delete 1 samples of 1 series? [y/N]"));

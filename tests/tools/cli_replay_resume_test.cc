@@ -82,6 +82,24 @@ TEST_F(CliReplayResume, ADatabaseComesOutLikeTheSource) {
   EXPECT_EQ(Json(idle)["sent"], 0);
 }
 
+TEST_F(CliReplayResume, ACursorOfADatabaseThatIsGoneOrAnotherIsRefused) {
+  Fill();
+  const std::string target = "db:" + Path("copy");
+  ASSERT_EQ(Cli(ReplayTo(target, false)).exit_code, kOk);
+  std::filesystem::rename(Path("copy"), Path("first"));
+  const ProcessResult gone = Cli(ReplayTo(target, false));
+  EXPECT_EQ(gone.exit_code, kFailure);
+  EXPECT_THAT(gone.err, HasSubstr("the target that the cursor belongs to"));
+  EXPECT_FALSE(std::filesystem::exists(Path("copy"))) << "none is made in its place";
+  ASSERT_EQ(Cli({"import", "--db", Path("copy"), "--input-format", "prometheus", "-"}, "n 1 1\n").exit_code, kOk);
+  const ProcessResult other = Cli(ReplayTo(target, false));
+  EXPECT_EQ(other.exit_code, kFailure);
+  EXPECT_THAT(other.err, HasSubstr("is another database"));
+  std::filesystem::remove_all(Path("copy"));
+  std::filesystem::rename(Path("first"), Path("copy"));
+  EXPECT_EQ(Cli(ReplayTo(target, false)).exit_code, kOk);
+}
+
 TEST_F(CliReplayResume, AFileHoldsEachItemOnce) {
   Fill();
   KillAgainAndAgain("jsonl:" + Path("log.jsonl"));

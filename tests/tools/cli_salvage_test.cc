@@ -222,6 +222,20 @@ TEST_F(CliSalvage, OfASoundDatabaseNothingIsLost) {
   EXPECT_EQ(Cli({"salvage", db_}).exit_code, kUsage);
 }
 
+TEST_F(CliSalvage, BesideAWriterFilesWouldVanishSoItIsRefused) {
+  Fill();
+  Subprocess writer(Command({"import", "--db", db_, "--progress", "plain", "--input-format", "prometheus", "--batch", "1", "-"}));
+  std::string text = "# TYPE late gauge\nlate 1 1\nlate 2 2\n";
+  for (int i = 0; i < 200'000; ++i) text += "# nothing\n";  // it reads in blocks
+  ASSERT_TRUE(writer.Write(text));
+  ASSERT_TRUE(writer.WaitUntil([](const std::string&, const std::string& err) { return LastLogged(err) >= 1; })) << writer.err();
+  const ProcessResult refused = Cli({"salvage", db_, target_});
+  EXPECT_EQ(refused.exit_code, kFailure);
+  EXPECT_THAT(refused.err, HasSubstr("LOCK"));
+  EXPECT_FALSE(fs::exists(target_));
+  EXPECT_EQ(writer.Wait().exit_code, kOk);
+}
+
 TEST_F(CliSalvage, AFlippedByteInAChunkTableCostsOneBlock) {
   Fill();
   std::size_t lost_any = 0;

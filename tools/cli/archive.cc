@@ -1,4 +1,5 @@
 // chronolith archive: what a log archive holds, and removing its oldest files.
+#include <algorithm>
 #include <optional>
 #include <string>
 
@@ -85,7 +86,16 @@ int List(const ArchiveFlags& flags) {
     PrintError("shard " + std::to_string(gap.shard) + " lacks LSN " + std::to_string(gap.first_lsn) + " to " +
                std::to_string(gap.last_lsn) + ": the archive was away for too long");
   }
-  for (std::size_t i = 1; i < summary->runs.size(); ++i) lacks = lacks || summary->runs[i].shard == summary->runs[i - 1].shard;
+  for (std::size_t i = 1; i < summary->runs.size(); ++i) {
+    const auto& before = summary->runs[i - 1];
+    const auto& run = summary->runs[i];
+    if (run.shard != before.shard) continue;
+    lacks = true;
+    const auto within = [&](const ArchiveGap& gap) { return gap.shard == run.shard && gap.first_lsn == before.last_lsn + 1; };
+    if (std::any_of(summary->gaps.begin(), summary->gaps.end(), within)) continue;
+    PrintError("shard " + std::to_string(run.shard) + " lacks LSN " + std::to_string(before.last_lsn + 1) + " to " +
+               std::to_string(run.first_lsn - 1) + ": a process wrote to the database without this archive");
+  }
   if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
   return lacks ? kExitProblems : kExitOk;
 }

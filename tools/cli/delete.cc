@@ -22,12 +22,15 @@ struct DeleteFlags {
   Format format = Format::kTable;
 };
 
-Result<ops::DeleteReport> Count(Storage* storage, const std::vector<std::vector<Matcher>>& selectors, TimeRange range) {
+// Of a read-only store: nothing is opened for writing, or kept from those who do, before somebody has said yes.
+Result<ops::DeleteReport> Count(const StoreFlags& flags, const std::vector<std::vector<Matcher>>& selectors, TimeRange range) {
+  const Result<std::unique_ptr<Storage>> store = OpenForReading(flags);
+  if (!store.ok()) return store.status();
   WorkProgress progress;
   ops::OpsContext context;
   context.cancelled = InterruptFlag();
   context.progress = &progress;
-  return ops::CountMatching(storage, selectors, range, context);
+  return ops::CountMatching(store->get(), selectors, range, context);
 }
 
 int Print(const ops::DeleteReport& report, const DeleteFlags& flags) {
@@ -56,17 +59,19 @@ int Delete(const DeleteFlags& flags) {
   if (!selectors.ok()) return FailReading(selectors.status());
   const Result<TimeRange> range = ParseTimeRange(flags.time);
   if (!range.ok()) return FailReading(range.status());
-  Options options = MakeOptions(flags.store);
-  options.create_if_missing = false;
-  Result<std::unique_ptr<Storage>> store = flags.dry_run ? OpenForReading(flags.store) : OpenShowingReplay(options, flags.store.db);
-  if (!store.ok()) return Fail(store.status());
-  const Result<ops::DeleteReport> report = Count(store->get(), *selectors, *range);
+  const Result<ops::DeleteReport> report = Count(flags.store, *selectors, *range);
   if (!report.ok()) return FailReading(report.status());
   if (flags.dry_run || report->series == 0) return Print(*report, flags);
   const std::string question =
       "Delete " + std::to_string(report->samples) + " samples of " + std::to_string(report->series) + " series?";
   if (const std::optional<int> refused = Refused(question, flags.yes)) return *refused;
+  Result<Options> options = MakeWriterOptions(flags.store);
+  if (!options.ok()) return Fail(options.status());
+  options->create_if_missing = false;
+  Result<std::unique_ptr<Storage>> store = OpenShowingReplay(*options, flags.store.db);
+  if (!store.ok()) return Fail(store.status());
   if (Status s = ops::DeleteMatching(store->get(), *selectors, *range); !s.ok()) return FailReading(s);
+  if (Status s = ArchiveAll(flags.store, store->get()); !s.ok()) return Fail(s);
   if (Status s = (*store)->Close(); !s.ok()) return Fail(s);
   return Print(*report, flags);
 }
@@ -84,6 +89,7 @@ void AddDelete(CLI::App* app, Run* run) {
   command->add_flag("--dry-run", flags->dry_run, "say what would be deleted; works beside a process that writes");
   AddYes(command, &flags->yes);
   AddMemoryLimit(command, &flags->store);
+  AddArchiveFlag(command, &flags->store);
   AddFormat(command, &flags->format);
   command->footer(
       "What is hidden stays so, also after a crash; `compact` gives its space back and drops series that have nothing left.\n"

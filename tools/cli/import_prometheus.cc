@@ -138,12 +138,15 @@ int ImportPrometheus(const PrometheusFlags& flags) {
   }
   const ops::PrometheusImportOptions options{std::move(*selectors), *range, flags.level};
   if (flags.dry_run) return ImportInto(flags, options, nullptr);
-  auto storage = OpenShowingReplay(MakeOptions(flags.store), flags.store.db);
+  const Result<Options> writer = MakeWriterOptions(flags.store);
+  if (!writer.ok()) return Fail(writer.status());
+  auto storage = OpenShowingReplay(*writer, flags.store.db);
   if (!storage.ok()) return Fail(storage.status());
   auto metrics = MetricsServer::Start(flags.store, storage->get());
   if (!metrics.ok()) return Fail(metrics.status());
   int code = ImportInto(flags, options, storage->get());
   metrics->reset();
+  if (Status s = ArchiveAll(flags.store, storage->get()); !s.ok()) code = Fail(s);
   if (Status s = (*storage)->Close(); !s.ok()) code = Fail(s.WithContext("close"));
   return code;
 }

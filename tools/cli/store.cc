@@ -89,7 +89,14 @@ Result<Options> MakeWriterOptions(const StoreFlags& flags) {
 }
 
 Status ArchiveAll(const StoreFlags& flags, Storage* storage) {
-  return flags.archive.empty() ? Status::Ok() : storage->Checkpoint().WithContext("archiving the log");
+  if (flags.archive.empty()) return Status::Ok();
+  if (Status s = storage->Checkpoint(); !s.ok()) return s.WithContext("archiving the log");
+  // What the archive refuses stays in the log, and is no error of the checkpoint's.
+  std::uint64_t waiting = 0;
+  for (const ShardStats& shard : storage->Stats().shards) waiting += shard.wal_archive_backlog_bytes;
+  if (waiting == 0) return Status::Ok();
+  return IoError("the archive " + flags.archive + " has not taken " + std::to_string(waiting) +
+                 " bytes, which stay in the log (warnings above say why); the next command with --archive gives them again");
 }
 
 Result<std::unique_ptr<Storage>> OpenForReading(const StoreFlags& flags) {
