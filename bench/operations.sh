@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# What the operators' tools take: replay, verify, import of Prometheus blocks, remote write into a real Prometheus, and the peak
-# memory of every tool at a million series. Prints one line a figure.
-# usage: operations.sh [BUILD=build/release] [PART...]     parts: replay verify import remote memory (default: all)
-# needs: promtool and prometheus (Debian package prometheus), curl, /usr/bin/time. As root verify is measured with a cold cache too.
+# What the operators' tools take: replay, verify, remote write into a real Prometheus, and the peak memory of every tool at a million
+# series. Prints one line a figure. (Import of Prometheus' blocks: prometheus_import.sh.)
+# usage: operations.sh [BUILD=build/release] [PART...]     parts: replay verify remote memory (default: all)
+# needs: prometheus (Debian package), curl, /usr/bin/time. As root verify is measured with a cold cache too.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$root/build/release}; shift || true
-[ $# -gt 0 ] || set -- replay verify import remote memory
+[ $# -gt 0 ] || set -- replay verify remote memory
 bin=$build/tools/chronolith
 dir=$(mktemp -d); peer=
 trap '[ -z "$peer" ] || kill "$peer" 2>/dev/null; rm -rf "$dir"' EXIT
@@ -54,18 +54,6 @@ verify() {
   rm -rf "$dir/w"
 }
 
-import() {
-  "$bin" bench write --db "$dir/i" --series 2000 --scrapes 1500 --values walk >/dev/null 2>&1
-  "$bin" export --db "$dir/i" --to openmetrics "$dir/i.om" >/dev/null 2>&1
-  for i in 1 2 3; do
-    rm -rf "$dir/blocks" "$dir/c"
-    timed promtool tsdb create-blocks-from openmetrics "$dir/i.om" "$dir/blocks"; local theirs=$seconds
-    timed "$bin" import prometheus --db "$dir/c" "$dir/blocks"
-    echo "import prometheus, round $i: 3 M samples in $seconds s ($cpu s of CPU, $(mib "$rss") MiB); promtool made the blocks in $theirs s: $(calc "$theirs / $seconds") x"
-  done
-  rm -rf "$dir/i" "$dir/i.om" "$dir/blocks" "$dir/c"
-}
-
 remote() {
   killed "$dir/r" 20000 500
   local port=$((20000 + RANDOM % 20000)) before after
@@ -99,7 +87,7 @@ memory() {
 
 for part in "$@"; do
   case $part in
-    replay | verify | import | remote | memory) "$part" ;;
+    replay | verify | remote | memory) "$part" ;;
     *) echo "operations.sh: no part '$part'" >&2; exit 2 ;;
   esac
 done

@@ -34,6 +34,19 @@ std::string CsvField(const std::string& text) {
   return quoted + "\"";
 }
 
+TEST_F(CliImport, ADryRunCountsAndNamesBadLinesAndMakesNoDatabase) {
+  const ProcessResult dry = Import("a 1 1000\nb{ 2 1000\na 3 2000\n", {"--input-format", "prometheus", "--dry-run"});
+  EXPECT_EQ(dry.exit_code, kProblems);
+  EXPECT_EQ(Json(dry)["dry_run"], true);
+  EXPECT_EQ(Json(dry)["samples"], 2);
+  EXPECT_EQ(Json(dry)["refused"], 1);
+  EXPECT_THAT(dry.err, HasSubstr("stdin:2: "));
+  EXPECT_FALSE(std::filesystem::exists(db_));
+  ASSERT_EQ(Import("a 1 1000\n", {"--input-format", "prometheus"}).exit_code, kOk);
+  EXPECT_EQ(Import("a 3 2000\n", {"--input-format", "prometheus", "--dry-run"}).exit_code, kOk);
+  EXPECT_THAT(Query("{}"), ElementsAre("a,1000,1"));
+}
+
 TEST_F(CliImport, RealScrapesComeBackWhole) {
   const std::string capture = CHRONOLITH_TEST_DATA "/node_exporter.om.gz";
   const ProcessResult imported = Import("", {capture});

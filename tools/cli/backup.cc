@@ -30,7 +30,7 @@ struct BackupFlags {
   bool allow_earlier = false;
   bool dry_run = false;
   std::uint64_t rate_limit = 0;
-  std::uint64_t memory_limit = 256ULL << 20;
+  std::uint64_t memory_limit = kToolMemoryBytes;
   Format format = Format::kTable;
 };
 
@@ -254,11 +254,7 @@ void AddLimits(CLI::App* command, BackupFlags* flags) {
       ->option_text("BYTES");
 }
 
-void AddMemory(CLI::App* command, BackupFlags* flags) {
-  command->add_option("--memory-limit", flags->memory_limit, "bound on memory of the check, such as 512MiB (256MiB)")
-      ->transform(CLI::AsSizeValue(false))
-      ->option_text("BYTES");
-}
+void AddMemory(CLI::App* command, BackupFlags* flags) { AddMemoryLimit(command, &flags->memory_limit); }
 
 }  // namespace
 

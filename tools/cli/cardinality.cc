@@ -8,6 +8,7 @@
 #include "tools/cli/inspect.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/output.h"
+#include "tools/cli/store.h"
 #include "tools/cli/work_progress.h"
 
 namespace chronolith::cli {
@@ -17,7 +18,7 @@ struct CardinalityFlags {
   FilesFlags files;
   std::size_t top = 10;
   bool fast = false;
-  std::uint64_t memory_limit = 0;
+  std::uint64_t memory_limit = kToolMemoryBytes;
   Format format = Format::kTable;
 };
 
@@ -146,7 +147,7 @@ int RunCardinality(const CardinalityFlags& flags) {
   if (!store.ok()) return Fail(store.status());
   ops::OpsContext context;
   context.cancelled = InterruptFlag();
-  if (flags.memory_limit > 0) context.memory_limit_bytes = flags.memory_limit;
+  context.memory_limit_bytes = flags.memory_limit;
   Result<ops::CardinalityReport> report = Cancelled("interrupted");
   {
     WorkProgress progress;
@@ -179,9 +180,7 @@ void AddCardinality(CLI::App* app, Run* run) {
   AddFilesFlags(command, &flags->files);
   command->add_option("--top", flags->top, "how many of each list (10)")->check(CLI::Range(0, 100'000))->option_text("N");
   command->add_flag("--fast", flags->fast, "do not read the chunks: no samples by shard, no series by window");
-  command->add_option("--memory-limit", flags->memory_limit, "bound on memory, such as 512MiB (256MiB)")
-      ->transform(CLI::AsSizeValue(false))
-      ->option_text("BYTES");
+  AddMemoryLimit(command, &flags->memory_limit);
   AddFormat(command, &flags->format);
   command->footer(
       "Counts the series of the stored index and those that only the log has, without loading them; also beside a process that\n"

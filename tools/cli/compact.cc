@@ -22,8 +22,6 @@ namespace chronolith::cli {
 namespace {
 
 constexpr std::int64_t kRetentionMsMax = 100LL * 365 * 24 * 60 * 60 * 1000;
-constexpr std::uint64_t kMemoryBytes = 256ULL << 20;
-
 struct CompactFlags {
   StoreFlags store;
   CompactOptions options;
@@ -128,7 +126,6 @@ int Compact(const CompactFlags& flags) {
   options.background_compaction = false;  // this is what it is here for
   options.scrub_interval_ms = 0;
   options.retention_ms = retention_ms;
-  if (flags.store.memory_limit == 0) options.memory_limit_bytes = kMemoryBytes;
   CompactOptions compact = flags.options;
   compact.skip_damaged = true;
   compact.cancelled = InterruptFlag();
@@ -208,7 +205,8 @@ void AddCompact(CLI::App* app, Run* run) {
                    "auto (default: a bar on a terminal, else a line each 10 s), plain (\"done N of M\" lines on stderr), none")
       ->transform(CLI::CheckedTransformer(kModes, CLI::ignore_case).description(""))
       ->option_text("MODE");
-  AddMemoryLimit(command, &flags->store);
+  flags->store.memory_limit = kToolMemoryBytes;
+  AddMemoryLimit(command, &flags->store.memory_limit);
   AddArchiveFlag(command, &flags->store);
   AddFormat(command, &flags->format);
   command->footer(

@@ -88,7 +88,8 @@ void AddDelete(CLI::App* app, Run* run) {
   AddTimeRange(command, &flags->time);
   command->add_flag("--dry-run", flags->dry_run, "say what would be deleted; works beside a process that writes");
   AddYes(command, &flags->yes);
-  AddMemoryLimit(command, &flags->store);
+  flags->store.memory_limit = kToolMemoryBytes;
+  AddMemoryLimit(command, &flags->store.memory_limit);
   AddArchiveFlag(command, &flags->store);
   AddFormat(command, &flags->format);
   command->footer(

@@ -132,6 +132,8 @@ void AddExport(CLI::App* app, Run* run) {
   CLI::App* command = app->add_subcommand("export", "Write the series of a database as text, or as blocks of Prometheus");
   command->require_subcommand(0, 1);
   AddStoreFlags(command, &flags->store);
+  flags->store.memory_limit = kToolMemoryBytes;
+  AddMemoryLimit(command, &flags->store.memory_limit);
   command->get_option("--db")->required(false);  // its subcommand has its own
   static const std::map<std::string, ops::TextForm> kForms = {
       {"openmetrics", ops::TextForm::kOpenMetrics}, {"jsonl", ops::TextForm::kJsonLines}, {"csv", ops::TextForm::kCsv}};

@@ -97,6 +97,8 @@ void AddExportPrometheus(CLI::App* exporting, Run* run) {
   CLI::App* command =
       exporting->add_subcommand("prometheus-block", "Write blocks that Prometheus, promtool and Thanos take as theirs");
   AddStoreFlags(command, &flags->store);
+  flags->store.memory_limit = kToolMemoryBytes;
+  AddMemoryLimit(command, &flags->store.memory_limit);
   command->add_option("OUTDIR", flags->directory, "directory for the blocks; made where it is missing")->required();
   command->add_option("--match", flags->selectors, "only series that match this selector, or another one given so; default: all")
       ->allow_extra_args(false)

@@ -1,6 +1,7 @@
 // chronolith import: metrics as text into a database.
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -16,6 +17,7 @@
 #include "tools/cli/output.h"
 #include "tools/cli/progress.h"
 #include "tools/cli/store.h"
+#include "tools/cli/work_progress.h"
 
 namespace chronolith::cli {
 
@@ -35,6 +37,7 @@ struct ImportFlags {
   std::size_t batch = 5000;
   std::size_t max_errors = 20;
   bool strict = false;
+  bool dry_run = false;
   ProgressMode progress = ProgressMode::kAuto;
   Format format = Format::kTable;
 };
@@ -49,28 +52,45 @@ struct SeriesCount {
   std::uint64_t total = 0;
   std::uint64_t created = 0;  // since the store was opened
 };
-SeriesCount CountSeries(const Storage& storage) {
+// None of no store.
+SeriesCount CountSeries(const Storage* storage) {
   SeriesCount count;
-  for (const ShardStats& shard : storage.Stats().shards) {
+  if (storage == nullptr) return count;
+  for (const ShardStats& shard : storage->Stats().shards) {
     count.total += shard.series_total;
     count.created += shard.series_created;
   }
   return count;
 }
 
+// 0: not known, as of a stream.
+std::uint64_t BytesOf(const std::vector<std::string>& files) {
+  std::uint64_t total = 0;
+  for (const std::string& file : files) {
+    std::error_code error;
+    const std::uintmax_t bytes = std::filesystem::file_size(file, error);  // not of "-"
+    if (error) return 0;
+    total += bytes;
+  }
+  return total;
+}
+
 // Reads one file to its end, or to the first error.
-Status ImportFile(const std::string& path, ImportReader* reader, ImportSink* sink, Totals* totals) {
+Status ImportFile(const std::string& path, ImportReader* reader, ImportSink* sink, WorkProgress* progress, Totals* totals) {
   auto input = TextInput::Open(path);
   if (!input.ok()) return input.status();
   const std::string name = path == "-" ? "stdin" : path;
   sink->SetFile(name);
   reader->Begin(**input);
+  std::uint64_t shown = 0;
   Status status;
   while (status.ok() && sink->fatal().ok()) {
     const auto piece = (*input)->Next();
     status = piece.status();
     if (!piece.ok() || piece->empty()) break;
     status = reader->Feed(*piece);
+    progress->Add((*input)->file_bytes() - shown);
+    shown = (*input)->file_bytes();
   }
   const Status finished = reader->Finish(name);
   if (status.ok()) status = finished;
@@ -90,9 +110,10 @@ std::unique_ptr<ImportReader> NewReader(const ImportFlags& flags, ImportSink* si
   return NewExpositionReader(options, sink);
 }
 
-void PrintJson(const ImportSink& sink, const Totals& totals, std::uint64_t lines, SeriesCount series, Output* out) {
+void PrintJson(const ImportSink& sink, const Totals& totals, std::uint64_t lines, SeriesCount series, bool dry_run, Output* out) {
   JsonWriter json(out);
   json.BeginObject();
+  json.Key("dry_run").Bool(dry_run);
   json.Key("samples").Unsigned(sink.samples()).Key("series").Unsigned(series.total).Key("new_series").Unsigned(series.created);
   json.Key("histograms").Unsigned(sink.histograms()).Key("exemplars").Unsigned(sink.exemplars());
   json.Key("metadata").Unsigned(sink.metadata());
@@ -110,7 +131,7 @@ void PrintJson(const ImportSink& sink, const Totals& totals, std::uint64_t lines
 bool PrintSummary(const ImportFlags& flags, const ImportSink& sink, const Totals& totals, std::uint64_t lines, SeriesCount series) {
   Output out;
   if (flags.format == Format::kJson) {
-    PrintJson(sink, totals, lines, series, &out);
+    PrintJson(sink, totals, lines, series, flags.dry_run, &out);
   } else if (flags.format == Format::kCsv) {
     Table table({"samples", "series", "new_series", "exemplars", "metadata", "lines", "bytes", "seconds", "refused"});
     table.Add({std::to_string(sink.samples()), std::to_string(series.total), std::to_string(series.created),
@@ -118,11 +139,13 @@ bool PrintSummary(const ImportFlags& flags, const ImportSink& sink, const Totals
                std::to_string(totals.bytes), FixedPoint(totals.seconds, 3), std::to_string(sink.refused())});
     table.PrintCsv(&out);
   } else {
-    std::fprintf(stderr, "imported %llu samples in %.2f s (%s/s); %llu series in the database, %llu of them new; %llu refused\n",
+    const std::string of_series = flags.dry_run ? "nothing was written"
+                                                : std::to_string(series.total) + " series in the database, " +
+                                                      std::to_string(series.created) + " of them new";
+    std::fprintf(stderr, "%s %llu samples in %.2f s (%s/s); %s; %llu refused\n", flags.dry_run ? "read" : "imported",
                  static_cast<unsigned long long>(sink.samples()), totals.seconds,
                  HumanCount(totals.seconds > 0 ? static_cast<double>(sink.samples()) / totals.seconds : 0).c_str(),
-                 static_cast<unsigned long long>(series.total), static_cast<unsigned long long>(series.created),
-                 static_cast<unsigned long long>(sink.refused()));
+                 of_series.c_str(), static_cast<unsigned long long>(sink.refused()));
   }
   return out.Finish();
 }
@@ -134,21 +157,24 @@ int ImportInto(const ImportFlags& flags, Storage* storage) {
   const auto start = std::chrono::steady_clock::now();
   bool stopped = false;
   {
-    const Progress progress(flags.progress, "import", [&sink] { return sink.samples(); });
+    const bool bar = flags.progress == ProgressMode::kAuto;
+    const Progress progress(bar ? ProgressMode::kNone : flags.progress, "import", [&sink] { return sink.samples(); });
+    WorkProgress work(!bar);
+    work.Begin("import", BytesOf(flags.files), "bytes");
     for (const std::string& path : flags.files) {
-      if (Status s = ImportFile(path, reader.get(), &sink, &totals); !s.ok()) {
+      if (Status s = ImportFile(path, reader.get(), &sink, &work, &totals); !s.ok()) {
         PrintError(s.message());
         totals.failed_files.push_back(path);
         stopped = !sink.fatal().ok() || flags.strict;
         if (stopped) break;
       }
     }
-    if (!stopped && flags.level == AckLevel::kQueued) {
+    if (!stopped && storage != nullptr && flags.level == AckLevel::kQueued) {
       if (Status s = storage->Flush(); !s.ok()) return Fail(s.WithContext("flush"));
     }
   }
   totals.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  if (!PrintSummary(flags, sink, totals, reader->lines(), CountSeries(*storage))) return Fail(IoError("cannot write to stdout"));
+  if (!PrintSummary(flags, sink, totals, reader->lines(), CountSeries(storage))) return Fail(IoError("cannot write to stdout"));
   const bool strict_stop = flags.strict && sink.fatal().ok() && sink.refused() > 0;
   if (!totals.failed_files.empty() && !strict_stop) return kExitFailure;
   return sink.refused() > 0 ? kExitProblems : kExitOk;
@@ -156,6 +182,7 @@ int ImportInto(const ImportFlags& flags, Storage* storage) {
 
 int Import(ImportFlags flags) {
   if (flags.files.empty()) flags.files.emplace_back("-");
+  if (flags.dry_run) return ImportInto(flags, nullptr);
   const Result<Options> options = MakeWriterOptions(flags.store);
   if (!options.ok()) return Fail(options.status());
   auto storage = OpenShowingReplay(*options, flags.store.db);
@@ -182,6 +209,9 @@ void AddSharedFlags(CLI::App* command, ImportFlags* flags) {
       ->check(CLI::NonNegativeNumber)
       ->option_text("N");
   command->add_flag("--strict", flags->strict, "stop at the first refused line");
+  command->add_flag("--dry-run", flags->dry_run,
+                    "read everything, say how much it is and which lines are wrong; write nothing. (What the database itself would "
+                    "refuse is not known)");
   AddLevel(command, &flags->level);
   AddProgress(command, &flags->progress);
   AddFormat(command, &flags->format);

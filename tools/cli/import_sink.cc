@@ -24,7 +24,10 @@ bool IsFatal(const Status& s) {
 }  // namespace
 
 ImportSink::ImportSink(Storage* storage, AckLevel level, std::size_t batch, std::size_t refusals_kept)
-    : appender_(storage->NewAppender()), level_(level), batch_(batch), refusals_kept_(refusals_kept) {
+    : appender_(storage == nullptr ? nullptr : storage->NewAppender()),
+      level_(level),
+      batch_(batch),
+      refusals_kept_(refusals_kept) {
   items_.reserve(batch);
 }
 
@@ -109,7 +112,20 @@ std::vector<const ImportSink::Item*> ImportSink::AppendAll() {
   return calls;
 }
 
+void ImportSink::Count(const Item& item) {
+  samples_.fetch_add(std::holds_alternative<Sample>(item.what) ? 1 : 0, std::memory_order_relaxed);
+  histograms_ += std::holds_alternative<HistogramSample>(item.what) ? 1 : 0;
+  exemplars_ += std::holds_alternative<Exemplar>(item.what) ? 1 : 0;
+  metadata_ += std::holds_alternative<Metadata>(item.what) ? 1 : 0;
+}
+
 void ImportSink::Flush() {
+  if (appender_ == nullptr) {
+    for (const Item& item : items_) Count(item);
+    items_.clear();
+    new_series_.clear();
+    return;
+  }
   if (fatal_.ok()) Resolve();
   if (!fatal_.ok()) {
     items_.clear();
@@ -129,15 +145,9 @@ void ImportSink::Flush() {
   }
   if (!result.ok() && (result.refused.empty() || IsFatal(result.status))) fatal_ = result.status;
   if (fatal_.ok()) {
-    std::uint64_t samples = 0;
     for (std::size_t i = 0; i < calls.size(); ++i) {
-      if (lost[i]) continue;
-      samples += std::holds_alternative<Sample>(calls[i]->what) ? 1 : 0;
-      histograms_ += std::holds_alternative<HistogramSample>(calls[i]->what) ? 1 : 0;
-      exemplars_ += std::holds_alternative<Exemplar>(calls[i]->what) ? 1 : 0;
-      metadata_ += std::holds_alternative<Metadata>(calls[i]->what) ? 1 : 0;
+      if (!lost[i]) Count(*calls[i]);
     }
-    samples_.fetch_add(samples, std::memory_order_relaxed);
   }
   items_.clear();
 }

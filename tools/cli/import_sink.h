@@ -27,7 +27,8 @@ struct RefusedLine {
 // Thread safety: one thread; the counters may be read from others.
 class ImportSink : public interop::ExpositionSink {
  public:
-  // `refusals_kept`: so many are kept for the summary, and printed on stderr as they come; all are counted.
+  // `storage` null: nothing is written, what would be is counted. `refusals_kept`: so many are kept for the summary, and printed on
+  // stderr as they come; all are counted.
   ImportSink(Storage* storage, AckLevel level, std::size_t batch, std::size_t refusals_kept);
 
   // The lines that follow come from this file. Flush before the last one's end.
@@ -59,6 +60,7 @@ class ImportSink : public interop::ExpositionSink {
   };
 
   Status Add(Item item);
+  void Count(const Item& item);
   void Resolve();
   std::vector<const Item*> AppendAll();
 

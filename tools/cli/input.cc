@@ -57,6 +57,11 @@ void TextInput::LookAtEnds(int fd) {
   format_ = interop::DetectTextFormat(head, true);
 }
 
+std::uint64_t TextInput::file_bytes() const {
+  const auto at = gzoffset(static_cast<gzFile>(file_));
+  return at < 0 ? bytes_ : static_cast<std::uint64_t>(at);
+}
+
 Result<std::string_view> TextInput::Next() {
   const auto file = static_cast<gzFile>(file_);
   const int n = gzread(file, buffer_.data(), static_cast<unsigned>(buffer_.size()));

@@ -28,6 +28,7 @@ class TextInput {
   // looked at beforehand.
   interop::TextFormat format() const { return format_; }
   std::uint64_t bytes() const { return bytes_; }  // read so far, uncompressed
+  std::uint64_t file_bytes() const;               // of them as they lie in the file
 
  private:
   explicit TextInput(std::string name) : name_(std::move(name)), buffer_(256 << 10) {}

@@ -105,7 +105,8 @@ void AddRecover(CLI::App* app, Run* run) {
   command->add_flag("--accept-data-loss", flags->accept_data_loss,
                     "give up, for good, what the log has lost; without it nothing of a damaged log is changed");
   AddYes(command, &flags->yes);
-  AddMemoryLimit(command, &flags->store);
+  flags->store.memory_limit = kToolMemoryBytes;
+  AddMemoryLimit(command, &flags->store.memory_limit);
   AddArchiveFlag(command, &flags->store);
   AddFormat(command, &flags->format);
   command->footer(

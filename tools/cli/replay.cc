@@ -16,6 +16,7 @@
 #include "tools/cli/output.h"
 #include "tools/cli/progress.h"
 #include "tools/cli/replay_target.h"
+#include "tools/cli/store.h"
 #include "tools/cli/work_progress.h"
 
 namespace chronolith::cli {
@@ -31,7 +32,7 @@ struct ReplayFlags {
   ProgressMode progress = ProgressMode::kAuto;
   std::uint64_t rate_limit = 0;
   int threads = 0;
-  std::uint64_t memory_limit = 0;
+  std::uint64_t memory_limit = kToolMemoryBytes;
   Format format = Format::kTable;
 };
 
@@ -142,7 +143,7 @@ int RunReplay(const ReplayFlags& flags) {
   }
   ops::OpsContext context;
   context.cancelled = InterruptFlag();
-  if (flags.memory_limit > 0) context.memory_limit_bytes = flags.memory_limit;
+  context.memory_limit_bytes = flags.memory_limit;
   if (flags.progress != ProgressMode::kNone)
     std::fprintf(stderr, "replay: what is logged now; not what a writer has only queued, or writes from now on\n");
   Result<ops::ReplayReport> report = Cancelled("interrupted");
@@ -178,9 +179,7 @@ void AddReplay(CLI::App* app, Run* run) {
   command->add_option("--threads", flags->threads, "shards that are read at once (as many as there are cores)")
       ->check(CLI::Range(1, 64))
       ->option_text("N");
-  command->add_option("--memory-limit", flags->memory_limit, "bound on memory, such as 512MiB (256MiB)")
-      ->transform(CLI::AsSizeValue(false))
-      ->option_text("BYTES");
+  AddMemoryLimit(command, &flags->memory_limit);
   static const std::map<std::string, ProgressMode> kModes = {
       {"auto", ProgressMode::kAuto}, {"plain", ProgressMode::kPlain}, {"none", ProgressMode::kNone}};
   command

@@ -24,7 +24,7 @@ struct ReshardFlags {
   bool dry_run = false;
   bool verbose = false;
   ProgressMode progress = ProgressMode::kAuto;
-  std::uint64_t memory_limit = 256ULL << 20;
+  std::uint64_t memory_limit = kToolMemoryBytes;
   Format format = Format::kTable;
 };
 
@@ -151,9 +151,7 @@ void AddReshard(CLI::App* app, Run* run) {
                    "read and write at most so much a second on average, such as 50MiB (no bound)")
       ->transform(CLI::AsSizeValue(false))
       ->option_text("BYTES");
-  command->add_option("--memory-limit", flags->memory_limit, "bound on memory, such as 512MiB (256MiB)")
-      ->transform(CLI::AsSizeValue(false))
-      ->option_text("BYTES");
+  AddMemoryLimit(command, &flags->memory_limit);
   static const std::map<std::string, ProgressMode> kModes = {
       {"auto", ProgressMode::kAuto}, {"plain", ProgressMode::kPlain}, {"none", ProgressMode::kNone}};
   command

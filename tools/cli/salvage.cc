@@ -8,6 +8,7 @@
 #include "tools/cli/common.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/output.h"
+#include "tools/cli/store.h"
 #include "tools/cli/work_progress.h"
 
 namespace chronolith::cli {
@@ -17,7 +18,7 @@ struct SalvageFlags {
   std::string source;
   std::string target;
   ops::SalvageOptions options;
-  std::uint64_t memory_limit = 0;
+  std::uint64_t memory_limit = kToolMemoryBytes;
   Format format = Format::kTable;
 };
 
@@ -73,7 +74,7 @@ void PrintJson(const ops::SalvageReport& report, Output* out) {
 int RunSalvage(const SalvageFlags& flags) {
   ops::OpsContext context;
   context.cancelled = InterruptFlag();
-  if (flags.memory_limit > 0) context.memory_limit_bytes = flags.memory_limit;
+  context.memory_limit_bytes = flags.memory_limit;
   Result<ops::SalvageReport> report = Cancelled("interrupted");
   {
     WorkProgress progress;
@@ -117,9 +118,7 @@ void AddSalvage(CLI::App* app, Run* run) {
       ->option_text("DIR");
   command->add_flag("--keep-unlabelled", flags->options.keep_unlabelled,
                     "keep samples whose labels are lost, as {__salvaged__=\"SHARD-NUMBER\"}");
-  command->add_option("--memory-limit", flags->memory_limit, "bound on memory, such as 512MiB (256MiB)")
-      ->transform(CLI::AsSizeValue(false))
-      ->option_text("BYTES");
+  AddMemoryLimit(command, &flags->memory_limit);
   AddFormat(command, &flags->format);
   command->footer(
       "Works where other commands refuse the database; no process should be writing to it. TARGET.salvage beside the target holds "

@@ -120,8 +120,8 @@ void PrintTable(const StorageStats& stats, Format format, Output* out) {
   if (scrub.last_full_pass_ms == 0) {
     *out << "Never scrubbed completely.\n";
   } else {
-    *out << "Last scrub ended " << interop::FormatTime(scrub.last_full_pass_ms) << ", took " << HumanSeconds(scrub.last_pass_seconds)
-         << ", found " << std::to_string(scrub.last_pass_problems) << " problems.\n";
+    *out << "Last scrub ended " << interop::FormatTime(scrub.last_full_pass_ms) << ", took "
+         << HumanSeconds(scrub.last_pass_seconds) << ", found " << std::to_string(scrub.last_pass_problems) << " problems.\n";
   }
   if (scrub.progress > 0) *out << "A scrub has come to " << std::to_string(static_cast<int>(scrub.progress * 100)) << " %.\n";
   for (const FamilyStats& family : stats.data_engine.families) {

@@ -38,8 +38,9 @@ void AddStoreFlags(CLI::App* command, StoreFlags* flags, bool positional) {
   command->add_flag("-v,--verbose", flags->verbose, "tell on stderr what the store does");
 }
 
-void AddMemoryLimit(CLI::App* command, StoreFlags* flags) {
-  command->add_option("--memory-limit", flags->memory_limit, "bound on memory, such as 512MiB (2GiB)")
+void AddMemoryLimit(CLI::App* command, std::uint64_t* bytes) {
+  const std::uint64_t preset = *bytes > 0 ? *bytes : Options().memory_limit_bytes;
+  command->add_option("--memory-limit", *bytes, "bound on memory, such as 512MiB (" + std::to_string(preset >> 20) + "MiB)")
       ->transform(CLI::AsSizeValue(false))
       ->option_text("BYTES");
 }
@@ -57,7 +58,7 @@ void AddWriterFlags(CLI::App* command, StoreFlags* flags) {
   command->add_option("--shards", flags->shards, "shards of a new database, 1 to 31 (16)")
       ->check(CLI::Range(1, 31))
       ->option_text("N");
-  AddMemoryLimit(command, flags);
+  AddMemoryLimit(command, &flags->memory_limit);
   command
       ->add_option("--metrics-port", flags->metrics_port,
                    "serve Prometheus metrics on this port of 127.0.0.1 while running; 0: any")
@@ -101,6 +102,7 @@ Status ArchiveAll(const StoreFlags& flags, Storage* storage) {
 
 Result<std::unique_ptr<Storage>> OpenForReading(const StoreFlags& flags) {
   Options options = MakeOptions(flags);
+  if (flags.memory_limit == 0) options.memory_limit_bytes = kToolMemoryBytes;
   options.read_only = true;
   options.create_if_missing = false;
   return OpenShowingReplay(options, flags.db);

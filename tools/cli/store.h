@@ -24,14 +24,17 @@ struct StoreFlags {
   bool verbose = false;
   // Of commands that write:
   int shards = 0;                  // 0: the default of Options
-  std::uint64_t memory_limit = 0;  // 0: the default of Options
+  std::uint64_t memory_limit = 0;  // 0: of readers kToolMemoryBytes, else the default of Options
   int metrics_port = -1;           // -1: none; 0: any free one
   std::string archive;             // "": what leaves the log is gone
 };
 
 // `positional`: the directory may also be given without --db.
 void AddStoreFlags(CLI::App* command, StoreFlags* flags, bool positional = false);
-void AddMemoryLimit(CLI::App* command, StoreFlags* flags);
+// What a tool takes where --memory-limit does not say.
+inline constexpr std::uint64_t kToolMemoryBytes = 256ULL << 20;
+// Shows what *bytes is as the default.
+void AddMemoryLimit(CLI::App* command, std::uint64_t* bytes);
 void AddArchiveFlag(CLI::App* command, StoreFlags* flags);
 // AddStoreFlags and what only writers take: --shards, --memory-limit, --metrics-port, --archive.
 void AddWriterFlags(CLI::App* command, StoreFlags* flags);

@@ -8,6 +8,7 @@
 #include "tools/cli/inspect.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/output.h"
+#include "tools/cli/store.h"
 #include "tools/cli/work_progress.h"
 
 namespace chronolith::cli {
@@ -17,7 +18,7 @@ struct VerifyFlags {
   FilesFlags files;
   ops::VerifyOptions options;
   bool fast = false;
-  std::uint64_t memory_limit = 0;
+  std::uint64_t memory_limit = kToolMemoryBytes;
   Format format = Format::kTable;
 };
 
@@ -84,7 +85,7 @@ int Verify(const VerifyFlags& flags) {
   options.store.log_path = flags.files.log_dir;
   ops::OpsContext context;
   context.cancelled = InterruptFlag();
-  if (flags.memory_limit > 0) context.memory_limit_bytes = flags.memory_limit;
+  context.memory_limit_bytes = flags.memory_limit;
   Result<ops::VerifyReport> report = Cancelled("interrupted");
   {
     WorkProgress progress;
@@ -130,9 +131,7 @@ void AddVerify(CLI::App* app, Run* run) {
                    "read at most so much a second on average, such as 50MiB (no bound)")
       ->transform(CLI::AsSizeValue(false))
       ->option_text("BYTES");
-  command->add_option("--memory-limit", flags->memory_limit, "bound on memory, such as 512MiB (256MiB)")
-      ->transform(CLI::AsSizeValue(false))
-      ->option_text("BYTES");
+  AddMemoryLimit(command, &flags->memory_limit);
   AddFormat(command, &flags->format);
   command->footer(
       "Reads all files and changes none, also beside a process that writes: what is wrong is then told when a second look finds "
