@@ -2,7 +2,7 @@
 # What the operators' tools take: replay, verify, remote write into a real Prometheus, and the peak memory of every tool at a million
 # series. Prints one line a figure. (Import of Prometheus' blocks: prometheus_import.sh.)
 # usage: operations.sh [BUILD=build/release] [PART...]     parts: replay verify remote memory (default: all)
-# needs: prometheus (Debian package), curl, /usr/bin/time. As root verify is measured with a cold cache too.
+# needs: prometheus (Debian package), curl, python3, /usr/bin/time. As root verify is measured with a cold cache too.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$root/build/release}; shift || true
@@ -28,11 +28,25 @@ killed() {
   [ "$code" = 137 ] || { echo "the writer ended with $code instead of being killed" >&2; exit 1; }
 }
 
+# The same of random walks, whose samples take some eight bytes each of the log.
+killed_walks() {
+  "$bin" bench write --db "$1" --series 20000 --scrapes 5000 --values walk --progress plain >/dev/null 2>"$dir/walks" &
+  local writer=$!
+  local word n
+  while read -r word n; do
+    if [ "$word" = logged ] && [ "$n" -ge 15000000 ]; then break; fi
+  done < <(tail -n +1 -f --pid="$writer" -s 0.05 "$dir/walks")
+  kill -9 "$writer"
+  wait "$writer" 2>/dev/null || true
+}
+
 replay() {
-  killed "$dir/k" 20000 1000
+  local million
+  killed_walks "$dir/k"
   for i in 1 2 3; do
     timed "$bin" replay "$dir/k" --format json
-    echo "replay --target null, round $i: 20 M samples in $seconds s: $(calc "20 / $seconds") M samples/s; $cpu s of CPU, $(mib "$rss") MiB"
+    million=$(python3 -c 'import json, sys; print(json.load(sys.stdin)["sent"] / 1e6)' <"$dir/out")
+    echo "replay --target null, round $i: $(calc "$million") M samples in $seconds s: $(calc "$million / $seconds") M samples/s; $cpu s of CPU, $(mib "$rss") MiB"
   done
   rm -rf "$dir/k"
 }

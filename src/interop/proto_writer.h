@@ -43,6 +43,14 @@ class ProtoWriter {
     if (!bytes.empty()) BytesAlways(field, bytes);
   }
 
+  // A nested message of two fields of bytes: labels are most of a message, and their lengths are known.
+  void NestedPair(int field, int first_field, std::string_view first, int second_field, std::string_view second) {
+    Tag(field, kLength);
+    PutVarint(out_, FieldBytes(first_field, first) + FieldBytes(second_field, second));
+    Bytes(first_field, first);
+    Bytes(second_field, second);
+  }
+
   // A nested message, or a packed field: what `write` appends. Its length stands in front and is not known before: one byte is kept
   // for it, and what is longer moves.
   template <typename Write>
@@ -77,6 +85,16 @@ class ProtoWriter {
   }
 
  private:
+  static std::size_t VarintBytes(std::uint64_t value) {
+    std::size_t n = 1;
+    for (; value >= 0x80; value >>= 7) ++n;
+    return n;
+  }
+  static std::size_t FieldBytes(int field, std::string_view bytes) {
+    if (bytes.empty()) return 0;
+    return VarintBytes(static_cast<std::uint64_t>(field) << 3) + VarintBytes(bytes.size()) + bytes.size();
+  }
+
   static constexpr int kVarint = 0, kFixed64 = 1, kLength = 2;
   void Tag(int field, int type) { PutVarint(out_, static_cast<std::uint64_t>(field) << 3 | static_cast<std::uint64_t>(type)); }
 

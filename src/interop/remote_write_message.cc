@@ -106,12 +106,7 @@ void WriteHistogram(ProtoWriter* to, int field, const HistogramSample& s) {
 }
 
 void WriteLabels(ProtoWriter* to, int field, const Labels& labels) {
-  for (const Label& l : labels) {
-    to->Nested(field, [&] {
-      to->Bytes(label::kName, l.name);
-      to->Bytes(label::kValue, l.value);
-    });
-  }
+  for (const Label& l : labels) to->NestedPair(field, label::kName, l.name, label::kValue, l.value);
 }
 
 std::string Encode1(std::span<const TimeSeries> series) {

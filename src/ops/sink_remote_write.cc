@@ -85,7 +85,9 @@ class RemoteWriteSink final : public RecordSink {
   ~RemoteWriteSink() override { pace_->Leave(pace_id_); }
 
   Status OnSeries(const RecordPlace&, std::span<const SeriesEntry> series) override {
-    for (const SeriesEntry& s : series) labels_.insert_or_assign(s.ordinal, *s.labels);
+    for (const SeriesEntry& s : series) {
+      labels_.insert_or_assign(s.ordinal, Known{*s.labels, s.labels->encoded().size() + 4 * s.labels->size()});
+    }
     return Status::Ok();
   }
   void OnForgetSeries() override { labels_.clear(); }
@@ -133,6 +135,10 @@ class RemoteWriteSink final : public RecordSink {
   }
 
  private:
+  struct Known {
+    Labels labels;
+    std::size_t bytes = 0;  // in a message, about
+  };
   struct Note {
     Ordinal ordinal = 0;
     bool carried = false;  // from the request before: it had no sample there
@@ -146,9 +152,9 @@ class RemoteWriteSink final : public RecordSink {
     if (added) {
       const auto labels = labels_.find(ordinal);
       if (labels == labels_.end()) std::abort();  // OnSeries comes first
-      batch_.push_back({.labels = labels->second});
+      batch_.push_back({.labels = labels->second.labels});
       notes_.push_back({.ordinal = ordinal});
-      bytes_ += labels->second.encoded().size() + 4 * labels->second.size();
+      bytes_ += labels->second.bytes;
     }
     return &batch_[at->second];
   }
@@ -255,7 +261,7 @@ class RemoteWriteSink final : public RecordSink {
   const std::atomic<bool>* const cancel_;
   Timestamp horizon_ = kMinTimestamp;  // as pace_ said last
   Timestamp oldest_ = kMaxTimestamp;   // of the samples of the request that is being collected
-  absl::flat_hash_map<Ordinal, Labels> labels_;
+  absl::flat_hash_map<Ordinal, Known> labels_;
 
   // The request that is being collected: one entry a series, with its note, found by its ordinal.
   std::vector<TimeSeries> batch_;
