@@ -9,6 +9,7 @@
 
 #include "base/coding.h"
 #include "base/hash.h"
+#include "base/posix_file.h"
 #include "chunk/histogram_chunk.h"
 #include "interop/prometheus_block.h"
 #include "interop/prometheus_histogram.h"
@@ -76,7 +77,7 @@ class BlockExport {
       return FailedPrecondition(directory_ + " is a Chronolith database; blocks want a directory of their own");
     }
     std::filesystem::create_directories(directory_ + "/wal", error);
-    return error ? IoError("cannot create " + directory_ + "/wal: " + error.message()) : Status::Ok();
+    return error ? ErrnoStatus("cannot create " + directory_ + "/wal", error) : Status::Ok();
   }
 
   Timestamp WindowOf(Timestamp t) const {

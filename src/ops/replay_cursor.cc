@@ -7,6 +7,7 @@
 #include "base/checksum.h"
 #include "base/posix_file.h"
 #include "interop/file_sink.h"
+#include "ops/checked_lines.h"
 #include "storage/store_directory.h"
 #include "wal/sharded_wal.h"
 
@@ -28,12 +29,6 @@ std::string Escape(std::string_view text) {
     }
   }
   return out;
-}
-
-template <typename T>
-bool ParseNumber(std::string_view text, T* number, int base = 10) {
-  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), *number, base);
-  return !text.empty() && parsed.ec == std::errc() && parsed.ptr == text.data() + text.size();
 }
 
 bool Unescape(std::string_view text, std::string* out) {

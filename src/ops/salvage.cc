@@ -57,7 +57,7 @@ Status ClearScratch(const std::string& source, const std::string& scratch) {
     return FailedPrecondition(scratch + " is in the way: it is not what an interrupted salvage left");
   }
   for (std::size_t i = 0; i < remains.size() && !error; ++i) fs::remove_all(remains[i], error);
-  if (error) return IoError("cannot clear " + scratch + ": " + error.message());
+  if (error) return ErrnoStatus("cannot clear " + scratch, error);
   return WriteSyncedFile(scratch, kMark, source + "\n");
 }
 
@@ -85,7 +85,7 @@ Status Move(const std::string& from, const std::string& to) {
   const fs::path parent = fs::absolute(to, error).parent_path();
   fs::create_directories(parent, error);
   if (!error) fs::rename(from, to, error);  // over an empty directory as well
-  return error ? IoError("cannot give " + from + " the name " + to + ": " + error.message()) : SyncDirectory(parent.string());
+  return error ? ErrnoStatus("cannot give " + from + " the name " + to, error) : SyncDirectory(parent.string());
 }
 
 Status SalvageAll(const SalvageSource& source, const std::string& store, const SalvageOptions& options, const OpsContext& context,
@@ -181,7 +181,7 @@ Result<SalvageReport> Salvage(const std::string& source, const std::string& targ
   if (!undisturbed.ok()) return undisturbed.status();
   std::error_code error;
   fs::create_directories(scratch, error);
-  if (error) return IoError("cannot create " + scratch + ": " + error.message());
+  if (error) return ErrnoStatus("cannot create " + scratch, error);
   const auto lock = PathLock::Take(scratch, true, "salvages to " + trimmed);
   if (!lock.ok()) return lock.status();
   if (Status s = ClearScratch(source, scratch); !s.ok()) return s;

@@ -4,6 +4,7 @@
 #include <set>
 #include <system_error>
 
+#include "base/posix_file.h"
 #include "chronolith/engine_registry.h"
 #include "ops/file_copy.h"
 #include "ops/salvage_parts.h"
@@ -156,7 +157,7 @@ class Opening {
     for (const auto& entry : fs::directory_iterator(from, error)) {
       if (entry.is_regular_file()) files.push_back(entry.path());
     }
-    if (error) return IoError("cannot gather the files of " + from + ": " + error.message());
+    if (error) return ErrnoStatus("cannot gather the files of " + from, error);
     for (const fs::path& file : files) {
       const std::string name = file.filename().string();
       const bool table = file.extension() == ".sst";
@@ -214,7 +215,7 @@ class Opening {
       if (!entry.is_regular_file() || entry.path().filename() == "LOCK") continue;
       if (Status s = Copy(entry.path().string(), copy + "/" + entry.path().filename().string()); !s.ok()) return s;
     }
-    if (error) return IoError("cannot list " + path + ": " + error.message());
+    if (error) return ErrnoStatus("cannot list " + path, error);
     GivingUp judge(copy, path, losses_);
     EngineOptions writing = options;
     writing.create_if_missing = false;
@@ -238,7 +239,7 @@ class Opening {
       const std::uint64_t number = std::strtoull(entry.path().filename().c_str(), nullptr, 10) + kBehindItsOwn;
       if (Status s = Copy(entry.path().string(), fresh + "/" + std::to_string(number) + ".log"); !s.ok()) return s;
     }
-    if (error) return IoError("cannot list " + path + ": " + error.message());
+    if (error) return ErrnoStatus("cannot list " + path, error);
     GivingUp judge(fresh, path, losses_);
     EngineOptions writing = options;
     writing.create_if_missing = false;
