@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "plugins/rocksdb/adapters.h"
+#include "plugins/rocksdb/file_checksum.h"
 #include "plugins/rocksdb/status_conversion.h"
 
 namespace chronolith {
@@ -26,7 +27,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kNoFile = -1;
-constexpr std::string_view kChecksumName = "FileChecksumCrc32c";  // of options_table.cc's factory
 constexpr char kProbePath[] = "/instance";
 
 Status SystemError(const std::string& what, int error) {
@@ -124,11 +124,7 @@ Result<std::map<std::string, LiveTable>> TablesOf(const std::string& manifest_na
   for (const rocksdb::LiveFileMetaData& file : metadata) {
     LiveTable& table = tables[file.name.substr(file.name.rfind('/') + 1)];
     table.bytes = file.size;
-    if (file.file_checksum_func_name == kChecksumName && file.file_checksum.size() == 4) {
-      std::uint32_t crc = 0;
-      for (const char byte : file.file_checksum) crc = crc << 8 | static_cast<unsigned char>(byte);
-      table.crc32c = crc;
-    }
+    table.crc32c = FileCrc32c(file.file_checksum_func_name, file.file_checksum);
   }
   for (rocksdb::ColumnFamilyHandle* handle : handles) (void)db->DestroyColumnFamilyHandle(handle);
   return tables;

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "plugins/common/engine_checks.h"
+#include "plugins/rocksdb/file_checksum.h"
 #include "plugins/rocksdb/table_check.h"
 
 namespace chronolith {
@@ -160,7 +161,7 @@ rocksdb::DBOptions MakeDbOptions(const EngineOptions& options, const EngineSetti
   db.max_total_wal_size = tuning.log_bytes_max;
   db.wal_bytes_per_sync = tuning.log_bytes_per_sync;
   db.bytes_per_sync = kMiB;
-  db.file_checksum_gen_factory = rocksdb::GetFileChecksumGenCrc32cFactory();  // VerifyChecksums then reads bytes, not blocks
+  db.file_checksum_gen_factory = FileCrc32cFactory();  // VerifyChecksums then reads bytes, not blocks
   db.recycle_log_file_num = 0;  // a recycled file's old records behind a torn tail cannot be told from damage
   db.manual_wal_flush = false;
   db.manifest_preallocation_size = 64 * kKiB;  // of 4 MiB a small disk had nothing
