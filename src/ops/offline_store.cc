@@ -6,6 +6,11 @@
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
+namespace {
+
+constexpr int kOpeningThreads = 4;  // each table file is read at its end, which from a disk is waiting
+
+}  // namespace
 
 Result<std::unique_ptr<OfflineStore>> OfflineStore::Open(const std::string& path, const OfflineOptions& options) {
   Result<StoreManifest> manifest = ReadStoreManifest(path);
@@ -24,7 +29,7 @@ Result<std::unique_ptr<OfflineStore>> OfflineStore::Open(const std::string& path
                         std::unique_ptr<KvEngine>* engine) {
     engine_options.read_only = true;
     engine_options.create_if_missing = false;
-    engine_options.background_threads = 1;
+    engine_options.background_threads = kOpeningThreads;
     engine_options.block_cache_bytes = options.block_cache_bytes;
     engine_options.logger = options.logger;
     Result<std::unique_ptr<KvEngine>> opened = (*factory)->Open(directory, engine_options);

@@ -1,6 +1,7 @@
 #include "ops/verify.h"
 
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -13,7 +14,8 @@
 namespace chronolith::ops {
 namespace {
 
-constexpr std::size_t kThreads = 2;
+constexpr std::size_t kPairs = 2;                   // of threads: one reads files, one looks at rows
+constexpr std::uint64_t kAheadBytes = 64ULL << 20;  // of each pair
 constexpr int kLooksMax = 5;
 
 using View = std::shared_ptr<OfflineStore>;
@@ -165,7 +167,8 @@ class Verification {
       const std::string instance = log ? "log" : "data";
       for (const FamilyId family : {kSharedFiles, kMetaFamily}) {
         engine = log ? current->log() : current->data();
-        if (Status s = LookAtFiles(engine, family, instance, reopen, &flow_, &shared_, &report_->file_bytes); !s.ok()) return s;
+        const auto count = [this](std::uint64_t bytes) { report_->file_bytes += bytes; };
+        if (Status s = LookAtFiles(engine, family, instance, reopen, &flow_, &shared_, count); !s.ok()) return s;
       }
     }
     if (view->data() == nullptr) return Status::Ok();
@@ -180,34 +183,68 @@ class Verification {
   // ---- Shards ----
 
   Status LookAtShards(const View& view) {
+    const std::size_t pairs = std::min(kPairs, report_->shards.size());
     std::atomic<std::size_t> next{0};
-    std::vector<Status> ended(std::min(kThreads, report_->shards.size()));
-    std::vector<std::uint64_t> file_bytes(ended.size());
-    const auto work = [&](std::size_t thread) {
-      for (std::size_t i = next++; i < report_->shards.size() && ended[thread].ok(); i = next++) {
-        ended[thread] = LookAtShard(view, i, &file_bytes[thread]);
-      }
-    };
+    std::atomic<std::uint64_t> file_bytes{0};
+    std::deque<ShardFiles> files;
+    std::vector<Status> ended(pairs);
     std::vector<std::thread> threads;
-    for (std::size_t i = 1; i < ended.size(); ++i) threads.emplace_back(work, i);
-    if (!ended.empty()) work(0);
+    const auto work = [&](std::size_t pair) {
+      while (ended[pair].ok()) {
+        const std::optional<std::size_t> i = files[pair].Next();
+        if (!i) break;
+        ended[pair] = LookAtShard(view, *i, &files[pair]);
+      }
+      files[pair].Leave();
+    };
+    for (std::size_t pair = 0; pair < pairs; ++pair) {
+      files.emplace_back(kAheadBytes);
+      threads.emplace_back(
+          [this, &view, &next, &file_bytes, files = &files.back()] { ReadFiles(view, &next, files, &file_bytes); });
+    }
+    for (std::size_t pair = 1; pair < pairs; ++pair) threads.emplace_back(work, pair);
+    if (pairs > 0) work(0);
     for (std::thread& thread : threads) thread.join();
-    for (const std::uint64_t bytes : file_bytes) report_->file_bytes += bytes;
+    report_->file_bytes += file_bytes;
     for (const Status& s : ended) {
       if (!s.ok()) return s;
     }
     return Status::Ok();
   }
 
+  // A reader's life.
+  void ReadFiles(const View& view, std::atomic<std::size_t>* next, ShardFiles* files, std::atomic<std::uint64_t>* file_bytes) {
+    Status s;
+    for (std::size_t i = (*next)++; i < report_->shards.size() && s.ok(); i = (*next)++) {
+      files->Begin(i);
+      FilesFound found{.problems = ProblemList(report_->shards[i].shard)};
+      found.status = LookAtFilesOf(view, report_->shards[i].shard, &found.problems, [&](std::uint64_t bytes) {
+        *file_bytes += bytes;
+        files->Read(bytes);
+      });
+      s = found.status;
+      files->Finish(std::move(found));
+    }
+    files->End();
+  }
+
   // A writer may have changed what the look was at: what is wrong is wrong again when it is opened anew.
-  Status LookAtShard(const View& view, std::size_t i, std::uint64_t* file_bytes) {
-    if (Status s = LookOnce(view, i, &found_[i], file_bytes); !s.ok()) return s;
-    std::uint64_t ignored = 0;
+  Status LookAtShard(const View& view, std::size_t i, ShardFiles* files) {
+    ProblemList rows;
+    Status s = LookAtRows(view, i, files, &rows);
+    FilesFound found = files->Take();
+    if (s.ok()) s = found.status;
+    if (!s.ok()) return s;
+    found_[i] = std::move(found.problems);
+    found_[i].Append(rows);
     for (int look = 1; look < kLooksMax && found_[i].total() > 0; ++look) {
       const Result<View> again = Reopen(*view);
       if (!again.ok()) return Status::Ok();  // what was found stays
       ProblemList second(report_->shards[i].shard);
-      if (Status s = LookOnce(*again, i, &second, &ignored); !s.ok()) return s;
+      s = LookAtFilesOf(*again, report_->shards[i].shard, &second, [](std::uint64_t) {});
+      if (s.ok()) s = LookAtRows(*again, i, nullptr, &rows);
+      if (!s.ok()) return s;
+      second.Append(rows);
       const std::uint64_t before = found_[i].total();
       found_[i].KeepCommon(second);
       if (found_[i].total() == before) break;
@@ -215,13 +252,14 @@ class Verification {
     return Status::Ok();
   }
 
-  Status LookOnce(const View& view, std::size_t i, ProblemList* problems, std::uint64_t* file_bytes) {
+  Status LookAtRows(const View& view, std::size_t i, ShardFiles* files, ProblemList* problems) {
     ShardLook look;
     look.store = view.get();
     look.shard = report_->shards[i].shard;
     look.decode = options_.decode;
     look.flow = &flow_;
-    look.sums_bytes_max = context_.memory_limit_bytes / 4 / kThreads;
+    look.files = files;
+    look.sums_bytes_max = context_.memory_limit_bytes / 4 / kPairs;
     look.problems = ProblemList(look.shard);
     look.figures.shard = look.shard;
     look.open_log = [this] {
@@ -229,7 +267,7 @@ class Verification {
       how.data = false;
       return OfflineStore::Open(path_, how);
     };
-    Status s = LookAtFilesOf(view, &look, file_bytes);
+    Status s;
     for (const auto part : {LookAtStates, LookAtLog, LookAtIndex, LookAtChunks}) {
       if (s.ok()) s = part(&look);
     }
@@ -238,10 +276,10 @@ class Verification {
     return s;
   }
 
-  Status LookAtFilesOf(const View& view, ShardLook* look, std::uint64_t* bytes) {
+  Status LookAtFilesOf(const View& view, ShardId shard, ProblemList* problems, const OnFileBytes& on_bytes) {
     View current = view;
     const std::pair<bool, FamilyId> families[] = {
-        {true, WalFamily(look->shard)}, {false, IndexFamily(look->shard)}, {false, ChunkFamily(look->shard)}};
+        {true, WalFamily(shard)}, {false, IndexFamily(shard)}, {false, ChunkFamily(shard)}};
     for (const auto& of : families) {
       const bool log = of.first;
       const FamilyId family = of.second;
@@ -253,12 +291,11 @@ class Verification {
         current = std::move(*again);
         return log ? current->log() : current->data();
       };
-      const std::uint64_t before = look->problems.total();
-      if (Status s = LookAtFiles(engine, family, log ? "log" : "data", reopen, &flow_, &look->problems, bytes); !s.ok()) return s;
+      const std::uint64_t before = problems->total();
+      if (Status s = LookAtFiles(engine, family, log ? "log" : "data", reopen, &flow_, problems, on_bytes); !s.ok()) return s;
       const Status damage = view->data() == nullptr || log ? Status::Ok() : view->data()->Damage(family);
-      if (!damage.ok() && look->problems.total() == before) {
-        look->problems.Add(ProblemKind::kFile, FamilyName(family == IndexFamily(look->shard) ? "index" : "chunk", look->shard),
-                           damage.message());
+      if (!damage.ok() && problems->total() == before) {
+        problems->Add(ProblemKind::kFile, FamilyName(family == IndexFamily(shard) ? "index" : "chunk", shard), damage.message());
       }
     }
     return Status::Ok();

@@ -66,8 +66,8 @@ struct VerifyReport {
   std::vector<std::string> notes;       // what could not be compared, and why
 };
 
-// Checks shards on two threads. Beside a process that writes, what is wrong with a shard is only told where a second look, at newly
-// opened files, finds it again.
+// Checks shards on two pairs of threads: one reads files and compares checksums, the other follows it with the rows. Beside a
+// process that writes, what is wrong with a shard is only told where a second look, at newly opened files, finds it again.
 //
 // What holds in a sound store:
 //   files    match the checksums that the engine noted; rows match their own, and decode

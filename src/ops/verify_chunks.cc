@@ -28,6 +28,18 @@ struct Decoded {
     min_time = std::min(min_time, t);
     max_time = std::max(max_time, t);
   }
+  // Several: without a branch a sample.
+  void Add(const Timestamp* t, std::size_t n) {
+    Add(t[0]);
+    bool up = true;
+    for (std::size_t i = 1; i < n; ++i) {
+      up &= t[i - 1] < t[i];
+      min_time = std::min(min_time, t[i]);
+      max_time = std::max(max_time, t[i]);
+    }
+    ascending = ascending && up;
+    samples += n - 1;
+  }
 };
 
 Decoded DecodeFloats(std::string_view payload) {
@@ -37,7 +49,7 @@ Decoded DecodeFloats(std::string_view payload) {
   Timestamp times[256];
   double values[256];
   for (std::size_t n = it.Decode(times, values, 256); n > 0; n = it.Decode(times, values, 256)) {
-    for (std::size_t i = 0; i < n; ++i) found.Add(times[i]);
+    found.Add(times, n);
   }
   found.status = it.status();
   return found;
@@ -66,7 +78,7 @@ class ChunkCheck {
         name_(FamilyName("chunk", look->shard)),
         family_(ChunkFamily(look->shard)),
         window_ms_(look->store->manifest().window_ms),
-        progress_(look->flow, FileBytes(look)) {}
+        progress_(look, FileBytes(look)) {}
 
   Status Run() {
     if (Status s = ReadTombstones(); !s.ok()) return s;

@@ -8,10 +8,10 @@ constexpr int kVanishedMax = 20;  // in a row, with no file read in between
 
 class FileVisitor : public VerifyVisitor {
  public:
-  FileVisitor(const std::string& instance, VerifyFlow* flow, ProblemList* problems, std::uint64_t* bytes)
-      : instance_(instance), flow_(flow), problems_(problems), bytes_(bytes) {}
+  FileVisitor(const std::string& instance, VerifyFlow* flow, ProblemList* problems, const OnFileBytes& on_bytes)
+      : instance_(instance), flow_(flow), problems_(problems), on_bytes_(on_bytes) {}
   bool OnBytes(std::uint64_t bytes) override {
-    *bytes_ += bytes;
+    on_bytes_(bytes);
     flow_->context().Add(bytes);
     return flow_->Read(bytes).ok();
   }
@@ -29,7 +29,7 @@ class FileVisitor : public VerifyVisitor {
   const std::string& instance_;
   VerifyFlow* const flow_;
   ProblemList* const problems_;
-  std::uint64_t* const bytes_;
+  const OnFileBytes& on_bytes_;
   std::string behind_;
   bool read_ = false;
 };
@@ -37,9 +37,9 @@ class FileVisitor : public VerifyVisitor {
 }  // namespace
 
 Status LookAtFiles(KvEngine* engine, FamilyId family, const std::string& instance, const ReopenEngine& reopen, VerifyFlow* flow,
-                   ProblemList* problems, std::uint64_t* bytes) {
+                   ProblemList* problems, const OnFileBytes& on_bytes) {
   if (!engine->Has(Capability::kVerify)) return Status::Ok();  // what is wrong is found by the rows
-  FileVisitor visitor(instance, flow, problems, bytes);
+  FileVisitor visitor(instance, flow, problems, on_bytes);
   for (int vanished = 0;;) {
     const Status s = engine->VerifyChecksums(family, visitor.behind(), &visitor);
     if (s.code() == StatusCode::kCancelled) return s;

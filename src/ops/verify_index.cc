@@ -36,7 +36,7 @@ class IndexCheck {
         family_(IndexFamily(look->shard)),
         rows_(look->store->data(), family_),
         next_(look->index.next_ordinal),
-        progress_(look->flow, look->store->data()->Stats().families[family_].file_bytes) {}
+        progress_(look, look->store->data()->Stats().families[family_].file_bytes) {}
 
   Status Run() {
     const std::uint64_t at_once = std::max<std::uint64_t>(look_->sums_bytes_max / sizeof(std::uint64_t), kSumsAtOnceMin);

@@ -14,6 +14,7 @@
 #include "format/index_rows.h"
 #include "ops/file_copy.h"
 #include "ops/verify.h"
+#include "ops/verify_ahead.h"
 #include "wal/sharded_wal.h"
 
 namespace chronolith::ops {
@@ -26,6 +27,13 @@ class ProblemList {
     if (++total_ <= kProblemsListedMax) listed_.push_back({kind, shard_, std::move(where), std::move(what)});
   }
   void Note(std::string note) { notes_.push_back(std::move(note)); }
+  // Adds those of another list of the same shard.
+  void Append(const ProblemList& more) {
+    const std::size_t room = kProblemsListedMax - std::min(listed_.size(), kProblemsListedMax);
+    listed_.insert(listed_.end(), more.listed_.begin(), more.listed_.begin() + std::min(room, more.listed_.size()));
+    total_ += more.total_;
+    notes_.insert(notes_.end(), more.notes_.begin(), more.notes_.end());
+  }
   // Leaves those that `again` has too.
   void KeepCommon(const ProblemList& again) {
     std::erase_if(listed_, [&](const VerifyProblem& p) {
@@ -65,22 +73,12 @@ class VerifyFlow {
   Pace pace_ ABSL_GUARDED_BY(mu_);
 };
 
-// Rows as read count as their files' bytes, which are fewer or more: never beyond these, and in the end all of them.
-class RowProgress {
- public:
-  RowProgress(VerifyFlow* flow, std::uint64_t file_bytes) : flow_(flow), left_(file_bytes) {}
-  ~RowProgress() { flow_->context().Add(left_); }
-  Status Read(std::uint64_t bytes) {
-    const std::uint64_t shown = std::min(bytes, left_);
-    left_ -= shown;
-    flow_->context().Add(shown);
-    return flow_->Read(bytes);
-  }
-
- private:
-  VerifyFlow* const flow_;
-  std::uint64_t left_;
+// What the files of a shard are: how looking at them ended, and what it found.
+struct FilesFound {
+  Status status;
+  ProblemList problems;
 };
+using ShardFiles = FilesAhead<FilesFound>;
 
 // What the log of a shard says beyond what is stored.
 struct LogFacts {
@@ -97,6 +95,7 @@ struct ShardLook {
   bool decode = true;
   std::uint64_t sums_bytes_max = 32ULL << 20;  // for sums of hashes
   VerifyFlow* flow = nullptr;
+  ShardFiles* files = nullptr;  // who reads them beside this look; may be null
   // Opens the log as it is now; null where there is none. What is stored may be newer than the log of `store`, which was opened
   // first.
   std::function<Result<std::unique_ptr<OfflineStore>>()> open_log;
@@ -123,6 +122,27 @@ struct ShardLook {
   void ReadLogAgain();
 };
 
+// Rows as read count as their files' bytes, which are fewer or more: never beyond these, and in the end all of them.
+class RowProgress {
+ public:
+  RowProgress(ShardLook* look, std::uint64_t file_bytes) : look_(look), left_(file_bytes) {}
+  ~RowProgress() { Show(left_); }
+  Status Read(std::uint64_t bytes) {
+    Show(std::min(bytes, left_));
+    return look_->flow->Read(bytes);
+  }
+
+ private:
+  void Show(std::uint64_t bytes) {
+    left_ -= bytes;
+    look_->flow->context().Add(bytes);
+    if (look_->files != nullptr) look_->files->Follow(bytes);
+  }
+
+  ShardLook* const look_;
+  std::uint64_t left_;
+};
+
 std::string FamilyName(const char* kind, ShardId shard);  // "chunk.3"
 
 // name="value"; "all series" for the pair of empty ones.
@@ -139,8 +159,9 @@ Status LookAtChunks(ShardLook* look);
 // The files of one family, or those that the families of an instance share. `engine` is what a reader has open; where files vanish
 // under it, `reopen` gives another.
 using ReopenEngine = std::function<Result<KvEngine*>()>;
+using OnFileBytes = std::function<void(std::uint64_t)>;  // so many were read
 Status LookAtFiles(KvEngine* engine, FamilyId family, const std::string& instance, const ReopenEngine& reopen, VerifyFlow* flow,
-                   ProblemList* problems, std::uint64_t* bytes);
+                   ProblemList* problems, const OnFileBytes& on_bytes);
 
 }  // namespace chronolith::ops
 
