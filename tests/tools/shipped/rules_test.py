@@ -1,0 +1,299 @@
+"""The dashboard and the rules that ship with chronolithd, against what a built program exports: each expression parses, names only
+metrics and labels that are there, and answers; each alert has a test in which it fires and a section of the guide.
+
+    rules_test.py --cli PROGRAM --source DIRECTORY
+"""
+import argparse
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+import urllib.parse
+import urllib.request
+
+sys.dont_write_bytecode = True  # the source tree stays as it is
+import yaml  # noqa: E402
+
+from promql import names  # noqa: E402
+
+ARGS = argparse.ArgumentParser()
+ARGS.add_argument("--cli", required=True)
+ARGS.add_argument("--source", required=True)
+OPTIONS = None
+TARGET = {"job": "chronolithd", "instance": "localhost:9201"}
+SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(?P<labels>.*)\})? (?P<value>\S+)\Z")
+LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:\\.|[^"\\])*)"')
+
+
+def shipped(name):
+    return os.path.join(OPTIONS.source, "tools", "chronolithd", name)
+
+
+def run(*command):
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return answer.read().decode()
+
+
+def scrape_twice(directory):
+    """What the program exports before and after it has taken samples."""
+    command = [OPTIONS.cli, "import", "--db", os.path.join(directory, "db"), "--metrics-port", "0", "--progress", "none", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as program:
+        url = None
+        for line in program.stderr:
+            if line.startswith("metrics: "):
+                url = line.split()[1]
+                break
+        if url is None:
+            raise RuntimeError("the program serves no metrics")
+        before = get(url)
+        now = time.time()
+        for i in range(20000):
+            program.stdin.write(f'requests{{path="/{i}"}} {i} {now:.3f}\n')
+        program.stdin.flush()
+        after = before
+        while appended(after) == 0:  # until it has read enough to write a batch
+            after = get(url)
+        program.stdin.write("# EOF\n")
+        program.stdin.close()
+        if program.wait() != 0:
+            raise RuntimeError("the import failed")
+    return before, after
+
+
+def appended(text):
+    return sum(float(s["value"]) for s in samples(text) if s["name"] == "chronolith_head_appended_samples_total")
+
+
+def samples(text):
+    """As Prometheus stores them: the target's labels added, a label of the same name renamed."""
+    for line in text.splitlines():
+        match = SAMPLE.match(line)
+        if not match or not match["name"].startswith("chronolith_"):
+            continue
+        labels = {("exported_" + k if k in TARGET else k): v for k, v in LABEL.findall(match["labels"] or "")}
+        yield {"name": match["name"], "labels": labels, "value": match["value"]}
+
+
+def exported(text):
+    known = {"up": set(TARGET)}
+    for sample in samples(text):
+        known.setdefault(sample["name"], set(TARGET)).update(sample["labels"])
+    return known
+
+
+class Peer:
+    """A Prometheus over two minutes of scrapes, made of what the program exported."""
+
+    def __init__(self, directory, before, after):
+        self.now = int(time.time())
+        lines = []
+        for text, first in ((before, -120), (after, -60)):
+            for sample in samples(text):
+                labels = ",".join(f'{k}="{v}"' for k, v in {**sample["labels"], **TARGET}.items())
+                lines += [(sample["name"], labels, sample["value"], self.now + first + at) for at in (0, 15, 30, 45)]
+        lines += [("up", ",".join(f'{k}="{v}"' for k, v in TARGET.items()), "1", self.now - 60)]
+        lines.sort()
+        text = os.path.join(directory, "scrapes.om")
+        with open(text, "w", encoding="utf-8") as out:
+            out.writelines(f"{name}{{{labels}}} {value} {at}\n" for name, labels, value, at in lines)
+            out.write("# EOF\n")
+        data = os.path.join(directory, "prometheus")
+        code, output = run("promtool", "tsdb", "create-blocks-from", "openmetrics", text, data)
+        if code != 0:
+            raise RuntimeError(output)
+        config = os.path.join(directory, "prometheus.yml")
+        with open(config, "w", encoding="utf-8") as out:
+            out.write("global: {}\n")
+        for _ in range(10):  # the port may be lost to somebody else
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self.port = probe.getsockname()[1]
+            self.process = subprocess.Popen(
+                ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={data}", f"--web.listen-address=127.0.0.1:{self.port}"],
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            if self.ready():
+                return
+            self.stop()
+        raise RuntimeError("Prometheus does not start")
+
+    def ready(self):
+        while self.process.poll() is None:
+            try:
+                get(f"http://127.0.0.1:{self.port}/-/ready")
+                return True
+            except OSError:
+                time.sleep(0.05)
+        return False
+
+    def query(self, expr):
+        query = urllib.parse.urlencode({"query": expr, "time": self.now - 15})
+        return json.loads(get(f"http://127.0.0.1:{self.port}/api/v1/query?{query}"))["data"]["result"]
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+
+def without_variables(expr):
+    for variable, value in (("$__rate_interval", "1m30s"), ("$job", ".+"), ("$instance", ".+"), ("$shard", ".+")):
+        expr = expr.replace(variable, value)
+    return expr
+
+
+class Shipped(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = tempfile.mkdtemp()
+        cls.addClassCleanup(shutil.rmtree, cls.directory)
+        before, after = scrape_twice(cls.directory)
+        cls.known = exported(after)
+        cls.peer = Peer(cls.directory, before, after)
+        cls.addClassCleanup(cls.peer.stop)
+        with open(shipped("prometheus-rules.yml"), encoding="utf-8") as file:
+            cls.rules = [rule for group in yaml.safe_load(file)["groups"] for rule in group["rules"]]
+        with open(shipped("grafana-dashboard.json"), encoding="utf-8") as file:
+            cls.dashboard = json.load(file)
+        cls.recorded = {}
+        for rule in cls.rules:
+            if "record" in rule:
+                cls.recorded[rule["record"]] = (names(rule["expr"])[1] | set(TARGET)) - {"le"}
+        cls.panels = [p for p in cls.dashboard["panels"] if p["type"] != "row"]
+
+    def check_names(self, expr, where):
+        known = {**self.known, **self.recorded}
+        metrics, grouped = names(expr)
+        self.assertTrue(metrics, f"{where}: names no metric")
+        here = set(TARGET)
+        for metric, labels in metrics:
+            self.assertIn(metric, known, f"{where}: not exported")
+            self.assertLessEqual(labels, known[metric], f"{where}: labels that {metric} has not")
+            here |= known[metric]
+        self.assertLessEqual(grouped, here, f"{where}: labels that none of its metrics has")
+
+    def test_promtool_takes_the_rules(self):
+        code, output = run("promtool", "check", "rules", shipped("prometheus-rules.yml"))
+        self.assertEqual(code, 0, output)
+
+    def test_each_alert_fires_where_it_should(self):
+        with open(os.path.join(os.path.dirname(__file__), "rules.test.yml"), encoding="utf-8") as file:
+            text = file.read()
+        cases = os.path.join(self.directory, "rules.test.yml")
+        with open(cases, "w", encoding="utf-8") as file:
+            file.write(text.replace("RULES", shipped("prometheus-rules.yml"), 1))
+        code, output = run("promtool", "test", "rules", cases)
+        self.assertEqual(code, 0, output)
+        for rule in self.rules:
+            if "alert" in rule:
+                self.assertIn(f'alertname="{rule["alert"]}", alertstate="firing"', text, "no test in which it fires")
+            else:
+                self.assertRegex(text, rf'expr: \S*{re.escape(rule["record"])}\b', "no test of what it records")
+
+    def test_rules_name_only_what_is_exported(self):
+        for rule in self.rules:
+            self.check_names(rule["expr"], rule.get("alert") or rule["record"])
+
+    def test_no_alert_is_raised_over_a_healthy_store(self):
+        recorded = {r["record"]: r["expr"] for r in self.rules if "record" in r}
+        for rule in self.rules:
+            expr = rule["expr"]
+            if "alert" not in rule:
+                self.assertTrue(self.peer.query(expr), rule["record"])
+                continue
+            for name, of in recorded.items():
+                # As it would be recorded; with what matchers there are.
+                expr = re.sub(re.escape(name) + r"(\{[^}]*\})?", lambda m, of=of: f"({of})", expr)
+            # None since the open half a minute ago: what it waits for, before it is raised, is longer.
+            if rule["alert"] != "ChronolithCheckpointOverdue":
+                self.assertEqual(self.peer.query(expr), [], rule["alert"])
+
+    def test_alerts_lead_to_the_guide(self):
+        with open(os.path.join(OPTIONS.source, "tools", "README.md"), encoding="utf-8") as file:
+            headings = re.findall(r"^#+ (.*)$", file.read(), re.MULTILINE)
+        anchors = {re.sub(r"[^a-z0-9 _-]", "", h.lower()).replace(" ", "-") for h in headings}
+        for rule in self.rules:
+            if "alert" in rule:
+                page, anchor = rule["annotations"]["runbook"].split("#")
+                self.assertEqual(page, "tools/README.md")
+                self.assertIn(anchor, anchors, rule["alert"])
+                self.assertIn(rule["labels"]["severity"], ("critical", "warning"))
+
+    def test_panels_parse(self):
+        rules = [{"record": f"panel:{p['id']}:{t['refId']}", "expr": without_variables(t["expr"])}
+                 for p in self.panels for t in p["targets"]]
+        self.assertGreater(len(rules), 40)
+        path = os.path.join(self.directory, "panels.yml")
+        with open(path, "w", encoding="utf-8") as file:
+            yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}, file)
+        code, output = run("promtool", "check", "rules", path)
+        self.assertEqual(code, 0, output)
+
+    def test_panels_name_only_what_is_exported(self):
+        for panel in self.panels:
+            for target in panel["targets"]:
+                self.check_names(without_variables(target["expr"]), panel["title"])
+
+    def test_panels_answer(self):
+        # Nothing to show without the event: a checkpoint since the open.
+        may_be_empty = {"Age of the last checkpoint"}
+        for panel in self.panels:
+            for target in panel["targets"]:
+                answer = self.peer.query(without_variables(target["expr"]))
+                if panel["title"] not in may_be_empty:
+                    self.assertTrue(answer, f'{panel["title"]}: {target["expr"]}')
+
+    def test_the_dashboard_is_whole(self):
+        variables = {v["name"] for v in self.dashboard["templating"]["list"]}
+        self.assertLessEqual({"datasource", "job", "instance"}, variables)
+        ids, taken = set(), set()
+        for panel in self.dashboard["panels"]:
+            self.assertNotIn(panel["id"], ids)
+            ids.add(panel["id"])
+            grid = panel["gridPos"]
+            self.assertLessEqual(grid["x"] + grid["w"], 24)
+            for x in range(grid["x"], grid["x"] + grid["w"]):
+                for y in range(grid["y"], grid["y"] + grid["h"]):
+                    self.assertNotIn((x, y), taken, panel["title"])
+                    taken.add((x, y))
+        for panel in self.panels:
+            self.assertTrue(panel["title"] and panel["fieldConfig"]["defaults"]["unit"], panel["id"])
+            self.assertEqual(panel["datasource"]["uid"], "${datasource}")
+            references = [t["refId"] for t in panel["targets"]]
+            self.assertEqual(len(references), len(set(references)))
+            for target in panel["targets"]:
+                self.assertEqual(target["datasource"]["uid"], "${datasource}")
+                used = set(re.findall(r"\$\{?([a-zA-Z_]+)", target["expr"])) - {"__rate_interval"}
+                self.assertLessEqual(used, variables, panel["title"])
+        for variable in self.dashboard["templating"]["list"]:
+            if variable["type"] == "query":
+                metric, label = re.match(r"label_values\(([a-z_]+)(?:\{.*\})?, ([a-z]+)\)", variable["query"]["query"]).groups()
+                self.assertIn(label, self.known[metric])
+
+
+class Names(unittest.TestCase):
+    """The judge itself: what it must see."""
+
+    def test_metrics_matchers_and_groups(self):
+        metrics, grouped = names('histogram_quantile(0.99, sum by (le, shard) (rate(a_bucket{x="1", y=~"}b"}[5m]))) > on (job) c or bool_d')
+        self.assertEqual(metrics, [("a_bucket", {"x", "y"}), ("c", set()), ("bool_d", set())])
+        self.assertEqual(grouped, {"le", "shard", "job"})
+
+    def test_no_selector_hides_its_metric(self):
+        with self.assertRaises(ValueError):
+            names('sum({__name__=~"a.*"})')
+
+
+if __name__ == "__main__":
+    OPTIONS, rest = ARGS.parse_known_args()
+    OPTIONS.source = os.path.abspath(OPTIONS.source)
+    unittest.main(argv=[sys.argv[0], *rest], verbosity=2)
