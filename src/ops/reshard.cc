@@ -45,6 +45,8 @@ class Resharding {
         target_(std::move(target)),
         work_(target_ + ".resharding"),
         db_(work_ + "/db"),
+        progress_file_(work_ + "/" + std::string(kReshardProgressFile)),
+        done_file_(target_ + ".resharded"),
         options_(options),
         context_(context),
         report_(report) {}
@@ -72,9 +74,11 @@ class Resharding {
  private:
   Status Prepare() {
     std::error_code error;
-    const bool begun = fs::is_directory(work_, error);
+    const bool begun = fs::is_directory(work_, error) || fs::exists(done_file_, error);
     if (!begun && fs::exists(fs::symlink_status(target_, error))) return TargetExists();
-    if (const Result<StoreManifest> source = ReadStoreManifest(source_path_); !source.ok()) return source.status();
+    Result<StoreManifest> source = ReadStoreManifest(source_path_);
+    if (!source.ok()) return source.status();
+    manifest_ = std::move(*source);
     fs::create_directory(work_, error);
     if (error) return ErrnoStatus("cannot create " + work_, error);
     for (const auto& entry : fs::directory_iterator(work_, error)) {
@@ -90,7 +94,9 @@ class Resharding {
 
   // *renamed: all is done but for removing the working directory.
   Status LoadProgress(bool* renamed) {
-    Result<ReshardProgress> progress = ReadReshardProgress(work_);
+    Result<ReshardProgress> progress = ReadReshardProgress(progress_file_);
+    const bool done = progress.status().code() == StatusCode::kNotFound;  // or not begun
+    if (done) progress = ReadReshardProgress(done_file_);
     const StatusCode code = progress.status().code();
     if (!progress.ok() && code != StatusCode::kNotFound && !options_.restart) {
       return progress.status().WithContext("--restart begins anew");
@@ -98,11 +104,17 @@ class Resharding {
     std::error_code error;
     const Result<StoreManifest> there = ReadStoreManifest(target_);
     *renamed = progress.ok() && progress->step == ReshardStep::kCompared && there.ok() && !fs::exists(db_, error) &&
-               there->UuidHex() == progress->target_uuid;
-    if (!*renamed && fs::exists(fs::symlink_status(target_, error))) return TargetExists();
-    if (!*renamed && options_.restart) return Status::Ok();
-    if (progress.ok()) progress_ = std::move(*progress);
-    return Status::Ok();
+               there->UuidHex() == progress->target_uuid && progress->source.uuid == manifest_.UuidHex() &&
+               progress->shards == options_.shards;
+    if (!*renamed && fs::exists(fs::symlink_status(target_, error))) {
+      fs::remove(work_, error);  // where it is empty
+      return TargetExists();
+    }
+    if (progress.ok() && (*renamed || (!done && !options_.restart))) progress_ = std::move(*progress);
+    if (*renamed) return Status::Ok();
+    if (!done || !progress.ok()) return Status::Ok();
+    fs::remove(done_file_, error);  // of a target that has gone since
+    return error ? ErrnoStatus("cannot remove " + done_file_, error) : Status::Ok();
   }
 
   Status CopyAndCompare() {
@@ -228,7 +240,7 @@ class Resharding {
 
   // The new database is in its place.
   Status Finish() {
-    context_.Begin("finishing", 0, "files");
+    context_.Begin("finishing", 3, "files");
     report_->source_uuid = progress_->source.uuid;
     report_->source_shards = static_cast<std::uint32_t>(progress_->source.logs.size());
     report_->target_uuid = progress_->target_uuid;
@@ -247,15 +259,31 @@ class Resharding {
       report_->total.Add(shard);
       report_->target_bytes += shard.bytes;
     }
+    return Tidy();
+  }
+
+  // Interrupted anywhere but behind the last step, the same call finds progress_ in one of both files, and ends as this one.
+  Status Tidy() const {
+    const std::string parent = fs::absolute(target_).parent_path();
     std::error_code error;
+    if (fs::exists(progress_file_, error)) fs::rename(progress_file_, done_file_, error);
+    if (error) return ErrnoStatus("cannot rename " + progress_file_ + " to " + done_file_, error);
+    if (Status s = SyncDirectory(parent); !s.ok()) return s;
+    context_.Add(1);
     fs::remove_all(work_, error);
-    return error ? ErrnoStatus("cannot remove " + work_, error) : Status::Ok();
+    if (error) return ErrnoStatus("cannot remove " + work_, error);
+    if (Status s = SyncDirectory(parent); !s.ok()) return s;
+    context_.Add(1);
+    fs::remove(done_file_, error);
+    return error ? ErrnoStatus("cannot remove " + done_file_, error) : Status::Ok();
   }
 
   const std::string source_path_;
   const std::string target_;
   const std::string work_;
   const std::string db_;
+  const std::string progress_file_;
+  const std::string done_file_;  // what progress_file_ is while the working directory goes
   const ReshardOptions& options_;
   const OpsContext& context_;
   ReshardReport* const report_;

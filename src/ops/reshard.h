@@ -4,7 +4,7 @@
 //   1. A store with the new number of shards is made there, in db/. Everything that the source shows is copied into it, series by
 //      series; PROGRESS says how much of it is synced.
 //   2. It is closed, opened read-only, and both stores are read side by side and compared, bit by bit. Then it is scrubbed.
-//   3. db/ is renamed to TARGET, and the directory removed.
+//   3. db/ is renamed to TARGET. PROGRESS is renamed to TARGET.resharded, which goes when the directory has gone.
 // Interrupted anywhere, the same call goes on: at step 1 with what was copied. The source is only read, and whoever would write to
 // it is refused meanwhile. The new store is one of its own: its uuid is another, its epochs and LSNs begin anew.
 #ifndef CHRONOLITH_OPS_RESHARD_H_

@@ -83,8 +83,7 @@ Result<ReshardProgress> DecodeReshardProgress(std::string_view text) {
   return progress;
 }
 
-Result<ReshardProgress> ReadReshardProgress(const std::string& directory) {
-  const std::string path = directory + "/" + std::string(kReshardProgressFile);
+Result<ReshardProgress> ReadReshardProgress(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   if (!in) return NotFound("there is no file " + path);
   std::stringstream bytes;

@@ -54,8 +54,8 @@ struct ReshardProgress {
 std::string EncodeReshardProgress(const ReshardProgress& progress);
 // kDataLoss, kFailedPrecondition (another format).
 Result<ReshardProgress> DecodeReshardProgress(std::string_view text);
-// Of the directory; the message names the file. kNotFound: there is none.
-Result<ReshardProgress> ReadReshardProgress(const std::string& directory);
+// The message names the file. kNotFound: there is none.
+Result<ReshardProgress> ReadReshardProgress(const std::string& path);
 
 }  // namespace chronolith::ops
 

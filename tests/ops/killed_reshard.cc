@@ -1,5 +1,6 @@
-// killed_reshard SOURCE TARGET SHARDS N: a reshard that kills itself with SIGKILL the Nth time that it says how far it is: a phase
-// begins, a series is done, what is copied is synced. Exits with 0 where it comes to its end before, with 1 after an error.
+// killed_reshard SOURCE TARGET SHARDS N [PHASE]: a reshard that kills itself with SIGKILL the Nth time, from that phase on, that it
+// says how far it is: a phase begins, a series is done, what is copied is synced. Exits with 0 where it comes to its end before,
+// with 1 after an error.
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -12,25 +13,28 @@ namespace {
 
 class Countdown : public ops::ProgressSink {
  public:
-  explicit Countdown(long left) : left_(left) {}
+  Countdown(long left, std::string_view from) : left_(left), from_(from), counts_(from.empty()) {}
   void Begin(std::string_view phase, std::uint64_t, std::string_view) override {
     std::fprintf(stderr, "%.*s\n", static_cast<int>(phase.size()), phase.data());
+    counts_ = counts_ || phase == from_;
     Count();
   }
   void Add(std::uint64_t) override { Count(); }
   void Count() {
-    if (--left_ == 0) raise(SIGKILL);
+    if (counts_ && --left_ == 0) raise(SIGKILL);
   }
 
  private:
   long left_;
+  const std::string_view from_;
+  bool counts_;
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5) return 2;
-  Countdown countdown(std::strtol(argv[4], nullptr, 10));
+  if (argc != 5 && argc != 6) return 2;
+  Countdown countdown(std::strtol(argv[4], nullptr, 10), argc == 6 ? argv[5] : "");
   ops::OpsContext context;
   context.progress = &countdown;
   ops::ReshardOptions options;

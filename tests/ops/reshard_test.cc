@@ -150,6 +150,45 @@ TEST_P(ReshardTest, KilledAnywhereTheSameCallGoesOn) {
   EXPECT_EQ(phases, (std::set<std::string>{"copying", "comparing", "scrubbing", "finishing"}));
 }
 
+// The new database is in its place; what the reshard has used goes, step by step.
+TEST_P(ReshardTest, KilledWhileItTidiesUpTheSameCallSaysWhatItHasMade) {
+  Fill(5, 20);
+  const std::string done_file = target_ + ".resharded";
+  Result<ReshardReport> whole = Run(3);
+  ASSERT_TRUE(whole.ok()) << whole.status().message();
+  fs::remove_all(target_);
+  const std::pair<bool, bool> left[] = {{true, false}, {true, true}, {false, true}};  // the directory, the file
+  for (int place = 1; place <= 3; ++place) {
+    const std::vector<std::string> command{CHRONOLITH_KILLED_RESHARD, source_, target_, "3", std::to_string(place), "finishing"};
+    const chronolith::testing::ProcessResult result = chronolith::testing::RunProcess(command);
+    ASSERT_EQ(result.signal, SIGKILL) << place << result.err;
+    EXPECT_EQ(fs::exists(work_), left[place - 1].first) << place;
+    EXPECT_EQ(fs::exists(done_file), left[place - 1].second) << place;
+    EXPECT_EQ(Run(4).status().code(), StatusCode::kAlreadyExists) << "another reshard";
+    const Result<ReshardReport> report = Run(3);
+    ASSERT_TRUE(report.ok()) << place << ": " << report.status().message();
+    EXPECT_EQ(report->total, whole->total);
+    EXPECT_EQ(report->shards.size(), 3u);
+    EXPECT_FALSE(fs::exists(work_));
+    EXPECT_FALSE(fs::exists(done_file));
+    EXPECT_EQ(Run(3).status().code(), StatusCode::kAlreadyExists);
+    ASSERT_EQ(Same(source_, target_), Status::Ok()) << place;
+    fs::remove_all(target_);
+  }
+}
+
+TEST_P(ReshardTest, WhatAKilledOneLeftOfATargetThatWasRemovedDoesNotCount) {
+  Fill(5, 20);
+  const std::vector<std::string> command{CHRONOLITH_KILLED_RESHARD, source_, target_, "3", "3", "finishing"};
+  ASSERT_EQ(chronolith::testing::RunProcess(command).signal, SIGKILL);
+  fs::remove_all(target_);
+  const Result<ReshardReport> anew = Run(2);
+  ASSERT_TRUE(anew.ok()) << anew.status().message();
+  EXPECT_EQ(anew->shards.size(), 2u);
+  EXPECT_EQ(Same(source_, target_), Status::Ok());
+  EXPECT_FALSE(fs::exists(target_ + ".resharded"));
+}
+
 TEST_P(ReshardTest, KilledAgainAndAgainItComesToItsEnd) {
   Fill();
   bool done = false;
