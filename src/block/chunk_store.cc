@@ -146,12 +146,11 @@ Status ChunkStore::Finish(const ChunkState& state) {
   return Status::Ok();
 }
 
-Status ChunkStore::Read(std::span<const Ordinal> ordinals, const ChunkReadOptions& options, ChunkSet* chunks) const {
-  chunks->Reset();
-  if (ordinals.empty() || options.range.empty()) {
-    chunks->Group(ordinals.size());
-    return Status::Ok();
-  }
+// Calls `visit(i, &meta, iterator)` at each row of ordinals[i] of the types that are wanted, where `meta` has the identity only; a
+// status that is not ok ends the walk.
+template <typename Visit>
+Status ChunkStore::Walk(std::span<const Ordinal> ordinals, const ChunkReadOptions& options, const Visit& visit) const {
+  if (ordinals.empty() || options.range.empty()) return Status::Ok();
   Result<std::unique_ptr<KvIterator>> made =
       NewIterator(LowerKey(options.range, options_.window_ms), UpperKey(options.range), options.fill_cache);
   if (!made.ok()) return made.status();
@@ -192,15 +191,32 @@ Status ChunkStore::Read(std::span<const Ordinal> ordinals, const ChunkReadOption
     }
     skipped = 0;
     if (meta.type >= options.type_from && meta.type <= options.type_to) {
-      std::string_view payload;
-      if (Status s = DecodeChunkValue(it.key(), it.value(), &meta, &payload); !s.ok()) return Named(s);
-      if (options.range.Overlaps(meta.min_time, meta.max_time)) chunks->Add(next, meta, payload);
+      if (Status s = visit(next, &meta, it); !s.ok()) return Named(s);
     }
     it.Next();
   }
-  if (Status s = it.status(); !s.ok()) return Named(s);
+  return Named(it.status());
+}
+
+Status ChunkStore::Read(std::span<const Ordinal> ordinals, const ChunkReadOptions& options, ChunkSet* chunks) const {
+  chunks->Reset();
+  const auto add = [&](std::size_t i, ChunkMeta* meta, const KvIterator& it) {
+    std::string_view payload;
+    Status s = DecodeChunkValue(it.key(), it.value(), meta, &payload);
+    if (s.ok() && options.range.Overlaps(meta->min_time, meta->max_time)) chunks->Add(i, *meta, payload);
+    return s;
+  };
+  if (Status s = Walk(ordinals, options, add); !s.ok()) return s;
   chunks->Group(ordinals.size());
   return Status::Ok();
+}
+
+Status ChunkStore::HaveRows(std::span<const Ordinal> ordinals, const ChunkReadOptions& options, std::vector<bool>* have) const {
+  have->assign(ordinals.size(), false);
+  return Walk(ordinals, options, [have](std::size_t i, const ChunkMeta*, const KvIterator&) {
+    (*have)[i] = true;
+    return Status::Ok();
+  });
 }
 
 std::uint64_t ChunkStore::EstimateBytes(TimeRange range) const {

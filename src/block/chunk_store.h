@@ -80,6 +80,9 @@ class ChunkStore {
   // Sees everything whose Write returned before. Cost: about 0.1 us a chunk where the ordinals are dense, else a seek a (window,
   // run of near ordinals).
   Status Read(std::span<const Ordinal> ordinals, const ChunkReadOptions& options, ChunkSet* chunks) const;
+  // Which of them have a stored chunk of these types in a window that the range touches. By keys: a chunk may turn out to lie
+  // beside the range, to be hidden, or to be damaged. Costs as Read, but copies and checks nothing.
+  Status HaveRows(std::span<const Ordinal> ordinals, const ChunkReadOptions& options, std::vector<bool>* have) const;
 
   // Differs from an earlier call's where meanwhile a delete came or a compaction replaced chunks: what was read between the two may
   // be of several moments.
@@ -103,8 +106,8 @@ class ChunkStore {
   // Adds the rows of windows that lie wholly below `floor` to *figures, as deleted, where Expire or the engine has not dropped them
   // yet. `between` as above.
   Status CountExpired(Timestamp floor, CompactFigures* figures, const std::function<Status()>& between) const;
-  // The same for one window, for the background: drops no tombstones. `stop` is asked every few megabytes. False: stopped before the
-  // end; else the window counts as tidy, also after an error.
+  // The same for one window, for the background: drops no tombstones. `stop` is asked every few megabytes. False: stopped before
+  // the end; else the window counts as tidy, also after an error.
   Result<bool> CompactWindow(Timestamp window, const std::function<bool(const ChunkMeta&)>& in_head,
                              const std::function<bool()>& stop);
   // Windows that end at or before `before` and that have, since they were compacted or since Load, taken chunks that compaction
@@ -134,6 +137,8 @@ class ChunkStore {
   Status Named(Status status) const { return status.ok() ? status : status.WithContext(name_); }
   Status LoadTombstones(const ChunkState& state) ABSL_EXCLUSIVE_LOCKS_REQUIRED(rows_mu_);
   Status WriteTombstones(Lsn up_to) ABSL_EXCLUSIVE_LOCKS_REQUIRED(rows_mu_);
+  template <typename Visit>
+  Status Walk(std::span<const Ordinal> ordinals, const ChunkReadOptions& options, const Visit& visit) const;
   Result<std::unique_ptr<KvIterator>> NewIterator(std::string lower, std::string upper, bool fill_cache) const;
 
   KvEngine* const engine_;

@@ -51,7 +51,7 @@ class IndexShard::Impl {
 
   Result<OrdinalSet> Select(std::span<const CompiledMatcher> matchers) const;
   Status LabelsOf(std::span<const Ordinal> ordinals, std::vector<Labels>* labels, bool removed_too) const;
-  Result<std::optional<Metadata>> MetadataOf(Ordinal ordinal) const;
+  Status MetadataOf(std::span<const Ordinal> ordinals, std::vector<std::optional<Metadata>>* metadata) const;
   Status LabelNames(const OrdinalSet* within, std::vector<std::string>* names) const;
   Status LabelValues(std::string_view name, const OrdinalSet* within, std::vector<std::string>* values) const;
 

@@ -83,24 +83,37 @@ Status IndexShard::Impl::LabelsOf(std::span<const Ordinal> ordinals, std::vector
   return Status::Ok();
 }
 
-Result<std::optional<Metadata>> IndexShard::Impl::MetadataOf(Ordinal ordinal) const {
+Status IndexShard::Impl::MetadataOf(std::span<const Ordinal> ordinals, std::vector<std::optional<Metadata>>* metadata) const {
   const ScopedTimer timer(&read_latency_);
-  {
+  metadata->assign(ordinals.size(), std::nullopt);
+  std::vector<Ordinal> stored;
+  std::vector<std::size_t> places;
+  for (std::size_t begin = 0; begin < ordinals.size(); begin += kLockRun) {
     MeasuredReaderLock lock(&mu_);
-    if (const auto it = active_->metadata.find(ordinal); it != active_->metadata.end()) return std::optional(it->second.metadata);
-    if (writing_ != nullptr) {
-      if (const auto it = writing_->metadata.find(ordinal); it != writing_->metadata.end())
-        return std::optional(it->second.metadata);
+    for (std::size_t i = begin; i < std::min(begin + kLockRun, ordinals.size()); ++i) {
+      if (const auto it = active_->metadata.find(ordinals[i]); it != active_->metadata.end()) {
+        (*metadata)[i] = it->second.metadata;
+        continue;
+      }
+      if (writing_ != nullptr) {
+        if (const auto it = writing_->metadata.find(ordinals[i]); it != writing_->metadata.end()) {
+          (*metadata)[i] = it->second.metadata;
+          continue;
+        }
+      }
+      stored.push_back(ordinals[i]);
+      places.push_back(i);
     }
   }
   std::vector<std::optional<index_rows::LongRow>> rows;
-  if (Status s = rows_.ReadLong(index_rows::kMetadataPrefix, {&ordinal, 1}, &rows); !s.ok()) return s;
-  if (!rows[0].has_value()) return std::optional<Metadata>();
-  Metadata metadata;
-  if (!index_rows::DecodeMetadata(rows[0]->bytes, &metadata)) {
-    return index_rows::Damaged(index_rows::OrdinalKey(index_rows::kMetadataPrefix, ordinal), "malformed metadata");
+  if (Status s = rows_.ReadLong(index_rows::kMetadataPrefix, stored, &rows); !s.ok()) return s;
+  for (std::size_t i = 0; i < stored.size(); ++i) {
+    if (!rows[i].has_value()) continue;
+    if (!index_rows::DecodeMetadata(rows[i]->bytes, &(*metadata)[places[i]].emplace())) {
+      return index_rows::Damaged(index_rows::OrdinalKey(index_rows::kMetadataPrefix, stored[i]), "malformed metadata");
+    }
   }
-  return std::optional(std::move(metadata));
+  return Status::Ok();
 }
 
 Status IndexShard::Impl::LabelNames(const OrdinalSet* within, std::vector<std::string>* names) const {

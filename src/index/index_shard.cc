@@ -345,7 +345,14 @@ Result<OrdinalSet> IndexShard::Select(std::span<const CompiledMatcher> matchers)
 Status IndexShard::LabelsOf(std::span<const Ordinal> ordinals, std::vector<Labels>* labels, bool removed_too) const {
   return impl_->LabelsOf(ordinals, labels, removed_too);
 }
-Result<std::optional<Metadata>> IndexShard::MetadataOf(Ordinal ordinal) const { return impl_->MetadataOf(ordinal); }
+Status IndexShard::MetadataOf(std::span<const Ordinal> ordinals, std::vector<std::optional<Metadata>>* metadata) const {
+  return impl_->MetadataOf(ordinals, metadata);
+}
+Result<std::optional<Metadata>> IndexShard::MetadataOf(Ordinal ordinal) const {
+  std::vector<std::optional<Metadata>> metadata;
+  if (Status s = impl_->MetadataOf({&ordinal, 1}, &metadata); !s.ok()) return s;
+  return std::move(metadata[0]);
+}
 Status IndexShard::LabelNames(const OrdinalSet* within, std::vector<std::string>* names) const {
   return impl_->LabelNames(within, names);
 }

@@ -101,6 +101,8 @@ class IndexShard {
   // Labels of each ordinal, in order; from memory, else one MultiGet. A series that is gone has empty labels. `removed_too` also
   // finds the labels of removed series.
   Status LabelsOf(std::span<const Ordinal> ordinals, std::vector<Labels>* labels, bool removed_too = false) const;
+  // As LabelsOf; nullopt where a series has none.
+  Status MetadataOf(std::span<const Ordinal> ordinals, std::vector<std::optional<Metadata>>* metadata) const;
   Result<std::optional<Metadata>> MetadataOf(Ordinal ordinal) const;
   // Distinct names / values of one name, sorted, over all series (`within` null) or over those in `within`.
   Status LabelNames(const OrdinalSet* within, std::vector<std::string>* names) const;

@@ -6,7 +6,6 @@
 #include "ops/reshard_source.h"
 #include "ops/series_piece.h"
 #include "partition/partition_map.h"
-#include "storage/storage_impl.h"
 
 namespace chronolith::ops {
 namespace {
@@ -19,8 +18,8 @@ Status Spread(Storage* store, const PartitionMap& map, const OpsContext& context
   for (std::size_t begin = 0; begin < ids->size(); begin += kCopyAtOnce) {
     const auto end = std::min(begin + kCopyAtOnce, ids->size());
     auto piece = SeriesPiece::Open(
-        store, {ids->begin() + static_cast<std::ptrdiff_t>(begin), ids->begin() + static_cast<std::ptrdiff_t>(end)}, 0,
-        context.cancelled);
+        store, {ids->begin() + static_cast<std::ptrdiff_t>(begin), ids->begin() + static_cast<std::ptrdiff_t>(end)},
+        {.cancelled = context.cancelled});
     if (!piece.ok()) return piece.status();
     while ((*piece)->Next()) {
       ReshardShard& shard = report->shards[map.ShardFor(StableHash((*piece)->labels().encoded()))];
@@ -32,8 +31,8 @@ Status Spread(Storage* store, const PartitionMap& map, const OpsContext& context
         shard.bytes += chunk.data.size();
       }
       if (chunks != nullptr && !chunks->status().ok()) return chunks->status();
-      const auto exemplars = StorageImpl::Of(store)->ExemplarsOf((*piece)->ref());
-      const auto metadata = StorageImpl::Of(store)->MetadataOf((*piece)->ref());
+      const auto exemplars = (*piece)->Exemplars();
+      const auto metadata = (*piece)->SeriesMetadata();
       if (!exemplars.ok()) return exemplars.status();
       if (!metadata.ok()) return metadata.status();
       figures.exemplars = exemplars->size();

@@ -4,15 +4,20 @@
 #include <span>
 
 #include "query/label_order.h"
-#include "storage/storage_impl.h"
 
 namespace chronolith::ops {
+namespace {
 
-Result<std::unique_ptr<SeriesPiece>> SeriesPiece::Open(Storage* storage, std::vector<SeriesRef> refs, std::size_t skip,
-                                                       const std::atomic<bool>* cancelled) {
-  std::unique_ptr<SeriesPiece> piece(new SeriesPiece);
+constexpr std::size_t kMetadataAtOnce = 256;  // of one series at most 16 KiB
+
+}  // namespace
+
+Result<std::unique_ptr<SeriesPiece>> SeriesPiece::Open(Storage* storage, std::vector<SeriesRef> refs,
+                                                       const SeriesPieceOptions& options) {
+  std::unique_ptr<SeriesPiece> piece(new SeriesPiece(StorageImpl::Of(storage), options));
   std::vector<Labels> labels;
-  if (Status s = StorageImpl::Of(storage)->LabelsOf(refs, &labels); !s.ok()) return s;
+  if (Status s = piece->storage_->LabelsOf(refs, &labels); !s.ok()) return s;
+  std::size_t skip = options.skip;
   for (const std::uint32_t i : SortedByLabels(labels)) {
     if (labels[i].empty()) continue;
     if (skip > 0) {
@@ -23,10 +28,10 @@ Result<std::unique_ptr<SeriesPiece>> SeriesPiece::Open(Storage* storage, std::ve
     piece->labels_.push_back(std::move(labels[i]));
   }
   if (piece->refs_.empty()) return piece;  // a Select among none would be one of all
-  SelectOptions options;
-  options.cancelled = cancelled;
-  options.among = piece->refs_;
-  auto set = storage->Select({}, TimeRange{}, options);
+  SelectOptions select;
+  select.cancelled = options.cancelled;
+  select.among = piece->refs_;
+  auto set = storage->Select({}, options.range, select);
   if (!set.ok()) return set.status();
   piece->set_ = std::move(*set);
   piece->has_set_ = piece->set_->Next();
@@ -50,6 +55,24 @@ bool SeriesPiece::samples_are_here() const { return has_set_ && set_->labels() =
 SampleIterator* SeriesPiece::samples() { return samples_are_here() ? &set_->samples() : nullptr; }
 
 ChunkIterator* SeriesPiece::chunks() { return samples_are_here() ? &set_->chunks() : nullptr; }
+
+Result<std::vector<Exemplar>> SeriesPiece::Exemplars() {
+  if (may_have_exemplars_.empty()) {
+    Status s = storage_->MayHaveExemplars(refs_, options_.range, options_.cancelled, &may_have_exemplars_);
+    if (!s.ok()) return s;
+  }
+  if (!may_have_exemplars_[at_]) return std::vector<Exemplar>();
+  return storage_->ExemplarsOf(ref(), options_.range);
+}
+
+Result<std::optional<Metadata>> SeriesPiece::SeriesMetadata() {
+  if (at_ < metadata_begin_ || at_ >= metadata_begin_ + metadata_.size()) {
+    metadata_begin_ = at_;
+    const auto some = std::span(refs_).subspan(at_, std::min(kMetadataAtOnce, refs_.size() - at_));
+    if (Status s = storage_->MetadataOf(some, &metadata_); !s.ok()) return s;
+  }
+  return metadata_[at_ - metadata_begin_];
+}
 
 ValueType SampleReader::Next() {
   if (samples_ == nullptr) return ValueType::kNone;

@@ -1,4 +1,4 @@
-// Some series of a store in the order of their labels, those without samples too.
+// Some series of a store in the order of their labels, those without samples too, with all that is known of them.
 #ifndef CHRONOLITH_OPS_SERIES_PIECE_H_
 #define CHRONOLITH_OPS_SERIES_PIECE_H_
 
@@ -6,35 +6,52 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "chronolith/storage.h"
+#include "storage/storage_impl.h"
 
 namespace chronolith::ops {
 
-// A cursor over the series. Memory: the labels of all of them and 32 MiB of chunks. Thread safety: one thread at a time.
+struct SeriesPieceOptions {
+  std::size_t skip = 0;                          // begins behind so many of the series, in the order of labels
+  TimeRange range;                               // of samples and exemplars
+  const std::atomic<bool>* cancelled = nullptr;  // may be null
+};
+
+// A cursor over the series. Memory: the labels of all of them, twice, and 64 MiB of chunks. Thread safety: one thread at a time.
 // Lifetime: must be destroyed before the store is closed.
 class SeriesPiece {
  public:
-  // Ids without a series are passed by. `skip`: begins behind so many of them, in the order of labels.
-  static Result<std::unique_ptr<SeriesPiece>> Open(Storage* storage, std::vector<SeriesRef> refs, std::size_t skip,
-                                                   const std::atomic<bool>* cancelled);
+  // Ids without a series are passed by.
+  static Result<std::unique_ptr<SeriesPiece>> Open(Storage* storage, std::vector<SeriesRef> refs,
+                                                   const SeriesPieceOptions& options);
   // False at the end, and after an error or a cancellation: then look at status().
   bool Next();
   SeriesRef ref() const { return refs_[at_]; }
   const Labels& labels() const { return labels_[at_]; }
   SampleIterator* samples();  // null: it has none
   ChunkIterator* chunks();    // the same, encoded; one of both a series
+  // Of the series at hand. Both look at many series at once when they are first asked, so that those without cost nothing.
+  Result<std::vector<Exemplar>> Exemplars();
+  Result<std::optional<Metadata>> SeriesMetadata();
   const Status& status() const { return status_; }
 
  private:
-  SeriesPiece() = default;
+  SeriesPiece(StorageImpl* storage, const SeriesPieceOptions& options) : storage_(storage), options_(options) {}
   bool samples_are_here() const;  // the set stands at the series at hand
-  std::vector<SeriesRef> refs_;   // in the order of labels
+
+  StorageImpl* const storage_;
+  const SeriesPieceOptions options_;
+  std::vector<SeriesRef> refs_;  // in the order of labels
   std::vector<Labels> labels_;
   std::size_t at_ = 0, next_ = 0;
   std::unique_ptr<SeriesSet> set_;
-  bool has_set_ = false;  // the set stands at a series, at hand or to come
+  bool has_set_ = false;                           // the set stands at a series, at hand or to come
+  std::vector<bool> may_have_exemplars_;           // of each series; empty: not looked at
+  std::vector<std::optional<Metadata>> metadata_;  // of some series, from metadata_begin_
+  std::size_t metadata_begin_ = 0;
   Status status_;
 };
 

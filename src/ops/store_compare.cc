@@ -130,9 +130,9 @@ class StoreCompare {
     Result<std::vector<SeriesRef>> in_copy = InCopy(labels);
     if (!in_copy.ok()) return in_copy.status();
     matched_ += in_copy->size();
-    auto a = SeriesPiece::Open(original_, std::move(refs), 0, context_.cancelled);
+    auto a = SeriesPiece::Open(original_, std::move(refs), {.cancelled = context_.cancelled});
     if (!a.ok()) return a.status();
-    auto b = SeriesPiece::Open(copy_, std::move(*in_copy), 0, context_.cancelled);
+    auto b = SeriesPiece::Open(copy_, std::move(*in_copy), {.cancelled = context_.cancelled});
     if (!b.ok()) return b.status();
     bool more = (*b)->Next();
     while ((*a)->Next()) {
@@ -152,16 +152,16 @@ class StoreCompare {
   Status OneSeries(SeriesPiece* a, SeriesPiece* b) {
     StoreFigures figures;
     if (Status s = Samples(a->samples(), b == nullptr ? nullptr : b->samples(), &figures); !s.ok()) return s;
-    const Result<std::vector<Exemplar>> exemplars = original_->ExemplarsOf(a->ref());
-    const Result<std::optional<Metadata>> metadata = original_->MetadataOf(a->ref());
+    const Result<std::vector<Exemplar>> exemplars = a->Exemplars();
+    const Result<std::optional<Metadata>> metadata = a->SeriesMetadata();
     if (!exemplars.ok()) return exemplars.status();
     if (!metadata.ok()) return metadata.status();
     figures.exemplars = exemplars->size();
     figures.metadata = metadata->has_value() ? 1 : 0;
     items_ += figures.items();
     if (b == nullptr) return figures.items() == 0 ? Status::Ok() : DataLoss("is not in the copy");
-    const Result<std::vector<Exemplar>> copied = copy_->ExemplarsOf(b->ref());
-    const Result<std::optional<Metadata>> copied_metadata = copy_->MetadataOf(b->ref());
+    const Result<std::vector<Exemplar>> copied = b->Exemplars();
+    const Result<std::optional<Metadata>> copied_metadata = b->SeriesMetadata();
     if (!copied.ok()) return copied.status();
     if (!copied_metadata.ok()) return copied_metadata.status();
     const auto same = [](const Exemplar& x, const Exemplar& y) { return Same(x, y); };

@@ -35,7 +35,7 @@ class StoreCopy {
       const std::size_t end = std::min(begin + at_once, ids->size());
       std::vector<SeriesRef> refs(ids->begin() + static_cast<std::ptrdiff_t>(begin),
                                   ids->begin() + static_cast<std::ptrdiff_t>(end));
-      auto piece = SeriesPiece::Open(source_, std::move(refs), position_ - begin, context_.cancelled);
+      auto piece = SeriesPiece::Open(source_, std::move(refs), {.skip = position_ - begin, .cancelled = context_.cancelled});
       if (!piece.ok()) return piece.status();
       while ((*piece)->Next()) {
         if (Status s = OneSeries(piece->get()); !s.ok()) return s.WithContext((*piece)->labels().ToString());
@@ -65,7 +65,7 @@ class StoreCopy {
     ref_ = {};
     labels_ = &piece->labels();
     StoreFigures& copied = report_->copied;
-    Result<std::optional<Metadata>> metadata = source_->MetadataOf(piece->ref());
+    Result<std::optional<Metadata>> metadata = piece->SeriesMetadata();
     if (!metadata.ok()) return metadata.status();
     if (metadata->has_value()) {
       if (Status s = Ref(); !s.ok()) return s;
@@ -74,7 +74,7 @@ class StoreCopy {
       ++buffered_;
     }
     if (Status s = Samples(piece->samples()); !s.ok()) return s;
-    Result<std::vector<Exemplar>> exemplars = source_->ExemplarsOf(piece->ref());
+    Result<std::vector<Exemplar>> exemplars = piece->Exemplars();
     if (!exemplars.ok()) return exemplars.status();
     for (Exemplar& exemplar : *exemplars) {
       if (Status s = Ref(); !s.ok()) return s;

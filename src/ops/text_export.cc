@@ -1,13 +1,16 @@
 #include "ops/text_export.h"
 
+#include <algorithm>
 #include <array>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "interop/csv_text.h"
 #include "interop/json_lines.h"
 #include "interop/openmetrics_writer.h"
 #include "interop/value_text.h"
+#include "ops/series_piece.h"
 
 namespace chronolith::ops {
 
@@ -32,31 +35,34 @@ class TextExport {
     if (!ids.ok()) return ids.status();
     context_.Begin("export", ids->size(), "series");
     if (options_.form == TextForm::kCsv) text_ = "series,timestamp,value\n";
-    const auto visit = [this](SeriesSet* set) -> Status {
-      while (set->Next()) {
-        if (Status s = OneSeries(set); !s.ok()) return s;
+    for (std::size_t begin = 0; begin < ids->size(); begin += options_.series_at_once) {
+      const auto some = std::span(*ids).subspan(begin, std::min(options_.series_at_once, ids->size() - begin));
+      auto piece =
+          SeriesPiece::Open(storage_, {some.begin(), some.end()}, {.range = options_.range, .cancelled = context_.cancelled});
+      if (!piece.ok()) return piece.status();
+      while ((*piece)->Next()) {
+        if ((*piece)->samples() == nullptr) continue;
+        if (Status s = OneSeries(piece->get()); !s.ok()) return s;
       }
-      return Status::Ok();
-    };
-    Status s = ScanPieces(storage_, *ids, options_.range, options_.series_at_once, context_.cancelled, visit);
-    if (!s.ok()) return s;
+      if (!(*piece)->status().ok()) return (*piece)->status();
+    }
     if (options_.form == TextForm::kOpenMetrics) openmetrics_.Finish();
     return Drain(0);
   }
 
  private:
-  Status OneSeries(SeriesSet* set) {
-    const Labels& labels = set->labels();
+  Status OneSeries(SeriesPiece* piece) {
+    const Labels& labels = piece->labels();
     std::optional<Metadata> metadata;
     exemplars_.clear();
     next_exemplar_ = 0;
     if (options_.form != TextForm::kCsv) {
-      auto known = storage_->SeriesMetadata(labels);
-      if (!known.ok() && known.status().code() != StatusCode::kNotFound) return known.status();
-      if (known.ok()) metadata = std::move(*known);
-      auto exemplars = storage_->Exemplars(labels, options_.range);
-      if (!exemplars.ok() && exemplars.status().code() != StatusCode::kNotFound) return exemplars.status();
-      if (exemplars.ok()) exemplars_ = std::move(*exemplars);
+      auto known = piece->SeriesMetadata();
+      if (!known.ok()) return known.status();
+      metadata = std::move(*known);
+      auto exemplars = piece->Exemplars();
+      if (!exemplars.ok()) return exemplars.status();
+      exemplars_ = std::move(*exemplars);
     }
     if (options_.form == TextForm::kJsonLines) json_.BeginSeries(labels, metadata);
     if (options_.form == TextForm::kOpenMetrics && !openmetrics_.BeginSeries(labels, metadata)) {
@@ -68,7 +74,7 @@ class TextExport {
       interop::AppendCsvField(labels.ToString(), &csv_series_);
       csv_series_.push_back(',');
     }
-    if (Status s = Points(&set->samples()); !s.ok()) return s;
+    if (Status s = Points(piece->samples()); !s.ok()) return s;
     if (options_.form == TextForm::kJsonLines) {
       for (const Exemplar& exemplar : exemplars_) json_.AddExemplar(exemplar);
       report_->exemplars += exemplars_.size();

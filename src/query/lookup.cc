@@ -35,8 +35,8 @@ Result<Lookup<std::string>> Gather(const QueryContext& context, const std::vecto
   DamagePolicy damage(options.skip_damaged);
   const bool all = matchers.empty() && IsAllOfTime(options.range);
   std::vector<OrdinalSet> matched;
-  Status found =
-      all ? damage.Begin(context.quarantine, context.partial) : MatchSeries(context, matchers, options.range, 0, &poll, &damage, &matched);
+  Status found = all ? damage.Begin(context.quarantine, context.partial)
+                     : MatchSeries(context, matchers, options.range, 0, &poll, &damage, &matched);
   if (!found.ok()) return found;
   for (std::size_t k = 0; k < context.shards.size(); ++k) {
     if (!all && matched[k].empty()) continue;
@@ -51,6 +51,14 @@ Result<Lookup<std::string>> Gather(const QueryContext& context, const std::vecto
   FinishLookup(options.limit, &lookup);
   return lookup;
 }
+
+const ShardReader* ReaderOf(const QueryContext& context, ShardId shard) {
+  const auto it =
+      std::find_if(context.shards.begin(), context.shards.end(), [&](const ShardReader& r) { return r.shard == shard; });
+  return it == context.shards.end() ? nullptr : &*it;
+}
+
+Status NoShard(ShardId shard) { return NotFound("there is no shard " + std::to_string(shard)); }
 
 }  // namespace
 
@@ -117,16 +125,35 @@ Result<std::vector<SeriesRef>> LookupSeriesIds(const QueryContext& context, cons
   return refs;
 }
 
+Status MayHaveExemplars(const QueryContext& context, ShardId shard, std::span<const Ordinal> ordinals, TimeRange range,
+                        const std::atomic<bool>* cancelled, std::vector<bool>* may) {
+  if (Status s = CheckRange(range); !s.ok()) return s;
+  const ShardReader* const reader = ReaderOf(context, shard);
+  if (reader == nullptr) return NoShard(shard);
+  const Poll poll(kNoDeadline, cancelled);
+  std::vector<std::vector<Chunk>> head;  // before the store: a checkpoint stores a chunk before the head lets go of it
+  reader->head->Collect(ordinals, range, ChunkType::kExemplar, ChunkType::kExemplar, &head);
+  ChunkReadOptions options;
+  options.range = range;
+  options.type_from = options.type_to = ChunkType::kExemplar;
+  options.fill_cache = false;
+  options.poll = [&poll] { return poll.Check(); };
+  if (Status s = reader->chunks->HaveRows(ordinals, options, may); !s.ok()) return s;
+  for (std::size_t i = 0; i < head.size(); ++i) {
+    if (!head[i].empty()) (*may)[i] = true;
+  }
+  return Status::Ok();
+}
+
 Result<std::vector<Exemplar>> SelectExemplars(const QueryContext& context, ShardId shard, Ordinal ordinal, TimeRange range) {
   if (Status s = CheckRange(range); !s.ok()) return s;
   std::vector<Exemplar> exemplars;
   if (range.empty()) return exemplars;
-  const auto reader =
-      std::find_if(context.shards.begin(), context.shards.end(), [&](const ShardReader& r) { return r.shard == shard; });
-  if (reader == context.shards.end()) return NotFound("there is no shard " + std::to_string(shard));
+  const ShardReader* const reader = ReaderOf(context, shard);
+  if (reader == nullptr) return NoShard(shard);
   Poll poll(kNoDeadline);
   SeriesBatch batch(&context, ChunkType::kExemplar, ChunkType::kExemplar);
-  const SeriesAt at{static_cast<std::uint32_t>(reader - context.shards.begin()), ordinal};
+  const SeriesAt at{static_cast<std::uint32_t>(reader - context.shards.data()), ordinal};
   DamagePolicy damage(false);
   if (Status s = batch.Load(std::span(&at, 1), range, &poll, &damage); !s.ok()) return s;
   SeriesParts parts;

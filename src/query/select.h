@@ -7,6 +7,7 @@
 #ifndef CHRONOLITH_QUERY_SELECT_H_
 #define CHRONOLITH_QUERY_SELECT_H_
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <span>
@@ -53,6 +54,10 @@ Result<Lookup<std::string>> LookupLabelValues(const QueryContext& context, const
                                               const std::vector<Matcher>& matchers, const LookupOptions& options);
 // Ascending by id.
 Result<std::vector<SeriesRef>> LookupSeriesIds(const QueryContext& context, const std::vector<Matcher>& matchers);
+// Which of the ordinals (ascending, distinct) may have exemplars in the range: to ask for those of the others is a waste. One pass
+// over the keys of their chunks, so about 0.1 us a chunk. kNotFound, kCancelled, kDataLoss.
+Status MayHaveExemplars(const QueryContext& context, ShardId shard, std::span<const Ordinal> ordinals, TimeRange range,
+                        const std::atomic<bool>* cancelled, std::vector<bool>* may);
 // Ascending by timestamp, equal ones once. kNotFound where the context has no such shard.
 Result<std::vector<Exemplar>> SelectExemplars(const QueryContext& context, ShardId shard, Ordinal ordinal, TimeRange range);
 

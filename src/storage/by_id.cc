@@ -4,6 +4,28 @@
 #include "storage/storage_impl.h"
 
 namespace chronolith {
+namespace {
+
+// Calls `read(shard, ordinals, places)` for each shard that some of the refs are of: ascending ordinals, each of refs[places[i]].
+template <typename Read>
+Status EachShard(const QueryContext& context, std::span<const SeriesRef> refs, const Read& read) {
+  std::vector<std::size_t> places;
+  std::vector<Ordinal> ordinals;
+  for (const ShardReader& shard : context.shards) {
+    places.clear();
+    ordinals.clear();
+    for (std::size_t i = 0; i < refs.size(); ++i) {
+      if (ShardOf(refs[i]) == shard.shard) places.push_back(i);
+    }
+    if (places.empty()) continue;
+    std::sort(places.begin(), places.end(), [&](std::size_t a, std::size_t b) { return refs[a].id < refs[b].id; });
+    for (const std::size_t i : places) ordinals.push_back(OrdinalOf(refs[i]));
+    if (Status s = read(shard, ordinals, places); !s.ok()) return s;
+  }
+  return Status::Ok();
+}
+
+}  // namespace
 
 Status StorageImpl::LabelsOf(std::span<const SeriesRef> refs, std::vector<Labels>* labels) {
   if (fork_.InChild()) return UsedAfterFork();
@@ -11,39 +33,49 @@ Status StorageImpl::LabelsOf(std::span<const SeriesRef> refs, std::vector<Labels
   const Result<std::shared_ptr<QueryContext>> readers = Readers(kNoDeadline, false);
   if (!readers.ok()) return readers.status();
   labels->assign(refs.size(), Labels());
-  for (const ShardReader& shard : (*readers)->shards) {
-    std::vector<std::size_t> places;
-    std::vector<Ordinal> ordinals;
-    for (std::size_t i = 0; i < refs.size(); ++i) {
-      if (ShardOf(refs[i]) != shard.shard) continue;
-      places.push_back(i);
-      ordinals.push_back(OrdinalOf(refs[i]));
-    }
-    if (ordinals.empty()) continue;
-    std::vector<Labels> found;
-    if (Status s = shard.index->LabelsOf(ordinals, &found); !s.ok()) return s;
-    for (std::size_t i = 0; i < places.size(); ++i) (*labels)[places[i]] = std::move(found[i]);
-  }
-  return Status::Ok();
+  std::vector<Labels> found;
+  return EachShard(**readers, refs, [&](const ShardReader& shard, std::span<const Ordinal> ordinals, const auto& places) {
+    Status s = shard.index->LabelsOf(ordinals, &found);
+    for (std::size_t i = 0; s.ok() && i < places.size(); ++i) (*labels)[places[i]] = std::move(found[i]);
+    return s;
+  });
 }
 
-Result<std::vector<Exemplar>> StorageImpl::ExemplarsOf(SeriesRef ref) {
+Status StorageImpl::MetadataOf(std::span<const SeriesRef> refs, std::vector<std::optional<Metadata>>* metadata) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   const Result<std::shared_ptr<QueryContext>> readers = Readers(kNoDeadline, false);
   if (!readers.ok()) return readers.status();
-  return SelectExemplars(**readers, ShardOf(ref), OrdinalOf(ref), TimeRange{});
+  metadata->assign(refs.size(), std::nullopt);
+  std::vector<std::optional<Metadata>> found;
+  return EachShard(**readers, refs, [&](const ShardReader& shard, std::span<const Ordinal> ordinals, const auto& places) {
+    Status s = shard.index->MetadataOf(ordinals, &found);
+    for (std::size_t i = 0; s.ok() && i < places.size(); ++i) (*metadata)[places[i]] = std::move(found[i]);
+    return s;
+  });
 }
 
-Result<std::optional<Metadata>> StorageImpl::MetadataOf(SeriesRef ref) {
+Status StorageImpl::MayHaveExemplars(std::span<const SeriesRef> refs, TimeRange range, const std::atomic<bool>* cancelled,
+                                     std::vector<bool>* may) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   const Result<std::shared_ptr<QueryContext>> readers = Readers(kNoDeadline, false);
   if (!readers.ok()) return readers.status();
-  for (const ShardReader& shard : (*readers)->shards) {
-    if (shard.shard == ShardOf(ref)) return shard.index->MetadataOf(OrdinalOf(ref));
-  }
-  return NotFound("there is no shard " + std::to_string(ShardOf(ref)));
+  may->assign(refs.size(), false);
+  std::vector<bool> found;
+  return EachShard(**readers, refs, [&](const ShardReader& shard, std::span<const Ordinal> ordinals, const auto& places) {
+    Status s = chronolith::MayHaveExemplars(**readers, shard.shard, ordinals, range, cancelled, &found);
+    for (std::size_t i = 0; s.ok() && i < places.size(); ++i) (*may)[places[i]] = found[i];
+    return s;
+  });
+}
+
+Result<std::vector<Exemplar>> StorageImpl::ExemplarsOf(SeriesRef ref, TimeRange range) {
+  if (fork_.InChild()) return UsedAfterFork();
+  ReaderMutexLock lock(&life_mu_);
+  const Result<std::shared_ptr<QueryContext>> readers = Readers(kNoDeadline, false);
+  if (!readers.ok()) return readers.status();
+  return SelectExemplars(**readers, ShardOf(ref), OrdinalOf(ref), range);
 }
 
 Result<Timestamp> StorageImpl::Floor() {

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -63,8 +64,11 @@ class StorageImpl : public Storage {
   // Of each, in order; empty where there is no such series.
   Status LabelsOf(std::span<const SeriesRef> refs, std::vector<Labels>* labels);
   // As Exemplars and SeriesMetadata, but the labels of stored series are not taken into memory to find them.
-  Result<std::vector<Exemplar>> ExemplarsOf(SeriesRef ref);
-  Result<std::optional<Metadata>> MetadataOf(SeriesRef ref);
+  Result<std::vector<Exemplar>> ExemplarsOf(SeriesRef ref, TimeRange range);
+  Status MetadataOf(std::span<const SeriesRef> refs, std::vector<std::optional<Metadata>>* metadata);
+  // Which of them may have exemplars in the range (query/select.h).
+  Status MayHaveExemplars(std::span<const SeriesRef> refs, TimeRange range, const std::atomic<bool>* cancelled,
+                          std::vector<bool>* may);
   // The retention floor, kMinTimestamp: there is none. Raise: logged and synced in all shards; to a lower one does nothing.
   Result<Timestamp> Floor();
   Status RaiseFloor(Timestamp floor);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <numeric>
 #include <random>
 
 #include "chunk/xor_chunk.h"
@@ -120,6 +121,37 @@ TEST_F(ChunkStoreTest, ReadsTheTypesThatAreAskedFor) {
   ASSERT_TRUE(store_->Read(ordinals, {.type_from = ChunkType::kExemplar, .type_to = ChunkType::kExemplar}, &set).ok());
   ASSERT_EQ(set.Of(0).size(), 1U);
   EXPECT_EQ(set.Of(0)[0].meta.type, ChunkType::kExemplar);
+}
+
+TEST_F(ChunkStoreTest, TellsWhichSeriesHaveRowsOfAType) {
+  std::vector<Chunk> chunks;
+  std::vector<Ordinal> ordinals;
+  std::vector<bool> expected;
+  for (Ordinal o = 0; o < 300; ++o) {
+    chunks.push_back(MakeChunk(o, 10, {100, 200}));
+    if (o % 7 == 3) {
+      chunks.push_back(MakeChunk(o, 11, {kWindow * 5}));
+      chunks.back().meta.type = ChunkType::kExemplar;
+    }
+    if (o % 2 == 0 && o != 8) continue;  // so that some are passed by, one after the other and with a seek
+    ordinals.push_back(o);
+    expected.push_back(o % 7 == 3);
+  }
+  ASSERT_TRUE(store_->Write({chunks.begin(), chunks.end()}).ok());
+  ChunkReadOptions options{.type_from = ChunkType::kExemplar, .type_to = ChunkType::kExemplar};
+  std::vector<bool> have;
+  ASSERT_TRUE(store_->HaveRows(ordinals, options, &have).ok());
+  EXPECT_EQ(have, expected);
+  options.range = {0, kWindow};
+  ASSERT_TRUE(store_->HaveRows(ordinals, options, &have).ok());
+  EXPECT_EQ(have, std::vector<bool>(ordinals.size())) << "another window";
+  options.range = {};
+  options.poll = [] { return Cancelled("enough"); };
+  for (Ordinal o = 1000; o < 3000; ++o) ASSERT_TRUE(store_->Write({MakeChunk(o, 12, {300})}).ok());
+  EXPECT_EQ(store_->HaveRows({}, options, &have), Status::Ok());
+  std::vector<Ordinal> all(3000);
+  std::iota(all.begin(), all.end(), 0);
+  EXPECT_EQ(store_->HaveRows(all, options, &have).code(), StatusCode::kCancelled);
 }
 
 TEST_F(ChunkStoreTest, SparseAndDenseReadsAgreeWithAModel) {

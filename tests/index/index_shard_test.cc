@@ -392,6 +392,9 @@ TEST_F(IndexShardTest, KeepsMetadata) {
   index_->SetMetadata(0, {MetricType::kGauge, "", "old"}, ++lsn_);
   index_->SetMetadata(0, metadata, ++lsn_);
   for (int round = 0; round < 3; ++round) {
+    std::vector<std::optional<Metadata>> of_both;
+    ASSERT_TRUE(index_->MetadataOf(std::vector<Ordinal>{0, 1}, &of_both).ok());
+    EXPECT_EQ(of_both, (std::vector<std::optional<Metadata>>{metadata, std::nullopt}));
     Result<std::optional<Metadata>> found = index_->MetadataOf(0);
     ASSERT_TRUE(found.ok()) << found.status().ToString();
     ASSERT_TRUE(found->has_value());

@@ -2,8 +2,10 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <bit>
 #include <functional>
+#include <random>
 
 #include "ops/store_compare.h"
 #include "storage/storage_impl.h"
@@ -68,6 +70,35 @@ TEST_P(StoreCopyTest, EverythingGoesOverThroughAnyNumbersOfShards) {
   for (const std::size_t at_once : {std::size_t{1}, std::size_t{5}, kCopyAtOnce}) {
     EXPECT_EQ(Compare(source.get(), many.get(), at_once), Status::Ok()) << at_once;
   }
+}
+
+TEST_P(StoreCopyTest, WhatIsAskedForByIdsInAnyOrderIsWhatIsAskedForByLabels) {
+  const auto store = Open(5);
+  FillRichStore(store.get(), 400, 3);
+  std::vector<SeriesRef> refs = store->SeriesIds({}).value();
+  std::shuffle(refs.begin(), refs.end(), std::mt19937_64(7));
+  StorageImpl* const by_id = StorageImpl::Of(store.get());
+  std::vector<Labels> labels;
+  std::vector<std::optional<Metadata>> metadata;
+  std::vector<bool> may_have_exemplars;
+  ASSERT_EQ(by_id->LabelsOf(refs, &labels), Status::Ok());
+  ASSERT_EQ(by_id->MetadataOf(refs, &metadata), Status::Ok());
+  ASSERT_EQ(by_id->MayHaveExemplars(refs, {}, nullptr, &may_have_exemplars), Status::Ok());
+  int with_metadata = 0;
+  int with_exemplars = 0;
+  int without = 0;
+  for (std::size_t i = 0; i < refs.size(); ++i) {
+    EXPECT_EQ(metadata[i], store->SeriesMetadata(labels[i]).value()) << labels[i].ToString();
+    const std::vector<Exemplar> exemplars = store->Exemplars(labels[i], {}).value();
+    EXPECT_EQ(by_id->ExemplarsOf(refs[i], {}).value().size(), exemplars.size());
+    EXPECT_TRUE(may_have_exemplars[i] || exemplars.empty()) << labels[i].ToString();
+    with_metadata += metadata[i].has_value() ? 1 : 0;
+    with_exemplars += exemplars.empty() ? 0 : 1;
+    without += may_have_exemplars[i] ? 0 : 1;
+  }
+  EXPECT_GT(with_metadata, 50);
+  EXPECT_GT(with_exemplars, 10);
+  EXPECT_GT(without, 200);
 }
 
 TEST_P(StoreCopyTest, GoesOnAtAnyPositionAndTwiceIsTheSame) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <set>
+#include <sstream>
 
 #include "interop/json_lines.h"
 #include "interop/openmetrics_writer.h"
@@ -83,6 +84,42 @@ TEST_P(TextExportTest, PiecesOfAnySizeHoldEachSeriesOnceAndInOrderWithinAPiece) 
     }
     EXPECT_EQ(report.samples, 500u);
   }
+}
+
+// More than are looked at together, and in the order of labels, which is another than that of ids.
+TEST_P(TextExportTest, EachOfManySeriesHasItsOwnMetadataAndExemplars) {
+  Open(3);
+  for (int i = 0; i < 700; ++i) {
+    TimeSeries series;
+    const std::string id = std::to_string(i * 7919 % 10'007);
+    series.labels = Labels{{"__name__", "m"}, {"i", id}};
+    series.samples = {{1000, 1}};
+    if (i % 3 == 0) series.metadata = {{MetricType::kGauge, "", "help of " + id}};
+    if (i % 50 == 0) series.exemplars = {{Labels{{"trace", id}}, 1, 900}, {Labels{{"late", id}}, 1, 5000}};
+    Write(series);
+    if (i == 350) {
+      ASSERT_EQ(store_->Checkpoint(), Status::Ok());
+    }
+  }
+  TextExportReport report;
+  TextExportOptions options{.form = TextForm::kJsonLines, .series_at_once = 300};
+  options.range = {0, 2000};
+  std::istringstream lines(Export(options, &report));
+  EXPECT_EQ(report.series, 700u);
+  EXPECT_EQ(report.exemplars, 14u) << "the late ones are beside the range";
+  int with_help = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const std::size_t at = line.find(R"("i":")") + 5;
+    const std::string id = line.substr(at, line.find('"', at) - at);
+    const bool has_help = line.find("help of") != std::string::npos;
+    with_help += has_help ? 1 : 0;
+    EXPECT_TRUE(!has_help || line.find("help of " + id + "\"") != std::string::npos) << line;
+    EXPECT_EQ(line.find("late"), std::string::npos);
+    if (line.find("trace") != std::string::npos) {
+      EXPECT_NE(line.find(R"("trace":")" + id + "\""), std::string::npos) << line;
+    }
+  }
+  EXPECT_EQ(with_help, 234);
 }
 
 TEST_P(TextExportTest, SelectorsAreUnitedAndTheRangeIsHalfOpen) {

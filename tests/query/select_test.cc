@@ -326,6 +326,21 @@ TEST_F(SelectTest, ExemplarsOfHeadAndStoreAreSortedAndEachComesOnce) {
   tombstone.ordinals.Add(a);
   shards_[1]->chunks->tombstones().Add(tombstone);
   EXPECT_EQ(*SelectExemplars(*context_, 1, a, {}), (std::vector<Exemplar>{{x, 2, 20}, {y, 2, 20}, {x, 3, 30}, {y, 4, 400}}));
+
+  const Ordinal in_head = AddSeries(1, Named("b"));
+  const Ordinal in_store = AddSeries(1, Named("c"));
+  const Ordinal without = AddSeries(1, Named("d"));
+  Chunk chunk = chunk_of(3, {{x, 1, 10}});
+  chunk.meta.ordinal = in_head;
+  shards_[1]->head.Put(chunk);
+  chunk.meta.ordinal = in_store;
+  ASSERT_TRUE(shards_[1]->chunks->Write({chunk, Floats(without, 4, {10, 20})}).ok());
+  std::vector<bool> may;
+  const std::vector<Ordinal> asked = {a, in_head, in_store, without, without + 1};
+  ASSERT_EQ(MayHaveExemplars(*context_, 1, asked, {}, nullptr, &may), Status::Ok());
+  EXPECT_EQ(may, (std::vector<bool>{true, true, true, false, false}));
+  EXPECT_EQ(MayHaveExemplars(*context_, 7, asked, {}, nullptr, &may).code(), StatusCode::kNotFound);
+  EXPECT_EQ(MayHaveExemplars(*context_, 1, asked, {2, 1}, nullptr, &may).code(), StatusCode::kInvalidArgument);
 }
 
 // A checkpoint moves chunks from the head to the store, and compaction rewrites them, while queries run: each sees all samples.
