@@ -150,6 +150,7 @@ class RemoteWriteClient::Impl {
 
  private:
   void AddHeader(const std::string& line) { headers_ = curl_slist_append(headers_, line.c_str()); }
+  void Compress(std::string_view message);
   CURLcode Attempt(RemoteWriteAnswer* answer);
   std::int64_t Backoff(int attempts);
 
@@ -160,7 +161,9 @@ class RemoteWriteClient::Impl {
   CURL* curl_ = nullptr;
   curl_slist* headers_ = nullptr;
   char error_[CURL_ERROR_SIZE] = {};
-  std::string compressed_;
+  std::unique_ptr<char[]> compressed_;  // kept for the next request, and not filled before
+  std::size_t compressed_capacity_ = 0;
+  std::size_t compressed_bytes_ = 0;
 };
 
 Status RemoteWriteClient::Impl::SetUp() {
@@ -218,15 +221,24 @@ Status RemoteWriteClient::Impl::SetUp() {
   return Status::Ok();
 }
 
+void RemoteWriteClient::Impl::Compress(std::string_view message) {
+  const std::size_t bytes_max = snappy::MaxCompressedLength(message.size());
+  if (bytes_max > compressed_capacity_) {
+    compressed_ = std::make_unique_for_overwrite<char[]>(bytes_max);
+    compressed_capacity_ = bytes_max;
+  }
+  snappy::RawCompress(message.data(), message.size(), compressed_.get(), &compressed_bytes_);
+}
+
 CURLcode RemoteWriteClient::Impl::Attempt(RemoteWriteAnswer* answer) {
   ++answer->attempts;
   answer->http_status = 0;
   answer->text.clear();
   answer->written.reset();
-  answer->bytes += compressed_.size();
+  answer->bytes += compressed_bytes_;
   error_[0] = '\0';
-  curl_easy_setopt(curl_, CURLOPT_POSTFIELDS, compressed_.data());
-  curl_easy_setopt(curl_, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(compressed_.size()));
+  curl_easy_setopt(curl_, CURLOPT_POSTFIELDS, compressed_.get());
+  curl_easy_setopt(curl_, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(compressed_bytes_));
   curl_easy_setopt(curl_, CURLOPT_WRITEDATA, answer);
   curl_easy_setopt(curl_, CURLOPT_HEADERDATA, answer);
   const CURLcode code = curl_easy_perform(curl_);
@@ -244,8 +256,7 @@ std::int64_t RemoteWriteClient::Impl::Backoff(int attempts) {
 
 Status RemoteWriteClient::Impl::Send(std::string_view message, RemoteWriteAnswer* answer) {
   *answer = {};
-  compressed_.clear();
-  snappy::Compress(message.data(), message.size(), &compressed_);
+  Compress(message);
   const std::int64_t start = hooks_.now_ms();
   while (true) {
     if (CancelAsked(cancel_)) return Cancelled("cancelled while sending to " + shown_url_);

@@ -3,9 +3,12 @@
 #include <absl/container/flat_hash_map.h>
 #include <absl/container/flat_hash_set.h>
 
+#include <bit>
+#include <utility>
 #include <variant>
 #include <vector>
 
+#include "base/coding.h"
 #include "interop/proto_writer.h"
 
 namespace chronolith::interop {
@@ -53,11 +56,23 @@ static_assert(static_cast<int>(MetricType::kCounter) == 1 && static_cast<int>(Me
               static_cast<int>(MetricType::kSummary) == 5 && static_cast<int>(MetricType::kInfo) == 6 &&
               static_cast<int>(MetricType::kStateSet) == 7);
 
-void WriteSample(ProtoWriter* to, int field, const Sample& s) {
-  to->Nested(field, [&] {
-    to->Double(sample::kValue, s.value);
-    to->Int(sample::kTimestamp, s.timestamp);
-  });
+// Samples are most of a message, and short: written without the detours of Nested.
+void WriteSample(std::string* out, int field, const Sample& s) {
+  constexpr char kValueTag = sample::kValue << 3 | 1, kTimestampTag = sample::kTimestamp << 3;
+  char bytes[2 + 1 + sizeof(double) + 1 + kMaxVarint64Bytes];
+  char* at = bytes + 2;
+  if (const auto value = std::bit_cast<std::uint64_t>(s.value); value != 0) {
+    *at++ = kValueTag;
+    StoreFixed(at, value);
+    at += sizeof(value);
+  }
+  if (s.timestamp != 0) {
+    *at++ = kTimestampTag;
+    at = EncodeVarint(at, static_cast<std::uint64_t>(s.timestamp));
+  }
+  bytes[0] = static_cast<char>(field << 3 | 2);
+  bytes[1] = static_cast<char>(at - bytes - 2);
+  out->append(bytes, static_cast<std::size_t>(at - bytes));
 }
 
 void WriteSpans(ProtoWriter* to, int field, std::span<const BucketSpan> spans) {
@@ -109,14 +124,35 @@ void WriteLabels(ProtoWriter* to, int field, const Labels& labels) {
   for (const Label& l : labels) to->NestedPair(field, label::kName, l.name, label::kValue, l.value);
 }
 
-std::string Encode1(std::span<const TimeSeries> series) {
-  std::string message;
-  ProtoWriter to(&message);
-  for (const TimeSeries& s : series) {
+// Calls `take` with each of what AppendRemoteWriteLabels wrote.
+template <typename Take>
+void ForEachLabel(std::string_view labels, Take take) {
+  for (ByteReader fields(labels); fields.remaining() > 0 && fields.ok();) {
+    fields.Varint();  // series1::kLabels
+    Label l;
+    for (ByteReader pair(fields.LengthPrefixed()); pair.remaining() > 0 && pair.ok();) {
+      const bool name = pair.Varint() >> 3 == label::kName;
+      (name ? l.name : l.value) = pair.LengthPrefixed();
+    }
+    take(l);
+  }
+}
+
+std::string_view MetricOf(std::string_view labels) {
+  std::string_view metric;
+  ForEachLabel(labels, [&](const Label& l) {
+    if (l.name == kMetricName) metric = l.value;
+  });
+  return metric;
+}
+
+void Encode1(std::span<const RemoteWriteSeries> series, std::string* out) {
+  ProtoWriter to(out);
+  for (const RemoteWriteSeries& s : series) {
     if (s.samples.empty() && s.histograms.empty() && s.exemplars.empty()) continue;
     to.Nested(request1::kSeries, [&] {
-      WriteLabels(&to, series1::kLabels, s.labels);
-      for (const Sample& x : s.samples) WriteSample(&to, series1::kSamples, x);
+      out->append(s.labels);
+      for (const Sample& x : s.samples) WriteSample(out, series1::kSamples, x);
       for (const Exemplar& x : s.exemplars) {
         to.Nested(series1::kExemplars, [&] {
           WriteLabels(&to, exemplar::kLabels, x.labels);
@@ -128,23 +164,19 @@ std::string Encode1(std::span<const TimeSeries> series) {
     });
   }
   absl::flat_hash_set<std::string_view> families;  // views into the labels of `series`
-  for (const TimeSeries& s : series) {
+  for (const RemoteWriteSeries& s : series) {
     if (s.metadata.empty()) continue;
     const Metadata& m = s.metadata.back();
-    for (const Label& l : s.labels) {
-      if (l.name != kMetricName) continue;
-      const std::string_view family = MetricFamilyOf(l.value, m.type);
-      if (!families.insert(family).second) break;
-      to.Nested(request1::kMetadata, [&] {
-        to.Uint(metadata1::kType, static_cast<std::uint64_t>(TypeNumber(m.type)));
-        to.Bytes(metadata1::kFamily, family);
-        to.Bytes(metadata1::kHelp, m.help);
-        to.Bytes(metadata1::kUnit, m.unit);
-      });
-      break;
-    }
+    const std::string_view metric = MetricOf(s.labels);
+    const std::string_view family = MetricFamilyOf(metric, m.type);
+    if (metric.empty() || !families.insert(family).second) continue;
+    to.Nested(request1::kMetadata, [&] {
+      to.Uint(metadata1::kType, static_cast<std::uint64_t>(TypeNumber(m.type)));
+      to.Bytes(metadata1::kFamily, family);
+      to.Bytes(metadata1::kHelp, m.help);
+      to.Bytes(metadata1::kUnit, m.unit);
+    });
   }
-  return message;
 }
 
 // The strings of a request of 2.0, each once; number 0 is "".
@@ -157,11 +189,9 @@ class Symbols {
     if (added) to_.BytesAlways(request2::kSymbols, text);
     return at->second;
   }
-  void AppendRefs(const Labels& labels, std::vector<std::uint32_t>* refs) {
-    for (const Label& l : labels) {
-      refs->push_back(Ref(l.name));
-      refs->push_back(Ref(l.value));
-    }
+  void AppendRefs(const Label& label, std::vector<std::uint32_t>* refs) {
+    refs->push_back(Ref(label.name));
+    refs->push_back(Ref(label.value));
   }
 
  private:
@@ -169,23 +199,23 @@ class Symbols {
   absl::flat_hash_map<std::string_view, std::uint32_t> refs_;  // views into the series
 };
 
-std::string Encode2(std::span<const TimeSeries> series) {
-  std::string symbol_table, body;
-  Symbols symbols(&symbol_table);
+void Encode2(std::span<const RemoteWriteSeries> series, std::string* out) {
+  std::string body;
+  Symbols symbols(out);
   ProtoWriter to(&body);
   std::vector<std::uint32_t> refs;
-  const auto write = [&](const TimeSeries& s, std::span<const Sample> samples, std::span<const HistogramSample> histograms,
+  const auto write = [&](const RemoteWriteSeries& s, std::span<const Sample> samples, std::span<const HistogramSample> histograms,
                          std::span<const Exemplar> exemplars) {
     to.Nested(request2::kSeries, [&] {
       refs.clear();
-      symbols.AppendRefs(s.labels, &refs);
+      ForEachLabel(s.labels, [&](const Label& l) { symbols.AppendRefs(l, &refs); });
       to.PackedUint(series2::kLabelRefs, refs);
-      for (const Sample& x : samples) WriteSample(&to, series2::kSamples, x);
+      for (const Sample& x : samples) WriteSample(&body, series2::kSamples, x);
       for (const HistogramSample& x : histograms) WriteHistogram(&to, series2::kHistograms, x);
       for (const Exemplar& x : exemplars) {
         to.Nested(series2::kExemplars, [&] {
           refs.clear();
-          symbols.AppendRefs(x.labels, &refs);
+          for (const Label& l : x.labels) symbols.AppendRefs(l, &refs);
           to.PackedUint(exemplar::kLabels, refs);
           to.Double(exemplar::kValue, x.value);
           to.Int(exemplar::kTimestamp, x.timestamp);
@@ -200,7 +230,7 @@ std::string Encode2(std::span<const TimeSeries> series) {
       });
     });
   };
-  for (const TimeSeries& s : series) {
+  for (const RemoteWriteSeries& s : series) {
     if (s.samples.empty() || s.histograms.empty()) {
       write(s, s.samples, s.histograms, s.exemplars);
     } else {
@@ -208,14 +238,14 @@ std::string Encode2(std::span<const TimeSeries> series) {
       write(s, {}, s.histograms, {});
     }
   }
-  return symbol_table + body;
+  out->append(body);
 }
 
 }  // namespace
 
-RemoteWriteCounts CountsOf(std::span<const TimeSeries> series) {
+RemoteWriteCounts CountsOf(std::span<const RemoteWriteSeries> series) {
   RemoteWriteCounts counts;
-  for (const TimeSeries& s : series) {
+  for (const RemoteWriteSeries& s : series) {
     counts.samples += s.samples.size();
     counts.histograms += s.histograms.size();
     counts.exemplars += s.exemplars.size();
@@ -237,8 +267,20 @@ std::string_view MetricFamilyOf(std::string_view metric, MetricType type) {
   return metric;
 }
 
-std::string EncodeRemoteWrite(RemoteWriteVersion version, std::span<const TimeSeries> series) {
-  return version == RemoteWriteVersion::k1 ? Encode1(series) : Encode2(series);
+void AppendRemoteWriteLabels(const Labels& labels, std::string* out) {
+  ProtoWriter to(out);
+  WriteLabels(&to, series1::kLabels, labels);
+}
+
+Labels LabelsOfRemoteWrite(std::string_view labels) {
+  std::string encoded;
+  ForEachLabel(labels, [&](const Label& l) { Labels::AppendEncoded(l.name, l.value, &encoded); });
+  return Labels::FromEncoded(std::move(encoded));
+}
+
+void EncodeRemoteWrite(RemoteWriteVersion version, std::span<const RemoteWriteSeries> series, std::string* out) {
+  out->clear();
+  version == RemoteWriteVersion::k1 ? Encode1(series, out) : Encode2(series, out);
 }
 
 }  // namespace chronolith::interop

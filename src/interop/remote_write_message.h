@@ -21,13 +21,28 @@ struct RemoteWriteCounts {
   std::uint64_t total() const { return samples + histograms + exemplars; }
   friend bool operator==(const RemoteWriteCounts&, const RemoteWriteCounts&) = default;
 };
-RemoteWriteCounts CountsOf(std::span<const TimeSeries> series);
 
-// Series in the given order. Labels are written as they stand: sorted, not empty, which is what the receiver wants. Metadata is of
-// a metric family in 1.0, and written once for each family of the request, behind the series; 2.0 has it in the series. A series
-// of 2.0 has samples or histograms, not both: where both are given it is written twice. Receivers of 2.0 refuse a series that has
-// neither.
-std::string EncodeRemoteWrite(RemoteWriteVersion version, std::span<const TimeSeries> series);
+// A series of a request, by reference.
+struct RemoteWriteSeries {
+  std::string_view labels;  // of AppendRemoteWriteLabels
+  std::span<const Sample> samples;
+  std::span<const HistogramSample> histograms;
+  std::span<const Exemplar> exemplars;
+  std::span<const Metadata> metadata;  // the last is written
+
+  std::uint64_t items() const { return samples.size() + histograms.size() + exemplars.size() + metadata.size(); }
+};
+RemoteWriteCounts CountsOf(std::span<const RemoteWriteSeries> series);
+
+// Labels as they stand in a request of 1.0, which then copies them as they are: encoded once for all requests.
+void AppendRemoteWriteLabels(const Labels& labels, std::string* out);
+Labels LabelsOfRemoteWrite(std::string_view labels);
+
+// Series in the given order; *out is replaced. Labels are written as they stand: sorted, not empty, which is what the receiver
+// wants. Metadata is of a metric family in 1.0, and written once for each family of the request, behind the series; 2.0 has it in
+// the series. A series of 2.0 has samples or histograms, not both: where both are given it is written twice. Receivers of 2.0
+// refuse a series that has neither.
+void EncodeRemoteWrite(RemoteWriteVersion version, std::span<const RemoteWriteSeries> series, std::string* out);
 
 // The family that a series named `metric` belongs to, as a Prometheus that scraped it calls it: without the suffix that histograms
 // (_bucket, _count, _sum, _gcount, _gsum) and summaries (_count, _sum) add. A counter keeps its _total.

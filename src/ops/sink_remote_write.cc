@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <utility>
 
+#include "base/byte_arena.h"
+#include "ops/grouped_items.h"
 #include "ops/log_pace.h"
 
 namespace chronolith::ops {
@@ -15,19 +17,11 @@ using interop::CountsOf;
 using interop::RemoteWriteAnswer;
 using interop::RemoteWriteClient;
 using interop::RemoteWriteCounts;
+using interop::RemoteWriteSeries;
 using interop::RemoteWriteVersion;
 
 // What an entry adds to a message besides its strings, about.
 constexpr std::size_t kSampleBytes = 20;
-
-std::uint64_t ItemsOf(const TimeSeries& s) {
-  return s.samples.size() + s.histograms.size() + s.exemplars.size() + s.metadata.size();
-}
-std::uint64_t ItemsOf(std::span<const TimeSeries> series) {
-  std::uint64_t items = 0;
-  for (const TimeSeries& s : series) items += ItemsOf(s);
-  return items;
-}
 
 std::size_t BytesOf(const Histogram& histogram) {
   return std::visit(
@@ -44,14 +38,14 @@ std::size_t BytesOf(const Histogram& histogram) {
 }
 
 // The first half of its items, and the rest.
-std::pair<TimeSeries, TimeSeries> Halves(const TimeSeries& s) {
-  std::pair<TimeSeries, TimeSeries> halves{{.labels = s.labels}, {.labels = s.labels}};
-  std::uint64_t left = ItemsOf(s) / 2;
-  const auto divide = [&](const auto& items, auto* first, auto* second) {
-    const auto middle = items.begin() + static_cast<std::ptrdiff_t>(std::min<std::uint64_t>(left, items.size()));
-    left -= static_cast<std::uint64_t>(middle - items.begin());
-    first->assign(items.begin(), middle);
-    second->assign(middle, items.end());
+std::pair<RemoteWriteSeries, RemoteWriteSeries> Halves(const RemoteWriteSeries& s) {
+  std::pair<RemoteWriteSeries, RemoteWriteSeries> halves{{.labels = s.labels}, {.labels = s.labels}};
+  std::size_t left = s.items() / 2;
+  const auto divide = [&](auto items, auto* first, auto* second) {
+    const std::size_t n = std::min(left, items.size());
+    left -= n;
+    *first = items.first(n);
+    *second = items.subspan(n);
   };
   divide(s.samples, &halves.first.samples, &halves.second.samples);
   divide(s.histograms, &halves.first.histograms, &halves.second.histograms);
@@ -60,22 +54,8 @@ std::pair<TimeSeries, TimeSeries> Halves(const TimeSeries& s) {
   return halves;
 }
 
-// Sorts by time; of several items of one time the last stays. Returns how many went.
-template <typename Item>
-std::uint64_t Order(std::vector<Item>* items) {
-  const auto earlier = [](const Item& a, const Item& b) { return a.timestamp < b.timestamp; };
-  if (std::adjacent_find(items->begin(), items->end(), [](const Item& a, const Item& b) { return a.timestamp >= b.timestamp; }) ==
-      items->end()) {
-    return 0;
-  }
-  std::stable_sort(items->begin(), items->end(), earlier);
-  // std::unique keeps the first of equals: of the reverse, that is the last.
-  const auto gone =
-      std::unique(items->rbegin(), items->rend(), [](const Item& a, const Item& b) { return a.timestamp == b.timestamp; });
-  const auto n = items->rend() - gone;
-  items->erase(items->begin(), items->begin() + n);
-  return static_cast<std::uint64_t>(n);
-}
+std::size_t BytesOf(const Exemplar& exemplar) { return kSampleBytes + exemplar.labels.encoded().size(); }
+std::size_t BytesOf(const Metadata& metadata) { return kSampleBytes + metadata.help.size() + metadata.unit.size(); }
 
 class RemoteWriteSink final : public RecordSink {
  public:
@@ -86,39 +66,51 @@ class RemoteWriteSink final : public RecordSink {
 
   Status OnSeries(const RecordPlace&, std::span<const SeriesEntry> series) override {
     for (const SeriesEntry& s : series) {
-      labels_.insert_or_assign(s.ordinal, Known{*s.labels, s.labels->encoded().size() + 4 * s.labels->size()});
+      const auto [at, added] = known_.try_emplace(s.ordinal);
+      if (!added) continue;
+      scratch_.clear();
+      interop::AppendRemoteWriteLabels(*s.labels, &scratch_);
+      at->second.labels = labels_.Copy(scratch_);
     }
     return Status::Ok();
   }
-  void OnForgetSeries() override { labels_.clear(); }
+  void OnForgetSeries() override {
+    // Those of the request that is being collected stay until the next time.
+    ByteArena labels;
+    absl::flat_hash_map<Ordinal, Known> known;
+    for (std::uint32_t i = 0; i < batch_.size(); ++i) {
+      batch_[i].labels = labels.Copy(batch_[i].labels);
+      known.emplace(batch_[i].ordinal, Known{batch_[i].labels, i});
+    }
+    labels_ = std::move(labels);
+    known_ = std::move(known);
+  }
 
   Status OnSamples(const RecordPlace&, std::span<const SampleEntry> samples) override {
     for (const SampleEntry& s : samples) {
       if (Status status = MakeRoom(s.timestamp); !status.ok()) return status;
-      Add(s.ordinal, kSampleBytes)->samples.push_back({s.timestamp, s.value});
+      samples_.Add(EntryFor(s.ordinal, kSampleBytes), {s.timestamp, s.value});
     }
     return Status::Ok();
   }
   Status OnHistograms(const RecordPlace&, std::span<const HistogramEntry> histograms) override {
     for (const HistogramEntry& h : histograms) {
       if (Status status = MakeRoom(h.sample->timestamp); !status.ok()) return status;
-      Add(h.ordinal, BytesOf(h.sample->histogram))->histograms.push_back(*h.sample);
+      histograms_.Add(EntryFor(h.ordinal, BytesOf(h.sample->histogram)), *h.sample);
     }
     return Status::Ok();
   }
   Status OnExemplars(const RecordPlace&, std::span<const ExemplarEntry> exemplars) override {
     for (const ExemplarEntry& e : exemplars) {
       if (Status status = MakeRoom(); !status.ok()) return status;
-      Add(e.ordinal, kSampleBytes + e.exemplar->labels.encoded().size())->exemplars.push_back(*e.exemplar);
+      exemplars_.Add(EntryFor(e.ordinal, BytesOf(*e.exemplar)), *e.exemplar);
     }
     return Status::Ok();
   }
   Status OnMetadata(const RecordPlace&, std::span<const MetadataEntry> metadata) override {
     for (const MetadataEntry& m : metadata) {
       if (Status status = MakeRoom(); !status.ok()) return status;
-      TimeSeries* const s = Add(m.ordinal, kSampleBytes + m.metadata->help.size() + m.metadata->unit.size());
-      unflushed_.skipped += s->metadata.size();  // replaced before it was sent
-      s->metadata.assign(1, *m.metadata);
+      metadata_.Add(EntryFor(m.ordinal, BytesOf(*m.metadata)), *m.metadata);
     }
     return Status::Ok();
   }
@@ -136,27 +128,28 @@ class RemoteWriteSink final : public RecordSink {
 
  private:
   struct Known {
-    Labels labels;
-    std::size_t bytes = 0;  // in a message, about
+    std::string_view labels;  // of AppendRemoteWriteLabels, in labels_
+    std::uint32_t entry = 0;  // in batch_, where that one has the same ordinal
   };
-  struct Note {
+  struct Entry {
     Ordinal ordinal = 0;
+    std::string_view labels;
     bool carried = false;  // from the request before: it had no sample there
   };
 
-  // The entry of a series in the request that is being collected.
-  TimeSeries* Add(Ordinal ordinal, std::size_t bytes) {
+  // The entry of a series in the request that is being collected, for an item of about so many bytes.
+  std::uint32_t EntryFor(Ordinal ordinal, std::size_t bytes) {
+    const auto known = known_.find(ordinal);
+    if (known == known_.end()) std::abort();  // OnSeries comes first
+    auto& [labels, entry] = known->second;
     ++items_;
     bytes_ += bytes;
-    const auto [at, added] = index_.try_emplace(ordinal, batch_.size());
-    if (added) {
-      const auto labels = labels_.find(ordinal);
-      if (labels == labels_.end()) std::abort();  // OnSeries comes first
-      batch_.push_back({.labels = labels->second.labels});
-      notes_.push_back({.ordinal = ordinal});
-      bytes_ += labels->second.bytes;
+    if (entry >= batch_.size() || batch_[entry].ordinal != ordinal) {
+      entry = static_cast<std::uint32_t>(batch_.size());
+      batch_.push_back({.ordinal = ordinal, .labels = labels});
+      bytes_ += labels.size();
     }
-    return &batch_[at->second];
+    return entry;
   }
 
   Status MakeRoom() {
@@ -179,43 +172,58 @@ class RemoteWriteSink final : public RecordSink {
 
   // Sends what is collected. With 2.0 a series without samples waits for the next request, once, but not for one after the last.
   Status Send(bool last) {
-    std::vector<TimeSeries> batch = std::exchange(batch_, {});
-    const std::vector<Note> notes = std::exchange(notes_, {});
-    index_.clear();
+    sending_.swap(batch_);
+    batch_.clear();
     items_ = bytes_ = 0;
-    std::size_t kept = 0;
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      TimeSeries& s = batch[i];
-      unflushed_.skipped += Order(&s.samples) + Order(&s.histograms);
-      if (options_.http.version == RemoteWriteVersion::k2 && s.samples.empty() && s.histograms.empty()) {
-        if (last || notes[i].carried) {
-          unflushed_.skipped += ItemsOf(s);
+    samples_.Group(sending_.size());
+    histograms_.Group(sending_.size());
+    exemplars_.Group(sending_.size());
+    metadata_.Group(sending_.size());
+    request_.clear();
+    for (std::uint32_t i = 0; i < sending_.size(); ++i) {
+      std::span<Sample> samples = samples_.Of(i);
+      std::span<HistogramSample> histograms = histograms_.Of(i);
+      std::span<Metadata> metadata = metadata_.Of(i);
+      unflushed_.skipped += OrderByTime(&samples) + OrderByTime(&histograms);
+      if (metadata.size() > 1) {
+        unflushed_.skipped += metadata.size() - 1;  // replaced before it was sent
+        metadata = metadata.last(1);
+      }
+      if (options_.http.version == RemoteWriteVersion::k2 && samples.empty() && histograms.empty()) {
+        if (last || sending_[i].carried) {
+          unflushed_.skipped += exemplars_.Of(i).size() + metadata.size();
         } else {
-          Carry(notes[i].ordinal, std::move(s));
+          Carry(sending_[i].ordinal, exemplars_.Of(i), metadata);
         }
         continue;
       }
-      if (kept != i) batch[kept] = std::move(s);
-      ++kept;
+      request_.push_back({sending_[i].labels, samples, histograms, exemplars_.Of(i), metadata});
     }
-    batch.resize(kept);
     oldest_ = kMaxTimestamp;
-    return batch.empty() ? Status::Ok() : Deliver(batch, /*maybe_taken_before=*/false);
+    return request_.empty() ? Status::Ok() : Deliver(request_, /*maybe_taken_before=*/false);
   }
 
-  void Carry(Ordinal ordinal, TimeSeries series) {
-    index_.emplace(ordinal, batch_.size());
-    notes_.push_back({.ordinal = ordinal, .carried = true});
-    items_ += ItemsOf(series);
-    for (const Exemplar& e : series.exemplars) bytes_ += kSampleBytes + e.labels.encoded().size();
-    batch_.push_back(std::move(series));
+  void Carry(Ordinal ordinal, std::span<Exemplar> exemplars, std::span<Metadata> metadata) {
+    std::uint32_t entry = 0;
+    for (Exemplar& e : exemplars) {
+      entry = EntryFor(ordinal, BytesOf(e));
+      exemplars_.Add(entry, std::move(e));
+    }
+    for (Metadata& m : metadata) {
+      entry = EntryFor(ordinal, BytesOf(m));
+      metadata_.Add(entry, std::move(m));
+    }
+    batch_[entry].carried = true;
   }
 
-  Status Deliver(std::span<const TimeSeries> series, bool maybe_taken_before) {
+  // Halves share what they name with the whole: only what is refused is encoded again.
+  Status Deliver(std::span<const RemoteWriteSeries> series, bool maybe_taken_before) {
     RemoteWriteAnswer answer;
-    const Status status = client_->Send(EncodeRemoteWrite(options_.http.version, series), &answer);
+    interop::EncodeRemoteWrite(options_.http.version, series, &message_);
+    const Status status = client_->Send(message_, &answer);
     if (!status.ok() && !answer.content_refused()) return status;
-    const std::uint64_t items = ItemsOf(series);
+    std::uint64_t items = 0;
+    for (const RemoteWriteSeries& s : series) items += s.items();
     const RemoteWriteCounts counts = CountsOf(series);
     const bool counted = options_.http.version == RemoteWriteVersion::k2 && answer.written.has_value();
     if (status.ok() && !counted) return Took(items);
@@ -228,7 +236,7 @@ class RemoteWriteSink final : public RecordSink {
 
     maybe_taken_before |= answer.maybe_written_before;
     if (items == 1) {
-      std::string why = series[0].labels.ToString() + ": " + status.message();
+      std::string why = interop::LabelsOfRemoteWrite(series[0].labels).ToString() + ": " + status.message();
       if (maybe_taken_before) why += " (an attempt before that had no answer: it may have been taken then)";
       return Refused(1, why);
     }
@@ -261,14 +269,23 @@ class RemoteWriteSink final : public RecordSink {
   const std::atomic<bool>* const cancel_;
   Timestamp horizon_ = kMinTimestamp;  // as pace_ said last
   Timestamp oldest_ = kMaxTimestamp;   // of the samples of the request that is being collected
-  absl::flat_hash_map<Ordinal, Known> labels_;
+  absl::flat_hash_map<Ordinal, Known> known_;
+  ByteArena labels_;
+  std::string scratch_;
 
-  // The request that is being collected: one entry a series, with its note, found by its ordinal.
-  std::vector<TimeSeries> batch_;
-  std::vector<Note> notes_;
-  absl::flat_hash_map<Ordinal, std::size_t> index_;
+  // The request that is being collected: an entry a series.
+  std::vector<Entry> batch_;
+  GroupedItems<Sample> samples_;
+  GroupedItems<HistogramSample> histograms_;
+  GroupedItems<Exemplar> exemplars_;
+  GroupedItems<Metadata> metadata_;
   std::size_t items_ = 0;
-  std::size_t bytes_ = 0;
+  std::size_t bytes_ = 0;  // of the message, about
+
+  // The one that is sent. Memory is kept from one to the next.
+  std::vector<Entry> sending_;
+  std::vector<RemoteWriteSeries> request_;
+  std::string message_;
 
   Delivered unflushed_;
   std::uint64_t refused_in_a_row_ = 0;

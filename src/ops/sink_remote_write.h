@@ -37,7 +37,7 @@ struct RemoteWriteTargetOptions {
 };
 
 // Each sink has a connection of its own with one request in flight: the order of a series is kept. Memory of a sink: labels of the
-// series it was told of, and one request. Skipped: samples that a later one of the same time replaces within a
+// series it was told of, encoded once, and one request. Skipped: samples that a later one of the same time replaces within a
 // request; with 2.0 exemplars and metadata without a sample of their series in the same request or the next.
 //
 // kInvalidArgument: the URL or another option is of no use. Nobody is connected to yet. `hooks` are called from the threads of all

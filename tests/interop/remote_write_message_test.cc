@@ -58,6 +58,28 @@ std::vector<TimeSeries> Everything() {
           {.labels = {{"__name__", "f"}}, .histograms = {{3000, floats}}}};
 }
 
+// The same by reference.
+class ByReference {
+ public:
+  explicit ByReference(std::span<const TimeSeries> series) : labels_(series.size()) {
+    for (std::size_t i = 0; i < series.size(); ++i) {
+      AppendRemoteWriteLabels(series[i].labels, &labels_[i]);
+      series_.push_back({labels_[i], series[i].samples, series[i].histograms, series[i].exemplars, series[i].metadata});
+    }
+  }
+  std::span<const RemoteWriteSeries> series() const { return series_; }
+
+ private:
+  std::vector<std::string> labels_;
+  std::vector<RemoteWriteSeries> series_;
+};
+
+std::string EncodeRemoteWrite(RemoteWriteVersion version, std::span<const TimeSeries> series) {
+  std::string message = "what was there before";
+  interop::EncodeRemoteWrite(version, ByReference(series).series(), &message);
+  return message;
+}
+
 TEST(RemoteWriteMessage, Version1IsWhatProtocMakes) {
   EXPECT_EQ(Hex(EncodeRemoteWrite(RemoteWriteVersion::k1, Everything())),
             "0a93010a140a085f5f6e616d655f5f1208685f6275636b65740a080a036a6f62120161120c09000000000000f83f10e80712140900000000000000"
@@ -178,8 +200,16 @@ TEST(RemoteWriteMessage, FamilyIsTheNameWithoutWhatItsTypeAdds) {
   for (const auto& row : rows) EXPECT_EQ(MetricFamilyOf(row.metric, row.type), row.family);
 }
 
+TEST(RemoteWriteMessage, LabelsComeBackFromTheirForm) {
+  for (const Labels& labels : {Labels{}, Labels{{"__name__", "up"}}, Labels{{"", "x"}, {"a", ""}, {"b", std::string(300, 'v')}}}) {
+    std::string encoded;
+    AppendRemoteWriteLabels(labels, &encoded);
+    EXPECT_EQ(LabelsOfRemoteWrite(encoded), labels) << labels.ToString();
+  }
+}
+
 TEST(RemoteWriteMessage, CountsAreThoseOfTheHeaders) {
-  EXPECT_EQ(CountsOf(Everything()), (RemoteWriteCounts{.samples = 2, .histograms = 2, .exemplars = 1}));
+  EXPECT_EQ(CountsOf(ByReference(Everything()).series()), (RemoteWriteCounts{.samples = 2, .histograms = 2, .exemplars = 1}));
 }
 
 }  // namespace

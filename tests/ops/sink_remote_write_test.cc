@@ -323,6 +323,27 @@ TEST_F(RemoteWriteSinkTest, ForgottenSeriesAreSentWithTheLabelsTheyHad) {
   EXPECT_THAT(Times("a"), ElementsAre(1, 2));
 }
 
+TEST_F(RemoteWriteSinkTest, WhatWaitsForTheNextRequestOutlivesItsForgottenSeries) {
+  options_.http.version = RemoteWriteVersion::k2;
+  options_.items_per_request = 3;
+  Open();
+  for (Ordinal i = 0; i < 100; ++i) Series(i, "s" + std::to_string(i));
+  const Metadata metadata{.type = MetricType::kGauge, .unit = "", .help = "Help."};
+  const MetadataEntry of70{70, &metadata};
+  ASSERT_TRUE(sink_->OnMetadata(kPlace, {&of70, 1}).ok());
+  ASSERT_TRUE(Samples({At(3, 1), At(5, 1), At(4, 1)}).ok());  // 4 begins the second request
+  sink_->OnForgetSeries();
+  for (const Ordinal i : {70, 4, 9}) Series(i, "s" + std::to_string(i));
+  ASSERT_TRUE(Samples({At(70, 1), At(4, 2), At(9, 1)}).ok());
+  const Delivered d = Flush();
+  EXPECT_EQ(d.sent, 7U);
+  EXPECT_EQ(d.skipped + d.refused, 0U);
+  EXPECT_THAT(Times("s4"), ElementsAre(1, 2));
+  EXPECT_THAT(Times("s70"), ElementsAre(1));
+  EXPECT_THAT(Times("s9"), ElementsAre(1));
+  EXPECT_EQ(receiver_.metadata["s70"], metadata);
+}
+
 TEST_F(RemoteWriteSinkTest, NoShardRunsAwayFromTheOthers) {
   receiver_.backward_ms_max = LogPace::kAheadMs;
   options_.items_per_request = 10;
