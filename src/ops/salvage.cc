@@ -3,7 +3,11 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -19,14 +23,15 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kBatchItems = 50'000;
 constexpr char kMark[] = "SALVAGE";  // tells a scratch directory from anything else of that name
 
 // The target must be missing or empty, and not within the source.
 Status CheckTarget(const std::string& source, const std::string& target) {
   std::error_code error;
   if (fs::exists(target, error) && !(fs::is_directory(target, error) && fs::is_empty(target, error))) {
-    return FailedPrecondition("the target " + target + " is not empty");
+    const std::string list = target + "/" + kSalvageListName;
+    return FailedPrecondition("the target " + target + " is not empty" +
+                              (fs::exists(list, error) ? ": it was salvaged before, and " + list + " says what was lost" : ""));
   }
   // The last step is a rename over it, which a mount point does not take.
   struct stat own {};
@@ -88,11 +93,16 @@ Status Move(const std::string& from, const std::string& to) {
   return error ? ErrnoStatus("cannot give " + from + " the name " + to, error) : SyncDirectory(parent.string());
 }
 
+// `store`: "" for a dry run.
 Status SalvageAll(const SalvageSource& source, const std::string& store, const SalvageOptions& options, const OpsContext& context,
                   SalvageReport* report, LossList* losses) {
-  Result<std::unique_ptr<Storage>> opened = Storage::Open(TargetOptions(source.manifest, context), store);
-  if (!opened.ok()) return opened.status();
-  SalvageTarget target(opened->get(), report, losses);
+  std::unique_ptr<Storage> storage;
+  if (!store.empty()) {
+    Result<std::unique_ptr<Storage>> opened = Storage::Open(TargetOptions(source.manifest, context), store);
+    if (!opened.ok()) return opened.status();
+    storage = std::move(*opened);
+  }
+  SalvageTarget target(storage.get(), report, losses);
   std::uint64_t bytes = 0;
   for (ShardId shard = 0; shard < source.manifest.shards; ++shard) {
     KvEngine* const engine = source.DataOf(ChunkFamily(shard));
@@ -104,11 +114,65 @@ Status SalvageAll(const SalvageSource& source, const std::string& store, const S
     s = SalvageShard(source, shard, options, context, &target, report, losses);
   }
   if (s.ok()) s = target.Flush();
-  if (s.ok()) s = (*opened)->Checkpoint();
-  const StorageStats stats = (*opened)->Stats();
-  for (const ShardStats& shard : stats.shards) report->series += shard.series_total;
-  const Status closed = (*opened)->Close();
+  if (storage == nullptr) return s;
+  if (s.ok()) s = storage->Checkpoint();
+  report->series = 0;  // what shards have told counts what was refused
+  for (const ShardStats& shard : storage->Stats().shards) report->series += shard.series_total;
+  const Status closed = storage->Close();
   return s.ok() ? closed : s;
+}
+
+// Opens the source and reads all of it.
+Status ReadSource(const std::string& source, SalvageScratch* scratch, const std::string& store, const SalvageOptions& options,
+                  const OpsContext& context, SalvageReport* report, LossList* losses) {
+  context.Begin("opening what is left", 0, "bytes");
+  const Result<SalvageSource> opened = OpenSalvageSource(source, scratch, options, context, losses);
+  if (!opened.ok()) return opened.status();
+  report->shards = opened->manifest.shards;
+  if (Status s = SalvageAll(*opened, store, options, context, report, losses); !s.ok()) return s;
+  return context.CheckCancelled();
+}
+
+// The last steps. Killed between any two of them, the next run goes on: IsDoneBut.
+Status Finish(const std::string& source, const std::string& scratch, const std::string& target, const OpsContext& context,
+              LossList* losses) {
+  context.Begin("finishing", 3, "steps");
+  if (Status s = losses->End(); !s.ok()) return s;
+  std::error_code error;
+  fs::rename(scratch + "/" + kSalvageListName, scratch + "/db/" + kSalvageListName, error);
+  if (error) return ErrnoStatus("cannot put the list of losses into " + scratch + "/db", error);
+  if (Status s = SyncDirectory(scratch + "/db"); !s.ok()) return s;
+  context.Add(1);
+  if (Status s = Move(scratch + "/db", target); !s.ok()) return s;
+  context.Add(1);
+  // The mark last: what is left in between is known for what it is.
+  if (ClearScratch(source, scratch).ok()) fs::remove_all(scratch, error);
+  context.Add(1);
+  return Status::Ok();
+}
+
+// A salvage of the same source that ended but for clearing up.
+bool IsDoneBut(const std::string& source, const std::string& scratch, const std::string& target) {
+  std::error_code error;
+  std::ifstream mark(scratch + "/" + kMark);
+  if (!mark || fs::exists(scratch + "/db", error) || !fs::exists(target + "/" + kSalvageListName, error)) return false;
+  return std::string(std::istreambuf_iterator<char>(mark), {}) == source + "\n";
+}
+
+Result<SalvageReport> ClearUp(const std::string& source, const std::string& scratch, const std::string& target) {
+  const auto lock = PathLock::Take(scratch, true, "salvages to " + target);
+  if (!lock.ok()) return lock.status();
+  Result<SalvageReport> report = ReadSalvageList(target + "/" + kSalvageListName);
+  if (!report.ok()) return report;
+  std::error_code ignored;
+  if (Status s = ClearScratch(source, scratch); !s.ok()) return s;
+  fs::remove_all(scratch, ignored);
+  return report;
+}
+
+std::string WithoutSlashes(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
 }
 
 }  // namespace
@@ -131,73 +195,52 @@ std::string_view NameOf(LossKind kind) {
   return "";
 }
 
-Status SalvageTarget::Write(ShardId shard, TimeSeries series) {
-  items_ += 1 + series.samples.size() + 8 * series.histograms.size() + series.exemplars.size();
-  batch_.push_back(std::move(series));
-  shards_.push_back(shard);
-  return items_ < kBatchItems ? Status::Ok() : Flush();
+SalvageScratch::~SalvageScratch() {
+  std::error_code ignored;
+  if (temporary_ && !path_.empty()) fs::remove_all(path_, ignored);
 }
 
-Status SalvageTarget::Flush() {
-  if (batch_.empty()) return Status::Ok();
-  const WriteResult result = storage_->Write(batch_);
-  if (!result.ok() && result.refused.empty()) return result.status.WithContext("writing to the new store");
-  for (const TimeSeries& series : batch_) {
-    report_->samples += series.samples.size();
-    report_->histograms += series.histograms.size();
-    report_->exemplars += series.exemplars.size();
-  }
-  for (const Refusal& refusal : result.refused) {
-    const StatusCode code = refusal.reason.code();
-    if (code != StatusCode::kInvalidArgument && code != StatusCode::kFailedPrecondition && code != StatusCode::kAlreadyExists) {
-      return refusal.reason.WithContext("writing to the new store");
-    }
-    const TimeSeries& series = batch_[refusal.series];
-    losses_->Add({.kind = LossKind::kRefused,
-                  .shard = shards_[refusal.series],
-                  .series = series.labels.ToString(),
-                  .what = refusal.reason.message()});
-  }
-  batch_.clear();
-  shards_.clear();
-  items_ = 0;
-  return Status::Ok();
+Result<std::string> SalvageScratch::Path() {
+  if (!path_.empty()) return path_;
+  std::error_code error;
+  std::string pattern = (fs::temp_directory_path(error) / "chronolith-salvage-XXXXXX").string();
+  if (error) return ErrnoStatus("no directory for temporary files (TMPDIR)", error);
+  if (mkdtemp(pattern.data()) == nullptr) return ErrnoStatus("cannot create " + pattern, errno);
+  return path_ = std::move(pattern);
 }
 
 Result<SalvageReport> Salvage(const std::string& source, const std::string& target, const SalvageOptions& options,
                               const OpsContext& context) {
-  SalvageReport report;
-  LossList losses(&report);
-  std::string trimmed = target;
-  while (trimmed.size() > 1 && trimmed.back() == '/') trimmed.pop_back();
+  const std::string trimmed = WithoutSlashes(target);
   const std::string scratch = trimmed + ".salvage";
+  if (!options.dry_run && IsDoneBut(source, scratch, trimmed)) return ClearUp(source, scratch, trimmed);
   const Result<StoreManifest> manifest = ReadStoreManifest(source);
   if (!manifest.ok()) return manifest.status();
   if (!manifest->complete)
     return FailedPrecondition("the store in " + source + " was not created to its end: nothing was written to it");
-  if (Status s = CheckTarget(source, trimmed); !s.ok()) return s;
+  if (options.dry_run != target.empty()) return InvalidArgument("a dry run has no target, and anything else has one");
+  if (Status s = options.dry_run ? Status::Ok() : CheckTarget(source, trimmed); !s.ok()) return s;
   // Beside a writer files vanish, and would be told as lost.
   const auto undisturbed = ReaderLock::Take(source, options.log_path);
   if (!undisturbed.ok()) return undisturbed.status();
+  SalvageReport report;
+  report.source = source;
+  LossList losses(&report);
+  if (options.dry_run) {
+    SalvageScratch temporary("");
+    if (Status s = ReadSource(source, &temporary, "", options, context, &report, &losses); !s.ok()) return s;
+    return report;
+  }
   std::error_code error;
   fs::create_directories(scratch, error);
   if (error) return ErrnoStatus("cannot create " + scratch, error);
   const auto lock = PathLock::Take(scratch, true, "salvages to " + trimmed);
   if (!lock.ok()) return lock.status();
   if (Status s = ClearScratch(source, scratch); !s.ok()) return s;
-  {
-    context.Begin("opening what is left", 0, "bytes");
-    const Result<SalvageSource> opened = OpenSalvageSource(source, scratch, options, context, &losses);
-    if (!opened.ok()) return opened.status();
-    report.shards = opened->manifest.shards;
-    const Status s = SalvageAll(*opened, scratch + "/db", options, context, &report, &losses);
-    if (!s.ok()) return s;
-    if (Status c = context.CheckCancelled(); !c.ok()) return c;
-  }
-  if (Status s = Move(scratch + "/db", trimmed); !s.ok()) return s;
-  // The mark last: what is left in between is known for what it is.
-  std::error_code ignored;
-  if (ClearScratch(source, scratch).ok()) fs::remove_all(scratch, ignored);
+  if (Status s = losses.WriteTo(scratch + "/" + kSalvageListName); !s.ok()) return s;
+  SalvageScratch beside(scratch);
+  if (Status s = ReadSource(source, &beside, scratch + "/db", options, context, &report, &losses); !s.ok()) return s;
+  if (Status s = Finish(source, scratch, trimmed, context, &losses); !s.ok()) return s;
   return report;
 }
 

@@ -24,6 +24,8 @@ enum class LossKind : std::uint8_t {
   kRefused,   // read, and not taken by the new store
 };
 std::string_view NameOf(LossKind kind);
+inline constexpr LossKind kLossKinds[] = {LossKind::kFile, LossKind::kSamples,  LossKind::kLabels,
+                                          LossKind::kLog,  LossKind::kMetadata, LossKind::kRefused};
 
 struct SalvageLoss {
   LossKind kind = LossKind::kSamples;
@@ -42,11 +44,18 @@ struct SalvageLoss {
 struct SalvageOptions {
   std::string log_path;          // where the log has been moved; "": where the manifest says
   bool keep_unlabelled = false;  // samples without labels stay, as {__salvaged__="<shard>-<ordinal>"}
+  // Reads all the same and says what would be copied and what is lost; what the new store may refuse is not known then. Where an
+  // engine must put something right, that is done in a directory for temporary files, which is removed.
+  bool dry_run = false;
 };
 
 inline constexpr std::size_t kLossesListedMax = 100'000;
 
+// In the directory of the new store: the whole list, and the report (salvage_list.h).
+inline constexpr char kSalvageListName[] = "SALVAGED.jsonl";
+
 struct SalvageReport {
+  std::string source;
   std::uint64_t shards = 0;
   std::uint64_t samples = 0;  // written to the new store, each at least once: the log may repeat what is stored
   std::uint64_t histograms = 0;
@@ -55,7 +64,7 @@ struct SalvageReport {
   std::uint64_t series_relabelled = 0;  // whose labels were put together from postings, and match their hash
   std::uint64_t unlabelled_kept = 0;
   std::uint64_t losses_total = 0;
-  std::vector<SalvageLoss> losses;
+  std::vector<SalvageLoss> losses;  // the first kLossesListedMax
   std::vector<std::string> notes;
 };
 
@@ -64,9 +73,10 @@ struct SalvageReport {
 // chunks are damaged also the log's earlier records.
 //
 // `source` is only read: tables are hard-linked (else copied) and the log is copied to `target`.salvage where an engine must put
-// something right before it can read them. The new store is made there as well and gets its name when it is whole; what an
-// interrupted run left there is removed by the next. `target` must be missing or empty. Deletes and the retention floor are
-// applied; series without samples are not carried over.
+// something right before it can read them. The new store is made there as well, and gets its name when it is whole and the list of
+// what is lost is synced in it; what an interrupted run left there is removed by the next. One that was interrupted behind that is
+// ended by the next, which returns its report. `target` must be missing or empty ("" with dry_run). Deletes and the retention floor
+// are applied; series without samples are not carried over.
 //
 // Nobody should write to the source meanwhile: what is written then may be missing without being listed.
 //

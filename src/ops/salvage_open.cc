@@ -41,7 +41,7 @@ class GivingUp : public LogJudge {
 
 class Opening {
  public:
-  Opening(const std::string& source, const std::string& scratch, const SalvageOptions& options, const OpsContext& context,
+  Opening(const std::string& source, SalvageScratch* scratch, const SalvageOptions& options, const OpsContext& context,
           LossList* losses)
       : source_(source), scratch_(scratch), options_(options), context_(context), silent_(context), losses_(losses) {
     silent_.progress = nullptr;
@@ -102,7 +102,9 @@ class Opening {
                    "or expired may be among them"});
     }
     if (!rebuild) return Status::Ok();
-    const std::string copy = scratch_ + "/data";
+    const Result<std::string> scratch = scratch_->Path();
+    if (!scratch.ok()) return scratch.status();
+    const std::string copy = *scratch + "/data";
     if (Status s = Gather(path, copy, found->data == nullptr); !s.ok()) return s;
     EngineOptions repair = DataInstanceOptions(found->manifest);
     repair.background_threads = 1;
@@ -149,7 +151,7 @@ class Opening {
     return Status::Ok();
   }
 
-  // Tables as links where that is possible: no engine ever writes to one. `all`: the rest as copies.
+  // Tables; with `all` the rest as copies.
   Status Gather(const std::string& from, const std::string& to, bool all) {
     std::error_code error;
     fs::create_directories(to, error);
@@ -163,15 +165,23 @@ class Opening {
       const bool table = file.extension() == ".sst";
       const bool log = file.extension() == ".log";
       if (!table && !(all && log)) continue;
-      fs::create_hard_link(file, to + "/" + name, error);
-      if (!table || error) {
-        if (Status s = Copy(file.string(), to + "/" + name); !s.ok()) {
-          if (s.code() == StatusCode::kCancelled) return s;
-          losses_->Add({.kind = LossKind::kFile, .what = file.string() + ": " + s.message()});
-        }
+      if (Status s = table ? Link(file, to + "/" + name) : Copy(file.string(), to + "/" + name); !s.ok()) {
+        if (s.code() == StatusCode::kCancelled) return s;
+        losses_->Add({.kind = LossKind::kFile, .what = file.string() + ": " + s.message()});
       }
     }
     return Status::Ok();
+  }
+
+  // A table under another name: no engine ever writes to one. Among temporary files, which may be elsewhere, without its bytes.
+  Status Link(const fs::path& table, const std::string& to) {
+    std::error_code error;
+    if (scratch_->temporary()) {
+      fs::create_symlink(fs::absolute(table), to, error);
+      return error ? ErrnoStatus("cannot link to " + table.string(), error) : Status::Ok();
+    }
+    fs::create_hard_link(table, to, error);
+    return error ? Copy(table.string(), to) : Status::Ok();
   }
 
   Status Copy(const std::string& from, const std::string& to) {
@@ -208,12 +218,16 @@ class Opening {
 
   // With damaged bytes taken out of a copy.
   Result<std::unique_ptr<KvEngine>> OpenLogCopy(const std::string& path, const EngineOptions& options) {
-    const std::string copy = scratch_ + "/log";
+    const Result<std::string> scratch = scratch_->Path();
+    if (!scratch.ok()) return scratch.status();
+    const std::string copy = *scratch + "/log";
     std::error_code error;
     fs::create_directories(copy, error);
     for (const auto& entry : fs::directory_iterator(path, error)) {
       if (!entry.is_regular_file() || entry.path().filename() == "LOCK") continue;
-      if (Status s = Copy(entry.path().string(), copy + "/" + entry.path().filename().string()); !s.ok()) return s;
+      const std::string to = copy + "/" + entry.path().filename().string();
+      const bool table = entry.path().extension() == ".sst";
+      if (Status s = table ? Link(entry.path(), to) : Copy(entry.path().string(), to); !s.ok()) return s;
     }
     if (error) return ErrnoStatus("cannot list " + path, error);
     GivingUp judge(copy, path, losses_);
@@ -226,7 +240,9 @@ class Opening {
   // Without its manifest: an instance with the same families, made in the same order, takes the log files for its own.
   Result<std::unique_ptr<KvEngine>> ReplayLogFiles(const std::string& path, const EngineOptions& options, const std::string& why) {
     constexpr std::uint64_t kBehindItsOwn = 1'000'000;  // numbers of files
-    const std::string fresh = scratch_ + "/newlog";
+    const Result<std::string> scratch = scratch_->Path();
+    if (!scratch.ok()) return scratch.status();
+    const std::string fresh = *scratch + "/newlog";
     Result<std::unique_ptr<KvEngine>> made = factory_->Open(fresh, options);
     if (!made.ok()) return made.status();
     if (Status s = (*made)->Close(); !s.ok()) return s;
@@ -255,7 +271,7 @@ class Opening {
   }
 
   const std::string& source_;
-  const std::string& scratch_;
+  SalvageScratch* const scratch_;
   const SalvageOptions& options_;
   const OpsContext& context_;
   OpsContext silent_;
@@ -268,7 +284,7 @@ class Opening {
 
 KvEngine* SalvageSource::DataOf(FamilyId family) const { return IsDamaged(family) ? rebuilt.get() : data.get(); }
 
-Result<SalvageSource> OpenSalvageSource(const std::string& source, const std::string& scratch, const SalvageOptions& options,
+Result<SalvageSource> OpenSalvageSource(const std::string& source, SalvageScratch* scratch, const SalvageOptions& options,
                                         const OpsContext& context, LossList* losses) {
   return Opening(source, scratch, options, context, losses).Run();
 }

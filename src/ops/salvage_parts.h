@@ -9,7 +9,9 @@
 #include "chronolith/kv_engine.h"
 #include "chronolith/storage.h"
 #include "format/store_manifest.h"
+#include "interop/file_sink.h"
 #include "ops/salvage.h"
+#include "ops/salvage_list.h"
 
 namespace chronolith::ops {
 
@@ -17,13 +19,38 @@ namespace chronolith::ops {
 class LossList {
  public:
   explicit LossList(SalvageReport* report) : report_(report) {}
+  // Writes all of it to a new file, too.
+  Status WriteTo(const std::string& path) { return file_.Create(path); }
   void Add(SalvageLoss loss) {
+    if (file_.is_open()) file_.Append(LossJson(loss) + "\n");
     if (++report_->losses_total <= kLossesListedMax) report_->losses.push_back(std::move(loss));
   }
   void Note(std::string note) { report_->notes.push_back(std::move(note)); }
+  // The file has its last line, and is synced.
+  Status End() {
+    file_.Append("{" + SummaryJson(*report_) + "}\n");
+    return file_.Close();
+  }
 
  private:
   SalvageReport* const report_;
+  FileSink file_;
+};
+
+// Where an engine puts right what it must before it can read it. Thread safety: one thread.
+class SalvageScratch {
+ public:
+  // "": a directory for temporary files, made where it is first asked for, and removed when this is destroyed.
+  explicit SalvageScratch(std::string path) : path_(std::move(path)), temporary_(path_.empty()) {}
+  ~SalvageScratch();
+  SalvageScratch(const SalvageScratch&) = delete;
+  SalvageScratch& operator=(const SalvageScratch&) = delete;
+  Result<std::string> Path();
+  bool temporary() const { return temporary_; }
+
+ private:
+  std::string path_;
+  const bool temporary_;
 };
 
 // A store's instances, as far as they can be read; what is put right lies in a scratch directory.
@@ -37,18 +64,21 @@ struct SalvageSource {
   bool IsDamaged(FamilyId family) const { return data == nullptr || !data->Damage(family).ok(); }
 };
 // Not ok: the store cannot be salvaged at all, or kCancelled.
-Result<SalvageSource> OpenSalvageSource(const std::string& source, const std::string& scratch, const SalvageOptions& options,
+Result<SalvageSource> OpenSalvageSource(const std::string& source, SalvageScratch* scratch, const SalvageOptions& options,
                                         const OpsContext& context, LossList* losses);
 
 // Writes to the new store in batches. Thread safety: one thread.
 class SalvageTarget {
  public:
+  // `storage` null: counts only.
   SalvageTarget(Storage* storage, SalvageReport* report, LossList* losses) : storage_(storage), report_(report), losses_(losses) {}
   // Not ok: the new store takes nothing more.
   Status Write(ShardId shard, TimeSeries series);
   Status Flush();
 
  private:
+  void TellRefused(const Refusal& refusal);
+
   Storage* const storage_;
   SalvageReport* const report_;
   LossList* const losses_;

@@ -44,6 +44,7 @@ class ShardSalvage : public WalVisitor {
     if (Status s = ReadLog(); !s.ok()) return s;
     if (Status s = TakeMetadata(); !s.ok()) return s;
     TellUnlabelled();
+    report_->series += taken_.size();
     return Status::Ok();
   }
 
@@ -58,7 +59,7 @@ class ShardSalvage : public WalVisitor {
         TimeSeries series;
         if (!LabelsOf(sample.ordinal, 1, sample.timestamp, sample.timestamp, &series.labels)) continue;
         series.samples.push_back({sample.timestamp, sample.value});
-        failure_ = target_->Write(shard_, std::move(series));
+        failure_ = Write(sample.ordinal, std::move(series));
         if (!failure_.ok()) return failure_;
       }
     } else if (record.type == RecordType::kItems) {
@@ -72,6 +73,11 @@ class ShardSalvage : public WalVisitor {
   Status OnLoss(ShardId, const WalLoss&) override { return failure_; }
 
  private:
+  Status Write(Ordinal ordinal, TimeSeries series) {
+    taken_.Add(ordinal);
+    return target_->Write(shard_, std::move(series));
+  }
+
   void ReadChunkState(Tombstones* tombstones) {
     if (chunks_ == nullptr) return;
     const FamilyId family = ChunkFamily(shard_);
@@ -174,7 +180,7 @@ class ShardSalvage : public WalVisitor {
     if (auto* metadata = std::get_if<Metadata>(&item)) {
       if (!labels_.Find(entry.ordinal, &series.labels)) return Status::Ok();
       series.metadata.push_back(std::move(*metadata));
-      return target_->Write(shard_, std::move(series));
+      return Write(entry.ordinal, std::move(series));
     }
     if (auto* histogram = std::get_if<HistogramSample>(&item)) {
       t = histogram->timestamp;
@@ -184,7 +190,7 @@ class ShardSalvage : public WalVisitor {
       series.exemplars.push_back(std::move(std::get<Exemplar>(item)));
     }
     if (IsHidden(entry.ordinal, lsn, t) || !LabelsOf(entry.ordinal, 1, t, t, &series.labels)) return Status::Ok();
-    return target_->Write(shard_, std::move(series));
+    return Write(entry.ordinal, std::move(series));
   }
 
   // ---- Labels ----
@@ -328,7 +334,7 @@ class ShardSalvage : public WalVisitor {
     note(series.histograms);
     note(series.exemplars);
     if (!LabelsOf(group[0].meta.ordinal, n, first, last, &series.labels)) return Status::Ok();
-    return target_->Write(shard_, std::move(series));
+    return Write(group[0].meta.ordinal, std::move(series));
   }
 
   // ---- Metadata ----
@@ -340,7 +346,7 @@ class ShardSalvage : public WalVisitor {
           TimeSeries series;
           if (!labels_.Find(ordinal, &series.labels)) return Status::Ok();
           series.metadata.push_back(metadata);
-          return target_->Write(shard_, std::move(series));
+          return Write(ordinal, std::move(series));
         },
         [&](std::optional<Ordinal> ordinal, const Status& why) {
           SalvageLoss loss{.kind = LossKind::kMetadata, .shard = shard_, .what = why.message()};
@@ -371,6 +377,7 @@ class ShardSalvage : public WalVisitor {
   Status failure_;
   std::vector<Chunk> group_;
   std::map<Ordinal, Unlabelled> unlabelled_;
+  OrdinalSet taken_;  // series of which something was written
   std::vector<TimeRange> scratch_;
   std::vector<SampleEntry> samples_;
   std::vector<ItemEntry> items_;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "interop/time_text.h"
+#include "ops/salvage_list.h"
 #include "tools/cli/common.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/output.h"
@@ -47,28 +48,10 @@ Table LossTable(const ops::SalvageReport& report) {
   return table;
 }
 
-void PrintJson(const ops::SalvageReport& report, Output* out) {
-  JsonWriter json(out);
-  json.BeginObject().Key("shards").Unsigned(report.shards).Key("series").Unsigned(report.series);
-  json.Key("samples_written").Unsigned(report.samples).Key("histograms_written").Unsigned(report.histograms);
-  json.Key("exemplars_written").Unsigned(report.exemplars).Key("series_relabelled").Unsigned(report.series_relabelled);
-  json.Key("unlabelled_kept").Unsigned(report.unlabelled_kept);
-  json.Key("lost_total").Unsigned(report.losses_total).Key("lost").BeginArray();
-  for (const ops::SalvageLoss& loss : report.losses) {
-    json.BeginObject().Key("kind").String(NameOf(loss.kind));
-    if (loss.shard) json.Key("shard").Unsigned(*loss.shard);
-    if (!loss.series.empty()) json.Key("series").String(loss.series);
-    if (loss.first_ordinal) json.Key("first_number").Unsigned(*loss.first_ordinal).Key("last_number").Unsigned(*loss.last_ordinal);
-    if (loss.start) json.Key("start_ms").Integer(*loss.start);
-    if (loss.end) json.Key("end_ms").Integer(*loss.end);
-    if (loss.samples > 0) json.Key("samples").Unsigned(loss.samples);
-    if (loss.first_lsn > 0) json.Key("first_lsn").Unsigned(loss.first_lsn);
-    if (loss.last_lsn > 0) json.Key("last_lsn").Unsigned(loss.last_lsn);
-    json.Key("what").String(loss.what).EndObject().Newline();
-  }
-  json.EndArray().Key("notes").BeginArray();
-  for (const std::string& note : report.notes) json.String(note);
-  json.EndArray().EndObject().Newline();
+void PrintJson(const ops::SalvageReport& report, bool dry_run, Output* out) {
+  *out << "{\"dry_run\":" << (dry_run ? "true," : "false,") << SummaryJson(report) << ",\"lost\":[";
+  for (std::size_t i = 0; i < report.losses.size(); ++i) *out << (i == 0 ? "\n" : ",\n") << LossJson(report.losses[i]);
+  *out << "]}\n";
 }
 
 int RunSalvage(const SalvageFlags& flags) {
@@ -87,12 +70,16 @@ int RunSalvage(const SalvageFlags& flags) {
   }
   Output out;
   if (flags.format == Format::kJson) {
-    PrintJson(*report, &out);
+    PrintJson(*report, flags.options.dry_run, &out);
   } else if (flags.format == Format::kCsv) {
     LossTable(*report).PrintCsv(&out);
   } else {
-    out << flags.target << " has " << N(report->series) << " series; " << N(report->samples + report->histograms)
-        << " samples were written\n";
+    const std::string samples = N(report->samples + report->histograms) + " samples";
+    if (flags.options.dry_run) {
+      out << samples << " of " << N(report->series) << " series would be written\n";
+    } else {
+      out << flags.target << " has " << N(report->series) << " series; " << samples << " were written\n";
+    }
     if (!report->losses.empty()) LossTable(*report).Print(&out);
   }
   if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
@@ -100,7 +87,8 @@ int RunSalvage(const SalvageFlags& flags) {
   if (report->losses_total == 0) return kExitOk;
   const std::uint64_t unnamed = report->losses_total - report->losses.size();
   PrintError("not all could be salvaged: " + N(report->losses_total) + " entries in the list" +
-             (unnamed > 0 ? ", " + N(unnamed) + " of them left out" : ""));
+             (unnamed > 0 ? ", of which " + N(unnamed) + " are not printed" : "") +
+             (flags.options.dry_run ? "" : "; all of it is in " + flags.target + "/" + ops::kSalvageListName));
   return kExitProblems;
 }
 
@@ -113,7 +101,12 @@ void AddSalvage(CLI::App* app, Run* run) {
   command->add_option("SOURCE", flags->source, "directory of the damaged database; nothing in it is changed")
       ->required()
       ->option_text("SOURCE");
-  command->add_option("TARGET", flags->target, "directory of the new one: missing or empty")->required()->option_text("TARGET");
+  CLI::Option* const target =
+      command->add_option("TARGET", flags->target, "directory of the new one: missing or empty")->option_text("TARGET");
+  command
+      ->add_flag("--dry-run", flags->options.dry_run,
+                 "say what would be copied and what is lost, and write nothing; without TARGET")
+      ->excludes(target);
   command->add_option("--log-dir", flags->options.log_path, "directory of the source's log, where it has been moved since")
       ->option_text("DIR");
   command->add_flag("--keep-unlabelled", flags->options.keep_unlabelled,
@@ -124,12 +117,18 @@ void AddSalvage(CLI::App* app, Run* run) {
       "Works where other commands refuse the database; no process should be writing to it. TARGET.salvage beside the target holds "
       "what is being made: it needs room "
       "for\n"
-      "the new database and a copy of the log. Interrupted or killed, it leaves no target; the same command begins anew.\n"
+      "the new database and a copy of the log. Interrupted or killed, it leaves no target; the same command begins anew. The list "
+      "of\n"
+      "what is lost lies in the target, too, as SALVAGED.jsonl.\n"
       "Exit codes: 0 nothing was lost, 1 failure, 2 wrong arguments, 3 done, and what is listed is lost.\n"
       "Examples:\n"
+      "  chronolith salvage damaged.db --dry-run\n"
       "  chronolith salvage damaged.db metrics.db\n"
       "  chronolith salvage damaged.db metrics.db --keep-unlabelled --format json > lost.json");
-  command->callback([flags, run] { *run = [flags] { return RunSalvage(*flags); }; });
+  command->callback([flags, run] {
+    if (!flags->options.dry_run && flags->target.empty()) throw CLI::RequiredError("TARGET");
+    *run = [flags] { return RunSalvage(*flags); };
+  });
 }
 
 }  // namespace chronolith::cli
