@@ -1,8 +1,5 @@
 #include "metrics/families.h"
 
-#include <prometheus/client_metric.h>
-#include <prometheus/metric_type.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -12,54 +9,17 @@
 #include <utility>
 #include <vector>
 
+#include "metrics/family_parts.h"
+
 namespace chronolith {
 namespace {
 
-using prometheus::ClientMetric;
-using prometheus::MetricFamily;
-using prometheus::MetricType;
-using MetricLabels = std::vector<ClientMetric::Label>;
-
-// Buckets 2, 4, ... 24 of DurationHistogram: 1 us, 4 us, ... 4.3 s.
-constexpr int kFirstBucket = 2;
-constexpr int kLastBucket = 24;
-constexpr int kBucketStep = 2;
-
-MetricFamily Family(std::string name, std::string help, MetricType type) {
-  MetricFamily family;
-  family.name = std::move(name);
-  family.help = std::move(help);
-  family.type = type;
-  return family;
-}
-
-void AddValue(MetricFamily* family, MetricLabels labels, double value) {
-  ClientMetric metric;
-  metric.label = std::move(labels);
-  if (family->type == MetricType::Counter) {
-    metric.counter.value = value;
-  } else {
-    metric.gauge.value = value;
-  }
-  family->metric.push_back(std::move(metric));
-}
-
-void AddHistogram(MetricFamily* family, MetricLabels labels, const DurationHistogram& h) {
-  ClientMetric metric;
-  metric.label = std::move(labels);
-  metric.histogram.bucket.reserve((kLastBucket - kFirstBucket) / kBucketStep + 1);
-  std::uint64_t below = 0;
-  for (int i = 0; i < DurationHistogram::kBuckets; ++i) {
-    below += h.counts[static_cast<std::size_t>(i)];
-    if (i >= kFirstBucket && i <= kLastBucket && (i - kFirstBucket) % kBucketStep == 0) {
-      metric.histogram.bucket.push_back({below, DurationHistogram::UpperBoundSeconds(i)});
-    }
-  }
-  // Not h.count: the cells are read one by one while others add, and le="+Inf" must equal the sum of what was read.
-  metric.histogram.sample_count = below;
-  metric.histogram.sample_sum = h.sum_seconds;
-  family->metric.push_back(std::move(metric));
-}
+using family_parts::AddHistogram;
+using family_parts::AddValue;
+using family_parts::Family;
+using family_parts::MetricFamily;
+using family_parts::MetricLabels;
+using family_parts::MetricType;
 
 MetricLabels ShardLabel(const ShardStats& shard) { return {{"shard", std::to_string(shard.shard)}}; }
 

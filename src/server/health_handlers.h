@@ -1,0 +1,25 @@
+// /-/healthy, /-/ready and /metrics: what a supervisor, a load balancer and a Prometheus ask.
+#ifndef CHRONOLITH_SERVER_HEALTH_HANDLERS_H_
+#define CHRONOLITH_SERVER_HEALTH_HANDLERS_H_
+
+#include <prometheus/registry.h>
+
+#include <memory>
+
+#include "chronolith/storage.h"
+#include "server/http_metrics.h"
+#include "server/router.h"
+
+namespace chronolith::server {
+
+// /-/healthy   200 as long as the process answers.
+// /-/ready     200 where every shard serves or is quarantined, else 503 with Retry-After: JSON {"ready":bool,"reason":"...",
+//              "shards":[{"shard":0,"state":"serving"|"replaying"|"quarantined",...}]}. Not where the log has failed.
+// /metrics     families of the store, of the requests, and of `registry`, where other handlers keep theirs (may be null).
+// All must outlive the server.
+void AddHealthHandlers(Storage* storage, const HttpMetrics* metrics, std::shared_ptr<prometheus::Registry> registry,
+                       Router* router);
+
+}  // namespace chronolith::server
+
+#endif  // CHRONOLITH_SERVER_HEALTH_HANDLERS_H_

@@ -1,0 +1,105 @@
+// HttpSession: one connection of an HttpServer, from its first byte to its end.
+//
+//   wait (idle) -> header -> [100 Continue] -> body -> handler, on a worker -> answer or stream -> wait
+//
+// All but the handler runs on the strand of the connection. Part of http_server.cc.
+#ifndef CHRONOLITH_SERVER_HTTP_SESSION_H_
+#define CHRONOLITH_SERVER_HTTP_SESSION_H_
+
+#include <atomic>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <boost/system/error_code.hpp>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "base/mutex.h"
+#include "server/http_server.h"
+
+namespace chronolith::server {
+
+class HttpSessionBase;
+
+// What the sessions of one server share. Thread safety: safe; `options`, `router` and `parts` are constant.
+struct HttpSessionHost {
+  HttpServerOptions options;
+  Router router;
+  HttpServerParts parts;
+  std::unordered_map<const Route*, HandlerMetrics*> metrics;
+  HandlerMetrics* no_route = nullptr;
+  std::atomic<bool> stopping{false};
+
+  HandlerMetrics* MetricsOf(const Route* route) const { return route == nullptr ? no_route : metrics.at(route); }
+  void Log(LogLevel level, const std::string& message) const {
+    if (parts.logger != nullptr) parts.logger->Log(level, message);
+  }
+
+  Mutex mu;
+  CondVar ended;  // a session has
+  std::unordered_set<HttpSessionBase*> sessions ABSL_GUARDED_BY(mu);
+};
+
+// Memory that a connection has taken of MemoryBudget. Thread safety: one thread at a time.
+class BodyReservation {
+ public:
+  explicit BodyReservation(const HttpServerParts* parts) : parts_(parts) {}
+  ~BodyReservation() { ShrinkTo(0); }
+  BodyReservation(const BodyReservation&) = delete;
+  BodyReservation& operator=(const BodyReservation&) = delete;
+
+  // False, and nothing taken, where the budget does not have it.
+  bool GrowTo(std::uint64_t bytes);
+  void ForceGrowBy(std::uint64_t bytes);
+  void ShrinkTo(std::uint64_t bytes);
+
+ private:
+  const HttpServerParts* parts_;
+  std::uint64_t taken_ = 0;
+};
+
+class HttpSessionBase : public std::enable_shared_from_this<HttpSessionBase> {
+ public:
+  explicit HttpSessionBase(HttpSessionHost* host);
+  virtual ~HttpSessionBase();
+  HttpSessionBase(const HttpSessionBase&) = delete;
+  HttpSessionBase& operator=(const HttpSessionBase&) = delete;
+
+  virtual void Begin() = 0;
+  // From any thread: closes it if it is idle (`now`: in any case), else lets it finish its request.
+  virtual void Stop(bool now) = 0;
+
+ protected:
+  // The head of an answer. `length`: of the body; none: it is a stream.
+  std::string HeadOf(const HttpResponse& response, std::optional<std::uint64_t> length, bool chunked) const;
+  // Fills request_ from the header; a response where it cannot be served, which ends the connection but for what has no body.
+  std::optional<HttpResponse> Admit(const boost::beast::http::request_parser<boost::beast::http::empty_body>& parser);
+  // The handler's answer; never throws.
+  HttpResponse Handle() const;
+  void Forget();  // request and answer
+
+  HttpSessionHost* const host_;
+  HttpRequest request_;
+  HttpResponse response_;
+  const Route* route_ = nullptr;
+  bool http11_ = true;
+  bool keep_alive_ = true;
+  bool expects_continue_ = false;
+  bool in_request_ = false;
+  std::uint64_t started_nanos_ = 0;
+  BodyReservation reserved_;
+};
+
+// A session over a plain connection; one over TLS is the same template over its stream.
+std::shared_ptr<HttpSessionBase> NewPlainSession(HttpSessionHost* host, boost::asio::ip::tcp::socket socket);
+
+}  // namespace chronolith::server
+
+#endif  // CHRONOLITH_SERVER_HTTP_SESSION_H_

@@ -1,0 +1,139 @@
+#include <algorithm>
+#include <ctime>
+#include <exception>
+#include <utility>
+
+#include "server/http_session.h"
+
+namespace chronolith::server {
+namespace {
+
+namespace http = boost::beast::http;
+
+// "Sun, 06 Nov 1994 08:49:37 GMT"
+std::string HttpDate() {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  char text[40];
+  return {text, std::strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &utc)};
+}
+
+// A value from a handler must not begin another header.
+std::string_view OneLine(std::string_view value) { return value.substr(0, value.find_first_of(std::string_view("\r\n\0", 3))); }
+
+}  // namespace
+
+bool BodyReservation::GrowTo(std::uint64_t bytes) {
+  if (bytes <= taken_) return true;
+  if (!parts_->in_flight->TryReserve(bytes - taken_)) return false;
+  parts_->metrics->body_bytes_in_flight.Add(bytes - taken_);
+  taken_ = bytes;
+  return true;
+}
+
+void BodyReservation::ForceGrowBy(std::uint64_t bytes) {
+  parts_->in_flight->ForceReserve(bytes);
+  parts_->metrics->body_bytes_in_flight.Add(bytes);
+  taken_ += bytes;
+}
+
+void BodyReservation::ShrinkTo(std::uint64_t bytes) {
+  if (bytes >= taken_) return;
+  parts_->in_flight->Release(taken_ - bytes);
+  parts_->metrics->body_bytes_in_flight.Sub(taken_ - bytes);
+  taken_ = bytes;
+}
+
+HttpSessionBase::HttpSessionBase(HttpSessionHost* host) : host_(host), reserved_(&host->parts) {
+  host_->parts.metrics->connections.Add();
+  MutexLock lock(&host_->mu);
+  host_->sessions.insert(this);
+}
+
+HttpSessionBase::~HttpSessionBase() {
+  Forget();
+  host_->parts.metrics->connections.Sub(1);
+  MutexLock lock(&host_->mu);
+  host_->sessions.erase(this);
+  host_->ended.SignalAll();
+}
+
+void HttpSessionBase::Forget() {
+  if (in_request_) host_->parts.metrics->requests_in_flight.Sub(1);
+  in_request_ = false;
+  request_ = {};
+  response_ = {};
+  route_ = nullptr;
+  started_nanos_ = 0;
+  reserved_.ShrinkTo(0);
+}
+
+std::string HttpSessionBase::HeadOf(const HttpResponse& response, std::optional<std::uint64_t> length, bool chunked) const {
+  std::string head = http11_ ? "HTTP/1.1 " : "HTTP/1.0 ";
+  head.reserve(256);
+  head.append(std::to_string(response.status))
+      .append(" ")
+      .append(ReasonOf(response.status))
+      .append("\r\nDate: ")
+      .append(HttpDate());
+  for (const auto& [name, value] : response.headers) head.append("\r\n").append(name).append(": ").append(OneLine(value));
+  if (length && response.status != 204 && response.status != 304)
+    head.append("\r\nContent-Length: ").append(std::to_string(*length));
+  if (chunked) head.append("\r\nTransfer-Encoding: chunked");
+  if (!keep_alive_) {
+    head.append("\r\nConnection: close");
+  } else if (!http11_) {
+    head.append("\r\nConnection: keep-alive");
+  }
+  return head.append("\r\n\r\n");
+}
+
+std::optional<HttpResponse> HttpSessionBase::Admit(const http::request_parser<http::empty_body>& parser) {
+  const auto& message = parser.get();
+  in_request_ = true;
+  host_->parts.metrics->requests_in_flight.Add();
+  started_nanos_ = NowNanos();
+  http11_ = message.version() >= 11;
+  keep_alive_ = parser.keep_alive() && !host_->stopping.load(std::memory_order_relaxed);
+  const std::uint64_t length = parser.content_length().value_or(0);
+  const bool has_body = length > 0 || parser.chunked();
+
+  // Whatever is refused here leaves the body unread: what comes next could not be told from it.
+  std::optional<HttpResponse> refusal;
+  request_.method.assign(message.method_string().data(), message.method_string().size());
+  for (const auto& field : message) request_.headers.emplace_back(field.name_string(), field.value());
+  if (Status status = ParseTarget({message.target().data(), message.target().size()}, &request_.path, &request_.query);
+      !status.ok()) {
+    refusal = HttpResponse::Text(400, status.message());
+  } else if (Router::Match match = host_->router.Find(request_.method, request_.path); match.route != nullptr) {
+    route_ = match.route;
+    request_.segments = std::move(match.segments);
+  } else if (match.allow.empty()) {
+    refusal = HttpResponse::Text(404, "there is nothing at this path");
+  } else {
+    refusal = HttpResponse::Text(405, "this path takes " + match.allow + " only");
+    refusal->SetHeader("Allow", match.allow);
+  }
+  const std::string_view expect = request_.Header("Expect");
+  expects_continue_ = EqualIgnoringCase(expect, "100-continue") && http11_;
+  if (!refusal && !expect.empty() && !expects_continue_) refusal = HttpResponse::Text(417, "only Expect: 100-continue is known");
+  if (!refusal) {
+    const std::uint64_t of_all = host_->options.body_bytes_max;
+    const std::uint64_t limit = of_all > 0 ? std::min(of_all, route_->body_bytes_max) : route_->body_bytes_max;
+    if (length > limit) refusal = HttpResponse::Text(413, "the body is larger than " + std::to_string(limit) + " bytes");
+  }
+  if (refusal && has_body) keep_alive_ = false;
+  return refusal;
+}
+
+HttpResponse HttpSessionBase::Handle() const {
+  try {
+    return route_->handler(request_);
+  } catch (const std::exception& e) {  // out of memory, and what the standard library throws
+    host_->Log(LogLevel::kError, request_.method + " " + route_->pattern + ": " + e.what());
+    return HttpResponse::Text(500, "internal error; the server's log names it");
+  }
+}
+
+}  // namespace chronolith::server

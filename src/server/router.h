@@ -1,0 +1,47 @@
+// Router: which handler answers which method and path.
+#ifndef CHRONOLITH_SERVER_ROUTER_H_
+#define CHRONOLITH_SERVER_ROUTER_H_
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/http_message.h"
+
+namespace chronolith::server {
+
+struct Route {
+  std::string method;   // "GET" answers HEAD as well
+  std::string pattern;  // "/api/v1/label/{name}/values": {name} stands for one segment that is not empty
+  HttpHandler handler;
+  // Longer bodies are refused with 413 before they are read.
+  std::uint64_t body_bytes_max = 1 << 20;
+  // Answered without a user name, also where the server knows users: for health checks.
+  bool open_to_all = false;
+};
+
+// Thread safety: Add before the server starts; then const access from several threads.
+class Router {
+ public:
+  // Aborts where method and pattern are there already, or the pattern is malformed.
+  void Add(Route route);
+
+  struct Match {
+    const Route* route = nullptr;  // null: nobody answers
+    Pairs segments;
+    std::string allow;  // where the path exists and the method does not: "GET, HEAD"
+  };
+  // A path without {name} goes before one with it. `path` is decoded: a segment of an escaped slash is none.
+  Match Find(std::string_view method, std::string_view path) const;
+
+  const std::deque<Route>& routes() const { return routes_; }
+
+ private:
+  std::deque<Route> routes_;  // a Match points into it
+};
+
+}  // namespace chronolith::server
+
+#endif  // CHRONOLITH_SERVER_ROUTER_H_

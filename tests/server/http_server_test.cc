@@ -1,0 +1,344 @@
+// The server over loopback, with a client that misbehaves.
+#include "server/http_server.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <future>
+#include <latch>
+#include <thread>
+
+#include "tests/server/raw_client.h"
+
+namespace chronolith::server {
+namespace {
+
+using testing::Get;
+using ::testing::HasSubstr;
+using testing::Post;
+using testing::RawAnswer;
+using testing::RawClient;
+
+class HttpServerTest : public ::testing::Test {
+ protected:
+  void Add(std::string method, std::string pattern, HttpHandler handler, std::uint64_t body_bytes_max = 1 << 20) {
+    router_.Add({.method = std::move(method),
+                 .pattern = std::move(pattern),
+                 .handler = std::move(handler),
+                 .body_bytes_max = body_bytes_max});
+  }
+  void Start(std::size_t workers = 2, std::size_t queue = 2, std::uint64_t memory = 64 << 20) {
+    workers_ = std::make_unique<WorkerPool>(workers, queue);
+    in_flight_ = std::make_unique<MemoryBudget>(memory);
+    Add("GET", "/ok",
+        [](const HttpRequest& r) { return HttpResponse::Text(200, std::string("ok ") + std::string(r.Query("q").value_or(""))); });
+    Add("POST", "/echo", [](const HttpRequest& r) { return HttpResponse{.body = r.body}; });
+    auto server = HttpServer::Start(options_, std::move(router_),
+                                    {.workers = workers_.get(), .in_flight = in_flight_.get(), .metrics = &metrics_});
+    ASSERT_TRUE(server.ok()) << server.status().ToString();
+    server_ = std::move(*server);
+  }
+  void TearDown() override {
+    server_.reset();
+    if (workers_ != nullptr) workers_->Stop();
+    EXPECT_EQ(metrics_.connections.Get(), 0U);
+    EXPECT_EQ(metrics_.requests_in_flight.Get(), 0U);
+    EXPECT_EQ(metrics_.body_bytes_in_flight.Get(), 0U);
+    if (in_flight_ != nullptr) {
+      EXPECT_EQ(in_flight_->used_bytes(), 0U);
+    }
+  }
+
+  HttpServerOptions options_;
+  Router router_;
+  HttpMetrics metrics_;
+  std::unique_ptr<WorkerPool> workers_;
+  std::unique_ptr<MemoryBudget> in_flight_;
+  std::unique_ptr<HttpServer> server_;
+};
+
+TEST_F(HttpServerTest, KeepsAConnectionAndAnswersPipelinedRequestsInOrder) {
+  Start();
+  RawClient client(server_->port());
+  RawAnswer answer = client.Ask(Get("/ok?q=1"));
+  EXPECT_EQ(answer.status, 200) << answer.error;
+  EXPECT_EQ(answer.body, "ok 1\n");
+  EXPECT_EQ(answer.headers["content-length"], "5");
+  EXPECT_FALSE(answer.headers["date"].empty());
+  EXPECT_EQ(answer.headers.count("connection"), 0U);
+  const std::string big(300'000, 'b');
+  ASSERT_TRUE(client.Send(Get("/ok?q=2") + Post("/echo", big) + Get("/nothing") + Get("/ok?q=3")));
+  EXPECT_EQ(client.Read().body, "ok 2\n");
+  EXPECT_EQ(client.Read().body, big);
+  EXPECT_EQ(client.Read().status, 404);
+  EXPECT_EQ(client.Read().body, "ok 3\n");
+  EXPECT_EQ(metrics_.connections_accepted.Get(), 1U);
+}
+
+TEST_F(HttpServerTest, AnswersHeadWithoutABodyAndOldClientsByClosing) {
+  Start();
+  RawClient client(server_->port());
+  ASSERT_TRUE(client.Send("HEAD /ok HTTP/1.1\r\nHost: x\r\n\r\n"));
+  RawAnswer answer = client.Read(true);
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_EQ(answer.headers["content-length"], "4");
+  EXPECT_EQ(client.Ask("GET /ok HTTP/1.0\r\n\r\n").headers["connection"], "close");
+  EXPECT_EQ(client.ReadToEnd(), "");
+}
+
+TEST_F(HttpServerTest, NamesTheMethodsOfAPath) {
+  Start();
+  RawClient client(server_->port());
+  RawAnswer answer = client.Ask("DELETE /echo HTTP/1.1\r\nHost: x\r\n\r\n");
+  EXPECT_EQ(answer.status, 405);
+  EXPECT_EQ(answer.headers["allow"], "POST");
+}
+
+TEST_F(HttpServerTest, RefusesBadRequestsAndCloses) {
+  options_.header_bytes_max = 2000;
+  Add(
+      "POST", "/small", [](const HttpRequest& r) { return HttpResponse{.body = r.body}; }, 10);
+  Start();
+  struct Case {
+    std::string request;
+    int status;
+  };
+  const Case cases[] = {
+      {"nonsense\r\n\r\n", 400},
+      {"GET /ok HTTP/3.7\r\n\r\n", 400},
+      {"GET /ok%zz HTTP/1.1\r\n\r\n", 400},
+      {"POST /echo HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400},
+      {"POST /echo HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400},
+      {"POST /echo HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+      {"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", 400},
+      {"GET /ok HTTP/1.1\r\nno colon\r\n\r\n", 400},
+      {"GET /ok HTTP/1.1\r\nLong: " + std::string(3000, 'x') + "\r\n\r\n", 431},
+      {"POST /small HTTP/1.1\r\nContent-Length: 11\r\n\r\n", 413},
+      {"POST /small HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", 413},
+      {"POST /small HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nhello world\r\n0\r\n\r\n", 413},
+      {"POST /nothing HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", 404},
+      {"POST /echo HTTP/1.1\r\nExpect: the worst\r\nContent-Length: 2\r\n\r\nhi", 417},
+  };
+  for (const Case& c : cases) {
+    RawClient client(server_->port());
+    const RawAnswer answer = client.Ask(c.request);
+    EXPECT_EQ(answer.status, c.status) << c.request << "\n" << answer.error;
+    client.CloseSending();
+    EXPECT_EQ(client.ReadToEnd(), "") << c.request;
+  }
+}
+
+TEST_F(HttpServerTest, ReadsChunkedBodiesAndSaysContinue) {
+  Start();
+  RawClient client(server_->port());
+  EXPECT_EQ(
+      client.Ask("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: t\r\n\r\n")
+          .body,
+      "abcde");
+  EXPECT_EQ(client.Ask("POST /echo HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n").status, 100);
+  EXPECT_EQ(client.Ask("hi").body, "hi");
+}
+
+TEST_F(HttpServerTest, AnswersOverloadWith429AndRecovers) {
+  std::latch entered(1);
+  std::promise<void> go;
+  std::shared_future<void> gone = go.get_future().share();
+  Add("GET", "/wait", [&](const HttpRequest&) {
+    entered.count_down();
+    gone.wait();
+    return HttpResponse::Text(200, "waited");
+  });
+  Start(/*workers=*/1, /*queue=*/1);
+  RawClient busy(server_->port());
+  ASSERT_TRUE(busy.Send(Get("/wait")));
+  entered.wait();
+  // One of these three finds a place in the queue.
+  RawClient others[3] = {RawClient(server_->port()), RawClient(server_->port()), RawClient(server_->port())};
+  for (RawClient& other : others) ASSERT_TRUE(other.Send(Get("/ok")));
+  while (metrics_.overloaded.Get() < 2) std::this_thread::yield();
+  go.set_value();
+  EXPECT_EQ(busy.Read().body, "waited\n");
+  int served = 0;
+  for (RawClient& other : others) {
+    RawAnswer answer = other.Read();
+    served += answer.status == 200 ? 1 : 0;
+    EXPECT_TRUE(answer.status == 200 || answer.status == 429) << answer.status;
+    EXPECT_EQ(answer.headers["retry-after"], answer.status == 429 ? "1" : "");
+    EXPECT_EQ(other.Ask(Get("/ok")).status, 200);  // refused or not, the connection goes on
+  }
+  EXPECT_EQ(served, 1);
+}
+
+TEST_F(HttpServerTest, BoundsTheMemoryOfBodies) {
+  Start(2, 2, /*memory=*/100'000);
+  RawClient client(server_->port());
+  const RawAnswer answer = client.Ask(Post("/echo", std::string(200'000, 'x')));
+  EXPECT_EQ(answer.status, 429);
+  RawClient again(server_->port());
+  EXPECT_EQ(again.Ask(Post("/echo", std::string(50'000, 'x'))).status, 200);
+}
+
+TEST_F(HttpServerTest, ClosesSlowClients) {
+  options_.header_timeout = std::chrono::milliseconds(30);
+  options_.body_timeout = std::chrono::milliseconds(30);
+  Start();
+  RawClient header(server_->port()), body(server_->port());
+  ASSERT_TRUE(header.Send("GET /ok HT"));
+  ASSERT_TRUE(body.Send("POST /echo HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf"));
+  EXPECT_EQ(header.ReadToEnd(), "");
+  EXPECT_EQ(body.ReadToEnd(), "");
+}
+
+TEST_F(HttpServerTest, ClosesIdleConnections) {
+  options_.idle_timeout = std::chrono::milliseconds(30);
+  Start();
+  RawClient fresh(server_->port()), used(server_->port());
+  EXPECT_EQ(used.Ask(Get("/ok")).status, 200);
+  EXPECT_EQ(used.ReadToEnd(), "");
+  EXPECT_EQ(fresh.ReadToEnd(), "");
+}
+
+TEST_F(HttpServerTest, RefusesConnectionsBeyondTheLimit) {
+  options_.connections_max = 1;
+  Start();
+  RawClient first(server_->port());
+  EXPECT_EQ(first.Ask(Get("/ok")).status, 200);
+  RawClient second(server_->port());
+  EXPECT_EQ(second.Read().status, 503);
+  EXPECT_EQ(metrics_.connections_refused.Get(), 1U);
+  EXPECT_EQ(first.Ask(Get("/ok")).status, 200);
+}
+
+TEST_F(HttpServerTest, AHandlerThatThrowsIsAnInternalError) {
+  Add("GET", "/throws", [](const HttpRequest&) -> HttpResponse { throw std::bad_alloc(); });
+  Start();
+  RawClient client(server_->port());
+  EXPECT_EQ(client.Ask(Get("/throws")).status, 500);
+  EXPECT_EQ(client.Ask(Get("/ok")).status, 200);
+}
+
+TEST_F(HttpServerTest, StreamsInChunksOrUntilTheEnd) {
+  std::string whole;
+  for (int i = 0; i < 40'000; ++i) whole += std::to_string(i) + ",";
+  Add("GET", "/stream", [&](const HttpRequest&) {
+    return HttpResponse{.stream = [&](BodyWriter& out) {
+      for (std::size_t at = 0; at < whole.size(); at += 777) {
+        if (Status status = out.Write(std::string_view(whole).substr(at, 777)); !status.ok()) return status;
+      }
+      return Status::Ok();
+    }};
+  });
+  Add("GET", "/empty", [](const HttpRequest&) { return HttpResponse{.stream = [](BodyWriter&) { return Status::Ok(); }}; });
+  Start();
+  RawClient client(server_->port());
+  RawAnswer answer = client.Ask(Get("/stream"));
+  EXPECT_EQ(answer.headers["transfer-encoding"], "chunked");
+  EXPECT_EQ(answer.body, whole) << answer.error;
+  EXPECT_EQ(client.Ask(Get("/empty")).status, 200);
+  ASSERT_TRUE(client.Send("HEAD /stream HTTP/1.1\r\n\r\n"));
+  EXPECT_EQ(client.Read(true).status, 200);
+  EXPECT_EQ(client.Ask("GET /stream HTTP/1.0\r\n\r\n").body, whole);
+}
+
+TEST_F(HttpServerTest, AStreamThatFailsIsNeverTakenForAWholeOne) {
+  Add("GET", "/early", [](const HttpRequest&) { return HttpResponse{.stream = [](BodyWriter&) { return DataLoss("shard 3"); }}; });
+  Add("GET", "/late", [](const HttpRequest&) {
+    return HttpResponse{.stream = [](BodyWriter& out) {
+      for (int i = 0; i < 4; ++i) {
+        if (Status status = out.Write(std::string(100'000, 'x')); !status.ok()) return status;
+      }
+      return DataLoss("shard 3");
+    }};
+  });
+  Start();
+  RawClient early(server_->port());
+  const RawAnswer answer = early.Ask(Get("/early"));
+  EXPECT_EQ(answer.status, 500);
+  EXPECT_THAT(answer.body, HasSubstr("shard 3"));
+  RawClient late(server_->port());
+  EXPECT_THAT(late.Ask(Get("/late")).error, HasSubstr("cut off"));
+}
+
+TEST_F(HttpServerTest, AStreamWaitsForASlowClientAndGivesUpOneThatStopped) {
+  options_.write_timeout = std::chrono::milliseconds(100);
+  std::promise<Status> ended;
+  Add("GET", "/endless", [&](const HttpRequest&) {
+    return HttpResponse{.stream = [&](BodyWriter& out) {
+      Status status;
+      while (status.ok()) status = out.Write(std::string(100'000, 'x'));
+      ended.set_value(status);
+      return status;
+    }};
+  });
+  Start();
+  RawClient client(server_->port(), 4096);
+  ASSERT_TRUE(client.Send(Get("/endless")));
+  EXPECT_EQ(ended.get_future().get().code(), StatusCode::kDeadlineExceeded);
+}
+
+TEST_F(HttpServerTest, StoppingFinishesRequestsAndClosesIdleConnections) {
+  std::latch entered(1);
+  std::promise<void> go;
+  Add("GET", "/wait", [&](const HttpRequest&) {
+    entered.count_down();
+    go.get_future().wait();
+    return HttpResponse::Text(200, "done");
+  });
+  Start();
+  RawClient busy(server_->port()), idle(server_->port());
+  EXPECT_EQ(idle.Ask(Get("/ok")).status, 200);
+  ASSERT_TRUE(busy.Send(Get("/wait")));
+  entered.wait();
+  std::thread stopping([&] { server_->Stop(std::chrono::minutes(2)); });
+  EXPECT_EQ(idle.ReadToEnd(), "");  // so it is stopping
+  go.set_value();
+  RawAnswer answer = busy.Read();
+  EXPECT_EQ(answer.body, "done\n");
+  EXPECT_EQ(answer.headers["connection"], "close");
+  stopping.join();
+}
+
+TEST_F(HttpServerTest, StoppingWithoutGraceDropsHalfRequests) {
+  Start();
+  RawClient half(server_->port()), sure(server_->port());
+  ASSERT_TRUE(half.Send("POST /echo HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf"));
+  EXPECT_EQ(sure.Ask(Get("/ok")).status, 200);
+  server_->Stop(std::chrono::milliseconds(0));
+  EXPECT_EQ(half.ReadToEnd(), "");
+}
+
+TEST_F(HttpServerTest, SaysWhyItCannotListen) {
+  Start();
+  HttpServerOptions taken;
+  taken.port = server_->port();
+  const HttpServerParts parts{.workers = workers_.get(), .in_flight = in_flight_.get(), .metrics = &metrics_};
+  const auto second = HttpServer::Start(taken, {}, parts);
+  EXPECT_EQ(second.status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_THAT(second.status().message(), HasSubstr("127.0.0.1:" + std::to_string(taken.port)));
+  taken.address = "localhost.example";
+  EXPECT_EQ(HttpServer::Start(taken, {}, parts).status().code(), StatusCode::kInvalidArgument);
+}
+
+TEST_F(HttpServerTest, CountsRequestsByHandlerAndCode) {
+  Start();
+  RawClient client(server_->port());
+  EXPECT_EQ(client.Ask(Get("/ok")).status, 200);
+  EXPECT_EQ(client.Ask(Get("/nothing")).status, 404);
+  EXPECT_EQ(client.Ask(Post("/echo", "12345")).status, 200);
+  server_->Stop(std::chrono::minutes(1));
+  std::vector<prometheus::MetricFamily> families;
+  metrics_.AddTo(&families);
+  std::string seen;
+  for (const auto& family : families) {
+    if (family.name != "chronolith_http_requests_total" && family.name != "chronolith_http_request_bytes_total") continue;
+    for (const auto& metric : family.metric) {
+      if (metric.counter.value == 0) continue;
+      for (const auto& label : metric.label) seen += label.value + " ";
+      seen += std::to_string(static_cast<int>(metric.counter.value)) + "\n";
+    }
+  }
+  EXPECT_EQ(seen, "none 404 1\n/echo 200 1\n/ok 200 1\n/echo 5\n");
+}
+
+}  // namespace
+}  // namespace chronolith::server
