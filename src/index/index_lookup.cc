@@ -13,6 +13,9 @@ namespace {
 constexpr std::size_t kLockRun = 256;
 // The labels of so many stored series at once go to the cache; more is a scan, which would push out what is asked for often.
 constexpr std::size_t kCachedLabelsMax = 512;
+// Where at least one in so many ordinals of a run is wanted, their rows are read one after the other: 0.3 us each instead of 1.8
+// us.
+constexpr std::size_t kDenseFactor = 4;
 // Up to so many series, their labels are looked at instead of the postings of all values.
 constexpr std::uint64_t kByLabelsMax = 512;
 
@@ -71,6 +74,26 @@ Status IndexShard::Impl::LabelsOf(std::span<const Ordinal> ordinals, std::vector
       places[missing++] = places[i];
     }
     stored.resize(missing);
+  }
+  if (!cached && std::is_sorted(stored.begin(), stored.end()) && stored.back() - stored.front() < stored.size() * kDenseFactor) {
+    std::size_t at = 0;
+    std::size_t left = 0;  // not found: those in several parts
+    const auto take = [&](Ordinal ordinal, const index_rows::LongRow& row) {
+      for (; at < stored.size() && stored[at] < ordinal; ++at) {
+        stored[left] = stored[at];
+        places[left++] = places[at];
+      }
+      if (at == stored.size() || stored[at] != ordinal) return;
+      if (!row.removed || removed_too) (*labels)[places[at]] = Labels::FromEncoded(row.bytes);
+      ++at;
+    };
+    const std::uint64_t end = std::uint64_t{stored.back()} + 1;
+    if (Status s = rows_.ScanLabels(stored.front(), end, RowReader::Cache::kLeave, take); !s.ok()) return s;
+    for (; at < stored.size(); ++at) {
+      stored[left] = stored[at];
+      places[left++] = places[at];
+    }
+    stored.resize(left);
   }
   if (stored.empty()) return Status::Ok();
   std::vector<std::optional<index_rows::LongRow>> rows;

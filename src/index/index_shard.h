@@ -98,7 +98,7 @@ class IndexShard {
   // ---- Queries ----
   // Ordinals of the series that all matchers match; empty matchers: all. Smallest postings first.
   Result<OrdinalSet> Select(std::span<const CompiledMatcher> matchers) const;
-  // Labels of each ordinal, in order; from memory, else one MultiGet. A series that is gone has empty labels. `removed_too` also
+  // Labels of each ordinal, in order; from memory, else one MultiGet, or a scan of many near ones that ascend. A series that is gone has empty labels. `removed_too` also
   // finds the labels of removed series.
   Status LabelsOf(std::span<const Ordinal> ordinals, std::vector<Labels>* labels, bool removed_too = false) const;
   // As LabelsOf; nullopt where a series has none.

@@ -425,6 +425,44 @@ TEST_F(IndexShardTest, LabelSetsBeyondOneRowAreKept) {
   EXPECT_EQ(Select({Matcher::Regex(pairs[7].first, std::string(1500, 'v') + ".*")}), std::vector<Ordinal>{0});
 }
 
+// A scan reads those that are near each other and ascend, look-ups the others: both find the same.
+TEST_F(IndexShardTest, LabelsOfManySeriesAreTheSameHoweverTheyAreRead) {
+  constexpr int kSeries = 3000;
+  std::vector<Labels> expected;
+  for (int i = 0; i < kSeries; ++i) {
+    Labels labels = Numbered(i);
+    if (i == 40 || i == kSeries - 1) {  // in several rows
+      std::vector<std::pair<std::string, std::string>> pairs;
+      for (int p = 0; p < 30; ++p) pairs.emplace_back(std::string(1024, 'n') + std::to_string(100 + p), std::string(2048, 'v'));
+      pairs.emplace_back("z", std::to_string(i));
+      labels = Labels(pairs);
+    }
+    Add(labels);
+    expected.push_back(labels);
+  }
+  for (const Ordinal o : {7U, 700U}) ASSERT_TRUE(index_->Remove(o, ++lsn_).ok());
+  Checkpoint();
+  Close();
+  Open();
+  for (const std::uint32_t step : {1U, 3U, 4U, 5U}) {
+    for (const bool removed_too : {false, true}) {
+      std::vector<Ordinal> ordinals;
+      for (Ordinal o = 0; o < kSeries; o += step) ordinals.push_back(o);
+      ordinals.push_back(kSeries - 1);
+      for (const bool ascending : {true, false}) {
+        std::vector<Labels> found;
+        ASSERT_TRUE(index_->LabelsOf(ordinals, &found, removed_too).ok());
+        ASSERT_EQ(found.size(), ordinals.size());
+        for (std::size_t i = 0; i < ordinals.size(); ++i) {
+          const bool removed = ordinals[i] == 7 || ordinals[i] == 700;
+          ASSERT_EQ(found[i], removed && !removed_too ? Labels() : expected[ordinals[i]]) << ordinals[i] << " of each " << step;
+        }
+        if (ascending) std::swap(ordinals[3], ordinals[100]);
+      }
+    }
+  }
+}
+
 TEST_F(IndexShardTest, DamagedRowsAreNamed) {
   for (int i = 0; i < 5; ++i) Add(Numbered(i));
   Checkpoint();
