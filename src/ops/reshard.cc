@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/heap.h"
 #include "base/posix_file.h"
 #include "chronolith/storage.h"
 #include "ops/file_copy.h"
@@ -166,10 +167,9 @@ class Resharding {
                              " bytes left, the new database may need " + std::to_string(report_->room_needed));
   }
 
-  Result<std::unique_ptr<Storage>> OpenTarget(bool read_only) const {
-    Options options = ReshardStoreOptions(manifest_.engine, context_);
-    options.create_if_missing = !read_only;
-    options.read_only = read_only;
+  Result<std::unique_ptr<Storage>> OpenTarget(StoreUse use) const {
+    Options options = ReshardStoreOptions(manifest_.engine, use, context_);
+    options.create_if_missing = use == StoreUse::kWrite;
     options.shards = static_cast<int>(options_.shards);
     options.window_ms = manifest_.window_ms;
     options.background_compaction = false;
@@ -185,7 +185,7 @@ class Resharding {
   Status SaveProgress() const { return WriteSyncedFile(work_, kReshardProgressFile, EncodeReshardProgress(*progress_)); }
 
   Status Copy(const ReshardSource& source, const ProcessPace& pace) {
-    const Result<std::unique_ptr<Storage>> target = OpenTarget(false);
+    const Result<std::unique_ptr<Storage>> target = OpenTarget(StoreUse::kWrite);
     if (!target.ok()) return target.status();
     Storage* const to = target->get();
     if (!progress_) {
@@ -212,6 +212,7 @@ class Resharding {
     Status status = CopyStore(context_, source.store.get(), to, options, &copied);
     if (status.ok()) status = to->Checkpoint();
     const Status closed = to->Close();
+    ReturnFreedMemory(context_.memory_limit_bytes / 2);
     if (!status.ok()) return status;
     if (!closed.ok()) return closed;
     progress_->step = ReshardStep::kCopied;
@@ -219,7 +220,7 @@ class Resharding {
   }
 
   Status Compare(const ReshardSource& source, const ProcessPace& pace) {
-    const Result<std::unique_ptr<Storage>> copy = OpenTarget(true);
+    const Result<std::unique_ptr<Storage>> copy = OpenTarget(StoreUse::kRead);
     if (!copy.ok()) return copy.status();
     StoreCompareOptions options;
     options.between = [&] { return pace.Wait(context_); };
@@ -246,8 +247,7 @@ class Resharding {
     report_->target_uuid = progress_->target_uuid;
     const Result<StoreManifest> manifest = ReadStoreManifest(target_);
     if (!manifest.ok()) return manifest.status();
-    Options options = ReshardStoreOptions(manifest->engine, context_);
-    options.read_only = true;
+    const Options options = ReshardStoreOptions(manifest->engine, StoreUse::kRead, context_);
     const Result<std::unique_ptr<Storage>> store = Storage::Open(options, target_);
     if (!store.ok()) return store.status();
     const StorageStats stats = (*store)->Stats();

@@ -14,9 +14,6 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMemoryMin = 64ULL << 20;  // of a store
 
-// Half of the memory for each of both stores.
-std::uint64_t MemoryOfStore(const OpsContext& context) { return std::max(context.memory_limit_bytes / 2, kMemoryMin); }
-
 StoreMoment MomentOf(const StoreManifest& manifest, const StorageStats& stats) {
   StoreMoment moment{.uuid = manifest.UuidHex(), .incarnation = manifest.incarnation, .logs = {}};
   for (const ShardStats& shard : stats.shards) moment.logs.push_back({shard.epoch, shard.last_lsn});
@@ -25,11 +22,12 @@ StoreMoment MomentOf(const StoreManifest& manifest, const StorageStats& stats) {
 
 }  // namespace
 
-Options ReshardStoreOptions(const std::string& engine, const OpsContext& context) {
+Options ReshardStoreOptions(const std::string& engine, StoreUse use, const OpsContext& context) {
   Options options;
   options.engine = engine;
   options.create_if_missing = false;
-  options.memory_limit_bytes = MemoryOfStore(context);
+  options.read_only = use == StoreUse::kRead;
+  options.memory_limit_bytes = std::max(context.memory_limit_bytes / (use == StoreUse::kRead ? 4 : 2), kMemoryMin);
   options.checkpoint_bytes = options.memory_limit_bytes / 8;
   options.logger = context.logger;
   options.scrub_interval_ms = 0;
@@ -41,8 +39,7 @@ Result<ReshardSource> ReshardSource::Open(const std::string& path, const Reshard
   Result<StoreManifest> manifest = ReadStoreManifest(path);
   if (!manifest.ok()) return manifest.status();
   source.manifest = std::move(*manifest);
-  Options reading = ReshardStoreOptions(source.manifest.engine, context);
-  reading.read_only = true;
+  Options reading = ReshardStoreOptions(source.manifest.engine, StoreUse::kRead, context);
   reading.log_path = options.log_path;
   Result<std::unique_ptr<Storage>> store = Storage::Open(reading, path);
   if (!store.ok()) return store.status();
@@ -61,7 +58,7 @@ Result<ReshardSource> ReshardSource::Open(const std::string& path, const Reshard
 }
 
 std::uint64_t ReshardSource::RoomNeeded(const OpsContext& context) const {
-  const std::uint64_t log = 2 * ReshardStoreOptions(manifest.engine, context).checkpoint_bytes + (16ULL << 20);
+  const std::uint64_t log = 2 * ReshardStoreOptions(manifest.engine, StoreUse::kWrite, context).checkpoint_bytes + (16ULL << 20);
   return (data_bytes + log_bytes) * 3 / 2 + log;
 }
 

@@ -27,8 +27,10 @@ struct ReshardSource {
   std::uint64_t data_bytes = 0, log_bytes = 0;
 };
 
-// Of one of the two stores, which have half of the memory each.
-Options ReshardStoreOptions(const std::string& engine, const OpsContext& context);
+// Of a store that is written, which has half of the memory, or of one that is read, which has a quarter. The rest is for labels and
+// chunks at hand.
+enum class StoreUse : std::uint8_t { kRead, kWrite };
+Options ReshardStoreOptions(const std::string& engine, StoreUse use, const OpsContext& context);
 // kInvalidArgument.
 Status CheckReshard(const std::string& source, const std::string& target, const ReshardOptions& options);
 std::string WithoutSlash(std::string path);
