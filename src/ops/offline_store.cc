@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "chronolith/engine_registry.h"
+#include "storage/log_judge.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -33,7 +34,10 @@ Result<std::unique_ptr<OfflineStore>> OfflineStore::Open(const std::string& path
     engine_options.block_cache_bytes = options.block_cache_bytes;
     engine_options.logger = options.logger;
     Result<std::unique_ptr<KvEngine>> opened = (*factory)->Open(directory, engine_options);
-    if (!opened.ok()) return opened.status().WithContext(std::string(instance) + " instance");
+    if (!opened.ok()) {
+      return NamingDamage(opened.status(), factory->get(), directory, engine_options)
+          .WithContext(std::string(instance) + " instance");
+    }
     *engine = std::move(*opened);
     const Status s = CheckIdentity(engine->get(), store->manifest_, instance);
     if (s.code() != StatusCode::kNotFound) return s;

@@ -9,6 +9,7 @@
 #include "chronolith/engine_registry.h"
 #include "format/scrub_state.h"
 #include "ops/verify_pass.h"
+#include "storage/log_judge.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -97,28 +98,15 @@ class Verification {
     return part;
   }
 
-  // Why the log cannot be opened: damage that engines tell of only when they are asked before an open for writing. Nothing is
-  // changed.
-  class NamingJudge : public LogJudge {
-   public:
-    explicit NamingJudge(ProblemList* problems) : problems_(problems) {}
-    Status Begin(KvEngine*) override { return Status::Ok(); }
-    void OnRow(FamilyId, std::string_view, std::string_view) override {}
-    void OnDamage(const LogDamage& damage) override {
-      problems_->Add(ProblemKind::kLog, "log", damage.place + ": the bytes are not those that were written");
-    }
-    Result<std::optional<std::size_t>> Decide() override { return chronolith::Cancelled("only looked at"); }
-
-   private:
-    ProblemList* const problems_;
-  };
+  // Why the log cannot be opened: damage that engines tell of only when they are asked before an open for writing.
   void NameDamageOfLog(const StoreManifest& manifest, const OfflineOptions& how) {
     const auto engines = how.engines != nullptr ? how.engines : EngineRegistry::Default();
     const Result<std::shared_ptr<EngineFactory>> factory = engines->Find(manifest.engine);
     if (!factory.ok()) return;
-    NamingJudge judge(&shared_);
     const std::string path = how.log_path.empty() ? LogInstancePath(path_, manifest) : how.log_path;
-    (void)(*factory)->CheckLog(path, LogInstanceOptions(manifest), &judge);  // a writer has it open: then it is not asked
+    for (const std::string& place : DamagedPlaces(factory->get(), path, LogInstanceOptions(manifest))) {
+      shared_.Add(ProblemKind::kLog, "log", place + ": the bytes are not those that were written");
+    }
   }
 
   Result<View> Reopen(const OfflineStore& like) const {

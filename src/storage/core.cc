@@ -11,6 +11,7 @@
 #include "base/cgroup.h"
 #include "base/posix_file.h"
 #include "index/postings_merge.h"
+#include "storage/log_judge.h"
 
 namespace chronolith {
 namespace {
@@ -233,8 +234,9 @@ Result<std::unique_ptr<KvEngine>> Core::OpenInstance(const std::string& path, En
   Result<std::unique_ptr<KvEngine>> engine = (*factory)->Open(path, engine_options);
   if (engine.ok()) return engine;
   const bool lost = manifest_.complete && engine.status().code() == StatusCode::kNotFound;
-  return WithAffected(lost ? DataLoss(engine.status().message() + ": it was lost, or its disk is not mounted") : engine.status(),
-                      engine_options.instance);
+  Status why = lost ? DataLoss(engine.status().message() + ": it was lost, or its disk is not mounted") : engine.status();
+  if (options_.read_only && !lost) why = NamingDamage(std::move(why), factory->get(), path, engine_options);
+  return WithAffected(std::move(why), engine_options.instance);
 }
 
 Result<std::unique_ptr<KvEngine>> Core::OpenLog() {

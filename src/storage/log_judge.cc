@@ -10,6 +10,18 @@ namespace chronolith {
 namespace {
 
 constexpr std::size_t kRangesNamedMax = 64;
+constexpr std::size_t kPlacesNamedMax = 8;
+
+// Only looks.
+class NamingJudge : public LogJudge {
+ public:
+  Status Begin(KvEngine*) override { return Status::Ok(); }
+  void OnRow(FamilyId, std::string_view, std::string_view) override {}
+  void OnDamage(const LogDamage& damage) override { places.push_back(damage.place); }
+  Result<std::optional<std::size_t>> Decide() override { return Cancelled("only looked at"); }
+
+  std::vector<std::string> places;
+};
 
 std::string Lsns(ShardId shard, Lsn first, Lsn last) {
   return "shard " + std::to_string(shard) + " LSN " + std::to_string(first) + (first == last ? "" : " to " + std::to_string(last));
@@ -194,6 +206,21 @@ Result<std::optional<std::size_t>> SyncedLogJudge::Decide() {
   }
   if (found_.empty() || !found_.back().ends_log) return std::optional<std::size_t>();
   return std::optional<std::size_t>(found_.size() - 1);
+}
+
+std::vector<std::string> DamagedPlaces(EngineFactory* factory, const std::string& path, const EngineOptions& options) {
+  NamingJudge judge;
+  (void)factory->CheckLog(path, options, &judge);
+  return std::move(judge.places);
+}
+
+Status NamingDamage(Status why, EngineFactory* factory, const std::string& path, const EngineOptions& options) {
+  if (why.code() != StatusCode::kDataLoss) return why;
+  const std::vector<std::string> places = DamagedPlaces(factory, path, options);
+  std::string text;
+  for (std::size_t i = 0; i < std::min(places.size(), kPlacesNamedMax); ++i) text += (i == 0 ? "" : ", ") + places[i];
+  if (places.size() > kPlacesNamedMax) text += " and " + std::to_string(places.size() - kPlacesNamedMax) + " places more";
+  return places.empty() ? why : why.WithContext("its log is damaged in " + text);
 }
 
 // ---- Opening ----

@@ -140,6 +140,12 @@ class SyncedLogJudge : public LogJudge {
   std::vector<LogDamage> found_;
 };
 
+// The damaged places of an instance's log, for messages, found without changing it. Empty where there are none, or where the engine
+// cannot be asked: a process has the instance open for writing.
+std::vector<std::string> DamagedPlaces(EngineFactory* factory, const std::string& path, const EngineOptions& options);
+// `why` an instance cannot be opened read-only, with these places where they are the reason: the engine may not tell.
+Status NamingDamage(Status why, EngineFactory* factory, const std::string& path, const EngineOptions& options);
+
 }  // namespace chronolith
 
 #endif  // CHRONOLITH_STORAGE_LOG_JUDGE_H_

@@ -118,6 +118,20 @@ class DamagedLog : public testing::Test {
   std::vector<std::size_t> begins_;  // of each write in the log
 };
 
+TEST_F(DamagedLog, AReaderNamesTheFile) {
+  Fill();
+  std::string bytes = ReadFile(Log());
+  bytes[begins_[20] + 12] = static_cast<char>(bytes[begins_[20] + 12] ^ 0x10);
+  WriteFile(Log(), bytes);
+  store_.options().read_only = true;
+  const Status refused = store_.TryOpen();
+  EXPECT_EQ(refused.code(), StatusCode::kDataLoss);
+  EXPECT_THAT(refused.message(), HasSubstr("its log is damaged in " + Log() + ", bytes "));
+  store_.options().read_only = false;
+  EXPECT_TRUE(Kept().empty());
+  EXPECT_EQ(ReadFile(Log()), bytes);
+}
+
 TEST_F(DamagedLog, CostsTheWritesThatItHitsAndThoseOfSeriesThatTheyCreated) {
   Fill();
   for (const std::size_t place : Places()) {
