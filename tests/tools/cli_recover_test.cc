@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
+#include <map>
 
 #include "tests/tools/cli_test_base.h"
 
@@ -10,6 +12,7 @@ namespace chronolith::testing {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class CliRecover : public CliTest {
  protected:
@@ -45,6 +48,32 @@ class CliRecover : public CliTest {
     args.insert(args.end(), more.begin(), more.end());
     return Cli(args);
   }
+  // Every byte and time of the database.
+  std::map<std::string, std::pair<std::string, std::filesystem::file_time_type>> Tree() const {
+    std::map<std::string, std::pair<std::string, std::filesystem::file_time_type>> tree;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(db_)) {
+      tree[entry.path()] = {entry.is_regular_file() ? ReadFile(entry.path()) : "", entry.last_write_time()};
+    }
+    tree["."] = {"", std::filesystem::last_write_time(db_)};
+    return tree;
+  }
+  // A dry run, which changes nothing and leaves nothing among temporary files.
+  ProcessResult DryRun(std::vector<std::string> more = {}) {
+    const std::string temporary = Path("tmp");
+    std::filesystem::create_directory(temporary);
+    setenv("TMPDIR", temporary.c_str(), 1);
+    const auto before = Tree();
+    more.push_back("--dry-run");
+    ProcessResult result = Recover(std::move(more));
+    unsetenv("TMPDIR");
+    EXPECT_TRUE(Tree() == before) << result.err;
+    EXPECT_TRUE(std::filesystem::is_empty(temporary));
+    EXPECT_THAT(result.out + result.err, Not(HasSubstr(temporary))) << "names of the copy";
+    return result;
+  }
+  // What stays the same where a recovery is done again, of each shard.
+  static nlohmann::json Shards(const ProcessResult& result) { return Json(result)["shards"]; }
+
   std::string log_;
 };
 
@@ -99,6 +128,82 @@ TEST_F(CliRecover, ALossIsRefusedUntilItIsAcceptedAndThenTold) {
   EXPECT_EQ(Query("n").size(), 399U);
 }
 
+TEST_F(CliRecover, ADryRunSaysWhatWouldBeGivenUpAndChangesNothing) {
+  Fill();
+  FlipInTheMiddleOfTheLog();
+  const ProcessResult refused = DryRun();
+  EXPECT_EQ(refused.exit_code, kFailure);
+  EXPECT_EQ(Lines(refused.err).back(), Lines(Recover().err).back()) << "the refusal of a recovery";
+
+  const ProcessResult dry = DryRun({"--accept-data-loss"});
+  EXPECT_EQ(dry.exit_code, kProblems) << dry.err;
+  EXPECT_EQ(Json(dry)["dry_run"], true);
+  EXPECT_EQ(Json(dry)["would_rewrite"], nlohmann::json::array({log_}));
+  EXPECT_THAT(dry.err, HasSubstr("dry run, on a copy: "));
+  EXPECT_THAT(dry.err, HasSubstr(log_));
+  const ProcessResult table = Cli({"recover", db_, "--accept-data-loss", "--dry-run"});
+  EXPECT_EQ(table.exit_code, kProblems) << table.err;
+  EXPECT_THAT(table.out, HasSubstr("would be rewritten without what is damaged: " + log_));
+  EXPECT_THAT(table.out, HasSubstr("Nothing was changed"));
+
+  const ProcessResult accepted = Recover({"--accept-data-loss", "--yes"});
+  EXPECT_EQ(accepted.exit_code, kProblems) << accepted.err;
+  EXPECT_FALSE(Json(accepted).contains("dry_run"));
+  EXPECT_EQ(Shards(accepted), Shards(dry));
+}
+
+TEST_F(CliRecover, ADryRunOfAWholeLogFindsNothingToGiveUp) {
+  Fill();
+  const ProcessResult dry = DryRun({"--accept-data-loss"});
+  EXPECT_EQ(dry.exit_code, kOk) << dry.err;
+  EXPECT_TRUE(Json(dry)["would_rewrite"].empty());
+  const ProcessResult done = Recover();
+  EXPECT_EQ(done.exit_code, kOk) << done.err;
+  EXPECT_EQ(Shards(done), Shards(dry));
+  EXPECT_EQ(DryRun().exit_code, kOk) << "of what is stored in tables";
+  EXPECT_EQ(Query("n").size(), 400U);
+}
+
+TEST_F(CliRecover, ADryRunTakesALogOfAnotherPlace) {
+  Fill();
+  FlipInTheMiddleOfTheLog();
+  const std::string log = Path("log");
+  std::filesystem::rename(db_ + "/log", log);
+  const ProcessResult dry = DryRun({"--accept-data-loss", "--log-dir", log});
+  EXPECT_EQ(dry.exit_code, kProblems) << dry.err;
+  EXPECT_THAT(dry.err, HasSubstr(log + "/"));
+  EXPECT_EQ(Json(dry)["would_rewrite"][0], log + log_.substr(log_.rfind('/')));
+}
+
+TEST_F(CliRecover, ADryRunIsRefusedBesideAWriterAndWithoutADatabase) {
+  EXPECT_EQ(Cli({"recover", db_, "--dry-run"}).exit_code, kFailure);
+  EXPECT_FALSE(std::filesystem::exists(db_));
+  Subprocess writer(Command({"import", "--db", db_, "--progress", "plain", "--input-format", "prometheus", "--batch", "1", "-"}));
+  std::string text = "n 1 1700000000000\nn 2 1700000001000\n";
+  for (int i = 0; i < 200'000; ++i) text += "# nothing\n";
+  ASSERT_TRUE(writer.Write(text));
+  ASSERT_TRUE(writer.WaitUntil([](const std::string&, const std::string& err) { return LastLogged(err) >= 1; })) << writer.err();
+  const ProcessResult refused = Cli({"recover", db_, "--dry-run"});
+  EXPECT_EQ(refused.exit_code, kFailure);
+  EXPECT_THAT(refused.err, HasSubstr("another process writes to " + db_));
+  writer.CloseInput();
+  EXPECT_EQ(writer.Wait().exit_code, kOk);
+}
+
+TEST_F(CliRecover, ReadersNameTheDamagedFileOfALog) {
+  Fill();
+  FlipInTheMiddleOfTheLog();
+  const std::vector<std::vector<std::string>> commands = {
+      {"query", "--db", db_, "n"}, {"stat", db_}, {"replay", db_}, {"dump-wal", db_}, {"inspect", db_}};
+  for (const std::vector<std::string>& command : commands) {
+    const auto before = Tree();
+    const ProcessResult result = Cli(command);
+    EXPECT_EQ(result.exit_code, kFailure) << command[0];
+    EXPECT_THAT(result.err, HasSubstr("its log is damaged in " + log_ + ", bytes ")) << command[0];
+    EXPECT_TRUE(Tree() == before) << command[0];
+  }
+}
+
 TEST_F(CliRecover, AShardWithoutItsFilesIsNamedAndTheRestIsStored) {
   Fill();
   ASSERT_EQ(Recover().exit_code, kOk);
@@ -106,8 +211,11 @@ TEST_F(CliRecover, AShardWithoutItsFilesIsNamedAndTheRestIsStored) {
     const std::string path = entry.path();
     if (path.ends_with(".sst") && ReadFile(path).find("chunk.1") != std::string::npos) std::filesystem::remove(path);
   }
+  const ProcessResult dry = DryRun({"--accept-data-loss"});
+  EXPECT_EQ(dry.exit_code, kProblems) << dry.err;
   const ProcessResult result = Recover({"--accept-data-loss", "--yes"});
   EXPECT_EQ(result.exit_code, kProblems) << result.err;
+  EXPECT_EQ(Shards(result), Shards(dry));
   const nlohmann::json shards = Json(result)["shards"];
   EXPECT_EQ(shards[0]["quarantine"], "");
   EXPECT_THAT(shards[1]["quarantine"].get<std::string>(), HasSubstr("shard 1 is quarantined"));

@@ -2,8 +2,10 @@
 #include <cstdio>
 #include <string>
 
+#include "ops/rehearsal.h"
 #include "tools/cli/common.h"
 #include "tools/cli/confirm.h"
+#include "tools/cli/interrupt.h"
 #include "tools/cli/output.h"
 #include "tools/cli/store.h"
 
@@ -15,6 +17,7 @@ struct RecoverFlags {
   StoreFlags store;
   bool accept_data_loss = false;
   bool yes = false;
+  bool dry_run = false;
   Format format = Format::kTable;
 };
 
@@ -40,9 +43,22 @@ std::string LostText(const ShardLoss& loss) {
   return text.empty() ? "-" : text;
 }
 
-void PrintJson(const StorageStats& stats, Output* out) {
+// What a recovery did, or would do.
+struct Outcome {
+  StorageStats stats;
+  std::optional<std::vector<std::string>> rewrites;  // of a dry run: files of the log
+};
+
+void PrintJson(const Outcome& outcome, Output* out) {
+  const StorageStats& stats = outcome.stats;
   JsonWriter json(out);
-  json.BeginObject().Key("replay_seconds").Double(stats.replay_seconds).Key("shards").BeginArray();
+  json.BeginObject();
+  if (outcome.rewrites) {
+    json.Key("dry_run").Bool(true).Key("would_rewrite").BeginArray();
+    for (const std::string& file : *outcome.rewrites) json.String(file);
+    json.EndArray();
+  }
+  json.Key("replay_seconds").Double(stats.replay_seconds).Key("shards").BeginArray();
   for (const ShardStats& shard : stats.shards) {
     const ShardLoss loss = LossOf(stats, shard.shard);
     json.BeginObject().Key("shard").Unsigned(shard.shard).Key("replayed_records").Unsigned(shard.replayed_records);
@@ -57,7 +73,8 @@ void PrintJson(const StorageStats& stats, Output* out) {
   json.EndArray().EndObject().Newline();
 }
 
-void PrintTable(const StorageStats& stats, bool csv, Output* out) {
+void PrintTable(const Outcome& outcome, bool csv, Output* out) {
+  const StorageStats& stats = outcome.stats;
   Table table({"shard", "state", "replayed records", "replayed bytes", "dropped samples", "dropped items", "lost"});
   for (const ShardStats& shard : stats.shards) {
     const ShardLoss loss = LossOf(stats, shard.shard);
@@ -66,30 +83,70 @@ void PrintTable(const StorageStats& stats, bool csv, Output* out) {
                std::to_string(loss.dropped_items), LostText(loss)});
   }
   csv ? table.PrintCsv(out) : table.Print(out);
+  if (csv || !outcome.rewrites) return;
+  for (const std::string& file : *outcome.rewrites) *out << "would be rewritten without what is damaged: " << file << "\n";
+  *out << "Nothing was changed: this is what the same command without --dry-run would do.\n";
+}
+
+Result<Outcome> RecoverStore(const Options& options, const std::string& db) {
+  Result<std::unique_ptr<Storage>> opened = OpenShowingReplay(options, db);
+  if (!opened.ok()) return opened.status();
+  if (Status status = (*opened)->Checkpoint(); !status.ok()) return status;
+  Outcome outcome{.stats = (*opened)->Stats()};
+  if (Status status = (*opened)->Close(); !status.ok()) return status;
+  return outcome;
+}
+
+// Says what the store of a dry run says, with the names that files have where nothing is changed.
+class RehearsalLogger : public Logger {
+ public:
+  RehearsalLogger(std::shared_ptr<Logger> logger, const ops::Rehearsal* rehearsal)
+      : logger_(std::move(logger)), rehearsal_(rehearsal) {}
+  void Log(LogLevel level, std::string_view message) override {
+    logger_->Log(level, "dry run, on a copy: " + rehearsal_->OfSource(message));
+  }
+
+ private:
+  const std::shared_ptr<Logger> logger_;
+  const ops::Rehearsal* const rehearsal_;
+};
+
+Result<Outcome> Rehearse(Options options, const std::string& db) {
+  ops::OpsContext context;
+  context.cancelled = InterruptFlag();
+  const auto rehearsal = ops::Rehearsal::Prepare(db, options.log_path, context);
+  if (!rehearsal.ok()) return rehearsal.status();
+  options.log_path = (*rehearsal)->log_path();
+  options.logger = std::make_shared<RehearsalLogger>(options.logger, rehearsal->get());
+  Result<Outcome> outcome = RecoverStore(options, (*rehearsal)->path());
+  if (Status status = context.CheckCancelled(); !status.ok()) return status;
+  if (!outcome.ok()) return Status(outcome.status().code(), (*rehearsal)->OfSource(outcome.status().message()));
+  for (ShardStats& shard : outcome->stats.shards) shard.quarantine = (*rehearsal)->OfSource(shard.quarantine);
+  Result<std::vector<std::string>> files = (*rehearsal)->RewrittenFiles();
+  if (!files.ok()) return files.status();
+  outcome->rewrites = std::move(*files);
+  return outcome;
 }
 
 int Recover(const RecoverFlags& flags) {
-  if (flags.accept_data_loss) {
+  if (flags.accept_data_loss && !flags.dry_run) {
     const std::string question = "Give up for good what the log of " + flags.store.db + " has lost?";
     if (const std::optional<int> refused = Refused(question, flags.yes)) return *refused;
   }
-  const Result<Options> made = MakeWriterOptions(flags.store);
-  if (!made.ok()) return Fail(made.status());
-  Options options = *made;
-  options.create_if_missing = false;
-  options.accept_data_loss = flags.accept_data_loss;
-  Result<std::unique_ptr<Storage>> opened = OpenShowingReplay(options, flags.store.db);
-  if (!opened.ok()) return Fail(opened.status());
-  if (Status status = (*opened)->Checkpoint(); !status.ok()) return Fail(status);
-  const StorageStats stats = (*opened)->Stats();
-  if (Status status = (*opened)->Close(); !status.ok()) return Fail(status);
+  Result<Options> options = flags.dry_run ? MakeOptions(flags.store) : MakeWriterOptions(flags.store);
+  if (!options.ok()) return Fail(options.status());
+  options->create_if_missing = false;
+  options->accept_data_loss = flags.accept_data_loss;
+  const Result<Outcome> outcome = flags.dry_run ? Rehearse(*options, flags.store.db) : RecoverStore(*options, flags.store.db);
+  if (!outcome.ok()) return Fail(outcome.status());
 
   Output out;
   if (flags.format == Format::kJson) {
-    PrintJson(stats, &out);
+    PrintJson(*outcome, &out);
   } else {
-    PrintTable(stats, flags.format == Format::kCsv, &out);
+    PrintTable(*outcome, flags.format == Format::kCsv, &out);
   }
+  const StorageStats& stats = outcome->stats;
   bool problems = false;
   for (const ShardStats& shard : stats.shards) problems = problems || !shard.quarantine.empty() || Lost(LossOf(stats, shard.shard));
   if (!out.Finish()) return kExitFailure;
@@ -104,6 +161,7 @@ void AddRecover(CLI::App* app, Run* run) {
   AddStoreFlags(command, &flags->store, true);
   command->add_flag("--accept-data-loss", flags->accept_data_loss,
                     "give up, for good, what the log has lost; without it nothing of a damaged log is changed");
+  command->add_flag("--dry-run", flags->dry_run, "say what it would store and give up, and change nothing");
   AddYes(command, &flags->yes);
   flags->store.memory_limit = kToolMemoryBytes;
   AddMemoryLimit(command, &flags->store.memory_limit);
@@ -111,9 +169,13 @@ void AddRecover(CLI::App* app, Run* run) {
   AddFormat(command, &flags->format);
   command->footer(
       "Exit codes: 0 all is well, 1 the store does not open, 2 wrong arguments, 3 shards are quarantined or data was given up.\n"
+      "A dry run recovers a copy among temporary files (TMPDIR), with links to the tables: it takes the room of the log, and as "
+      "much\n"
+      "again for what is stored of it. Its exit code is that of the recovery; --archive is left alone.\n"
       "Make a copy of the directory before you accept a loss: a better disk or a snapshot may still have the rest.\n"
       "Examples:\n"
       "  chronolith recover metrics.db\n"
+      "  chronolith recover metrics.db --accept-data-loss --dry-run\n"
       "  chronolith recover metrics.db --accept-data-loss --yes --format json");
   command->callback([flags, run] { *run = [flags] { return Recover(*flags); }; });
 }

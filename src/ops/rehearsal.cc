@@ -1,0 +1,113 @@
+#include "ops/rehearsal.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "base/posix_file.h"
+#include "ops/file_copy.h"
+#include "storage/store_directory.h"
+
+namespace chronolith::ops {
+namespace {
+
+namespace fs = std::filesystem;
+
+Status CopyOne(const std::string& from, const std::string& to, const OpsContext& context) {
+  const auto source = SourceFile::Open(from);
+  if (!source.ok()) return source.status();
+  const Result<std::uint64_t> size = (*source)->Size();
+  if (!size.ok()) return size.status();
+  Pace pace(context, 0);
+  return CopyFile([&](std::uint64_t at, std::span<char> buffer) { return (*source)->Read(at, buffer); }, *size, to, &pace).status();
+}
+
+void ReplaceAll(const std::string& what, const std::string& by, std::string* text) {
+  for (std::size_t at = text->find(what); at != std::string::npos; at = text->find(what, at + by.size())) {
+    text->replace(at, what.size(), by);
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Rehearsal>> Rehearsal::Prepare(const std::string& source, const std::string& log_path,
+                                                      const OpsContext& context) {
+  std::unique_ptr<Rehearsal> made(new Rehearsal);
+  if (Status s = made->Copy(source, log_path, context); !s.ok()) return s;
+  return made;
+}
+
+Status Rehearsal::Copy(const std::string& source, const std::string& log_path, const OpsContext& context) {
+  const Result<StoreManifest> manifest = ReadStoreManifest(source);
+  if (!manifest.ok()) return manifest.status();
+  auto undisturbed = ReaderLock::Take(source, log_path);
+  if (!undisturbed.ok()) return undisturbed.status();
+  undisturbed_ = std::move(*undisturbed);
+  const Result<std::string> scratch = scratch_.Path();
+  if (!scratch.ok()) return scratch.status();
+  source_ = source;
+  path_ = *scratch + "/db";
+  const std::string log = path_ + "/log";
+  if (LogInstancePath(path_, *manifest) != log) log_path_ = log;
+  instances_ = {{DataInstancePath(source), DataInstancePath(path_)},
+                {log_path.empty() ? LogInstancePath(source, *manifest) : log_path, log}};
+  std::error_code error;
+  fs::create_directories(path_, error);
+  if (error) return ErrnoStatus("cannot create " + path_, error);
+  for (const std::string_view name : {kStoreFile, kUnfinishedFile}) {
+    const std::string file = "/" + std::string(name);
+    const Status s = CopyOne(source + file, path_ + file, context);
+    if (!s.ok() && s.code() != StatusCode::kNotFound) return s;
+  }
+  for (const Instance& instance : instances_) {
+    if (Status s = CopyInstance(instance, context); !s.ok()) return s;
+  }
+  return Status::Ok();
+}
+
+// An instance that is not there is not there in the copy either, and a file that cannot be read is an error.
+Status Rehearsal::CopyInstance(const Instance& instance, const OpsContext& context) {
+  std::error_code error;
+  if (!fs::exists(instance.source, error) && !error) return Status::Ok();
+  fs::create_directories(instance.copy, error);
+  if (error) return ErrnoStatus("cannot create " + instance.copy, error);
+  for (const auto& entry : fs::directory_iterator(instance.source, error)) {
+    const std::string name = entry.path().filename().string();
+    const std::string to = instance.copy + "/" + name;
+    std::error_code failed;
+    if (!entry.is_regular_file(failed) || name == "LOCK") continue;
+    if (entry.path().extension() == ".sst") {
+      fs::create_symlink(fs::absolute(entry.path()), to, failed);
+      if (failed) return ErrnoStatus("cannot link to " + entry.path().string(), failed);
+    } else if (Status s = CopyOne(entry.path().string(), to, context); !s.ok()) {
+      return s;
+    }
+  }
+  return error ? ErrnoStatus("cannot list " + instance.source, error) : Status::Ok();
+}
+
+std::string Rehearsal::OfSource(std::string_view message) const {
+  std::string text(message);
+  for (const Instance& instance : instances_) ReplaceAll(instance.copy, instance.source, &text);
+  ReplaceAll(path_, source_, &text);
+  return text;
+}
+
+Result<std::vector<std::string>> Rehearsal::RewrittenFiles() const {
+  std::vector<std::string> files;
+  for (const Instance& instance : instances_) {
+    std::error_code error;
+    if (!fs::exists(instance.copy, error)) continue;
+    for (const auto& entry : fs::recursive_directory_iterator(instance.copy, error)) {
+      // EngineFactory::CheckLog keeps them as they were in a directory of their own.
+      const bool kept = entry.path().parent_path() != instance.copy;
+      if (entry.is_regular_file() && kept) files.push_back(instance.source + "/" + entry.path().filename().string());
+    }
+    if (error) return ErrnoStatus("cannot list " + instance.copy, error);
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+}  // namespace chronolith::ops

@@ -1,0 +1,54 @@
+// A copy of a store on which what would change the store is tried out.
+#ifndef CHRONOLITH_OPS_REHEARSAL_H_
+#define CHRONOLITH_OPS_REHEARSAL_H_
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chronolith/result.h"
+#include "ops/context.h"
+#include "ops/reader_lock.h"
+#include "ops/salvage_parts.h"
+
+namespace chronolith::ops {
+
+// Among temporary files (TMPDIR), and gone with this object: log files and manifests copied, tables as symbolic links. An engine
+// opens tables to read them, makes new ones under numbers above all that it finds, and of a link removes no more than the link. So
+// it takes the room of the log, and of what is stored of it on the copy. Nobody writes to the source meanwhile. Thread safety: one
+// thread.
+class Rehearsal {
+ public:
+  // `log_path` "": where the manifest says. kNotFound: there is no store. kFailedPrecondition: a process has it open for writing.
+  // kCancelled.
+  static Result<std::unique_ptr<Rehearsal>> Prepare(const std::string& source, const std::string& log_path,
+                                                    const OpsContext& context);
+
+  const std::string& path() const { return path_; }
+  const std::string& log_path() const { return log_path_; }  // for Options::log_path; "": in path()
+  // A message that names files of the copy, with the source's names.
+  std::string OfSource(std::string_view message) const;
+  // Files of the source whose like an open of the copy has cut or rewritten, since they were damaged.
+  Result<std::vector<std::string>> RewrittenFiles() const;
+
+ private:
+  struct Instance {
+    std::string source;
+    std::string copy;
+  };
+  Rehearsal() : scratch_("") {}
+  Status Copy(const std::string& source, const std::string& log_path, const OpsContext& context);
+  static Status CopyInstance(const Instance& instance, const OpsContext& context);
+
+  SalvageScratch scratch_;
+  std::unique_ptr<ReaderLock> undisturbed_;
+  std::string source_;
+  std::string path_;
+  std::string log_path_;
+  std::vector<Instance> instances_;
+};
+
+}  // namespace chronolith::ops
+
+#endif  // CHRONOLITH_OPS_REHEARSAL_H_
