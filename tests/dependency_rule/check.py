@@ -49,6 +49,7 @@ CONFINED = {
     "gmock/": ["tests/"],
     "benchmark/": ["bench/"],
     "CLI/": ["tools/"],
+    "google/protobuf/": ["src/interop/otlp/", "src/server/otlp_", "tests/", "bench/"],
     "curl/": ["src/interop/remote_"],
     "snappy": ["src/interop/prometheus_wal", "src/interop/remote_", "tests/interop/remote_", "tests/ops/remote_", "tests/support/prometheus_"],
 }

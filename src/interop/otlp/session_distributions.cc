@@ -1,0 +1,220 @@
+// Histograms, exponential histograms and summaries.
+#include <algorithm>
+#include <bit>
+#include <charconv>
+#include <cmath>
+
+#include "base/coding.h"
+#include "interop/otlp/exponential.h"
+#include "interop/otlp/session.h"
+
+namespace chronolith::interop::otlp {
+namespace {
+
+using google::protobuf::Arena;
+using google::protobuf::RepeatedField;
+
+constexpr int kBucketsMax = 1024;
+constexpr int kQuantilesMax = 256;
+
+// Without an exponent, as Prometheus' translation writes bounds and quantiles: "0.005", "1000000".
+std::string DecimalText(double value) {
+  char text[400];
+  const auto end = std::to_chars(text, text + sizeof(text), value, std::chars_format::fixed);
+  return {text, end.ptr};
+}
+
+void AppendDouble(double value, std::string* identity) { PutFixed64(identity, std::bit_cast<std::uint64_t>(value)); }
+
+bool HasNoValue(std::uint32_t flags) { return (flags & pb::DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK) != 0; }
+
+std::string WrongBuckets(const pb::HistogramDataPoint& point) {
+  const auto& bounds = point.explicit_bounds();
+  const auto& counts = point.bucket_counts();
+  if (bounds.size() > kBucketsMax) return std::to_string(bounds.size()) + " bounds, the limit is " + std::to_string(kBucketsMax);
+  if (counts.size() != bounds.size() + 1 && (!counts.empty() || !bounds.empty())) {
+    return std::to_string(counts.size()) + " bucket counts for " + std::to_string(bounds.size()) + " bounds";
+  }
+  for (int i = 0; i < bounds.size(); ++i) {
+    if (std::isnan(bounds[i]) || (i > 0 && !(bounds[i - 1] < bounds[i]))) return "the bounds do not ascend";
+  }
+  if (counts.empty() || HasNoValue(point.flags())) return {};
+  std::uint64_t total = 0;
+  for (const std::uint64_t count : counts) {
+    if (__builtin_add_overflow(total, count, &total)) return "the bucket counts do not fit 64 bits in sum";
+  }
+  if (total != point.count()) return "count is " + std::to_string(point.count()) + ", the buckets hold " + std::to_string(total);
+  return {};
+}
+
+}  // namespace
+
+void AppendAttributes(std::string_view point, std::uint32_t number, std::string* identity) {
+  std::string attributes;
+  ProtoField field;
+  ProtoReader reader(point);
+  while (reader.Next(&field)) {
+    if (field.Is(number, WireType::kLength)) PutBytes(&attributes, field.bytes);
+  }
+  PutBytes(identity, attributes);
+}
+
+Result<SeriesRefs> Session::CreateGroup(std::span<const Labels> labels, std::string_view identity) {
+  std::vector<SeriesRef> refs;
+  const WriteResult result = appender_->Refs(labels, &refs);
+  if (!result.status.ok() && result.refused.empty()) return result.status;
+  for (const Refusal& refusal : result.refused) {
+    if (Status s = Refused(refusal.reason); !s.ok()) return s;
+  }
+  if (!result.refused.empty()) {
+    Reject(result.refused.front().reason.message());
+    return SeriesRefs();
+  }
+  for (const SeriesRef ref : refs) {
+    appender_->SetMetadata(ref, metric_->metadata);
+    calls_.push_back(point_);
+  }
+  auto group = std::make_shared<const std::vector<SeriesRef>>(std::move(refs));
+  contexts_->groups().Insert(metric_->id, identity, group, group->size() * sizeof(SeriesRef) + 48);
+  return SeriesRefs(std::move(group));
+}
+
+Status Session::TakeHistogram(std::string_view bytes) {
+  arena_.Reset();
+  auto* point = Arena::CreateMessage<pb::HistogramDataPoint>(&arena_);
+  if (!point->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return Malformed("histogram point");
+  Timestamp time = 0;
+  if (!TimeOk(point->time_unix_nano(), &time)) return Status::Ok();
+  if (const std::string wrong = WrongBuckets(*point); !wrong.empty()) {
+    Reject(wrong);
+    return Status::Ok();
+  }
+  // A last bound of +Inf is the bucket that comes anyway.
+  int bounds = point->explicit_bounds_size();
+  if (bounds > 0 && std::isinf(point->explicit_bounds(bounds - 1)) && point->explicit_bounds(bounds - 1) > 0) --bounds;
+
+  identity_.clear();
+  AppendAttributes(bytes, pb::HistogramDataPoint::kAttributesFieldNumber, &identity_);
+  for (int i = 0; i < bounds; ++i) AppendDouble(point->explicit_bounds(i), &identity_);
+  SeriesRefs refs;
+  if (!contexts_->groups().Find(metric_->id, identity_, &refs)) {
+    Pairs attributes;
+    if (Status s = AppendLabels(point->attributes(), &attributes); !s.ok()) {
+      Reject(s.message());
+      return Status::Ok();
+    }
+    std::vector<Labels> labels;
+    for (int i = 0; i < bounds; ++i)
+      labels.push_back(LabelsOf(attributes, "_bucket", "le", DecimalText(point->explicit_bounds(i))));
+    labels.push_back(LabelsOf(attributes, "_bucket", "le", "+Inf"));
+    labels.push_back(LabelsOf(attributes, "_count"));
+    labels.push_back(LabelsOf(attributes, "_sum"));
+    Result<SeriesRefs> created = CreateGroup(labels, identity_);
+    if (!created.ok()) return created.status();
+    if (*created == nullptr) return Status::Ok();
+    refs = std::move(*created);
+  }
+  latest_ = std::max(latest_, time);
+  const bool stale = HasNoValue(point->flags());
+  const auto append = [&](std::size_t i, double value) {
+    Append((*refs)[i], time, stale ? std::bit_cast<double>(kStaleNaNBits) : value);
+  };
+  std::uint64_t below = 0;
+  std::size_t series = 0;
+  for (; series < static_cast<std::size_t>(bounds); ++series) {
+    if (!stale) below += point->bucket_counts(static_cast<int>(series));
+    append(series, static_cast<double>(below));
+  }
+  append(series, static_cast<double>(point->count()));
+  append(series + 1, static_cast<double>(point->count()));
+  if (point->has_sum() || stale) append(series + 2, point->sum());
+  for (Exemplar& exemplar : ExemplarsOf(point->exemplars(), time)) {
+    const auto first = point->explicit_bounds().begin();
+    const auto bucket = std::lower_bound(first, first + bounds, exemplar.value) - first;
+    appender_->AppendExemplar((*refs)[static_cast<std::size_t>(bucket)], std::move(exemplar));
+    calls_.push_back(point_);
+  }
+  return Status::Ok();
+}
+
+Status Session::TakeExponential(std::string_view bytes) {
+  arena_.Reset();
+  auto* point = Arena::CreateMessage<pb::ExponentialHistogramDataPoint>(&arena_);
+  if (!point->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return Malformed("exponential histogram point");
+  Timestamp time = 0;
+  if (!TimeOk(point->time_unix_nano(), &time)) return Status::Ok();
+  Result<IntHistogram> histogram = NativeHistogram(*point);
+  if (!histogram.ok()) {
+    Reject(histogram.status().message());
+    return Status::Ok();
+  }
+  identity_.clear();
+  AppendAttributes(bytes, pb::ExponentialHistogramDataPoint::kAttributesFieldNumber, &identity_);
+  SeriesRefs refs;
+  if (!contexts_->groups().Find(metric_->id, identity_, &refs)) {
+    Pairs attributes;
+    if (Status s = AppendLabels(point->attributes(), &attributes); !s.ok()) {
+      Reject(s.message());
+      return Status::Ok();
+    }
+    const Labels labels = LabelsOf(attributes, "");
+    Result<SeriesRefs> created = CreateGroup({&labels, 1}, identity_);
+    if (!created.ok()) return created.status();
+    if (*created == nullptr) return Status::Ok();
+    refs = std::move(*created);
+  }
+  latest_ = std::max(latest_, time);
+  appender_->AppendHistogram(refs->front(), time, std::move(*histogram));
+  calls_.push_back(point_);
+  AppendExemplars(refs->front(), ExemplarsOf(point->exemplars(), time));
+  return Status::Ok();
+}
+
+Status Session::TakeSummary(std::string_view bytes) {
+  arena_.Reset();
+  auto* point = Arena::CreateMessage<pb::SummaryDataPoint>(&arena_);
+  if (!point->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return Malformed("summary point");
+  Timestamp time = 0;
+  if (!TimeOk(point->time_unix_nano(), &time)) return Status::Ok();
+  if (point->quantile_values_size() > kQuantilesMax) {
+    Reject(std::to_string(point->quantile_values_size()) + " quantiles, the limit is " + std::to_string(kQuantilesMax));
+    return Status::Ok();
+  }
+  identity_.clear();
+  AppendAttributes(bytes, pb::SummaryDataPoint::kAttributesFieldNumber, &identity_);
+  for (const auto& at : point->quantile_values()) AppendDouble(at.quantile(), &identity_);
+  SeriesRefs refs;
+  if (!contexts_->groups().Find(metric_->id, identity_, &refs)) {
+    Pairs attributes;
+    if (Status s = AppendLabels(point->attributes(), &attributes); !s.ok()) {
+      Reject(s.message());
+      return Status::Ok();
+    }
+    std::vector<Labels> labels;
+    for (const auto& at : point->quantile_values()) {
+      if (!(at.quantile() >= 0 && at.quantile() <= 1)) {
+        Reject("a quantile is not between 0 and 1");
+        return Status::Ok();
+      }
+      labels.push_back(LabelsOf(attributes, "", "quantile", DecimalText(at.quantile())));
+    }
+    labels.push_back(LabelsOf(attributes, "_count"));
+    labels.push_back(LabelsOf(attributes, "_sum"));
+    Result<SeriesRefs> created = CreateGroup(labels, identity_);
+    if (!created.ok()) return created.status();
+    if (*created == nullptr) return Status::Ok();
+    refs = std::move(*created);
+  }
+  latest_ = std::max(latest_, time);
+  const bool stale = HasNoValue(point->flags());
+  const auto append = [&](std::size_t i, double value) {
+    Append((*refs)[i], time, stale ? std::bit_cast<double>(kStaleNaNBits) : value);
+  };
+  std::size_t series = 0;
+  for (const auto& at : point->quantile_values()) append(series++, at.value());
+  append(series, static_cast<double>(point->count()));
+  append(series + 1, point->sum());
+  return Status::Ok();
+}
+
+}  // namespace chronolith::interop::otlp

@@ -1,0 +1,536 @@
+// OTLP requests, made with the generated classes, against what is then stored.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "interop/otlp/metrics_service.pb.h"
+#include "interop/otlp/metrics_writer.h"
+#include "interop/value_text.h"
+#include "tests/support/temp_directory.h"
+
+namespace chronolith::interop::otlp {
+namespace {
+
+namespace pb = ::opentelemetry::proto::metrics::v1;
+using ::opentelemetry::proto::collector::metrics::v1::ExportMetricsServiceRequest;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
+
+constexpr Timestamp kNow = 1'790'000'000'000;
+constexpr std::uint64_t kNanos = static_cast<std::uint64_t>(kNow) * 1'000'000 + 999'999;
+
+class FixedClock : public Clock {
+ public:
+  std::int64_t NowMs() const override { return kNow; }
+};
+
+class OtlpWriter : public testing::Test {
+ protected:
+  OtlpWriter() {
+    options_.engine = "memory";
+    options_.shards = 4;
+    options_.clock = std::make_shared<FixedClock>();
+  }
+  void Open() {
+    store_ = Storage::Open(options_, directory_ / "db").value();
+    MetricsWriterOptions o;
+    o.clock = options_.clock;
+    o.cache_bytes = cache_bytes_;
+    writer_ = std::make_unique<MetricsWriter>(store_.get(), o);
+  }
+  MetricsWritten Write(const ExportMetricsServiceRequest& request) { return WriteBytes(request.SerializeAsString()); }
+  MetricsWritten WriteBytes(const std::string& bytes) {
+    if (store_ == nullptr) Open();
+    return writer_->Write(bytes, {});
+  }
+  // Series -> "time value" of its samples; times relative to kNow.
+  std::map<std::string, std::vector<std::string>> Stored() {
+    std::map<std::string, std::vector<std::string>> all;
+    auto set = store_->Select({}, {}).value();
+    while (set->Next()) {
+      std::vector<std::string>& samples = all[set->labels().ToString()];
+      for (ValueType type; (type = set->samples().Next()) != ValueType::kNone;) {
+        const std::string time = std::to_string(set->samples().timestamp() - kNow) + " ";
+        samples.push_back(
+            time + (type == ValueType::kFloat ? FormatValue(set->samples().value()) : FormatHistogram(set->samples().histogram())));
+      }
+    }
+    EXPECT_TRUE(set->status().ok());
+    return all;
+  }
+
+  testing_support::TempDirectory directory_;
+  Options options_;
+  std::size_t cache_bytes_ = 1 << 20;
+  std::unique_ptr<Storage> store_;
+  std::unique_ptr<MetricsWriter> writer_;
+};
+
+template <typename Message>
+void SetAttribute(Message* to, const std::string& key, const std::string& value) {
+  auto* attribute = to->add_attributes();
+  attribute->set_key(key);
+  attribute->mutable_value()->set_string_value(value);
+}
+
+pb::Metric* AddMetric(ExportMetricsServiceRequest* request, const std::string& name, const std::string& unit = "") {
+  if (request->resource_metrics_size() == 0) request->add_resource_metrics()->add_scope_metrics();
+  pb::Metric* metric = request->mutable_resource_metrics(0)->mutable_scope_metrics(0)->add_metrics();
+  metric->set_name(name);
+  metric->set_unit(unit);
+  return metric;
+}
+
+template <typename Data>
+auto* AddPoint(Data* data) {
+  auto* point = data->add_data_points();
+  point->set_time_unix_nano(kNanos);
+  return point;
+}
+
+template <typename Data>
+Data* Cumulative(Data* data) {
+  data->set_aggregation_temporality(pb::AGGREGATION_TEMPORALITY_CUMULATIVE);
+  return data;
+}
+
+TEST_F(OtlpWriter, StoresGaugesOfBothNumberTypes) {
+  ExportMetricsServiceRequest request;
+  pb::Metric* metric = AddMetric(&request, "room.temperature", "Cel");
+  auto* point = AddPoint(metric->mutable_gauge());
+  point->set_as_double(21.5);
+  SetAttribute(point, "room.name", "kitchen");
+  point = AddPoint(metric->mutable_gauge());
+  point->set_as_int(-3);
+  SetAttribute(point, "room.name", "cellar");
+  const MetricsWritten written = Write(request);
+  EXPECT_TRUE(written.status.ok());
+  EXPECT_EQ(written.points, 2U);
+  EXPECT_EQ(written.rejected, 0U);
+  EXPECT_EQ(written.message, "");
+  EXPECT_THAT(Stored(), UnorderedElementsAre(Pair("room_temperature_celsius{room_name=\"cellar\"}", ElementsAre("0 -3")),
+                                             Pair("room_temperature_celsius{room_name=\"kitchen\"}", ElementsAre("0 21.5"))));
+}
+
+TEST_F(OtlpWriter, StoresSumsByWhetherTheyOnlyGrow) {
+  ExportMetricsServiceRequest request;
+  pb::Sum* counter = Cumulative(AddMetric(&request, "http.requests", "{request}")->mutable_sum());
+  counter->set_is_monotonic(true);
+  AddPoint(counter)->set_as_int(7);
+  AddPoint(Cumulative(AddMetric(&request, "queue.length", "{item}")->mutable_sum()))->set_as_int(5);
+  EXPECT_EQ(Write(request).rejected, 0U);
+  EXPECT_THAT(Stored(),
+              UnorderedElementsAre(Pair("http_requests_total", ElementsAre("0 7")), Pair("queue_length", ElementsAre("0 5"))));
+}
+
+TEST_F(OtlpWriter, StoresMetadataOfEachKind) {
+  ExportMetricsServiceRequest request;
+  pb::Metric* metric = AddMetric(&request, "io", "By");
+  metric->set_description("Bytes moved");
+  Cumulative(metric->mutable_sum())->set_is_monotonic(true);
+  AddPoint(metric->mutable_sum())->set_as_int(1);
+  pb::HistogramDataPoint* histogram = AddPoint(Cumulative(AddMetric(&request, "latency", "s")->mutable_histogram()));
+  histogram->set_count(0);
+  ASSERT_EQ(Write(request).rejected, 0U);
+  const auto of = [&](const char* name) { return store_->SeriesMetadata({{"__name__", name}}).value().value(); };
+  EXPECT_EQ(of("io_bytes_total"), (Metadata{MetricType::kCounter, "bytes", "Bytes moved"}));
+  EXPECT_EQ(of("latency_seconds_count"), (Metadata{MetricType::kHistogram, "seconds", ""}));
+}
+
+TEST_F(OtlpWriter, StoresHistogramsAsPrometheusClassicOnes) {
+  ExportMetricsServiceRequest request;
+  pb::HistogramDataPoint* point = AddPoint(Cumulative(AddMetric(&request, "d", "s")->mutable_histogram()));
+  SetAttribute(point, "route", "/");
+  for (const double bound : {0.005, 1.0, 1e6}) point->add_explicit_bounds(bound);
+  for (const int count : {1, 2, 0, 4}) point->add_bucket_counts(static_cast<std::uint64_t>(count));
+  point->set_count(7);
+  point->set_sum(12.5);
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(Write(request).rejected, 0U);  // the second time from the cache
+  EXPECT_THAT(Stored(), UnorderedElementsAre(Pair("d_seconds_bucket{le=\"0.005\",route=\"/\"}", ElementsAre("0 1")),
+                                             Pair("d_seconds_bucket{le=\"1\",route=\"/\"}", ElementsAre("0 3")),
+                                             Pair("d_seconds_bucket{le=\"1000000\",route=\"/\"}", ElementsAre("0 3")),
+                                             Pair("d_seconds_bucket{le=\"+Inf\",route=\"/\"}", ElementsAre("0 7")),
+                                             Pair("d_seconds_count{route=\"/\"}", ElementsAre("0 7")),
+                                             Pair("d_seconds_sum{route=\"/\"}", ElementsAre("0 12.5"))));
+}
+
+TEST_F(OtlpWriter, HistogramsWithoutBucketsOrSumHaveWhatTheyHave) {
+  ExportMetricsServiceRequest request;
+  pb::HistogramDataPoint* point = AddPoint(Cumulative(AddMetric(&request, "d")->mutable_histogram()));
+  point->set_count(7);
+  EXPECT_EQ(Write(request).rejected, 0U);
+  EXPECT_THAT(Stored(),
+              UnorderedElementsAre(Pair("d_bucket{le=\"+Inf\"}", ElementsAre("0 7")), Pair("d_count", ElementsAre("0 7"))));
+}
+
+TEST_F(OtlpWriter, StoresExponentialHistogramsAsNativeOnes) {
+  ExportMetricsServiceRequest request;
+  auto* point = AddPoint(Cumulative(AddMetric(&request, "d")->mutable_exponential_histogram()));
+  point->set_scale(0);
+  point->set_count(4);
+  point->set_zero_count(1);
+  point->set_sum(9);
+  point->mutable_positive()->add_bucket_counts(3);
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(Write(request).rejected, 0U);
+  EXPECT_THAT(Stored(), UnorderedElementsAre(Pair("d", ElementsAre("0 {count:4, sum:9, [-1e-128,1e-128]:1, (1,2]:3}"))));
+}
+
+TEST_F(OtlpWriter, StoresSummaries) {
+  ExportMetricsServiceRequest request;
+  pb::SummaryDataPoint* point = AddPoint(AddMetric(&request, "d")->mutable_summary());
+  point->set_count(3);
+  point->set_sum(6);
+  for (const double q : {0.5, 1.0}) {
+    auto* at = point->add_quantile_values();
+    at->set_quantile(q);
+    at->set_value(q * 3);
+  }
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(Write(request).rejected, 0U);
+  EXPECT_THAT(Stored(),
+              UnorderedElementsAre(Pair("d{quantile=\"0.5\"}", ElementsAre("0 1.5")), Pair("d{quantile=\"1\"}", ElementsAre("0 3")),
+                                   Pair("d_count", ElementsAre("0 3")), Pair("d_sum", ElementsAre("0 6"))));
+}
+
+TEST_F(OtlpWriter, PointsWithoutARecordedValueAreStaleMarkers) {
+  ExportMetricsServiceRequest request;
+  const auto flag = [](auto* point) {
+    point->set_flags(pb::DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK);
+    return point;
+  };
+  flag(AddPoint(AddMetric(&request, "g")->mutable_gauge()));
+  flag(AddPoint(Cumulative(AddMetric(&request, "h")->mutable_histogram())))->add_explicit_bounds(1);
+  request.mutable_resource_metrics(0)
+      ->mutable_scope_metrics(0)
+      ->mutable_metrics(1)
+      ->mutable_histogram()
+      ->mutable_data_points(0)
+      ->mutable_bucket_counts()
+      ->Resize(2, 0);
+  flag(AddPoint(Cumulative(AddMetric(&request, "e")->mutable_exponential_histogram())));
+  flag(AddPoint(AddMetric(&request, "s")->mutable_summary()));
+  EXPECT_EQ(Write(request).rejected, 0U);
+  const auto stored = Stored();
+  EXPECT_EQ(stored.size(), 8U);
+  for (const auto& [series, samples] : stored) {
+    EXPECT_THAT(samples, ElementsAre(HasSubstr("StaleNaN"))) << series;
+  }
+}
+
+TEST_F(OtlpWriter, ResourceAndScopeBecomeLabelsAndTargetInfo) {
+  ExportMetricsServiceRequest request;
+  auto* resource = request.add_resource_metrics();
+  SetAttribute(resource->mutable_resource(), "service.name", "shop");
+  SetAttribute(resource->mutable_resource(), "service.namespace", "prod");
+  SetAttribute(resource->mutable_resource(), "service.instance.id", "i-1");
+  SetAttribute(resource->mutable_resource(), "host.name", "h1");
+  auto* scope = resource->add_scope_metrics();
+  scope->mutable_scope()->set_name("lib");
+  scope->mutable_scope()->set_version("1.2");
+  scope->set_schema_url("https://example.org/1");
+  SetAttribute(scope->mutable_scope(), "short.name", "l");
+  pb::NumberDataPoint* point = AddPoint(AddMetric(&request, "g")->mutable_gauge());
+  point->set_as_int(1);
+  SetAttribute(point, "job", "overridden");
+  for (int i = 0; i < 2; ++i) {
+    point->set_time_unix_nano(kNanos + static_cast<std::uint64_t>(i) * 1'000'000);
+    EXPECT_EQ(Write(request).message, "");
+  }
+  EXPECT_THAT(Stored(), UnorderedElementsAre(
+                            Pair("g{instance=\"i-1\",job=\"prod/shop\",otel_scope_name=\"lib\",otel_scope_schema_url=\"https://"
+                                 "example.org/1\",otel_scope_short_name=\"l\",otel_scope_version=\"1.2\"}",
+                                 ElementsAre("0 1", "1 1")),
+                            Pair("target_info{host_name=\"h1\",instance=\"i-1\",job=\"prod/shop\"}", ElementsAre("0 1", "1 1"))));
+}
+
+TEST_F(OtlpWriter, AttributesOfAllTypesBecomeTextAndCollisionsAreJoined) {
+  ExportMetricsServiceRequest request;
+  pb::NumberDataPoint* point = AddPoint(AddMetric(&request, "g")->mutable_gauge());
+  point->set_as_int(1);
+  const auto value = [&](const char* key) {
+    auto* attribute = point->add_attributes();
+    attribute->set_key(key);
+    return attribute->mutable_value();
+  };
+  value("bool")->set_bool_value(true);
+  value("int")->set_int_value(-5);
+  value("double")->set_double_value(0.25);
+  value("large")->set_double_value(1e300);
+  value("bytes")->set_bytes_value("\x01\x02\xff");
+  auto* list = value("list")->mutable_array_value();
+  list->add_values()->set_string_value("a\"b");
+  list->add_values()->set_int_value(2);
+  list->add_values();
+  auto* member = value("map")->mutable_kvlist_value()->add_values();
+  member->set_key("k");
+  member->mutable_value()->set_bool_value(false);
+  value("empty")->set_string_value("");
+  value("none");
+  value("foo_bar")->set_string_value("2");
+  value("foo.bar")->set_string_value("1");
+  value("9")->set_string_value("digit");
+  EXPECT_EQ(Write(request).message, "");
+  const auto stored = Stored();
+  ASSERT_EQ(stored.size(), 1U);
+  EXPECT_EQ(stored.begin()->first,
+            "g{bool=\"true\",bytes=\"AQL/\",double=\"0.25\",foo_bar=\"1;2\",int=\"-5\",key_9=\"digit\",large=\"1e+300\","
+            "list=\"[\\\"a\\\\\\\"b\\\",2,null]\",map=\"{\\\"k\\\":false}\"}");
+}
+
+TEST_F(OtlpWriter, ExemplarsGoToTheSeriesTheyBelongTo) {
+  ExportMetricsServiceRequest request;
+  const auto add = [](auto* point, double value) {
+    auto* exemplar = point->add_exemplars();
+    exemplar->set_as_double(value);
+    exemplar->set_time_unix_nano(kNanos - 5'000'000);
+    exemplar->set_trace_id(std::string("\x5b\x8e", 2));
+    exemplar->set_span_id(std::string("\x00\xee", 2));
+    auto* attribute = exemplar->add_filtered_attributes();
+    attribute->set_key("user.id");
+    attribute->mutable_value()->set_int_value(4);
+  };
+  pb::Sum* sum = Cumulative(AddMetric(&request, "c")->mutable_sum());
+  sum->set_is_monotonic(true);
+  pb::NumberDataPoint* number = AddPoint(sum);
+  number->set_as_int(1);
+  add(number, 3);
+  pb::HistogramDataPoint* histogram = AddPoint(Cumulative(AddMetric(&request, "h")->mutable_histogram()));
+  histogram->add_explicit_bounds(1);
+  histogram->add_explicit_bounds(2);
+  for (int i = 0; i < 3; ++i) histogram->add_bucket_counts(1);
+  histogram->set_count(3);
+  for (const double value : {1.0, 1.5, 7.0}) add(histogram, value);
+  EXPECT_EQ(Write(request).message, "");
+  EXPECT_EQ(Write(request).message, "");
+  const auto of = [&](const Labels& labels) { return store_->Exemplars(labels, {}).value(); };
+  const auto exemplar = [](double value) {
+    return Exemplar{{{"span_id", "00ee"}, {"trace_id", "5b8e"}, {"user_id", "4"}}, value, kNow - 5};
+  };
+  EXPECT_THAT(of({{"__name__", "c_total"}}), ElementsAre(exemplar(3)));
+  EXPECT_THAT(of({{"__name__", "h_bucket"}, {"le", "1"}}), ElementsAre(exemplar(1)));
+  EXPECT_THAT(of({{"__name__", "h_bucket"}, {"le", "2"}}), ElementsAre(exemplar(1.5)));
+  EXPECT_THAT(of({{"__name__", "h_bucket"}, {"le", "+Inf"}}), ElementsAre(exemplar(7)));
+}
+
+TEST_F(OtlpWriter, DeltaAndUnspecifiedTemporalityAreRejectedPointByPoint) {
+  ExportMetricsServiceRequest request;
+  pb::Sum* sum = AddMetric(&request, "c")->mutable_sum();
+  sum->set_aggregation_temporality(pb::AGGREGATION_TEMPORALITY_DELTA);
+  for (int i = 0; i < 3; ++i) AddPoint(sum)->set_as_int(i);
+  AddPoint(AddMetric(&request, "h")->mutable_histogram());
+  AddPoint(AddMetric(&request, "g")->mutable_gauge())->set_as_int(1);
+  const MetricsWritten written = Write(request);
+  EXPECT_TRUE(written.status.ok());
+  EXPECT_EQ(written.points, 5U);
+  EXPECT_EQ(written.rejected, 4U);
+  EXPECT_THAT(written.message, HasSubstr("c: delta temporality is not taken"));
+  EXPECT_THAT(written.message, HasSubstr("(3 times)"));
+  EXPECT_THAT(written.message, HasSubstr("h: the aggregation temporality is not specified"));
+  EXPECT_THAT(Stored(), UnorderedElementsAre(Pair("g", ElementsAre("0 1"))));
+}
+
+TEST_F(OtlpWriter, InvalidPointsAreRejectedAndTheOthersStored) {
+  struct Case {
+    const char* what;
+    std::function<void(ExportMetricsServiceRequest*)> add;
+  };
+  const auto gauge = [](ExportMetricsServiceRequest* r, const char* name) {
+    pb::NumberDataPoint* point = AddPoint(AddMetric(r, name)->mutable_gauge());
+    point->set_as_int(1);
+    return point;
+  };
+  const auto histogram = [](ExportMetricsServiceRequest* r) {
+    return AddPoint(Cumulative(AddMetric(r, "h")->mutable_histogram()));
+  };
+  const std::vector<Case> cases = {
+      {"no name", [&](auto* r) { gauge(r, ""); }},
+      {"no letter or digit", [&](auto* r) { gauge(r, "++"); }},
+      {"no timestamp", [&](auto* r) { gauge(r, "a")->set_time_unix_nano(0); }},
+      {"future", [&](auto* r) { gauge(r, "a")->set_time_unix_nano(kNanos + 601'000'000'000); }},
+      {"no value", [&](auto* r) { gauge(r, "a")->clear_value(); }},
+      {"empty key", [&](auto* r) { SetAttribute(gauge(r, "a"), "", "x"); }},
+      {"max_labels_per_series",
+       [&](auto* r) {
+         auto* point = gauge(r, "a");
+         for (int i = 0; i < 30; ++i) SetAttribute(point, "k" + std::to_string(i), "v");
+       }},
+      {"\"k\"", [&](auto* r) { SetAttribute(gauge(r, "a"), "k", std::string(3000, 'v')); }},
+      {"more than 256 KiB", [&](auto* r) { SetAttribute(gauge(r, "a"), "k", std::string(300 << 10, 'v')); }},
+      {"the limit is 65536",
+       [&](auto* r) {
+         gauge(r, "a");
+         r->mutable_resource_metrics(0)->mutable_scope_metrics(0)->mutable_metrics(0)->set_description(std::string(70 << 10, 'd'));
+       }},
+      {"1 bucket counts for 2 bounds",
+       [&](auto* r) {
+         auto* point = histogram(r);
+         point->add_bucket_counts(0);
+         point->add_explicit_bounds(1);
+         point->add_explicit_bounds(2);
+       }},
+      {"do not ascend",
+       [&](auto* r) {
+         auto* point = histogram(r);
+         for (int i = 0; i < 3; ++i) point->add_bucket_counts(0);
+         point->add_explicit_bounds(2);
+         point->add_explicit_bounds(2);
+       }},
+      {"the buckets hold 1",
+       [&](auto* r) {
+         auto* point = histogram(r);
+         point->set_count(5);
+         point->add_bucket_counts(1);
+       }},
+      {"bounds, the limit is 1024",
+       [&](auto* r) {
+         auto* point = histogram(r);
+         for (int i = 0; i < 1100; ++i) point->add_explicit_bounds(i);
+       }},
+      {"below -4", [&](auto* r) { AddPoint(Cumulative(AddMetric(r, "e")->mutable_exponential_histogram()))->set_scale(-5); }},
+      {"buckets, the limit is 4096",
+       [&](auto* r) {
+         auto* point = AddPoint(Cumulative(AddMetric(r, "e")->mutable_exponential_histogram()));
+         for (int i = 0; i < 5000; ++i) point->mutable_positive()->add_bucket_counts(1);
+         point->set_count(5000);
+       }},
+      {"quantiles, the limit is 256",
+       [&](auto* r) {
+         auto* point = AddPoint(AddMetric(r, "s")->mutable_summary());
+         for (int i = 0; i < 300; ++i) point->add_quantile_values();
+       }},
+      {"between 0 and 1",
+       [&](auto* r) { AddPoint(AddMetric(r, "s")->mutable_summary())->add_quantile_values()->set_quantile(1.5); }},
+  };
+  int round = 0;
+  for (const Case& c : cases) {
+    ExportMetricsServiceRequest request;
+    c.add(&request);
+    gauge(&request, ("good" + std::to_string(round++)).c_str());
+    const MetricsWritten written = Write(request);
+    EXPECT_TRUE(written.status.ok()) << c.what << ": " << written.status.ToString();
+    EXPECT_EQ(written.points, 2U) << c.what;
+    EXPECT_EQ(written.rejected, 1U) << c.what << ": " << written.message;
+    EXPECT_THAT(written.message, HasSubstr(c.what));
+  }
+  for (const auto& [series, samples] : Stored()) EXPECT_THAT(series, testing::StartsWith("good"));
+  EXPECT_EQ(Stored().size(), cases.size());
+}
+
+TEST_F(OtlpWriter, AnUnusableResourceTakesItsPointsWithIt) {
+  ExportMetricsServiceRequest request;
+  AddPoint(AddMetric(&request, "a")->mutable_gauge())->set_as_int(1);
+  AddPoint(AddMetric(&request, "b")->mutable_gauge())->set_as_int(1);
+  SetAttribute(request.mutable_resource_metrics(0)->mutable_resource(), "k", std::string(70 << 10, 'v'));
+  const MetricsWritten written = Write(request);
+  EXPECT_TRUE(written.status.ok());
+  EXPECT_EQ(written.rejected, 2U);
+  EXPECT_THAT(written.message, HasSubstr("the resource takes"));
+}
+
+TEST_F(OtlpWriter, AnEmptyRequestIsTaken) {
+  const MetricsWritten written = WriteBytes("");
+  EXPECT_TRUE(written.status.ok());
+  EXPECT_EQ(written.points, 0U);
+}
+
+TEST_F(OtlpWriter, OfAMalformedRequestNothingIsStored) {
+  ExportMetricsServiceRequest request;
+  pb::NumberDataPoint* point = AddPoint(AddMetric(&request, "a")->mutable_gauge());
+  point->set_as_int(1);
+  SetAttribute(point, "k", "v");
+  const std::string good = request.SerializeAsString();
+  ASSERT_TRUE(WriteBytes("").status.ok());
+  for (std::size_t cut = 1; cut < good.size(); ++cut) {
+    EXPECT_EQ(WriteBytes(good.substr(0, cut)).status.code(), StatusCode::kInvalidArgument) << cut;
+  }
+  AddMetric(&request, "\xff\xfe");
+  AddPoint(request.mutable_resource_metrics(0)->mutable_scope_metrics(0)->mutable_metrics(1)->mutable_gauge())->set_as_int(1);
+  EXPECT_EQ(Write(request).status.code(), StatusCode::kInvalidArgument);  // not UTF-8
+  EXPECT_THAT(Stored(), IsEmpty());
+}
+
+TEST_F(OtlpWriter, TheSeriesLimitRejectsNewSeriesOnly) {
+  options_.max_series = 1;
+  ExportMetricsServiceRequest request;
+  AddPoint(AddMetric(&request, "a")->mutable_gauge())->set_as_int(1);
+  ASSERT_EQ(Write(request).rejected, 0U);
+  AddPoint(AddMetric(&request, "b")->mutable_gauge())->set_as_int(1);
+  AddPoint(Cumulative(AddMetric(&request, "h")->mutable_histogram()))->set_count(1);
+  const MetricsWritten written = Write(request);
+  EXPECT_TRUE(written.status.ok()) << written.status.ToString();
+  EXPECT_EQ(written.rejected, 2U);
+  EXPECT_THAT(written.message, HasSubstr("limit"));
+  EXPECT_EQ(Stored().size(), 1U);
+}
+
+// Attributes may come in any order and between other fields; identities that do not fit the cache are translated again.
+TEST_F(OtlpWriter, TheCacheNeverTakesOneSeriesForAnother) {
+  cache_bytes_ = 64 << 10;
+  std::mt19937 random(20261122);
+  std::map<std::string, std::string> expected;  // series -> newest value
+  for (int round = 0; round < 60; ++round) {
+    ExportMetricsServiceRequest request;
+    auto* resource = request.add_resource_metrics();
+    const std::string job = std::to_string(random() % 3);
+    SetAttribute(resource->mutable_resource(), "service.name", job);
+    auto* scope = resource->add_scope_metrics();
+    const bool scoped = random() % 2 == 0;
+    if (scoped) scope->mutable_scope()->set_name("s");
+    std::string prefix = "{";
+    std::map<std::string, std::string> in_request;
+    pb::Gauge* gauge = AddMetric(&request, "g")->mutable_gauge();
+    for (int i = 0; i < 100; ++i) {
+      pb::NumberDataPoint* point = AddPoint(gauge);
+      const std::string a = std::to_string(random() % 40), b = std::to_string(random() % 40);
+      const bool swap = random() % 2 == 0;
+      SetAttribute(point, swap ? "b" : "a", swap ? b : a);
+      SetAttribute(point, swap ? "a" : "b", swap ? a : b);
+      const auto value = static_cast<std::int64_t>(random() % 1000);
+      point->set_as_int(value);
+      in_request["g{a=\"" + a + "\",b=\"" + b + "\",job=\"" + job + "\"" + (scoped ? ",otel_scope_name=\"s\"" : "") + "}"] =
+          "0 " + std::to_string(value);
+    }
+    ASSERT_EQ(Write(request).message, "");
+    for (const auto& [series, value] : in_request) expected[series] = value;
+  }
+  const auto stored = Stored();
+  ASSERT_EQ(stored.size(), expected.size());
+  // Within one request the order of two values of one series at one time is not promised; of different requests it is.
+  for (const auto& [series, samples] : stored) {
+    EXPECT_TRUE(expected.contains(series)) << series;
+    EXPECT_EQ(samples.size(), 1U);
+  }
+}
+
+TEST_F(OtlpWriter, AttributesBetweenOtherFieldsAreTheSameSeries) {
+  ExportMetricsServiceRequest request;
+  pb::NumberDataPoint* point = AddPoint(AddMetric(&request, "g")->mutable_gauge());
+  SetAttribute(point, "a", "1");
+  SetAttribute(point, "b", "2");
+  point->set_as_int(1);
+  ASSERT_EQ(Write(request).message, "");
+  // The same point with its time between the attributes.
+  const auto field = [](char tag, const std::string& bytes) { return std::string{tag, static_cast<char>(bytes.size())} + bytes; };
+  pb::NumberDataPoint time;
+  time.set_time_unix_nano(kNanos + 1'000'000);
+  time.set_as_int(2);
+  const std::string scattered = field(0x3a, point->attributes(0).SerializeAsString()) + time.SerializeAsString() +
+                                field(0x3a, point->attributes(1).SerializeAsString());
+  pb::Metric metric;
+  metric.set_name("g");
+  const std::string bytes = field(0x0a, field(0x12, field(0x12, metric.SerializeAsString() + field(0x2a, field(0x0a, scattered)))));
+  EXPECT_EQ(WriteBytes(bytes).message, "");
+  EXPECT_EQ(WriteBytes(bytes).message, "");
+  EXPECT_THAT(Stored(), UnorderedElementsAre(Pair("g{a=\"1\",b=\"2\"}", ElementsAre("0 1", "1 2"))));
+}
+
+}  // namespace
+}  // namespace chronolith::interop::otlp
