@@ -3,6 +3,7 @@
 #include <prometheus/collectable.h>
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
 #include <chrono>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -32,12 +33,14 @@ nlohmann::json ShardState(const ShardStats& shard) {
 }
 
 HttpResponse Ready(Storage* storage) {
-  const Status status = storage->WaitReady(std::chrono::steady_clock::now());
   const StorageStats stats = storage->Stats();
-  const bool ready = status.ok() && !stats.log_failed;
+  const bool serving = std::all_of(stats.shards.begin(), stats.shards.end(),
+                                   [](const ShardStats& shard) { return shard.serving || !shard.quarantine.empty(); });
+  // Says why not, or how far it is.
+  const Status status = serving ? Status::Ok() : storage->WaitReady(std::chrono::steady_clock::now());
+  const bool ready = serving && !stats.log_failed;
   nlohmann::json json = {{"ready", ready}, {"shards", nlohmann::json::array()}};
-  if (!status.ok()) json["reason"] = status.message();
-  if (status.ok() && stats.log_failed) json["reason"] = "the log failed: nothing is taken until it is opened again";
+  if (!ready) json["reason"] = stats.log_failed ? "the log failed: nothing is taken until it is opened again" : status.message();
   for (const ShardStats& shard : stats.shards) json["shards"].push_back(ShardState(shard));
   HttpResponse response =
       HttpResponse::Json(ready ? 200 : 503, json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");

@@ -51,7 +51,7 @@ CONFINED = {
     "CLI/": ["tools/"],
     "google/protobuf/": ["src/interop/otlp/", "src/server/otlp_", "tests/", "bench/"],
     "curl/": ["src/interop/remote_"],
-    "snappy": ["src/interop/prometheus_wal", "src/interop/remote_", "tests/interop/remote_", "tests/ops/remote_", "tests/support/prometheus_"],
+    "snappy": ["src/interop/prometheus_wal", "src/interop/remote_", "src/server/remote_", "tests/server/remote_", "tests/interop/remote_", "tests/ops/remote_", "tests/support/prometheus_"],
 }
 
 _INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

@@ -10,6 +10,7 @@
 #include <random>
 
 #include "tests/interop/remote_write_decoder.h"
+#include "tests/interop/remote_write_encode.h"
 
 namespace chronolith::interop {
 namespace {
@@ -58,27 +59,8 @@ std::vector<TimeSeries> Everything() {
           {.labels = {{"__name__", "f"}}, .histograms = {{3000, floats}}}};
 }
 
-// The same by reference.
-class ByReference {
- public:
-  explicit ByReference(std::span<const TimeSeries> series) : labels_(series.size()) {
-    for (std::size_t i = 0; i < series.size(); ++i) {
-      AppendRemoteWriteLabels(series[i].labels, &labels_[i]);
-      series_.push_back({labels_[i], series[i].samples, series[i].histograms, series[i].exemplars, series[i].metadata});
-    }
-  }
-  std::span<const RemoteWriteSeries> series() const { return series_; }
-
- private:
-  std::vector<std::string> labels_;
-  std::vector<RemoteWriteSeries> series_;
-};
-
-std::string EncodeRemoteWrite(RemoteWriteVersion version, std::span<const TimeSeries> series) {
-  std::string message = "what was there before";
-  interop::EncodeRemoteWrite(version, ByReference(series).series(), &message);
-  return message;
-}
+using testing::ByReference;
+using testing::EncodeRemoteWrite;
 
 TEST(RemoteWriteMessage, Version1IsWhatProtocMakes) {
   EXPECT_EQ(Hex(EncodeRemoteWrite(RemoteWriteVersion::k1, Everything())),

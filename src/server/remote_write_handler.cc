@@ -1,0 +1,183 @@
+#include "server/remote_write_handler.h"
+
+#include <snappy.h>
+
+#include <string>
+#include <utility>
+
+namespace chronolith::server {
+namespace {
+
+using interop::RemoteWriteVersion;
+
+// Larger buffers are not kept for the next request.
+constexpr std::size_t kBufferKept = 4 << 20;
+
+prometheus::Counter& CounterOf(prometheus::Registry* registry, const char* name, const char* help,
+                               const prometheus::Labels& labels = {}) {
+  return prometheus::BuildCounter().Name(name).Help(help).Register(*registry).Add(labels);
+}
+
+std::string_view Trim(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+// False: no version of remote write.
+bool VersionOf(std::string_view content_type, RemoteWriteVersion* version) {
+  if (!EqualIgnoringCase(Trim(content_type.substr(0, content_type.find(';'))), "application/x-protobuf")) return false;
+  *version = RemoteWriteVersion::k1;
+  for (std::size_t at = content_type.find(';'); at != std::string_view::npos; at = content_type.find(';', at + 1)) {
+    const std::string_view rest = content_type.substr(at + 1);
+    const std::string_view parameter = Trim(rest.substr(0, rest.find(';')));
+    if (!EqualIgnoringCase(parameter.substr(0, 6), "proto=")) continue;
+    const std::string_view message = Trim(parameter.substr(6));
+    if (message == "io.prometheus.write.v2.Request") {
+      *version = RemoteWriteVersion::k2;
+    } else if (message != "prometheus.WriteRequest") {
+      return false;
+    }
+    return true;
+  }
+  return true;
+}
+
+// Memory that a request has taken for what it decodes. Thread safety: one thread.
+class Reservation {
+ public:
+  Reservation(MemoryBudget* budget, std::uint64_t bytes) : budget_(budget), bytes_(budget->TryReserve(bytes) ? bytes : 0) {}
+  ~Reservation() { budget_->Release(bytes_); }
+  Reservation(const Reservation&) = delete;
+  Reservation& operator=(const Reservation&) = delete;
+  std::uint64_t bytes() const { return bytes_; }
+
+ private:
+  MemoryBudget* const budget_;
+  const std::uint64_t bytes_;
+};
+
+}  // namespace
+
+bool ParseAckLevel(std::string_view word, AckLevel* level) {
+  if (word == "queued") {
+    *level = AckLevel::kQueued;
+  } else if (word == "logged") {
+    *level = AckLevel::kLogged;
+  } else if (word == "synced") {
+    *level = AckLevel::kSynced;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+RemoteWriteHandler::RemoteWriteHandler(Storage* storage, const RemoteWriteHandlerOptions& options, MemoryBudget* in_flight,
+                                       prometheus::Registry* registry)
+    : options_(options),
+      in_flight_(in_flight),
+      shared_(storage, options.cache_bytes),
+      samples_(
+          CounterOf(registry, "chronolith_remote_write_written_total", "Items written by remote write.", {{"kind", "sample"}})),
+      histograms_(
+          CounterOf(registry, "chronolith_remote_write_written_total", "Items written by remote write.", {{"kind", "histogram"}})),
+      exemplars_(
+          CounterOf(registry, "chronolith_remote_write_written_total", "Items written by remote write.", {{"kind", "exemplar"}})),
+      refused_(CounterOf(registry, "chronolith_remote_write_refused_total", "Items of remote write that were not written.")),
+      hits_(CounterOf(registry, "chronolith_remote_write_series_cache_hits_total",
+                      "Series of requests that were found by their bytes.")),
+      misses_(CounterOf(registry, "chronolith_remote_write_series_cache_misses_total",
+                        "Series of requests whose labels had to be read.")) {
+  shared_.max_series = options.max_series;
+  shared_.future_ms_max = options.future_ms_max;
+  shared_.clock = options.clock != nullptr ? options.clock : Clock::System();
+}
+
+void RemoteWriteHandler::AddTo(Router* router) {
+  router->Add({.method = "POST",
+               .pattern = "/api/v1/write",
+               .handler = [this](const HttpRequest& request) { return Handle(request); },
+               .body_bytes_max = options_.body_bytes_max});
+}
+
+std::unique_ptr<RemoteWriteHandler::Context> RemoteWriteHandler::Take() {
+  {
+    MutexLock lock(&mu_);
+    if (!idle_.empty()) {
+      std::unique_ptr<Context> context = std::move(idle_.back());
+      idle_.pop_back();
+      return context;
+    }
+  }
+  return std::make_unique<Context>(&shared_);
+}
+
+void RemoteWriteHandler::GiveBack(std::unique_ptr<Context> context) {
+  if (context->buffer_bytes > kBufferKept) return;  // and with it the writer's, which grew alike
+  MutexLock lock(&mu_);
+  idle_.push_back(std::move(context));
+}
+
+HttpResponse RemoteWriteHandler::Handle(const HttpRequest& request) {
+  RemoteWriteVersion version = RemoteWriteVersion::k1;
+  if (!VersionOf(request.Header("Content-Type"), &version)) {
+    return HttpResponse::Text(415,
+                              "the Content-Type must be application/x-protobuf, alone or with ;proto=prometheus.WriteRequest or "
+                              ";proto=io.prometheus.write.v2.Request");
+  }
+  if (!EqualIgnoringCase(request.Header("Content-Encoding"), "snappy")) {
+    return HttpResponse::Text(415, "the Content-Encoding must be snappy (the block format)");
+  }
+  AckLevel level = options_.level;
+  if (const std::string_view word = request.Header("X-Chronolith-Ack-Level"); !word.empty() && !ParseAckLevel(word, &level)) {
+    return HttpResponse::Text(400, "X-Chronolith-Ack-Level must be queued, logged or synced");
+  }
+  std::size_t decoded = 0;
+  if (!snappy::GetUncompressedLength(request.body.data(), request.body.size(), &decoded)) {
+    return HttpResponse::Text(400, "the body is no snappy block");
+  }
+  if (decoded > options_.decoded_bytes_max) {
+    return HttpResponse::Text(
+        413, "the body decodes to " + std::to_string(decoded) + " bytes, more than " + std::to_string(options_.decoded_bytes_max));
+  }
+  const Reservation reservation(in_flight_, decoded);
+  if (reservation.bytes() < decoded)
+    return HttpResponse::TryLater(429, "other requests have taken the memory that there is for them");
+  return Write(version, level, request.body, decoded);
+}
+
+HttpResponse RemoteWriteHandler::Write(RemoteWriteVersion version, AckLevel level, std::string_view compressed,
+                                       std::size_t decoded) {
+  std::unique_ptr<Context> context = Take();
+  if (context->buffer_bytes < decoded) {
+    context->buffer.reset(new char[decoded]);
+    context->buffer_bytes = decoded;
+  }
+  if (!snappy::RawUncompress(compressed.data(), compressed.size(), context->buffer.get())) {
+    GiveBack(std::move(context));
+    return HttpResponse::Text(400, "the body is no valid snappy block");
+  }
+  WriteOutcome outcome;
+  const Status status = context->writer.Write(version, {context->buffer.get(), decoded}, level, &outcome);
+  hits_.Increment(static_cast<double>(context->writer.cache_hits()));
+  misses_.Increment(static_cast<double>(context->writer.cache_misses()));
+  GiveBack(std::move(context));
+  samples_.Increment(static_cast<double>(outcome.samples));
+  histograms_.Increment(static_cast<double>(outcome.histograms));
+  exemplars_.Increment(static_cast<double>(outcome.exemplars));
+  refused_.Increment(static_cast<double>(outcome.refused()));
+
+  const int code = status.ok() ? outcome.HttpStatus() : 400;
+  HttpResponse response{.status = code};
+  if (code != 204) {
+    std::string text = outcome.Text();
+    if (!status.ok()) text = text.empty() ? status.message() : status.message() + "\n" + text;
+    response = code == 429 || code == 503 ? HttpResponse::TryLater(code, text) : HttpResponse::Text(code, text);
+  }
+  response.SetHeader("X-Prometheus-Remote-Write-Samples-Written", std::to_string(outcome.samples));
+  response.SetHeader("X-Prometheus-Remote-Write-Histograms-Written", std::to_string(outcome.histograms));
+  response.SetHeader("X-Prometheus-Remote-Write-Exemplars-Written", std::to_string(outcome.exemplars));
+  return response;
+}
+
+}  // namespace chronolith::server

@@ -1,0 +1,115 @@
+// RemoteWriter: puts the series of a remote write message into the store.
+//
+//   decode a batch -> hash the bytes of each label set -> SeriesCache -> the rest through Labels and Appender::Refs, together
+//   -> append -> commit, which waits for the level that was asked for
+#ifndef CHRONOLITH_SERVER_REMOTE_WRITER_H_
+#define CHRONOLITH_SERVER_REMOTE_WRITER_H_
+
+#include <absl/container/flat_hash_map.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/mutex.h"
+#include "chronolith/storage.h"
+#include "interop/remote_write_decode.h"
+#include "server/series_cache.h"
+#include "server/write_outcome.h"
+
+namespace chronolith::server {
+
+// Metadata that 1.0 sends by metric family, apart from any series, every minute: written to the series of the family that have not
+// been told yet. Bounded by the number of series, and of families. Thread safety: safe.
+class FamilyMetadataWriter {
+ public:
+  explicit FamilyMetadataWriter(Storage* storage) : storage_(storage) {}
+  // Sets it for the family's series in `appender`; they count as told, unless Forget is called.
+  Status Set(const std::string& family, const Metadata& metadata, Appender* appender, std::uint64_t* set);
+  // After a commit that refused something: all is told again the next time.
+  void Forget();
+
+ private:
+  struct Family {
+    Metadata metadata;
+    std::vector<SeriesRef> told;  // ascending
+  };
+  static constexpr std::size_t kFamiliesMax = 1 << 16;
+
+  Storage* const storage_;
+  Mutex mu_;
+  absl::flat_hash_map<std::string, Family> families_ ABSL_GUARDED_BY(mu_);
+};
+
+// What the writers of a process share. All must outlive them.
+struct RemoteWriterShared {
+  RemoteWriterShared(Storage* storage_in, std::uint64_t cache_bytes)
+      : storage(storage_in), cache1(cache_bytes / 2), cache2(cache_bytes / 2), families(storage_in) {}
+  Storage* const storage;
+  SeriesCache cache1, cache2;  // by version: keys of one are not keys of the other
+  FamilyMetadataWriter families;
+  std::uint64_t max_series = 0;    // Options::max_series
+  std::int64_t future_ms_max = 0;  // samples further ahead of now are refused
+  std::shared_ptr<Clock> clock;
+};
+
+// Has an Appender and buffers of its own; they grow to what the largest batch needs. Thread safety: one thread at a time.
+class RemoteWriter {
+ public:
+  explicit RemoteWriter(RemoteWriterShared* shared);
+
+  // kInvalidArgument: the message is malformed; batches in front of that were written. What was refused of a whole one is in
+  // *outcome.
+  Status Write(interop::RemoteWriteVersion version, std::string_view message, AckLevel level, WriteOutcome* outcome);
+
+  // Of the last message: series that the cache knew, and others.
+  std::uint64_t cache_hits() const { return hits_; }
+  std::uint64_t cache_misses() const { return misses_; }
+
+ private:
+  using Batch = interop::RemoteWriteBatch;
+  // One call of Append*, by its place in the batch.
+  struct Call {
+    std::uint32_t series = 0;
+    std::uint32_t index = 0;  // of the sample or item
+    bool is_item = false;
+  };
+
+  void WriteBatch(AckLevel level, WriteOutcome* outcome);
+  void Resolve(WriteOutcome* outcome);
+  void AppendSeries(std::size_t series, WriteOutcome* outcome);
+  void AppendItem(std::size_t series, std::size_t index, WriteOutcome* outcome);
+  void AppendMetadata(std::size_t series, std::string_view payload, WriteOutcome* outcome);
+  void AppendFamilies(WriteOutcome* outcome);
+  // False where something was refused because its reference has expired: it was resolved again, and *calls_ holds what to append.
+  bool Commit(AckLevel level, bool again, WriteOutcome* outcome);
+  void Refuse(std::uint64_t items, const Status& reason, std::size_t series, WriteOutcome* outcome);
+  std::string NameOf(std::size_t series);
+  std::size_t SamplesBegin(std::size_t series) const { return series == 0 ? 0 : batch_.series[series - 1].samples_end; }
+  std::size_t ItemsBegin(std::size_t series) const { return series == 0 ? 0 : batch_.series[series - 1].items_end; }
+
+  RemoteWriterShared* const shared_;
+  const std::unique_ptr<Appender> appender_;
+  interop::RemoteWriteVersion version_ = interop::RemoteWriteVersion::k1;
+  SeriesCache* cache_ = nullptr;
+  const std::vector<std::string_view>* symbols_ = nullptr;
+  Timestamp latest_ = kMaxTimestamp;
+  std::uint32_t minutes_ = 0;
+
+  Batch batch_;
+  std::vector<SeriesCache::Key> keys_;
+  std::vector<SeriesCache::Value> found_;
+  std::vector<Call> calls_;
+  std::vector<std::uint32_t> missing_;  // series
+  std::vector<std::uint32_t> retold_;   // series whose metadata is new
+  std::uint64_t family_items_ = 0;
+  std::uint64_t hits_ = 0, misses_ = 0;
+  std::optional<bool> series_full_;  // looked up once a message, where something was refused
+};
+
+}  // namespace chronolith::server
+
+#endif  // CHRONOLITH_SERVER_REMOTE_WRITER_H_

@@ -1,0 +1,163 @@
+// chronolithd as a user runs it: the program, its flags, signals and exit codes, with our own replay as the sender.
+#include <gmock/gmock.h>
+#include <signal.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/support/peer_process.h"
+#include "tests/tools/cli_test_base.h"
+
+namespace chronolith::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+// A running server. Thread safety: one thread.
+class Server {
+ public:
+  explicit Server(std::vector<std::string> args) : process_(WithProgram(std::move(args))) {
+    const std::string mark = "listening on http://127.0.0.1:";
+    if (process_.WaitUntil([&](const std::string& out, const std::string&) { return out.find('\n') != std::string::npos; })) {
+      port_ = std::atoi(process_.out().substr(process_.out().find(mark) + mark.size()).c_str());
+    }
+  }
+  static std::vector<std::string> WithProgram(std::vector<std::string> args) {
+    args.insert(args.begin(), CHRONOLITHD);
+    return args;
+  }
+  int port() const { return port_; }
+  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+  ProcessResult Stop(int signal) {
+    process_.Kill(signal);
+    return process_.Wait();
+  }
+  const std::string& err() const { return process_.err(); }
+
+ private:
+  Subprocess process_;
+  int port_ = 0;
+};
+
+class ChronolithdTest : public CliTest {
+ protected:
+  std::vector<std::string> Args(std::vector<std::string> more = {}) const {
+    std::vector<std::string> args = {"--db", Path("served"), "--listen", "127.0.0.1:0"};
+    args.insert(args.end(), more.begin(), more.end());
+    return args;
+  }
+  // A database with some of everything that replay sends.
+  void Fill(int series, int times) {
+    std::string text = "# HELP load Some load.\n# TYPE load gauge\n";
+    const std::int64_t start = 1'700'000'000'000;
+    for (int i = 0; i < times; ++i) {
+      for (int s = 0; s < series; ++s) {
+        text += "load{host=\"h " + std::to_string(s) + "\"} " + std::to_string(s + i / 8.0) + " " +
+                std::to_string(start + i * 15'000) + "\n";
+      }
+    }
+    const ProcessResult import = Cli({"import", "--db", db_, "--input-format", "prometheus", "--shards", "4", "-"}, text);
+    ASSERT_EQ(import.exit_code, kOk) << import.err;
+  }
+  std::vector<std::string> All(const std::string& db) const {
+    const ProcessResult result = Cli({"export", "--db", db, "--to", "csv"});
+    EXPECT_EQ(result.exit_code, kOk) << result.err;
+    std::vector<std::string> lines = Lines(result.out);
+    std::sort(lines.begin(), lines.end());
+    return lines;
+  }
+};
+
+TEST_F(ChronolithdTest, TellsHowItIsUsedAndRefusesWhatItIsNot) {
+  const ProcessResult help = RunProcess({CHRONOLITHD, "--help"});
+  EXPECT_EQ(help.exit_code, kOk);
+  EXPECT_THAT(help.out, HasSubstr("--ack-level"));
+  EXPECT_THAT(help.out, HasSubstr("Examples:"));
+  EXPECT_THAT(RunProcess({CHRONOLITHD, "--version"}).out, HasSubstr("chronolithd "));
+  struct Case {
+    std::vector<std::string> args;
+    const char* err;
+  };
+  const Case cases[] = {
+      {{}, "--db is required"},
+      {Args({"--ack-level", "maybe"}), "--ack-level"},
+      {{"--db", db_, "--listen", "nowhere"}, "--listen takes ADDRESS:PORT"},
+      {{"--db", db_, "--listen", "127.0.0.1:70000"}, "--listen takes ADDRESS:PORT"},
+      {{"--db", db_, "--listen", "some.host:80"}, "numeric address"},
+      {Args({"--idle-timeout", "soon"}), "--idle-timeout"},
+      {Args({"--shards", "32"}), "--shards"},
+  };
+  for (const Case& c : cases) {
+    const ProcessResult result = RunProcess(Server::WithProgram(c.args));
+    EXPECT_NE(result.exit_code, kOk) << c.err;
+    EXPECT_THAT(result.err, HasSubstr(c.err));
+  }
+}
+
+TEST_F(ChronolithdTest, ServesUntilItIsTold) {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    Server server(Args({"--port-file", Path("port")}));
+    ASSERT_GT(server.port(), 0) << server.err();
+    EXPECT_EQ(ReadFile(Path("port")), std::to_string(server.port()) + "\n");
+    EXPECT_EQ(HttpCall(server.port(), "GET", "/-/healthy").status, 200);
+    HttpAnswer ready;
+    do {  // listens before its shards serve
+      ready = HttpCall(server.port(), "GET", "/-/ready");
+    } while (ready.status == 503);
+    EXPECT_EQ(ready.status, 200);
+    EXPECT_EQ(nlohmann::json::parse(ready.body)["shards"].size(), 16U);
+    EXPECT_EQ(HttpCall(server.port(), "GET", "/api/v1/write").status, 405);
+    EXPECT_EQ(HttpCall(server.port(), "POST", "/api/v1/write", "x").status, 415);
+    const HttpAnswer metrics = HttpCall(server.port(), "GET", "/metrics");
+    EXPECT_THAT(metrics.body, HasSubstr("chronolith_http_requests_total{handler=\"/api/v1/write\",code=\"415\"} 1\n"));
+    EXPECT_THAT(metrics.body, HasSubstr("chronolith_remote_write_written_total{kind=\"sample\"} 0\n"));
+    EXPECT_THAT(metrics.body, HasSubstr("chronolith_wal_records_total{shard=\"15\"}"));
+    const ProcessResult result = server.Stop(signal);
+    EXPECT_EQ(result.exit_code, kOk) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("closed"));
+  }
+}
+
+TEST_F(ChronolithdTest, TheDatabaseIsLockedWhileItServes) {
+  Server server(Args());
+  ASSERT_GT(server.port(), 0) << server.err();
+  const ProcessResult second = RunProcess(Server::WithProgram(Args()));
+  EXPECT_EQ(second.exit_code, kFailure);
+  EXPECT_THAT(second.err, HasSubstr("lock"));
+}
+
+TEST_F(ChronolithdTest, WhatReplaySendsIsWhatItHolds) {
+  Fill(50, 40);
+  for (const std::string version : {"1.0", "2.0"}) {
+    Server server({"--db", Path("served" + version), "--listen", "127.0.0.1:0"});
+    ASSERT_GT(server.port(), 0) << server.err();
+    const ProcessResult replay =
+        Cli({"replay", "--db", db_, "--target", "remote-write:" + server.url() + "/api/v1/write", "--protocol", version});
+    EXPECT_EQ(replay.exit_code, kOk) << replay.err << replay.out;
+    EXPECT_EQ(server.Stop(SIGTERM).exit_code, kOk);
+    EXPECT_EQ(All(Path("served" + version)), All(db_));
+    const ProcessResult verify = Cli({"verify", "--db", Path("served" + version)});
+    EXPECT_EQ(verify.exit_code, kOk) << verify.out << verify.err;
+  }
+}
+
+TEST_F(ChronolithdTest, WhatWasAcknowledgedSurvivesAKill) {
+  Fill(50, 40);
+  {
+    Server server(Args());
+    ASSERT_GT(server.port(), 0) << server.err();
+    const ProcessResult replay = Cli({"replay", "--db", db_, "--target", "remote-write:" + server.url() + "/api/v1/write"});
+    EXPECT_EQ(replay.exit_code, kOk) << replay.err;
+    EXPECT_EQ(server.Stop(SIGKILL).signal, SIGKILL);
+  }
+  Server again(Args());
+  ASSERT_GT(again.port(), 0) << again.err();
+  // A retry of what was acknowledged changes nothing.
+  const ProcessResult replay =
+      Cli({"replay", "--db", db_, "--target", "remote-write:" + again.url() + "/api/v1/write", "--until", "2023-11-14T22:14:00Z"});
+  EXPECT_EQ(replay.exit_code, kOk) << replay.err;
+  EXPECT_EQ(again.Stop(SIGTERM).exit_code, kOk);
+  EXPECT_EQ(All(Path("served")), All(db_));
+}
+
+}  // namespace
+}  // namespace chronolith::testing

@@ -1,0 +1,310 @@
+// Remote write as a function of a request: what is answered, and what the store holds then.
+#include "server/remote_write_handler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <snappy.h>
+
+#include <atomic>
+#include <bit>
+#include <thread>
+
+#include "interop/proto_writer.h"
+#include "tests/interop/remote_write_encode.h"
+#include "tests/support/temp_directory.h"
+
+namespace chronolith::server {
+namespace {
+
+using interop::ProtoWriter;
+using interop::RemoteWriteVersion;
+using testing::EncodeRemoteWrite;
+using ::testing::HasSubstr;
+
+constexpr const char* kType1 = "application/x-protobuf";
+constexpr const char* kType2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
+constexpr std::int64_t kNow = 1'700'000'000'000;
+
+class FixedClock : public Clock {
+ public:
+  std::int64_t NowMs() const override { return kNow; }
+};
+
+std::string Snappy(std::string_view message) {
+  std::string out;
+  snappy::Compress(message.data(), message.size(), &out);
+  return out;
+}
+
+std::string HeaderOf(const HttpResponse& response, const std::string& name) {
+  for (const auto& [key, value] : response.headers) {
+    if (key == name) return value;
+  }
+  return "(none)";
+}
+
+IntHistogram SomeHistogram() { return {.zero_count = 2, .count = 5, .sum = 3, .positive_spans = {{0, 1}}, .positive_deltas = {3}}; }
+
+class RemoteWriteHandlerTest : public ::testing::Test {
+ protected:
+  void Open() {
+    store_options_.shards = 4;
+    store_options_.engine = "memory";
+    auto storage = Storage::Open(store_options_, dir_ / "db");
+    ASSERT_TRUE(storage.ok()) << storage.status().ToString();
+    storage_ = std::move(*storage);
+    options_.clock = std::make_shared<FixedClock>();
+    handler_ = std::make_unique<RemoteWriteHandler>(storage_.get(), options_, &in_flight_, &registry_);
+  }
+  void TearDown() override {
+    handler_.reset();
+    EXPECT_EQ(in_flight_.used_bytes(), 0U);
+  }
+  HttpResponse Post(std::string_view message, const std::string& type = kType1, Pairs more = {}) {
+    HttpRequest request{
+        .method = "POST", .headers = {{"Content-Type", type}, {"Content-Encoding", "snappy"}}, .body = Snappy(message)};
+    request.headers.insert(request.headers.end(), more.begin(), more.end());
+    return handler_->Handle(request);
+  }
+  HttpResponse Post(RemoteWriteVersion version, const std::vector<TimeSeries>& series) {
+    return Post(EncodeRemoteWrite(version, series), version == RemoteWriteVersion::k1 ? kType1 : kType2);
+  }
+  // "{labels} t=value ..." of all series, sorted.
+  std::vector<std::string> Stored() {
+    std::vector<std::string> all;
+    auto set = storage_->Select({}, {});
+    EXPECT_TRUE(set.ok());
+    while ((*set)->Next()) {
+      std::string text = (*set)->labels().ToString();
+      SampleIterator& samples = (*set)->samples();
+      for (ValueType type = samples.Next(); type != ValueType::kNone; type = samples.Next()) {
+        text += " " + std::to_string(samples.timestamp()) + "=";
+        if (type == ValueType::kFloat) {
+          const double value = samples.value();
+          text += std::bit_cast<std::uint64_t>(value) == kStaleNaNBits ? "stale" : std::to_string(static_cast<int>(value));
+        } else {
+          text += std::get<IntHistogram>(samples.histogram()) == SomeHistogram() ? "histogram" : "another histogram";
+        }
+      }
+      all.push_back(text);
+    }
+    return all;
+  }
+
+  const testing_support::TempDirectory dir_;
+  Options store_options_;
+  RemoteWriteHandlerOptions options_;
+  MemoryBudget in_flight_{64 << 20};
+  prometheus::Registry registry_;
+  std::unique_ptr<Storage> storage_;
+  std::unique_ptr<RemoteWriteHandler> handler_;
+};
+
+std::string Counts(const HttpResponse& response) {
+  const std::string prefix = "X-Prometheus-Remote-Write-";
+  return HeaderOf(response, prefix + "Samples-Written") + " " + HeaderOf(response, prefix + "Histograms-Written") + " " +
+         HeaderOf(response, prefix + "Exemplars-Written");
+}
+
+TEST_F(RemoteWriteHandlerTest, StoresBothVersionsTwiceTheSame) {
+  Open();
+  TimeSeries up{.labels = {{"__name__", "up"}, {"job", "node"}},
+                .samples = {{kNow - 1000, 1}, {kNow, std::bit_cast<double>(kStaleNaNBits)}}};
+  up.exemplars = {{.labels = {{"trace_id", "x"}}, .value = 1, .timestamp = kNow}};
+  up.metadata = {{.type = MetricType::kGauge, .unit = "", .help = "Whether it is up."}};
+  TimeSeries h{.labels = {{"__name__", "h"}}};
+  h.histograms = {{kNow, SomeHistogram()}};
+  for (const RemoteWriteVersion version : {RemoteWriteVersion::k1, RemoteWriteVersion::k2}) {
+    for (int round = 0; round < 2; ++round) {  // cold, and from the cache
+      const HttpResponse response = Post(version, {up, h});
+      EXPECT_EQ(response.status, 204) << response.body;
+      EXPECT_EQ(response.body, "");
+      EXPECT_EQ(Counts(response), "2 1 1");
+    }
+  }
+  const std::string t = std::to_string(kNow), before = std::to_string(kNow - 1000);
+  EXPECT_THAT(Stored(), ::testing::ElementsAre("h " + t + "=histogram", "up{job=\"node\"} " + before + "=1 " + t + "=stale"));
+  EXPECT_EQ(storage_->Exemplars(up.labels, {})->size(), 1U);
+  const auto metadata = storage_->SeriesMetadata(up.labels);
+  ASSERT_TRUE(metadata.ok() && metadata->has_value());
+  EXPECT_EQ(**metadata, up.metadata[0]);
+}
+
+TEST_F(RemoteWriteHandlerTest, RefusesWhatIsNoRemoteWrite) {
+  Open();
+  const std::string message = EncodeRemoteWrite(RemoteWriteVersion::k1, {});
+  struct Case {
+    const char* type;
+    const char* encoding;
+    int status;
+  };
+  const Case cases[] = {
+      {"application/x-protobuf", "snappy", 204},
+      {"application/x-protobuf;proto=prometheus.WriteRequest", "snappy", 204},
+      {"application/x-protobuf; proto=io.prometheus.write.v2.Request", "snappy", 204},
+      {"Application/X-Protobuf; charset=x; proto=prometheus.WriteRequest", "Snappy", 204},
+      {"application/x-protobuf;proto=io.prometheus.write.v3.Request", "snappy", 415},
+      {"application/json", "snappy", 415},
+      {"", "snappy", 415},
+      {"application/x-protobuf", "gzip", 415},
+      {"application/x-protobuf", "", 415},
+  };
+  for (const Case& c : cases) {
+    const HttpRequest request{.headers = {{"Content-Type", c.type}, {"Content-Encoding", c.encoding}}, .body = Snappy(message)};
+    EXPECT_EQ(handler_->Handle(request).status, c.status) << c.type << " " << c.encoding;
+  }
+  EXPECT_EQ(Post("\x0a\x7f").status, 400);
+  HttpRequest request{.headers = {{"Content-Type", kType1}, {"Content-Encoding", "snappy"}}};
+  for (const std::string& body :
+       {std::string(), std::string("\xff\xff\xff\xff\xff\xff\xff"), std::string("\x05zzz"), std::string("\x80")}) {
+    request.body = body;
+    EXPECT_EQ(handler_->Handle(request).status, 400) << body.size();
+  }
+}
+
+TEST_F(RemoteWriteHandlerTest, LooksAtTheDecodedSizeBeforeItDecodes) {
+  options_.decoded_bytes_max = 1000;
+  Open();
+  EXPECT_EQ(Post(std::string(1001, 'x')).status, 413);
+  // A header that promises 4 GiB, and nothing behind it.
+  const HttpRequest bomb{.headers = {{"Content-Type", kType1}, {"Content-Encoding", "snappy"}}, .body = "\xff\xff\xff\xff\x0f"};
+  EXPECT_EQ(handler_->Handle(bomb).status, 413);
+}
+
+TEST_F(RemoteWriteHandlerTest, AnswersOverloadWhereTheMemoryIsTaken) {
+  Open();
+  in_flight_.ForceReserve(64 << 20);
+  const HttpResponse response = Post(std::string(100, 'x'));
+  in_flight_.Release(64 << 20);
+  EXPECT_EQ(response.status, 429);
+  EXPECT_EQ(HeaderOf(response, "Retry-After"), "1");
+}
+
+TEST_F(RemoteWriteHandlerTest, KeepsWhatIsGoodOfARequest) {
+  Open();
+  std::vector<TimeSeries> series(5);
+  series[0] = {.labels = {{"__name__", "good"}}, .samples = {{kNow, 1}}};
+  series[1] = {.labels = {{"__name__", "future"}}, .samples = {{kNow + 600'001, 1}, {kNow + 600'000, 2}}};
+  series[2] = {.labels = {{"job", "nameless"}}, .samples = {{kNow, 1}}};
+  series[3] = {.labels = {{"__name__", "long"}, {"v", std::string(3000, 'v')}}, .samples = {{kNow, 1}}};
+  series[4] = {.labels = {{"__name__", "also_good"}}, .samples = {{kNow, 1}}};
+  for (const RemoteWriteVersion version : {RemoteWriteVersion::k1, RemoteWriteVersion::k2}) {
+    const HttpResponse response = Post(version, series);
+    EXPECT_EQ(response.status, 400);
+    EXPECT_EQ(Counts(response), "3 0 0");
+    EXPECT_THAT(response.body, HasSubstr("3 refused, 3 written"));
+    EXPECT_THAT(response.body, HasSubstr("future: the sample at 1700000600001 is too far in the future"));
+    EXPECT_THAT(response.body, HasSubstr("no metric name"));
+    EXPECT_THAT(response.body, HasSubstr("long{v="));
+  }
+  const std::string t = std::to_string(kNow);
+  EXPECT_THAT(Stored(), ::testing::ElementsAre("also_good " + t + "=1", "future 1700000600000=2", "good " + t + "=1"));
+}
+
+TEST_F(RemoteWriteHandlerTest, SortsLabelsDropsEmptyOnesAndRefusesDoubles) {
+  Open();
+  const auto message = [](const std::vector<std::pair<const char*, const char*>>& labels) {
+    std::string series, out;
+    ProtoWriter to(&series);
+    for (const auto& [name, value] : labels) to.NestedPair(1, 1, name, 2, value);
+    to.Nested(2, [&] { to.Int(2, kNow); });
+    ProtoWriter(&out).BytesAlways(1, series);
+    return out;
+  };
+  EXPECT_EQ(Post(message({{"z", "1"}, {"__name__", "m"}, {"empty", ""}})).status, 204);
+  EXPECT_EQ(Post(message({{"__name__", "m"}, {"z", "1"}})).status, 204);
+  EXPECT_THAT(Stored(), ::testing::ElementsAre("m{z=\"1\"} " + std::to_string(kNow) + "=0"));
+  const HttpResponse twice = Post(message({{"__name__", "m"}, {"a", "1"}, {"a", "2"}}));
+  EXPECT_EQ(twice.status, 400);
+  EXPECT_THAT(twice.body, HasSubstr("\"a\" stands twice"));
+  EXPECT_EQ(Post(message({{"__name__", "m"}, {"a", "\xff"}})).status, 400);
+  EXPECT_EQ(Stored().size(), 1U);
+}
+
+TEST_F(RemoteWriteHandlerTest, ASeriesLimitIsNoReasonToTryAgain) {
+  store_options_.max_series = 2;
+  options_.max_series = 2;
+  Open();
+  std::vector<TimeSeries> series;
+  for (const char* name : {"a", "b", "c"}) series.push_back({.labels = {{"__name__", name}}, .samples = {{kNow, 1}}});
+  const HttpResponse response = Post(RemoteWriteVersion::k1, series);
+  EXPECT_EQ(response.status, 400) << response.body;
+  EXPECT_EQ(Counts(response), "2 0 0");
+}
+
+TEST_F(RemoteWriteHandlerTest, TakesTheLevelOfTheRequest) {
+  Open();
+  const std::string message =
+      EncodeRemoteWrite(RemoteWriteVersion::k1, std::vector<TimeSeries>{{.labels = {{"__name__", "m"}}, .samples = {{kNow, 1}}}});
+  for (const char* level : {"queued", "logged", "synced"}) {
+    EXPECT_EQ(Post(message, kType1, {{"X-Chronolith-Ack-Level", level}}).status, 204) << level;
+  }
+  std::uint64_t synced = 0;
+  for (const ShardStats& shard : storage_->Stats().shards) synced += shard.write_latency[static_cast<int>(AckLevel::kSynced)].count;
+  EXPECT_EQ(synced, 1U);
+  EXPECT_EQ(Post(message, kType1, {{"X-Chronolith-Ack-Level", "maybe"}}).status, 400);
+}
+
+TEST_F(RemoteWriteHandlerTest, MetadataOfAFamilyReachesItsSeriesNewOnesToo) {
+  Open();
+  const auto bucket = [](const char* le) { return Labels{{"__name__", "lat_bucket"}, {"le", le}}; };
+  std::string metadata;
+  ProtoWriter to(&metadata);
+  to.Nested(3, [&] {
+    to.Uint(1, 3);  // a histogram
+    to.Bytes(2, "lat");
+    to.Bytes(4, "Latency.");
+  });
+  const auto has = [&](const Labels& labels) {
+    const auto found = storage_->SeriesMetadata(labels);
+    return found.ok() && found->has_value() && (*found)->help == "Latency." && (*found)->type == MetricType::kHistogram;
+  };
+  ASSERT_EQ(Post(RemoteWriteVersion::k1, {{.labels = bucket("1"), .samples = {{kNow, 1}}}}).status, 204);
+  EXPECT_EQ(Post(metadata).status, 204);  // as Prometheus sends it: alone
+  EXPECT_TRUE(has(bucket("1")));
+  ASSERT_EQ(Post(RemoteWriteVersion::k1, {{.labels = bucket("2"), .samples = {{kNow, 1}}}}).status, 204);
+  EXPECT_FALSE(has(bucket("2")));
+  const auto items = [&] {
+    std::uint64_t records = 0;
+    for (const ShardStats& shard : storage_->Stats().shards) records += shard.wal_records;
+    return records;
+  };
+  EXPECT_EQ(Post(metadata).status, 204);
+  EXPECT_TRUE(has(bucket("2")));
+  const std::uint64_t told = items();
+  EXPECT_EQ(Post(metadata).status, 204);
+  EXPECT_EQ(items(), told);  // all have been told
+}
+
+TEST_F(RemoteWriteHandlerTest, ManyAtOnceLoseNothing) {
+  options_.cache_bytes = 64 << 10;  // most series are looked up again each time
+  Open();
+  constexpr int kThreads = 4, kRounds = 20, kSeries = 300;
+  std::vector<std::thread> threads;
+  std::atomic<int> failed{0};
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] {
+      for (int round = 0; round < kRounds; ++round) {
+        std::vector<TimeSeries> series;
+        for (int s = 0; s < kSeries; ++s) {
+          series.push_back({.labels = {{"__name__", "m"}, {"s", std::to_string(s)}}, .samples = {{kNow - t * 1000 - round, 1}}});
+        }
+        if (Post(round % 2 == 0 ? RemoteWriteVersion::k1 : RemoteWriteVersion::k2, series).status != 204) failed.fetch_add(1);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failed.load(), 0);
+  auto set = storage_->Select({}, {});
+  ASSERT_TRUE(set.ok());
+  int series = 0;
+  for (; (*set)->Next(); ++series) {
+    int samples = 0;
+    while ((*set)->samples().Next() != ValueType::kNone) ++samples;
+    EXPECT_EQ(samples, kThreads * kRounds);
+  }
+  EXPECT_EQ(series, kSeries);
+}
+
+}  // namespace
+}  // namespace chronolith::server

@@ -1,0 +1,74 @@
+#include "tools/chronolithd/daemon.h"
+
+#include <cstdio>
+#include <fstream>
+#include <utility>
+
+#include "server/health_handlers.h"
+
+namespace chronolith::daemon {
+namespace {
+
+// How many requests wait for a worker before more are answered 429.
+constexpr std::size_t kQueuePerWorker = 8;
+
+// Whole, or not there at all.
+Status WritePortFile(const std::string& path, std::uint16_t port) {
+  const std::string half = path + ".part";
+  std::ofstream out(half);
+  out << port << "\n";
+  out.close();
+  if (!out || std::rename(half.c_str(), path.c_str()) != 0) return IoError("cannot write the port to " + path);
+  return Status::Ok();
+}
+
+}  // namespace
+
+Daemon::Daemon(const Flags& flags) : flags_(flags), in_flight_(flags.in_flight_bytes) {}
+
+Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
+  std::unique_ptr<Daemon> daemon(new Daemon(flags));
+  Result<std::unique_ptr<Storage>> storage = Storage::Open(flags.store, flags.db);
+  if (!storage.ok()) return storage.status();
+  daemon->storage_ = std::move(*storage);
+  daemon->remote_write_ = std::make_unique<server::RemoteWriteHandler>(daemon->storage_.get(), flags.remote_write,
+                                                                       &daemon->in_flight_, daemon->registry_.get());
+  const auto workers = static_cast<std::size_t>(flags.workers);
+  daemon->workers_ = std::make_unique<server::WorkerPool>(workers, workers * kQueuePerWorker);
+  Result<std::unique_ptr<server::HttpServer>> http = server::HttpServer::Start(flags.http, daemon->MakeRouter(),
+                                                                               {.workers = daemon->workers_.get(),
+                                                                                .in_flight = &daemon->in_flight_,
+                                                                                .metrics = &daemon->http_metrics_,
+                                                                                .logger = flags.store.logger});
+  if (!http.ok()) return http.status();
+  daemon->http_ = std::move(*http);
+  if (!flags.port_file.empty()) {
+    if (Status status = WritePortFile(flags.port_file, daemon->http_->port()); !status.ok()) return status;
+  }
+  return daemon;
+}
+
+server::Router Daemon::MakeRouter() {
+  server::Router router;
+  server::AddHealthHandlers(storage_.get(), &http_metrics_, registry_, &router);
+  remote_write_->AddTo(&router);
+  return router;
+}
+
+void Daemon::Reload() { flags_.store.logger->Log(LogLevel::kInfo, "SIGHUP: there is nothing to reload"); }
+
+Status Daemon::Stop() {
+  if (storage_ == nullptr) return Status::Ok();
+  if (http_ != nullptr) http_->Stop(std::chrono::milliseconds(flags_.grace_ms));
+  http_.reset();
+  if (workers_ != nullptr) workers_->Stop();
+  remote_write_.reset();  // its appenders go before the store
+  Status status = storage_->Checkpoint();
+  if (Status closed = storage_->Close(); status.ok()) status = std::move(closed);
+  storage_.reset();
+  return status;
+}
+
+Daemon::~Daemon() { (void)Stop(); }
+
+}  // namespace chronolith::daemon

@@ -1,0 +1,50 @@
+// Daemon: an open store with its handlers and listeners, from start to a graceful end.
+#ifndef CHRONOLITH_TOOLS_CHRONOLITHD_DAEMON_H_
+#define CHRONOLITH_TOOLS_CHRONOLITHD_DAEMON_H_
+
+#include <prometheus/registry.h>
+
+#include <memory>
+#include <string>
+
+#include "chronolith/storage.h"
+#include "server/http_metrics.h"
+#include "server/http_server.h"
+#include "server/remote_write_handler.h"
+#include "server/worker_pool.h"
+#include "tools/chronolithd/flags.h"
+
+namespace chronolith::daemon {
+
+// Members stand in the order in which they need each other. Thread safety: one thread.
+class Daemon {
+ public:
+  static Result<std::unique_ptr<Daemon>> Start(const Flags& flags);
+  ~Daemon();
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+
+  std::string address() const { return http_->address(); }
+  // SIGHUP.
+  void Reload();
+  // Finishes requests, stores all that was written, closes. The first error.
+  Status Stop();
+
+ private:
+  explicit Daemon(const Flags& flags);
+  // All routes. A new handler goes here.
+  server::Router MakeRouter();
+
+  const Flags flags_;
+  std::unique_ptr<Storage> storage_;
+  MemoryBudget in_flight_;
+  server::HttpMetrics http_metrics_;
+  std::shared_ptr<prometheus::Registry> registry_ = std::make_shared<prometheus::Registry>();
+  std::unique_ptr<server::RemoteWriteHandler> remote_write_;
+  std::unique_ptr<server::WorkerPool> workers_;
+  std::unique_ptr<server::HttpServer> http_;
+};
+
+}  // namespace chronolith::daemon
+
+#endif  // CHRONOLITH_TOOLS_CHRONOLITHD_DAEMON_H_

@@ -1,0 +1,121 @@
+#include "tools/chronolithd/flags.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "chronolith/file_log_archiver.h"
+#include "interop/time_text.h"
+
+namespace chronolith::daemon {
+namespace {
+
+CLI::Option* Bytes(CLI::App* app, const std::string& name, std::uint64_t* bytes, const std::string& help) {
+  return app->add_option(name, *bytes, help + " (" + std::to_string(*bytes >> 20) + "MiB)")
+      ->transform(CLI::AsSizeValue(false))
+      ->option_text("BYTES");
+}
+
+template <typename Number>
+CLI::Option* Count(CLI::App* app, const std::string& name, Number* number, const std::string& help) {
+  return app->add_option(name, *number, help + " (" + std::to_string(*number) + ")")->option_text("N");
+}
+
+void Milliseconds(CLI::App* app, const std::string& name, std::chrono::milliseconds* value, const std::string& help) {
+  app->add_option_function<std::string>(
+         name, [value](const std::string& text) { *value = std::chrono::milliseconds(*interop::ParseDuration(text)); },
+         help + " (" + std::to_string(value->count() / 1000) + "s)")
+      ->check([](const std::string& text) {
+        const auto ms = interop::ParseDuration(text);
+        return !ms.ok() ? ms.status().message() : *ms == 0 ? std::string("must be longer than 0") : std::string();
+      })
+      ->option_text("DURATION");
+}
+
+}  // namespace
+
+void AddFlags(CLI::App* app, Flags* flags) {
+  app->add_option("--db", flags->db, "directory of the database; made where there is none")->required()->option_text("DIR");
+  app->add_option("--listen", flags->listen, "address and port for HTTP; port 0: any free one (" + flags->listen + ")")
+      ->option_text("ADDRESS:PORT");
+  app->add_option("--port-file", flags->port_file, "write the port that HTTP listens on into this file, once it does")
+      ->option_text("FILE");
+  app->add_option("--log-level", flags->log_level, "debug, info, warning or error (" + flags->log_level + ")")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
+      ->option_text("LEVEL");
+
+  CLI::Option_group* store = app->add_option_group("Database");
+  store->add_option("--log-dir", flags->store.log_path, "directory of its log, where it is not DIR/log")->option_text("DIR");
+  store->add_option("--shards", flags->store.shards, "shards of a new database, 1 to 31 (16)")
+      ->check(CLI::Range(1, 31))
+      ->option_text("N");
+  store->add_option("--retention", flags->retention, "drop what is older than this, such as 30d (keep everything)")
+      ->check([](const std::string& text) { return interop::ParseDuration(text).status().message(); })
+      ->option_text("DURATION");
+  store->add_option("--archive", flags->archive, "directory that keeps what leaves the log, for restores to any moment")
+      ->option_text("DIR");
+  Bytes(store, "--memory-limit", &flags->store.memory_limit_bytes, "bound on the memory of the database");
+  Count(store, "--max-series", &flags->store.max_series, "series of the database; more are refused");
+  Count(store, "--max-labels", &flags->store.max_labels_per_series, "labels of a series");
+  Count(store, "--max-label-name-bytes", &flags->store.max_label_name_bytes, "length of a label's name");
+  Count(store, "--max-label-value-bytes", &flags->store.max_label_value_bytes, "length of a label's value");
+
+  CLI::Option_group* writes = app->add_option_group("Writes");
+  writes
+      ->add_option_function<std::string>(
+          "--ack-level", [flags](const std::string& word) { (void)server::ParseAckLevel(word, &flags->remote_write.level); },
+          "what an answered write survives: queued nothing, logged kill -9, synced a power loss (logged)")
+      ->check(CLI::IsMember({"queued", "logged", "synced"}))
+      ->option_text("LEVEL");
+  Bytes(writes, "--max-body-bytes", &flags->remote_write.body_bytes_max, "compressed body of a write");
+  Bytes(writes, "--max-decoded-bytes", &flags->remote_write.decoded_bytes_max, "decoded body of a write");
+  Bytes(writes, "--series-cache-bytes", &flags->remote_write.cache_bytes, "memory for finding series by what requests say of them");
+
+  CLI::Option_group* limits = app->add_option_group("Limits");
+  Count(limits, "--max-connections", &flags->http.connections_max, "open connections; more are closed with 503");
+  Bytes(limits, "--max-in-flight-bytes", &flags->in_flight_bytes, "bodies in memory, of all requests together; beyond: 429");
+  limits->add_option("--workers", flags->workers, "threads that answer requests (4 a core, 8 to 64)")
+      ->check(CLI::Range(1, 1024))
+      ->option_text("N");
+  limits->add_option("--io-threads", flags->http.io_threads, "threads that read and write sockets (1)")
+      ->check(CLI::Range(1, 64))
+      ->option_text("N");
+  Milliseconds(limits, "--header-timeout", &flags->http.header_timeout, "for a request's header");
+  Milliseconds(limits, "--body-timeout", &flags->http.body_timeout, "for a request's body");
+  Milliseconds(limits, "--idle-timeout", &flags->http.idle_timeout, "between two requests of a connection");
+  Milliseconds(limits, "--write-timeout", &flags->http.write_timeout, "for a client to take an answer");
+  app->footer(
+      "Exit codes: 0 stopped by SIGTERM or SIGINT, all is stored; 1 failure; 2 wrong arguments.\n\n"
+      "Examples:\n"
+      "  chronolithd --db /var/lib/chronolith\n"
+      "  chronolithd --db ./db --listen 127.0.0.1:0 --port-file ./port\n"
+      "  chronolithd --db ./db --retention 30d --ack-level synced\n\n"
+      "In prometheus.yml:\n"
+      "  remote_write: [{url: \"http://127.0.0.1:9201/api/v1/write\"}]");
+}
+
+Status Complete(Flags* flags) {
+  const std::size_t colon = flags->listen.rfind(':');
+  std::string host = colon == std::string::npos ? "" : flags->listen.substr(0, colon);
+  const std::string port = colon == std::string::npos ? "" : flags->listen.substr(colon + 1);
+  const bool digits =
+      !port.empty() && port.size() <= 5 && std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; });
+  if (!digits || std::stoul(port) > 65535)
+    return InvalidArgument("--listen takes ADDRESS:PORT, such as 127.0.0.1:9201 or [::1]:9201");
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  flags->http.address = host.empty() ? "0.0.0.0" : host;
+  flags->http.port = static_cast<std::uint16_t>(std::stoul(port));
+  if (flags->workers == 0) flags->workers = std::clamp(4 * static_cast<int>(std::thread::hardware_concurrency()), 8, 64);
+  if (!flags->retention.empty()) flags->store.retention_ms = *interop::ParseDuration(flags->retention);
+  flags->store.wait_for_replay = false;
+  flags->remote_write.max_series = flags->store.max_series;
+  if (flags->archive.empty()) return Status::Ok();
+  FileLogArchiverOptions archive;
+  archive.store = flags->db;
+  archive.logger = flags->store.logger;
+  Result<std::shared_ptr<LogArchiver>> archiver = OpenFileLogArchiver(flags->archive, archive);
+  if (!archiver.ok()) return archiver.status();
+  flags->store.log_archiver = std::move(*archiver);
+  return Status::Ok();
+}
+
+}  // namespace chronolith::daemon

@@ -1,0 +1,37 @@
+// The command line of chronolithd.
+#ifndef CHRONOLITH_TOOLS_CHRONOLITHD_FLAGS_H_
+#define CHRONOLITH_TOOLS_CHRONOLITHD_FLAGS_H_
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+
+#include "chronolith/options.h"
+#include "server/http_server.h"
+#include "server/remote_write_handler.h"
+
+namespace chronolith::daemon {
+
+struct Flags {
+  std::string db;
+  std::string listen = "127.0.0.1:9201";
+  std::string port_file;
+  std::string log_level = "info";
+  std::string archive;
+  std::string retention;
+  int workers = 0;
+  std::uint64_t in_flight_bytes = 256ULL << 20;
+  std::int64_t grace_ms = 10'000;
+  Options store;
+  server::HttpServerOptions http;
+  server::RemoteWriteHandlerOptions remote_write;
+};
+
+// Adds all options, with their defaults shown.
+void AddFlags(CLI::App* app, Flags* flags);
+// After parsing: what is made of several flags. kInvalidArgument names the flag.
+Status Complete(Flags* flags);
+
+}  // namespace chronolith::daemon
+
+#endif  // CHRONOLITH_TOOLS_CHRONOLITHD_FLAGS_H_

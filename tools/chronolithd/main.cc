@@ -1,0 +1,85 @@
+// chronolithd: the time-series store as a server.
+#include <sys/resource.h>
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "tools/chronolithd/daemon.h"
+#include "tools/chronolithd/log.h"
+
+namespace chronolith::daemon {
+namespace {
+
+// As those of chronolith (tools/README.md).
+enum ExitCode : int { kExitOk = 0, kExitFailure = 1, kExitUsage = 2 };
+
+int Fail(const Status& status, ExitCode code = kExitFailure) {
+  std::fprintf(stderr, "chronolithd: error: %s\n", status.message().c_str());
+  return code;
+}
+
+// Thousands of connections, and the database's files.
+void RaiseFileLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// Blocked in all threads, to be taken by sigwait: what they ask for is more than a signal handler may do.
+sigset_t BlockSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  return signals;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Serves a Chronolith database: takes Prometheus remote write over HTTP.", "chronolithd");
+  app.set_version_flag("--version", "chronolithd " CHRONOLITH_VERSION);
+  Flags flags;
+  AddFlags(&app, &flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? kExitOk : kExitUsage;  // 0: --help, --version
+  }
+  RaiseFileLimit();
+  const sigset_t signals = BlockSignals();
+  const std::shared_ptr<Logger> logger = NewLogger(flags.log_level);
+  flags.store.logger = logger;
+  if (Status status = Complete(&flags); !status.ok()) {
+    return Fail(status, status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure);
+  }
+  Result<std::unique_ptr<Daemon>> daemon = Daemon::Start(flags);
+  if (!daemon.ok()) return Fail(daemon.status());
+  std::printf("listening on http://%s\n", (*daemon)->address().c_str());
+  std::fflush(stdout);
+
+  int signal = 0;
+  while (sigwait(&signals, &signal) == 0 && signal == SIGHUP) (*daemon)->Reload();
+  logger->Log(LogLevel::kInfo, std::string(signal == SIGTERM ? "SIGTERM" : "SIGINT") + ": finishing requests; again: at once");
+  std::signal(SIGTERM, SIG_DFL);
+  std::signal(SIGINT, SIG_DFL);
+  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  if (Status status = (*daemon)->Stop(); !status.ok()) return Fail(status);
+  logger->Log(LogLevel::kInfo, "closed");
+  return kExitOk;
+}
+
+}  // namespace
+}  // namespace chronolith::daemon
+
+int main(int argc, char** argv) {
+  try {
+    return chronolith::daemon::Main(argc, argv);
+  } catch (const std::exception& e) {  // out of memory, and what the standard library throws
+    return chronolith::daemon::Fail(chronolith::IoError(e.what()));
+  }
+}
