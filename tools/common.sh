@@ -40,12 +40,19 @@ policy_forbid() {
   as_root chmod 755 "$policy"
 }
 
+# What installed packages stand for besides: NodeSource's nodejs has npm in it, and conflicts with the package npm.
+provided_packages() {
+  dpkg-query -W -f='${db:Status-Status},${Provides}\n' | sed -n 's/^installed,//p' | tr ',' '\n' | sed 's/(.*//; s/ //g; /^$/d' | sort -u
+}
+
 # install_packages GROUP...: installs what is missing; asks apt nothing where all is there.
 install_packages() {
   local -a missing=()
-  local name
+  local name provided
+  provided=$(provided_packages)
   for name in $(packages_of "$@"); do
-    if [[ $(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null) != installed ]]; then missing+=("$name"); fi
+    if [[ $(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null) == installed ]]; then continue; fi
+    if ! grep -qx -F -e "$name" <<<"$provided"; then missing+=("$name"); fi
   done
   if [[ ${#missing[@]} -eq 0 ]]; then return 0; fi
   if [[ $EUID -ne 0 ]] && ! command -v sudo >/dev/null; then
