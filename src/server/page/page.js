@@ -34,7 +34,7 @@ function facts(list, entries) {
   const terms = entries.map((e) => e[0]).join('\n');
   if (list.dataset.terms !== terms) {
     list.dataset.terms = terms;
-    list.replaceChildren(...entries.map(([term]) => make('div', {}, make('dt', {}, term), make('dd'))));
+    list.replaceChildren(...entries.map(([term]) => make('div', term === 'Reason' ? {class: 'long'} : {}, make('dt', {}, term), make('dd'))));
   }
   entries.forEach(([, value], i) => { const dd = list.children[i].lastChild; if (dd.textContent !== value) dd.textContent = value; });
 }

@@ -119,12 +119,13 @@ onPage('is used by keyboard alone', {}, async (page) => {
   assert.equal(await page.locator('#shard-chart .when').innerText(), 'now');
   await page.keyboard.press('Tab');
   await page.keyboard.press('Enter');
-  assert.equal(await page.locator('#shard-table tbody tr').count(), 16);
+  await page.waitForFunction(() => document.querySelectorAll('#shard-table tbody tr').length === 16, null, kMinute);
 });
 
 onPage('has a table for each picture', {}, async (page) => {
   await page.waitForFunction(() => document.querySelector('#ingestion .empty').hidden, null, kMinute);
   for (const summary of await page.locator('summary').all()) await summary.click();
+  await page.waitForFunction(() => [...document.querySelectorAll('details table')].every((t) => t.querySelector('tbody tr')), null, kMinute);
   assert.equal(await page.locator('#shard-table tbody tr').count(), 16);
   const sum = await page.locator('#shard-table tbody tr td:nth-child(7)').allInnerTexts();
   assert.equal(sum.map(Number).reduce((a, b) => a + b), 500);
@@ -205,6 +206,8 @@ for (const colorScheme of ['light', 'dark']) {
       if (width === 1280) {
         // An hour's worth of points, to see the drawings with something in them.
         await page.evaluate(() => {
+          clearTimeout(timer);
+          state.interval_ms = 5000;
           for (const name in past) past[name] = [];
           for (let i = 720; i > 0; i--) {
             past.time.push(state.now_ms - i * 5000);
@@ -218,6 +221,7 @@ for (const colorScheme of ['light', 'dark']) {
           pastOfShard = {shard: 0, writes: past.samples.map((v) => v / 16), lock_wait: past.samples.map(() => 0), ring: past.samples, log: past.samples};
           drawStrip(); drawFigures(); drawCharts();
         });
+        assert.equal((await page.locator('#ingestion path:not(.area)').first().getAttribute('d')).match(/M/g).length, 1);
         assert.ok((await page.locator('#latency path:not(.area)').nth(1).getAttribute('d')).match(/M/g).length > 5, 'gaps are gaps');
         await picture(page, `${colorScheme}-hour`);
       }

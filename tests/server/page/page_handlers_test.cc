@@ -26,7 +26,7 @@ using ::testing::SizeIs;
 class ManualClock : public Clock {
  public:
   std::int64_t NowMs() const override { return now_ms; }
-  std::int64_t now_ms = 1'000'000;
+  std::int64_t now_ms = 100'000'000;
 };
 
 class PageTest : public ::testing::Test {
@@ -117,25 +117,25 @@ TEST_F(PageTest, RatesAreOfTheTimeBetweenTwoPoints) {
   TakeAfter(5000);
   TakeAfter(5000);
   nlohmann::json history = State({{"shard", "2"}})["history"];
-  EXPECT_EQ(history["time"], nlohmann::json::parse("[1005000, 1010000]"));
+  EXPECT_EQ(history["time"], nlohmann::json::parse("[100005000, 100010000]"));
   EXPECT_EQ(history["samples"], nlohmann::json::parse("[20, 0]"));
   EXPECT_GT(history["write_p99"][0], 0);
   EXPECT_TRUE(history["write_p99"][1].is_null());
   EXPECT_EQ(history["shard"]["shard"], 2);
   EXPECT_NEAR(history["shard"]["writes"][0].get<double>(), static_cast<double>(storage_->Stats().shards[2].samples_appended) / 5,
               1e-9);
-  history = State({{"since", "1005000"}})["history"];
-  EXPECT_EQ(history["time"], nlohmann::json::parse("[1010000]"));
+  history = State({{"since", "100005000"}})["history"];
+  EXPECT_EQ(history["time"], nlohmann::json::parse("[100010000]"));
   EXPECT_FALSE(history.contains("shard"));
 }
 
 TEST_F(PageTest, HistoryIsBoundedAndSurvivesAClockThatIsSetBack) {
   for (int i = 0; i < 10; ++i) TakeAfter(5000);
-  EXPECT_EQ(State()["history"]["time"], nlohmann::json::parse("[1040000, 1045000, 1050000]"));
+  EXPECT_EQ(State()["history"]["time"], nlohmann::json::parse("[100040000, 100045000, 100050000]"));
   TakeAfter(-100'000);
   EXPECT_THAT(State()["history"]["time"], IsEmpty());
   TakeAfter(5000);
-  EXPECT_EQ(State()["history"]["time"], nlohmann::json::parse("[955000]"));
+  EXPECT_EQ(State()["history"]["time"], nlohmann::json::parse("[99955000]"));
 }
 
 TEST_F(PageTest, CountersThatBeginAnewGiveNoNegativeRates) {
@@ -254,7 +254,7 @@ INSTANTIATE_TEST_SUITE_P(
         WarningCase{"Checkpoint",
                     [](StorageStats* s) {
                       s->shards[0].last_lsn = s->shards[0].applied_lsn + 5;
-                      s->last_checkpoint_ms = 1'000'000 - 3 * 3'600'000;
+                      s->last_checkpoint_ms = 100'000'000 - 3 * 3'600'000;
                     },
                     false, "checkpoint was 3.0 h ago"},
         WarningCase{"Loss",
@@ -265,9 +265,9 @@ INSTANTIATE_TEST_SUITE_P(
         WarningCase{"Memory",
                     [](StorageStats* s) {
                       s->memory_limit_bytes = 1 << 30;
-                      s->memory_used_bytes = (1 << 30) - 1;
+                      s->memory_used_bytes = 1'020'000'000;
                     },
-                    false, "1.0 GiB of 1.0 GiB"}),
+                    false, "973 MiB of 1.0 GiB"}),
     [](const auto& info) { return std::string(info.param.name); });
 
 TEST(PageWarnings, ADiskThatIsNearlyFullIsNamed) {
