@@ -1,5 +1,6 @@
 // What a reshard would make.
 #include <algorithm>
+#include <span>
 
 #include "base/hash.h"
 #include "ops/process_pace.h"
@@ -16,10 +17,8 @@ Status Spread(Storage* store, const PartitionMap& map, const OpsContext& context
   if (!ids.ok()) return ids.status();
   context.Begin("looking", ids->size(), "series");
   for (std::size_t begin = 0; begin < ids->size(); begin += kCopyAtOnce) {
-    const auto end = std::min(begin + kCopyAtOnce, ids->size());
-    auto piece = SeriesPiece::Open(
-        store, {ids->begin() + static_cast<std::ptrdiff_t>(begin), ids->begin() + static_cast<std::ptrdiff_t>(end)},
-        {.cancelled = context.cancelled});
+    const auto refs = std::span(*ids).subspan(begin, std::min(kCopyAtOnce, ids->size() - begin));
+    auto piece = SeriesPiece::Open(store, refs, {.cancelled = context.cancelled});
     if (!piece.ok()) return piece.status();
     while ((*piece)->Next()) {
       ReshardShard& shard = report->shards[map.ShardFor(StableHash((*piece)->labels().encoded()))];

@@ -12,11 +12,17 @@ constexpr std::size_t kMetadataAtOnce = 256;  // of one series at most 16 KiB
 
 }  // namespace
 
-Result<std::unique_ptr<SeriesPiece>> SeriesPiece::Open(Storage* storage, std::vector<SeriesRef> refs,
+Result<std::unique_ptr<SeriesPiece>> SeriesPiece::Open(Storage* storage, std::span<const SeriesRef> refs,
                                                        const SeriesPieceOptions& options) {
-  std::unique_ptr<SeriesPiece> piece(new SeriesPiece(StorageImpl::Of(storage), options));
   std::vector<Labels> labels;
-  if (Status s = piece->storage_->LabelsOf(refs, &labels); !s.ok()) return s;
+  if (Status s = StorageImpl::Of(storage)->LabelsOf(refs, &labels); !s.ok()) return s;
+  return Open(storage, refs, std::move(labels), options);
+}
+
+Result<std::unique_ptr<SeriesPiece>> SeriesPiece::Open(Storage* storage, std::span<const SeriesRef> refs,
+                                                       std::vector<Labels> labels, const SeriesPieceOptions& options) {
+  std::unique_ptr<SeriesPiece> piece(new SeriesPiece(StorageImpl::Of(storage), options));
+  std::vector<KnownSeries> series;
   std::size_t skip = options.skip;
   for (const std::uint32_t i : SortedByLabels(labels)) {
     if (labels[i].empty()) continue;
@@ -25,36 +31,19 @@ Result<std::unique_ptr<SeriesPiece>> SeriesPiece::Open(Storage* storage, std::ve
       continue;
     }
     piece->refs_.push_back(refs[i]);
-    piece->labels_.push_back(std::move(labels[i]));
+    series.push_back({refs[i], std::move(labels[i])});
   }
-  if (piece->refs_.empty()) return piece;  // a Select among none would be one of all
-  SelectOptions select;
-  select.cancelled = options.cancelled;
-  select.among = piece->refs_;
-  auto set = storage->Select({}, options.range, select);
+  auto set = piece->storage_->Walk(std::move(series), options.range, options.cancelled);
   if (!set.ok()) return set.status();
   piece->set_ = std::move(*set);
-  piece->has_set_ = piece->set_->Next();
-  piece->status_ = piece->set_->status();
   return piece;
 }
 
 bool SeriesPiece::Next() {
-  if (!status_.ok() || next_ == refs_.size()) return false;
-  if (next_ > 0 && samples_are_here()) {
-    has_set_ = set_->Next();
-    status_ = set_->status();
-    if (!status_.ok()) return false;
-  }
+  if (!set_->Next()) return false;
   at_ = next_++;
   return true;
 }
-
-bool SeriesPiece::samples_are_here() const { return has_set_ && set_->labels() == labels_[at_]; }
-
-SampleIterator* SeriesPiece::samples() { return samples_are_here() ? &set_->samples() : nullptr; }
-
-ChunkIterator* SeriesPiece::chunks() { return samples_are_here() ? &set_->chunks() : nullptr; }
 
 Result<std::vector<Exemplar>> SeriesPiece::Exemplars() {
   if (may_have_exemplars_.empty()) {

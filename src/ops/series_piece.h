@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "chronolith/storage.h"
@@ -20,39 +21,38 @@ struct SeriesPieceOptions {
   const std::atomic<bool>* cancelled = nullptr;  // may be null
 };
 
-// A cursor over the series. Memory: the labels of all of them, twice, and 64 MiB of chunks. Thread safety: one thread at a time.
+// A cursor over the series. Memory: the labels of all of them, and 64 MiB of chunks. Thread safety: one thread at a time.
 // Lifetime: must be destroyed before the store is closed.
 class SeriesPiece {
  public:
   // Ids without a series are passed by.
-  static Result<std::unique_ptr<SeriesPiece>> Open(Storage* storage, std::vector<SeriesRef> refs,
+  static Result<std::unique_ptr<SeriesPiece>> Open(Storage* storage, std::span<const SeriesRef> refs,
+                                                   const SeriesPieceOptions& options);
+  // The same with the labels of each, where they are known.
+  static Result<std::unique_ptr<SeriesPiece>> Open(Storage* storage, std::span<const SeriesRef> refs, std::vector<Labels> labels,
                                                    const SeriesPieceOptions& options);
   // False at the end, and after an error or a cancellation: then look at status().
   bool Next();
   SeriesRef ref() const { return refs_[at_]; }
-  const Labels& labels() const { return labels_[at_]; }
-  SampleIterator* samples();  // null: it has none
-  ChunkIterator* chunks();    // the same, encoded; one of both a series
+  const Labels& labels() const { return set_->labels(); }
+  SampleIterator* samples() { return set_->has_samples() ? &set_->samples() : nullptr; }  // null: it has none
+  ChunkIterator* chunks() { return set_->has_samples() ? &set_->chunks() : nullptr; }     // the same, encoded; one of both a series
   // Of the series at hand. Both look at many series at once when they are first asked, so that those without cost nothing.
   Result<std::vector<Exemplar>> Exemplars();
   Result<std::optional<Metadata>> SeriesMetadata();
-  const Status& status() const { return status_; }
+  Status status() const { return set_->status(); }
 
  private:
   SeriesPiece(StorageImpl* storage, const SeriesPieceOptions& options) : storage_(storage), options_(options) {}
-  bool samples_are_here() const;  // the set stands at the series at hand
 
   StorageImpl* const storage_;
   const SeriesPieceOptions options_;
   std::vector<SeriesRef> refs_;  // in the order of labels
-  std::vector<Labels> labels_;
   std::size_t at_ = 0, next_ = 0;
-  std::unique_ptr<SeriesSet> set_;
-  bool has_set_ = false;                           // the set stands at a series, at hand or to come
+  std::unique_ptr<SeriesWalk> set_;
   std::vector<bool> may_have_exemplars_;           // of each series; empty: not looked at
   std::vector<std::optional<Metadata>> metadata_;  // of some series, from metadata_begin_
   std::size_t metadata_begin_ = 0;
-  Status status_;
 };
 
 // Samples of one series, one after the other, from the fast path where there is one.

@@ -79,7 +79,7 @@ class StoreCompare {
     const std::size_t at_once = options_.series_at_once;
     for (std::size_t begin = 0; begin < ids->size(); begin += at_once) {
       const auto some = std::span(*ids).subspan(begin, std::min(at_once, ids->size() - begin));
-      if (Status s = Piece({some.begin(), some.end()}); !s.ok()) return s;
+      if (Status s = Piece(some); !s.ok()) return s;
     }
     if (matched_ != by_hash_.size()) {
       return DataLoss("the copy has " + std::to_string(by_hash_.size() - matched_) + " series that the original does not have");
@@ -103,8 +103,12 @@ class StoreCompare {
     return Status::Ok();
   }
 
-  // Ids in the copy of the series with these labels; labels whose hash is that of others are told apart.
-  Result<std::vector<SeriesRef>> InCopy(const std::vector<Labels>& labels) const {
+  struct Found {
+    std::vector<SeriesRef> refs;
+    std::vector<Labels> labels;
+  };
+  // The series of the copy with these labels; labels whose hash is that of others are told apart.
+  Result<Found> InCopy(const std::vector<Labels>& labels) const {
     std::vector<SeriesRef> candidates;
     std::vector<std::size_t> of;
     for (std::size_t i = 0; i < labels.size(); ++i) {
@@ -115,24 +119,27 @@ class StoreCompare {
         of.push_back(i);
       }
     }
-    std::vector<Labels> found;
-    if (Status s = copy_->LabelsOf(candidates, &found); !s.ok()) return s;
-    std::vector<SeriesRef> refs;
+    Found found;
+    std::vector<Labels> theirs;
+    if (Status s = copy_->LabelsOf(candidates, &theirs); !s.ok()) return s;
     for (std::size_t i = 0; i < candidates.size(); ++i) {
-      if (found[i] == labels[of[i]]) refs.push_back(candidates[i]);
+      if (theirs[i] != labels[of[i]]) continue;
+      found.refs.push_back(candidates[i]);
+      found.labels.push_back(std::move(theirs[i]));
     }
-    return refs;
+    return found;
   }
 
-  Status Piece(std::vector<SeriesRef> refs) {
+  Status Piece(std::span<const SeriesRef> refs) {
     std::vector<Labels> labels;
     if (Status s = original_->LabelsOf(refs, &labels); !s.ok()) return s;
-    Result<std::vector<SeriesRef>> in_copy = InCopy(labels);
+    Result<Found> in_copy = InCopy(labels);
     if (!in_copy.ok()) return in_copy.status();
-    matched_ += in_copy->size();
-    auto a = SeriesPiece::Open(original_, std::move(refs), {.cancelled = context_.cancelled});
+    matched_ += in_copy->refs.size();
+    const SeriesPieceOptions options{.cancelled = context_.cancelled};
+    auto a = SeriesPiece::Open(original_, refs, std::move(labels), options);
     if (!a.ok()) return a.status();
-    auto b = SeriesPiece::Open(copy_, std::move(*in_copy), {.cancelled = context_.cancelled});
+    auto b = SeriesPiece::Open(copy_, in_copy->refs, std::move(in_copy->labels), options);
     if (!b.ok()) return b.status();
     bool more = (*b)->Next();
     while ((*a)->Next()) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "ops/series_piece.h"
@@ -32,10 +33,8 @@ class StoreCopy {
     context_.Add(std::min<std::uint64_t>(position_, ids->size()));
     const std::size_t at_once = options_.series_at_once;
     for (std::size_t begin = position_ / at_once * at_once; begin < ids->size(); begin += at_once) {
-      const std::size_t end = std::min(begin + at_once, ids->size());
-      std::vector<SeriesRef> refs(ids->begin() + static_cast<std::ptrdiff_t>(begin),
-                                  ids->begin() + static_cast<std::ptrdiff_t>(end));
-      auto piece = SeriesPiece::Open(source_, std::move(refs), {.skip = position_ - begin, .cancelled = context_.cancelled});
+      const auto refs = std::span(*ids).subspan(begin, std::min(at_once, ids->size() - begin));
+      auto piece = SeriesPiece::Open(source_, refs, {.skip = position_ - begin, .cancelled = context_.cancelled});
       if (!piece.ok()) return piece.status();
       while ((*piece)->Next()) {
         if (Status s = OneSeries(piece->get()); !s.ok()) return s.WithContext((*piece)->labels().ToString());
@@ -45,7 +44,7 @@ class StoreCopy {
         if (Status s = EndBatch(); !s.ok()) return s;
       }
       if (Status s = (*piece)->status(); !s.ok()) return s;
-      position_ = end;
+      position_ = begin + refs.size();
       if (Status s = EndBatch(); !s.ok()) return s;
     }
     return Status::Ok();

@@ -37,8 +37,7 @@ class TextExport {
     if (options_.form == TextForm::kCsv) text_ = "series,timestamp,value\n";
     for (std::size_t begin = 0; begin < ids->size(); begin += options_.series_at_once) {
       const auto some = std::span(*ids).subspan(begin, std::min(options_.series_at_once, ids->size() - begin));
-      auto piece =
-          SeriesPiece::Open(storage_, {some.begin(), some.end()}, {.range = options_.range, .cancelled = context_.cancelled});
+      auto piece = SeriesPiece::Open(storage_, some, {.range = options_.range, .cancelled = context_.cancelled});
       if (!piece.ok()) return piece.status();
       while ((*piece)->Next()) {
         if ((*piece)->samples() == nullptr) continue;

@@ -52,14 +52,6 @@ Result<Lookup<std::string>> Gather(const QueryContext& context, const std::vecto
   return lookup;
 }
 
-const ShardReader* ReaderOf(const QueryContext& context, ShardId shard) {
-  const auto it =
-      std::find_if(context.shards.begin(), context.shards.end(), [&](const ShardReader& r) { return r.shard == shard; });
-  return it == context.shards.end() ? nullptr : &*it;
-}
-
-Status NoShard(ShardId shard) { return NotFound("there is no shard " + std::to_string(shard)); }
-
 }  // namespace
 
 Result<Lookup<Labels>> LookupSeries(const QueryContext& context, const std::vector<Matcher>& matchers,

@@ -22,6 +22,10 @@ Status MatchSeries(const QueryContext& context, const std::vector<Matcher>& matc
 // The ordinals of a shard with data in the range, in head or store.
 Status SeriesWithData(const ShardReader& shard, TimeRange range, OrdinalSet* ordinals);
 
+// Null: the context has none, which NoShard says.
+const ShardReader* ReaderOf(const QueryContext& context, ShardId shard);
+Status NoShard(ShardId shard);
+
 inline bool IsAllOfTime(TimeRange range) { return range == TimeRange{}; }
 
 }  // namespace chronolith

@@ -27,13 +27,16 @@ struct Selected {
   SeriesAt at;
 };
 
-class SelectCursor : public SeriesSet {
+enum class Empty : std::uint8_t { kSkip, kVisit };  // series without samples
+
+class SelectCursor : public SeriesWalk {
  public:
-  SelectCursor(std::shared_ptr<const QueryContext> context, std::vector<Selected> series, TimeRange range,
+  SelectCursor(std::shared_ptr<const QueryContext> context, std::vector<Selected> series, TimeRange range, Empty empty,
                const SelectOptions& options, const DamagePolicy& damage)
       : context_(std::move(context)),
         series_(std::move(series)),
         range_(range),
+        empty_(empty),
         poll_(options.deadline, options.cancelled),
         damage_(damage),
         batch_(context_.get(), ChunkType::kXor, ChunkType::kHistogram),
@@ -50,7 +53,8 @@ class SelectCursor : public SeriesSet {
       current_ = next_++;
       batch_.PartsOf(current_ - batch_begin_, &parts_);
       batch_.Prefetch(next_ - batch_begin_);  // while the caller decodes this one
-      if (HasSample()) {
+      has_samples_ = HasSample();
+      if (has_samples_ || (empty_ == Empty::kVisit && status_.ok())) {
         samples_.Reset(&parts_);
         chunks_.Reset(&parts_);
         return true;
@@ -68,6 +72,7 @@ class SelectCursor : public SeriesSet {
     return chunks_.status();
   }
   bool partial() const override { return damage_.skipped(); }
+  bool has_samples() const override { return has_samples_; }
 
  private:
   std::size_t FirstBatchSize() const;
@@ -77,6 +82,7 @@ class SelectCursor : public SeriesSet {
   const std::shared_ptr<const QueryContext> context_;
   const std::vector<Selected> series_;
   const TimeRange range_;
+  const Empty empty_;
   Poll poll_;
   DamagePolicy damage_;
   SeriesBatch batch_;
@@ -85,6 +91,7 @@ class SelectCursor : public SeriesSet {
   std::size_t batch_size_ = kBatchSeriesMin;  // of the next one
   std::size_t next_ = 0;
   std::size_t current_ = 0;
+  bool has_samples_ = false;
   SeriesParts parts_;
   SeriesSamples samples_;
   SeriesChunks chunks_;
@@ -184,7 +191,26 @@ Result<std::unique_ptr<SeriesSet>> SelectSeries(std::shared_ptr<const QueryConte
     if (Status s = FetchSorted(*context, matched, &poll, &damage, &selected); !s.ok()) return s;
   }
   return std::unique_ptr<SeriesSet>(
-      std::make_unique<SelectCursor>(std::move(context), std::move(selected), range, options, damage));
+      std::make_unique<SelectCursor>(std::move(context), std::move(selected), range, Empty::kSkip, options, damage));
+}
+
+Result<std::unique_ptr<SeriesWalk>> WalkSeries(std::shared_ptr<const QueryContext> context, std::vector<KnownSeries> series,
+                                               TimeRange range, const std::atomic<bool>* cancelled) {
+  if (Status s = CheckRange(range); !s.ok()) return s;
+  DamagePolicy damage(false);
+  if (Status s = damage.Begin(context->quarantine, context->partial); !s.ok()) return s;
+  std::vector<Selected> selected;
+  selected.reserve(series.size());
+  for (KnownSeries& known : series) {
+    const ShardReader* const reader = ReaderOf(*context, ShardOf(known.ref));
+    if (reader == nullptr) return NoShard(ShardOf(known.ref));
+    const auto shard = static_cast<std::uint32_t>(reader - context->shards.data());
+    selected.push_back({std::move(known.labels), {shard, OrdinalOf(known.ref)}});
+  }
+  SelectOptions options;
+  options.cancelled = cancelled;
+  return std::unique_ptr<SeriesWalk>(
+      std::make_unique<SelectCursor>(std::move(context), std::move(selected), range, Empty::kVisit, options, damage));
 }
 
 }  // namespace chronolith

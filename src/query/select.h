@@ -45,6 +45,20 @@ struct QueryContext {
 Result<std::unique_ptr<SeriesSet>> SelectSeries(std::shared_ptr<const QueryContext> context, const std::vector<Matcher>& matchers,
                                                 TimeRange range, const SelectOptions& options);
 
+// A cursor over series that are named by their ids, those without samples too.
+class SeriesWalk : public SeriesSet {
+ public:
+  virtual bool has_samples() const = 0;  // of the series at hand
+};
+struct KnownSeries {
+  SeriesRef ref;
+  Labels labels;
+};
+// In the order that they are given in; neither matched, nor read from the index again, nor sorted. Errors as of SelectSeries;
+// kNotFound where the context has no such shard.
+Result<std::unique_ptr<SeriesWalk>> WalkSeries(std::shared_ptr<const QueryContext> context, std::vector<KnownSeries> series,
+                                               TimeRange range, const std::atomic<bool>* cancelled);
+
 // Where options.range is not the whole of time, only series with a chunk that overlaps it count. Sorted, distinct over all shards.
 Result<Lookup<Labels>> LookupSeries(const QueryContext& context, const std::vector<Matcher>& matchers,
                                     const LookupOptions& options);

@@ -78,6 +78,15 @@ Result<std::vector<Exemplar>> StorageImpl::ExemplarsOf(SeriesRef ref, TimeRange 
   return SelectExemplars(**readers, ShardOf(ref), OrdinalOf(ref), range);
 }
 
+Result<std::unique_ptr<SeriesWalk>> StorageImpl::Walk(std::vector<KnownSeries> series, TimeRange range,
+                                                      const std::atomic<bool>* cancelled) {
+  if (fork_.InChild()) return UsedAfterFork();
+  ReaderMutexLock lock(&life_mu_);
+  const Result<std::shared_ptr<QueryContext>> readers = Readers(kNoDeadline, false);
+  if (!readers.ok()) return readers.status();
+  return WalkSeries(*readers, std::move(series), range, cancelled);
+}
+
 Result<Timestamp> StorageImpl::Floor() {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);

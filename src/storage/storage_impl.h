@@ -69,6 +69,8 @@ class StorageImpl : public Storage {
   // Which of them may have exemplars in the range (query/select.h).
   Status MayHaveExemplars(std::span<const SeriesRef> refs, TimeRange range, const std::atomic<bool>* cancelled,
                           std::vector<bool>* may);
+  // query/select.h says. The store must be neither closed nor reopened before the cursor has gone.
+  Result<std::unique_ptr<SeriesWalk>> Walk(std::vector<KnownSeries> series, TimeRange range, const std::atomic<bool>* cancelled);
   // The retention floor, kMinTimestamp: there is none. Raise: logged and synced in all shards; to a lower one does nothing.
   Result<Timestamp> Floor();
   Status RaiseFloor(Timestamp floor);

@@ -343,6 +343,43 @@ TEST_F(SelectTest, ExemplarsOfHeadAndStoreAreSortedAndEachComesOnce) {
   EXPECT_EQ(MayHaveExemplars(*context_, 1, asked, {2, 1}, nullptr, &may).code(), StatusCode::kInvalidArgument);
 }
 
+TEST_F(SelectTest, AWalkVisitsTheSeriesThatAreGivenInTheirOrderThoseWithoutSamplesToo) {
+  const Ordinal a = AddSeries(0, Named("a"));
+  const Ordinal b = AddSeries(1, Named("b"));
+  const Ordinal empty = AddSeries(1, Named("empty"));
+  ASSERT_TRUE(shards_[0]->chunks->Write({Floats(a, 1, {10, 20})}).ok());
+  shards_[1]->head.Put(Floats(b, 2, {30}));
+  const auto at = [this](ShardId shard, Ordinal ordinal, const char* name) {
+    return KnownSeries{MakeSeriesRef(shard, ordinal), Named(name)};
+  };
+  const std::vector<KnownSeries> series = {at(1, b, "b"), at(1, empty, "empty"), at(0, a, "a")};
+  const auto walk = [&](TimeRange range) {
+    std::string seen;
+    const auto set = WalkSeries(context_, series, range, nullptr);
+    EXPECT_TRUE(set.ok()) << set.status().message();
+    while ((*set)->Next()) {
+      seen += (*set)->labels().ToString() + ((*set)->has_samples() ? ":" : "");
+      while ((*set)->samples().Next() != ValueType::kNone) seen += " " + std::to_string((*set)->samples().timestamp());
+      seen += "\n";
+    }
+    EXPECT_EQ((*set)->status(), Status::Ok());
+    return seen;
+  };
+  const std::string name_a = Named("a").ToString();
+  const std::string name_b = Named("b").ToString();
+  const std::string name_empty = Named("empty").ToString();
+  EXPECT_EQ(walk({}), name_b + ": 30\n" + name_empty + "\n" + name_a + ": 10 20\n");
+  EXPECT_EQ(walk({15, 30}), name_b + "\n" + name_empty + "\n" + name_a + ": 20\n");
+  EXPECT_EQ(walk({5, 5}), name_b + "\n" + name_empty + "\n" + name_a + "\n");
+  EXPECT_EQ(WalkSeries(context_, {}, {}, nullptr).value()->Next(), false);
+  EXPECT_EQ(WalkSeries(context_, {at(7, a, "a")}, {}, nullptr).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(WalkSeries(context_, series, {2, 1}, nullptr).status().code(), StatusCode::kInvalidArgument);
+  const std::atomic<bool> cancelled{true};
+  const auto cut = WalkSeries(context_, series, {}, &cancelled).value();
+  EXPECT_FALSE(cut->Next());
+  EXPECT_EQ(cut->status().code(), StatusCode::kCancelled);
+}
+
 // A checkpoint moves chunks from the head to the store, and compaction rewrites them, while queries run: each sees all samples.
 TEST_F(SelectTest, NothingIsMissedOrDoubledWhileChunksMove) {
   constexpr int kSeries = 20;
