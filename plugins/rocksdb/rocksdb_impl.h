@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "base/table_ranges.h"
 #include "chronolith/kv_engine.h"
 #include "plugins/rocksdb/adapters.h"
 #include "plugins/rocksdb/options_table.h"
@@ -52,7 +53,7 @@ struct OpenedInstance {
 
 // Thread safety: as KvEngine. A write holds `epochs_mu_` shared from the check of its epoch until RocksDB has taken it,
 // AcquireEpoch and ImportFamily hold it exclusively: so no write of an older epoch is under way when AcquireEpoch returns.
-class RocksDbEngine : public KvEngine {
+class RocksDbEngine : public KvEngine, public TableRanges {
  public:
   RocksDbEngine(std::string path, EngineOptions options, OpenedInstance opened);
   ~RocksDbEngine() override;
@@ -84,6 +85,7 @@ class RocksDbEngine : public KvEngine {
   Status ExportFamily(FamilyId family, const std::string& path) override;
   Status ImportFamily(FamilyId family, const std::string& path) override;
   Status VerifyChecksums(FamilyId family, std::string_view after, VerifyVisitor* visitor) override;
+  std::vector<TableRange> Tables(FamilyId family) const override;
   EngineStats Stats() const override;
   std::uint64_t BufferedBytes() const override { return resources_.write_buffers->memory_usage(); }
   Status Close() override;

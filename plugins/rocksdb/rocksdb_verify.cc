@@ -125,6 +125,14 @@ Finding CheckLogFile(rocksdb::Env* env, const std::string& path, std::uint64_t b
 
 }  // namespace
 
+std::vector<TableRange> RocksDbEngine::Tables(FamilyId family) const {
+  std::vector<TableRange> tables;
+  for (const rocksdb::SstFileMetaData& file : LiveTables(db_.get(), Handle(family))) {
+    tables.push_back({file.name.substr(file.name.rfind('/') + 1), file.smallestkey, file.largestkey});
+  }
+  return tables;
+}
+
 Status RocksDbEngine::VerifyTables(rocksdb::ColumnFamilyHandle* handle, const std::string& what, bool quarantined,
                                    std::string_view after, VerifyVisitor* visitor) {
   for (const rocksdb::SstFileMetaData& file : LiveTables(db_.get(), handle)) {

@@ -31,7 +31,7 @@ Result<RestoreBase> PlanFor(const std::string& path, const PointInTime& point, c
   if (!ends.ok()) return ends.status();
   Result<ArchivePlan> plan = PlanArchive(point.archive, *store, *ends, backup->taken_ms, point.to_ms, context);
   if (!plan.ok()) return plan.status();
-  return RestoreBase{path, std::move(*plan)};
+  return RestoreBase{path, std::move(*plan), {}};
 }
 
 std::string Until(std::int64_t ms) { return interop::FormatTime(ms); }
@@ -132,15 +132,38 @@ Result<RestoreBase> ChooseBase(const std::string& from, const PointInTime& point
   const Result<std::vector<BackupEntry>> entries = ListBackups(from);
   if (!entries.ok()) return entries.status();
   Status too_late;
+  Status unusable;  // the newest
+  std::vector<std::string> passed_by;
+  const auto pass_by = [&](const Status& why) {
+    if (unusable.ok()) unusable = why;
+    passed_by.push_back(why.message());
+  };
   for (auto entry = entries->rbegin(); entry != entries->rend(); ++entry) {
+    if (entry->complete && !entry->status.ok()) pass_by(entry->status);
     const BackupManifest& m = entry->manifest;
     if (!entry->status.ok() || m.uuid != store.UuidHex() || m.incarnation != archive->incarnation) continue;
-    Result<RestoreBase> base = PlanFor(from + "/" + entry->id, point, context);
-    if (!base.ok()) return base.status();
-    if (!point.to_ms || base->plan.base_ms <= *point.to_ms) return Accept(std::move(*base), point);
-    too_late = TooLate(*base, *point.to_ms);
+    const std::string path = from + "/" + entry->id;
+    Result<RestoreBase> base = PlanFor(path, point, context);
+    if (base.status().code() == StatusCode::kCancelled) return base.status();
+    if (!base.ok()) {
+      pass_by(base.status().WithContext("the backup " + path));
+      continue;
+    }
+    if (point.to_ms && base->plan.base_ms > *point.to_ms) {
+      too_late = TooLate(*base, *point.to_ms);
+      continue;
+    }
+    base->passed_by = passed_by;
+    base = Accept(std::move(*base), point);
+    if (base.ok() || unusable.ok()) return base;
+    return Status(base.status().code(), base.status().message() + ". Newer ones were passed by: " + unusable.message());
   }
-  if (!too_late.ok()) return too_late.WithContext("all backups in " + from + " are later; the earliest");
+  if (!too_late.ok()) {
+    too_late = too_late.WithContext("all backups in " + from + " are later; the earliest");
+    return unusable.ok() ? too_late
+                         : Status(too_late.code(), too_late.message() + ". Others were passed by: " + unusable.message());
+  }
+  if (!unusable.ok()) return unusable;
   return NotFound("there is no complete backup in " + from + " of the store that the archive " + point.archive + " belongs to (" +
                   store.UuidHex() + " incarnation " + std::to_string(archive->incarnation) + ")");
 }

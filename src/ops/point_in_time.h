@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "chronolith/result.h"
 #include "ops/context.h"
@@ -29,10 +30,11 @@ struct PointInTime {
 struct RestoreBase {
   std::string path;  // of the backup
   ArchivePlan plan;
+  std::vector<std::string> passed_by;  // newer ones that cannot be used, and why
 };
 
-// `from`: a backup, or a directory of backups, which stands for its newest that holds nothing later than the moment. Refuses,
-// saying why and what else can be done: kFailedPrecondition, kDataLoss.
+// `from`: a backup, or a directory of backups, which stands for its newest that can be read and holds nothing later than the
+// moment. Refuses, saying why and what else can be done: kFailedPrecondition, kDataLoss.
 Result<RestoreBase> ChooseBase(const std::string& from, const PointInTime& point, const OpsContext& context);
 
 // Puts the rows of the plan into the log instance `path` of a copy of the store, which nobody has open. Synced.

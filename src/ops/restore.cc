@@ -25,6 +25,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kWorkName = "/.restore";
 constexpr const char* kWhatName = "/WHAT";
+constexpr const char* kDoneName = "/.restored";  // WHAT, when all else is done
 constexpr const char* kInstances[] = {"data", "log"};
 
 // What is restored, for those who find the directory.
@@ -35,6 +36,26 @@ std::string What(const RestoreReport& report, const RestoreOptions& options) {
     what += "to " + (options.point->to_ms ? std::to_string(*options.point->to_ms) : "the end") + "\n";
   }
   return what;
+}
+
+// The same, with what tells one restore from another of the same: where the archived log was cut, and whose the copy is.
+std::string WhatIsDone(const std::string& what, const ArchivePlan* plan, const StoreManifest& store) {
+  std::string done = what;
+  if (plan != nullptr) {
+    done += "cut at group " + std::to_string(plan->cut.group) + " of epoch " + std::to_string(plan->cut.epoch) + ", " +
+            std::to_string(plan->reached_ms) + "\n";
+  }
+  return done + "store " + store.UuidHex() + " incarnation " + std::to_string(store.incarnation) + "\n";
+}
+
+// Of a restore that has its STORE. What says whose it is goes last: FindDone.
+Status TidyUp(const std::string& to) {
+  const std::string work = to + kWorkName;
+  std::error_code error;
+  if (fs::exists(work + kWhatName, error)) fs::rename(work + kWhatName, to + kDoneName, error);
+  if (!error) fs::remove_all(work, error);
+  if (error) return ErrnoStatus("cannot remove " + work, error);
+  return RemoveSyncedFile(to, kDoneName + 1);
 }
 
 class Restoring {
@@ -77,6 +98,7 @@ class Restoring {
       if (Status s = StoreReplayed(work_, report_->store.engine, context_); !s.ok())
         return s.WithContext("replaying archived rows");
     }
+    if (Status s = WriteSyncedFile(work_, kWhatName + 1, WhatIsDone(what_, plan_, report_->store)); !s.ok()) return s;
     context_.Begin("checking what was restored", 0, "bytes");
     Result<StorageStats> stats = CheckWholeStore(work_, report_->store.engine, true, context_);
     if (!stats.ok()) {
@@ -189,14 +211,7 @@ class Restoring {
     const std::string store = std::string(kStoreFile);
     fs::rename(work_ + "/" + store, to_ + "/" + store, error);
     if (error) return ErrnoStatus("cannot move what was restored to " + to_, error);
-    // What says whose it is goes last: IsDoneBut.
-    std::vector<fs::path> rest;
-    for (const auto& entry : fs::directory_iterator(work_, error)) {
-      if (entry.path().filename() != kWhatName + 1) rest.push_back(entry.path());
-    }
-    for (const fs::path& path : rest) fs::remove_all(path, error);
-    fs::remove_all(work_, error);
-    return SyncDirectory(to_);
+    return TidyUp(to_);
   }
 
   const std::string from_;
@@ -209,15 +224,23 @@ class Restoring {
   Pace pace_;
 };
 
-// A restore of the same that was killed between its last two steps.
-bool IsDoneBut(const std::string& to, const BackupManifest& backup, const std::string& what) {
+// The store in `to`, where a restore was killed before it had tidied up. None: there is none. kFailedPrecondition: it is not what
+// is asked for now.
+Result<std::optional<StoreManifest>> FindDone(const std::string& to, const std::string& what, const ArchivePlan* plan) {
   std::error_code error;
-  if (!fs::is_directory(to + kWorkName, error)) return false;
-  std::ifstream file(to + kWorkName + kWhatName);
-  const bool same = file ? std::string(std::istreambuf_iterator<char>(file), {}) == what : fs::is_empty(to + kWorkName, error);
-  if (!same || error) return false;
-  const Result<StoreManifest> store = ReadStoreManifest(to);
-  return store.ok() && store->UuidHex() == backup.uuid && store->parent == backup.incarnation;
+  std::string evidence = to + kDoneName;
+  if (!fs::exists(evidence, error)) evidence = to + kWorkName + kWhatName;
+  if (!fs::exists(evidence, error) || !fs::exists(to + "/" + std::string(kStoreFile), error)) return std::optional<StoreManifest>();
+  Result<StoreManifest> store = ReadStoreManifest(to);
+  if (!store.ok()) return store.status();
+  std::ifstream file(evidence);
+  const std::string made(std::istreambuf_iterator<char>(file), {});
+  if (made == WhatIsDone(what, plan, *store)) return std::optional<StoreManifest>(std::move(*store));
+  return FailedPrecondition(to +
+                            " holds a whole database; the restore that made it was interrupted behind that, and is not what is "
+                            "asked for now: " +
+                            what + "but: " + made + "Remove " + fs::path(evidence).parent_path().string() +
+                            (evidence.ends_with(kDoneName) ? kDoneName : "") + " to use it, or name a new directory");
 }
 
 }  // namespace
@@ -234,6 +257,7 @@ Result<RestoreReport> Restore(const std::string& from, const std::string& to, co
     report.archived_rows = plan->rows;
     report.archived_bytes = plan->bytes;
     report.reached_ms = plan->reached_ms;
+    report.passed_by = std::move(base->passed_by);
     report.shortfall = plan->complete;
   } else {
     Result<std::string> path = FindBackup(from);
@@ -244,14 +268,13 @@ Result<RestoreReport> Restore(const std::string& from, const std::string& to, co
   if (!backup.ok()) return backup.status();
   report.backup = std::move(*backup);
   if (options.dry_run) return report;
-  if (IsDoneBut(to, report.backup, What(report, options))) {
-    std::error_code error;
-    fs::remove_all(to + kWorkName, error);
+  Result<std::optional<StoreManifest>> done = FindDone(to, What(report, options), plan ? &*plan : nullptr);
+  if (!done.ok()) return done.status();
+  if (done->has_value()) {
     Result<StorageStats> stats = CheckWholeStore(to, report.backup.engine, false, context);
     if (!stats.ok()) return stats.status();
-    Result<StoreManifest> store = ReadStoreManifest(to);
-    if (!store.ok()) return store.status();
-    report.store = std::move(*store);
+    if (Status s = TidyUp(to); !s.ok()) return s;
+    report.store = std::move(**done);
     report.stats = std::move(*stats);
     return report;
   }

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "chronolith/result.h"
 #include "chronolith/stats.h"
@@ -40,6 +41,7 @@ struct RestoreReport {
   // With RestoreOptions::point:
   std::uint64_t archived_rows = 0, archived_bytes = 0;  // added to what the backup holds
   std::int64_t reached_ms = 0;                          // all that the store wrote up to then is there
+  std::vector<std::string> passed_by;                   // newer backups that cannot be used, and why
   Status shortfall;                                     // not ok: why it is not what was asked for (PointInTime::allow_earlier)
 };
 

@@ -189,6 +189,8 @@ std::string_view NameOf(LossKind kind) {
       return "log";
     case LossKind::kMetadata:
       return "metadata";
+    case LossKind::kDeletes:
+      return "deletes";
     case LossKind::kRefused:
       return "refused";
   }

@@ -21,11 +21,12 @@ enum class LossKind : std::uint8_t {
   kLabels,    // samples are there, whose series they are is not known
   kLog,       // records of the log
   kMetadata,  // of a series
+  kDeletes,   // what was deleted, or past retention, may be there again
   kRefused,   // read, and not taken by the new store
 };
 std::string_view NameOf(LossKind kind);
-inline constexpr LossKind kLossKinds[] = {LossKind::kFile, LossKind::kSamples,  LossKind::kLabels,
-                                          LossKind::kLog,  LossKind::kMetadata, LossKind::kRefused};
+inline constexpr LossKind kLossKinds[] = {LossKind::kFile,     LossKind::kSamples, LossKind::kLabels, LossKind::kLog,
+                                          LossKind::kMetadata, LossKind::kDeletes, LossKind::kRefused};
 
 struct SalvageLoss {
   LossKind kind = LossKind::kSamples;

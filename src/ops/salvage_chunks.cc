@@ -15,22 +15,6 @@ namespace {
 
 constexpr std::uint64_t kOrdinalEnd = std::uint64_t{1} << 32;
 
-// The smallest x in (low, high] of which `good` holds, where it holds of `high`: by steps that double, then by halving.
-template <typename Good>
-std::uint64_t FirstGood(std::uint64_t low, std::uint64_t high, const Good& good) {
-  std::uint64_t step = 1;
-  while (high - low > step && !good(low + step)) {
-    low += step;
-    step *= 2;
-  }
-  high = std::min(high, low + step);
-  while (high - low > 1) {
-    const std::uint64_t middle = low + (high - low) / 2;
-    (good(middle) ? high : low) = middle;
-  }
-  return high;
-}
-
 class Scan {
  public:
   Scan(KvEngine* engine, FamilyId family, std::int64_t window_ms) : engine_(engine), family_(family), window_ms_(window_ms) {}

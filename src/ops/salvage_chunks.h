@@ -2,7 +2,9 @@
 #ifndef CHRONOLITH_OPS_SALVAGE_CHUNKS_H_
 #define CHRONOLITH_OPS_SALVAGE_CHUNKS_H_
 
+#include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <vector>
@@ -13,6 +15,22 @@
 #include "format/series_id.h"
 
 namespace chronolith::ops {
+
+// The smallest x in (low, high] of which `good` holds, where it holds of `high`: by steps that double, then by halving.
+template <typename Good>
+std::uint64_t FirstGood(std::uint64_t low, std::uint64_t high, const Good& good) {
+  std::uint64_t step = 1;
+  while (high - low > step && !good(low + step)) {
+    low += step;
+    step *= 2;
+  }
+  high = std::min(high, low + step);
+  while (high - low > 1) {
+    const std::uint64_t middle = low + (high - low) / 2;
+    (good(middle) ? high : low) = middle;
+  }
+  return high;
+}
 
 // Rows that cannot be read: from a series of a window on, up to that which is read next.
 struct ChunkGap {

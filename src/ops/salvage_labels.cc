@@ -21,8 +21,12 @@ constexpr std::size_t kLongKeyBytes = 1 + sizeof(Ordinal);
 
 }  // namespace
 
-SalvageLabels::SalvageLabels(KvEngine* index, ShardId shard, SalvageReport* report)
-    : index_(index), family_(IndexFamily(shard)), rows_(index, family_), report_(report) {
+SalvageLabels::SalvageLabels(KvEngine* index, ShardId shard, SalvageReport* report, bool damaged)
+    : index_(index),
+      family_(IndexFamily(shard)),
+      rows_(index, family_),
+      report_(report),
+      listed_all_(index != nullptr && !damaged) {
   if (index_ == nullptr) return;
   const auto state = rows_.ReadState();
   if (state.ok() && state->has_value()) next_ordinal_ = (*state)->next_ordinal;
@@ -59,13 +63,20 @@ bool SalvageLabels::Knows(Ordinal ordinal) {
   if (!listed_) {
     listed_.emplace();
     const std::string every = index_rows::MakePairKey("", "").bytes;
-    (void)ScanAroundDamage(index_rows::kPostingsPrefix, [&](std::string_view key, std::string_view value) {
+    bool sound = true;
+    const Status s = ScanAroundDamage(index_rows::kPostingsPrefix, [&](std::string_view key, std::string_view value) {
       if (!key.starts_with(every)) return false;  // they come first
-      (void)index_rows::ReadPostings(key, value, "", &*listed_);
+      sound = index_rows::ReadPostings(key, value, "", &*listed_).ok() && sound;
       return true;
     });
+    listed_all_ = listed_all_ && sound && s.ok();
   }
   return listed_->Contains(ordinal);
+}
+
+bool SalvageLabels::KnowsAll() {
+  (void)Knows(0);
+  return listed_all_;
 }
 
 Status SalvageLabels::ScanAroundDamage(char prefix,

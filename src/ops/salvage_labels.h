@@ -22,14 +22,15 @@ namespace chronolith::ops {
 // Thread safety: one thread.
 class SalvageLabels {
  public:
-  // `index`: where the rows are; null: lost.
-  SalvageLabels(KvEngine* index, ShardId shard, SalvageReport* report);
+  // `index`: where the rows are; null: lost. `damaged`: tables of it are lost.
+  SalvageLabels(KvEngine* index, ShardId shard, SalvageReport* report, bool damaged = false);
   void AddOfLog(Ordinal ordinal, std::string_view encoded) { of_log_.try_emplace(ordinal, encoded); }
   bool Find(Ordinal ordinal, Labels* labels);
   // Above all that are stored; 0: not known.
   std::uint64_t next_ordinal() const { return next_ordinal_; }
-  // Whether the index lists the series.
+  // Whether the index lists the series; where a part of it is lost, not all are.
   bool Knows(Ordinal ordinal);
+  bool KnowsAll();
 
   // `lost`: of one series, or none: of several. The first status of `take` that is not ok ends it.
   Status ForEachMetadata(const std::atomic<bool>* cancelled, const std::function<Status(Ordinal, const Metadata&)>& take,
@@ -52,6 +53,7 @@ class SalvageLabels {
   bool tried_ = false;
   std::map<Ordinal, Labels> put_together_;
   std::optional<OrdinalSet> listed_;
+  bool listed_all_;
 };
 
 }  // namespace chronolith::ops

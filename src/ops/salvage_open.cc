@@ -1,11 +1,14 @@
 // salvage: opening what is left of an instance, without touching it.
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <set>
 #include <system_error>
 
 #include "base/posix_file.h"
+#include "base/table_ranges.h"
 #include "chronolith/engine_registry.h"
+#include "format/chunk_rows.h"
 #include "ops/file_copy.h"
 #include "ops/salvage_parts.h"
 #include "ops/verify_pass.h"
@@ -61,6 +64,7 @@ class Opening {
     if (found.log == nullptr && found.data == nullptr && found.rebuilt == nullptr) {
       return DataLoss("nothing of " + source_ + " can be read");
     }
+    ReadFloor(&found);
     return found;
   }
 
@@ -90,6 +94,7 @@ class Opening {
       found->data = std::move(*opened);
       if (Status s = CheckIdentity(found->data.get(), found->manifest, "data"); s.code() == StatusCode::kFailedPrecondition)
         return s;
+      ListTables(*found);
       if (Status s = NameBadFiles(found); !s.ok()) return s;
       for (FamilyId family = 1; family <= ChunkFamily(found->manifest.shards - 1); ++family) {
         rebuild = rebuild || !found->data->Damage(family).ok();
@@ -105,7 +110,11 @@ class Opening {
     const Result<std::string> scratch = scratch_->Path();
     if (!scratch.ok()) return scratch.status();
     const std::string copy = *scratch + "/data";
-    if (Status s = Gather(path, copy, found->data == nullptr); !s.ok()) return s;
+    std::set<std::string> wanted;  // of the families that are read there
+    for (const auto& [file, table] : tables_) {
+      if (found->IsDamaged(table.family)) wanted.insert(file);
+    }
+    if (Status s = Gather(path, copy, found->data == nullptr, wanted); !s.ok()) return s;
     EngineOptions repair = DataInstanceOptions(found->manifest);
     repair.background_threads = 1;
     repair.extra["repair"] = "tables";
@@ -125,6 +134,50 @@ class Opening {
     return Status::Ok();
   }
 
+  void ReadFloor(SalvageSource* found) {
+    bool known = false;
+    for (ShardId shard = 0; shard < found->manifest.shards; ++shard) {
+      const FamilyId family = ChunkFamily(shard);
+      KvEngine* const engine = found->DataOf(family);
+      std::string value;
+      ChunkState state;
+      if (engine == nullptr) continue;
+      const Status s = engine->Get(family, kChunkStateKey, &value);
+      known = known || (s.code() == StatusCode::kNotFound && !found->IsDamaged(family));  // nothing was stored yet
+      if (!s.ok() || !DecodeChunkState(kChunkStateKey, value, &state).ok()) continue;
+      found->floor = std::max(found->floor.value_or(kMinTimestamp), state.floor);
+      known = true;
+    }
+    if (known || (found->data == nullptr && found->rebuilt == nullptr)) return;
+    losses_->Add(
+        {.kind = LossKind::kDeletes, .what = "up to when retention had expired samples is not known: some may be there again"});
+  }
+
+  // Where the engine can say so, which keys its tables hold.
+  void ListTables(const SalvageSource& found) {
+    const auto* const ranges = dynamic_cast<const TableRanges*>(found.data.get());
+    if (ranges == nullptr) return;
+    for (FamilyId family = 1; family <= ChunkFamily(found.manifest.shards - 1); ++family) {
+      for (TableRange& table : ranges->Tables(family)) {
+        const std::string file = table.file;
+        tables_[file] = {family, file, std::move(table.smallest), std::move(table.largest)};
+      }
+    }
+  }
+
+  void TellFile(SalvageSource* found, ShardId shard, bool chunks, const VerifyProblem& p) {
+    const std::string file = p.where.substr(p.where.rfind('/') + 1);
+    if (!told_.insert(file).second) return;
+    const auto table = tables_.find(file);
+    std::string held = chunks ? "samples of any series of the shard may have been in it, up to what the log still has"
+                              : "labels of series of the shard may have been in it";
+    if (table != tables_.end()) {
+      found->lost_tables.push_back(table->second);
+      if (chunks) held = "what it may have held is told below";
+    }
+    losses_->Add({.kind = LossKind::kFile, .shard = shard, .what = p.what + ": " + held});
+  }
+
   // Families with bad files are rebuilt from the others; of the rest what cannot be read is told row by row.
   Status NameBadFiles(SalvageSource* found) {
     for (ShardId shard = 0; shard < found->manifest.shards; ++shard) {
@@ -138,21 +191,14 @@ class Opening {
         if (Status s = LookAtFiles(found->data.get(), family, "data", reopen, &flow, &problems, [](std::uint64_t) {}); !s.ok())
           return s;
         if (problems.total() == 0) problems.Add(ProblemKind::kFile, "", damage.message());
-        for (const VerifyProblem& p : problems.listed()) {
-          told_.insert(p.where.substr(p.where.rfind('/') + 1));
-          losses_->Add(
-              {.kind = LossKind::kFile,
-               .shard = shard,
-               .what = p.what + (chunks ? ": samples of any series of the shard may have been in it, up to what the log still has"
-                                        : ": labels of series of the shard may have been in it")});
-        }
+        for (const VerifyProblem& p : problems.listed()) TellFile(found, shard, chunks, p);
       }
     }
     return Status::Ok();
   }
 
-  // Tables; with `all` the rest as copies.
-  Status Gather(const std::string& from, const std::string& to, bool all) {
+  // Tables, those `wanted` where any are named; with `all` the rest as copies.
+  Status Gather(const std::string& from, const std::string& to, bool all, const std::set<std::string>& wanted) {
     std::error_code error;
     fs::create_directories(to, error);
     std::vector<fs::path> files;
@@ -165,6 +211,7 @@ class Opening {
       const bool table = file.extension() == ".sst";
       const bool log = file.extension() == ".log";
       if (!table && !(all && log)) continue;
+      if (table && !wanted.empty() && !wanted.contains(name)) continue;
       if (Status s = table ? Link(file, to + "/" + name) : Copy(file.string(), to + "/" + name); !s.ok()) {
         if (s.code() == StatusCode::kCancelled) return s;
         losses_->Add({.kind = LossKind::kFile, .what = file.string() + ": " + s.message()});
@@ -278,6 +325,7 @@ class Opening {
   LossList* const losses_;
   std::shared_ptr<EngineFactory> factory_;
   std::set<std::string> told_;
+  std::map<std::string, LostTable> tables_;  // of the data instance, by file
 };
 
 }  // namespace

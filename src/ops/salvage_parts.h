@@ -3,6 +3,7 @@
 #define CHRONOLITH_OPS_SALVAGE_PARTS_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,12 +54,21 @@ class SalvageScratch {
   const bool temporary_;
 };
 
+// A table of which nothing can be read, and the range of its keys, both inclusive.
+struct LostTable {
+  FamilyId family = 0;
+  std::string file;
+  std::string smallest, largest;
+};
+
 // A store's instances, as far as they can be read; what is put right lies in a scratch directory.
 struct SalvageSource {
   StoreManifest manifest;
-  std::unique_ptr<KvEngine> log;      // null: lost
-  std::unique_ptr<KvEngine> data;     // as it is; null: cannot be opened
-  std::unique_ptr<KvEngine> rebuilt;  // from those of its tables that can be read; null: not needed, or in vain
+  std::unique_ptr<KvEngine> log;       // null: lost
+  std::unique_ptr<KvEngine> data;      // as it is; null: cannot be opened
+  std::unique_ptr<KvEngine> rebuilt;   // from those of its tables that can be read; null: not needed, or in vain
+  std::vector<LostTable> lost_tables;  // those of which the engine still knows the keys
+  std::optional<Timestamp> floor;      // of retention: the highest that a shard has stored; none: no shard's can be read
   // Where the family's rows are; null: lost.
   KvEngine* DataOf(FamilyId family) const;
   bool IsDamaged(FamilyId family) const { return data == nullptr || !data->Damage(family).ok(); }

@@ -8,9 +8,11 @@
 #include "base/coding.h"
 #include "block/tombstones.h"
 #include "ops/salvage_chunks.h"
+#include "ops/salvage_deletes.h"
 #include "ops/salvage_labels.h"
 #include "ops/salvage_parts.h"
 #include "ops/salvage_survey.h"
+#include "ops/salvage_tell.h"
 #include "storage/items.h"
 #include "storage/store_directory.h"
 #include "wal/sharded_wal.h"
@@ -30,12 +32,18 @@ class ShardSalvage : public WalVisitor {
         report_(report),
         losses_(losses),
         chunks_(source.DataOf(ChunkFamily(shard))),
-        labels_(source.DataOf(IndexFamily(shard)), shard, report) {}
+        labels_(source.DataOf(IndexFamily(shard)), shard, report, source.IsDamaged(IndexFamily(shard))),
+        teller_(shard, source.manifest.window_ms, &labels_, losses) {}
 
   Status Run() {
     Tombstones tombstones;
     ReadChunkState(&tombstones);
     if (Status s = SurveyLog(&tombstones); !s.ok()) return s;
+    for (const LostTable& table : source_.lost_tables) {
+      teller_.Table(table);
+      if (table.family == ChunkFamily(shard_)) deletes_.AddLostTable(table);
+    }
+    deletes_.Settle(trimmed_to_, shard_, &tombstones, &teller_, losses_);
     hidden_ = tombstones.View();
     stored_ = true;
     if (Status s = ReadLog(); !s.ok()) return s;
@@ -79,6 +87,8 @@ class ShardSalvage : public WalVisitor {
   }
 
   void ReadChunkState(Tombstones* tombstones) {
+    // Each shard stores it: the highest is the store's.
+    if (source_.floor) tombstones->RaiseFloor(*source_.floor);
     if (chunks_ == nullptr) return;
     const FamilyId family = ChunkFamily(shard_);
     std::string value;
@@ -88,31 +98,10 @@ class ShardSalvage : public WalVisitor {
     if (s.ok()) {
       applied_ = state.applied_lsn;
       applied_known_ = true;
-      tombstones->RaiseFloor(state.floor);
     } else if (s.code() != StatusCode::kNotFound) {
       losses_->Note("shard " + std::to_string(shard_) + ": how far its chunks are stored cannot be read: " + s.message());
     }
-    // Tombstones count when all their parts are there; parts say each what they hide, so those that are there are applied.
-    std::map<Lsn, Tombstone> all;
-    const std::string lower(1, kTombstoneKeyTag);
-    auto it = chunks_->NewIterator(family, {.lower = lower, .upper = std::string(1, kTombstoneKeyTag + 1), .fill_cache = false});
-    if (!it.ok()) return;
-    for ((*it)->Seek(lower); (*it)->Valid(); (*it)->Next()) {
-      TombstonePart part;
-      if (Status t = DecodeTombstone((*it)->key(), (*it)->value(), &part); !t.ok()) {
-        losses_->Note("shard " + std::to_string(shard_) + ": a delete cannot be read, what it hid is there again: " + t.message());
-        continue;
-      }
-      Tombstone& whole = all[part.tombstone.lsn];
-      whole.lsn = part.tombstone.lsn;
-      whole.range = part.tombstone.range;
-      whole.ordinals.UnionWith(part.tombstone.ordinals);
-    }
-    if (!(*it)->status().ok()) {
-      losses_->Note("shard " + std::to_string(shard_) +
-                    ": deletes cannot be read, what they hid is there again: " + (*it)->status().message());
-    }
-    for (auto& [lsn, tombstone] : all) tombstones->Add(std::move(tombstone));
+    deletes_.Read(chunks_, family, tombstones);
   }
 
   Status SurveyLog(Tombstones* tombstones) {
@@ -128,6 +117,7 @@ class ShardSalvage : public WalVisitor {
     const Status s = ReadWal(source_.log.get(), WalFamily(shard_), shard_, 0, context_.cancelled, &survey, nullptr, &end);
     if (s.code() == StatusCode::kCancelled) return s;
     if (!applied_known_ && chunks_ != nullptr) applied_ = end.trimmed_to;  // only what is stored is trimmed
+    trimmed_to_ = end.trimmed_to;
     for (const WalLoss& loss : survey.losses()) {
       if (loss.last != 0 && loss.last <= applied_) continue;  // it is stored
       losses_->Add({.kind = LossKind::kLog,
@@ -235,7 +225,7 @@ class ShardSalvage : public WalVisitor {
       return TakeChunkRow(key, value);
     };
     const auto gap = [&](const ChunkGap& lost) {
-      TellGap(lost);
+      teller_.Gap(lost, "a block of rows cannot be read, in which such samples may have been: " + lost.why.message());
       return EndGroup();
     };
     Status s = ScanAroundDamage(chunks_, family, source_.manifest.window_ms, context_.cancelled, row, gap);
@@ -255,62 +245,12 @@ class ShardSalvage : public WalVisitor {
       if (Status s = EndGroup(); !s.ok()) return s;
     }
     if (Status s = DecodeChunkValue(key, value, &chunk.meta, &payload); !s.ok()) {
-      TellChunk(chunk.meta, s);
+      teller_.Chunk(chunk.meta, s);
       return Status::Ok();
     }
     chunk.data.assign(payload);
     group_.push_back(std::move(chunk));
     return Status::Ok();
-  }
-
-  void TellChunk(const ChunkMeta& meta, const Status& why) {
-    Labels labels;
-    labels_.Find(meta.ordinal, &labels);
-    losses_->Add({.kind = LossKind::kSamples,
-                  .shard = shard_,
-                  .series = labels.empty() ? "" : labels.ToString(),
-                  .first_ordinal = meta.ordinal,
-                  .last_ordinal = meta.ordinal,
-                  .start = meta.window,
-                  .end = meta.window + source_.manifest.window_ms,
-                  .what = why.message()});
-  }
-
-  // Rows in a block that cannot be read: where the series end at which it does, in one window, they are told by name.
-  void TellGap(const ChunkGap& gap) {
-    const auto window_end = [&](Timestamp window) { return window + source_.manifest.window_ms; };
-    const std::uint64_t all = labels_.next_ordinal() == 0 ? ~Ordinal{0} : labels_.next_ordinal() - 1;
-    std::optional<Timestamp> from;
-    if (gap.begin) {
-      const bool same = gap.end && gap.begin->window == gap.end->window;
-      from = window_end(gap.begin->window);
-      TellSeries(gap, gap.begin->window, from, gap.begin->ordinal, same ? gap.end->ordinal - 1 : all);
-      if (same) return;
-    }
-    TellSeries(gap, from, gap.end ? std::optional(gap.end->window) : std::nullopt, 0, all);
-    if (gap.end && gap.end->ordinal > 0) TellSeries(gap, gap.end->window, window_end(gap.end->window), 0, gap.end->ordinal - 1);
-  }
-
-  void TellSeries(const ChunkGap& gap, std::optional<Timestamp> from, std::optional<Timestamp> to, std::uint64_t first,
-                  std::uint64_t last) {
-    constexpr std::uint64_t kNamedMax = 2000;
-    if (first > last || (from && to && *to <= *from)) return;
-    SalvageLoss loss{.kind = LossKind::kSamples,
-                     .shard = shard_,
-                     .first_ordinal = first,
-                     .last_ordinal = last,
-                     .start = from,
-                     .end = to,
-                     .what = "a block of rows cannot be read, in which such samples may have been: " + gap.why.message()};
-    if (!from || !to || *to - *from > source_.manifest.window_ms || last - first >= kNamedMax) return losses_->Add(std::move(loss));
-    for (std::uint64_t o = first; o <= last; ++o) {
-      Labels labels;
-      const auto ordinal = static_cast<Ordinal>(o);
-      if (!labels_.Find(ordinal, &labels) && !labels_.Knows(ordinal)) continue;
-      loss.series = labels.empty() ? "" : labels.ToString();
-      loss.first_ordinal = loss.last_ordinal = o;
-      losses_->Add(loss);
-    }
   }
 
   // The chunks of one series in one window, merged as a reader merges them: at equal times the one that supersedes wins.
@@ -320,7 +260,7 @@ class ShardSalvage : public WalVisitor {
     group_.clear();
     TimeSeries series;
     const std::size_t n = MergeChunks(
-        &group, hidden_, [this](const ChunkMeta& meta, const Status& why) { TellChunk(meta, why); }, &series);
+        &group, hidden_, [this](const ChunkMeta& meta, const Status& why) { teller_.Chunk(meta, why); }, &series);
     if (n == 0) return Status::Ok();
     Timestamp first = kMaxTimestamp;
     Timestamp last = kMinTimestamp;
@@ -370,10 +310,13 @@ class ShardSalvage : public WalVisitor {
   LossList* const losses_;
   KvEngine* const chunks_;
   SalvageLabels labels_;
+  LossTeller teller_;
+  SalvageDeletes deletes_;
   TombstoneView hidden_;
   Lsn applied_ = 0;
   bool applied_known_ = false;
-  bool stored_ = false;  // the second reading takes what is stored, the third the rest
+  std::optional<Lsn> trimmed_to_;  // none: the log is lost
+  bool stored_ = false;            // the second reading takes what is stored, the third the rest
   Status failure_;
   std::vector<Chunk> group_;
   std::map<Ordinal, Unlabelled> unlabelled_;

@@ -18,6 +18,7 @@ namespace chronolith::ops {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::ElementsAre;
 using testing::HasSubstr;
 
 constexpr std::int64_t kStart = 1'700'000'000'000;
@@ -196,6 +197,104 @@ TEST_F(PointInTimeTest, TheNewestBackupThatIsEarlyEnoughIsTaken) {
   EXPECT_EQ(ReadStore(target_), Expected(late));
   ExpectRefused(Restore(between, second), StatusCode::kFailedPrecondition, {second, "name an earlier backup"});
   ExpectRefused(Restore(kStart), StatusCode::kFailedPrecondition, {"all backups in " + backups_ + " are later"});
+}
+
+TEST_F(PointInTimeTest, ABackupThatCannotBeReadIsPassedByForAnOlderOne) {
+  Open();
+  WriteSome(20);
+  const std::string first = Backup();
+  WriteSome(20);
+  Checkpoint();
+  const std::string second = Backup();
+  WriteSome(20);
+  Checkpoint();
+  const std::string third = Backup();
+  WriteSome(20);
+  Checkpoint();
+  const std::int64_t time = history_.back().time;
+  fs::remove_all(third + "/log");
+  std::ofstream(second + "/BACKUP", std::ios::app) << "more\n";
+  const auto restored = Restore(time);
+  ASSERT_TRUE(restored.ok()) << restored.status().ToString();
+  EXPECT_EQ(restored->from, first);
+  EXPECT_THAT(restored->passed_by, ElementsAre(HasSubstr(third), HasSubstr(second + "/BACKUP")));
+  EXPECT_EQ(ReadStore(target_), Expected(time));
+  // With none left it says why of the newest.
+  fs::remove_all(first);
+  const auto none = Restore(time);
+  EXPECT_THAT(none.status().message(), HasSubstr(third));
+  EXPECT_FALSE(fs::exists(target_));
+}
+
+// Killed when all was moved but not cleared up: it is told from another restore into the same directory.
+TEST_F(PointInTimeTest, ARestoreThatEndedButForClearingUpIsKnownByItsIdentity) {
+  Open();
+  WriteSome(20);
+  Backup();
+  WriteSome(40);
+  Checkpoint();
+  // What the work directory says when the store is whole.
+  class Keeping : public ProgressSink {
+   public:
+    explicit Keeping(const std::string& target) : file_(target + "/.restore/WHAT") {}
+    void Begin(std::string_view phase, std::uint64_t, std::string_view) override {
+      if (!phase.starts_with("checking")) return;
+      std::ifstream file(file_);
+      what.assign(std::istreambuf_iterator<char>(file), {});
+    }
+    void Add(std::uint64_t) override {}
+    std::string what;
+
+   private:
+    const std::string file_;
+  };
+  const auto restore = [&](const std::string& target, ProgressSink* sink) {
+    RestoreOptions options;
+    options.point = PointInTime{archive_, std::nullopt};
+    OpsContext context;
+    context.progress = sink;
+    target_ = target;
+    return ops::Restore(backups_, target, options, context);
+  };
+  const std::string target = store_.directory() / "made";
+  Keeping kept(target);
+  const auto made = restore(target, &kept);
+  ASSERT_TRUE(made.ok()) << made.status().ToString();
+  ASSERT_THAT(kept.what, HasSubstr("incarnation " + std::to_string(made->store.incarnation)));
+  const auto killed = [&](const std::string& what, const std::string& place) {
+    fs::create_directory(target + "/.restore");
+    std::ofstream(target + place) << what;
+    const auto again = restore(target, nullptr);
+    EXPECT_NE(fs::exists(target + "/.restore"), again.ok());
+    EXPECT_NE(fs::exists(target + place), again.ok());
+    fs::remove_all(target + "/.restore");
+    fs::remove(target + "/.restored");
+    return again;
+  };
+  for (const char* const place : {"/.restore/WHAT", "/.restored"}) {
+    const auto again = killed(kept.what, place);
+    ASSERT_TRUE(again.ok()) << again.status().ToString();
+    EXPECT_EQ(again->reached_ms, made->reached_ms);
+    EXPECT_EQ(again->store.incarnation, made->store.incarnation);
+  }
+
+  const std::string other = store_.directory() / "other";
+  Keeping of_other(other);
+  ASSERT_TRUE(restore(other, &of_other).ok());
+  const auto expect_refused = [&](const std::string& what, const char* why) {
+    for (const char* const place : {"/.restore/WHAT", "/.restored"}) {
+      const auto refused = killed(what, place);
+      EXPECT_EQ(refused.status().code(), StatusCode::kFailedPrecondition) << why << refused.status().ToString();
+      EXPECT_THAT(refused.status().message(), HasSubstr("Remove " + target + "/.restore")) << why;
+    }
+  };
+  expect_refused(of_other.what, "another restore of the same");
+  expect_refused("", "cut off");
+  const Contents before = ReadStore(target);
+  WriteSome(20);
+  Checkpoint();
+  expect_refused(kept.what, "the archive goes further now");
+  EXPECT_EQ(ReadStore(target), before);
 }
 
 TEST_F(PointInTimeTest, WhatIsNotArchivedYetIsSaidAndNotPassedOver) {

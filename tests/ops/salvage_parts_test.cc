@@ -1,10 +1,14 @@
 // The parts of salvage by themselves: how chunks of one series are merged, and where labels are still found.
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "base/hash.h"
 #include "chunk/xor_chunk.h"
 #include "ops/salvage_chunks.h"
+#include "ops/salvage_deletes.h"
 #include "ops/salvage_labels.h"
+#include "ops/salvage_tell.h"
 #include "plugins/memory/memory_engine.h"
 #include "storage/store_directory.h"
 
@@ -173,6 +177,189 @@ TEST_F(SalvageLabelsTest, ComeFromTheLogWhereTheIndexIsLost) {
   EXPECT_EQ(found, Of(9));
   EXPECT_FALSE(labels.Find(1, &found));
   EXPECT_FALSE(labels.Knows(1));
+}
+
+std::string ChunkKeyOf(Timestamp window, Ordinal ordinal) {
+  ChunkMeta meta;
+  meta.window = window;
+  meta.ordinal = ordinal;
+  meta.creation_lsn = 1;
+  const ChunkKey key = EncodeChunkKey(meta);
+  return {key.data(), key.size()};
+}
+
+// What the keys of a lost table say.
+TEST_F(SalvageLabelsTest, ALostTableIsToldByTheRangeOfItsKeys) {
+  const std::string delete_7 = TombstonePrefix(7) + std::string(4, '\0');
+  struct Case {
+    const char* what;
+    FamilyId family;
+    std::string smallest, largest;
+    std::vector<std::string> told;  // kind, numbers, times
+  };
+  const FamilyId chunks = ChunkFamily(0);
+  const FamilyId index = IndexFamily(0);
+  const std::vector<Case> cases = {
+      {"some series of one window", chunks, ChunkKeyOf(0, 1), ChunkKeyOf(0, 2), {"samples 1-1 0-10000", "samples 2-2 0-10000"}},
+      {"two windows", chunks, ChunkKeyOf(0, 5), ChunkKeyOf(kWindow, 0), {"samples 5-5 0-10000", "samples 0-0 10000-20000"}},
+      {"windows between",
+       chunks,
+       ChunkKeyOf(0, 5),
+       ChunkKeyOf(3 * kWindow, 0),
+       {"samples 5-5 0-10000", "samples 0-5 10000-30000", "samples 0-0 30000-40000"}},
+      {"up to the state", chunks, ChunkKeyOf(0, 5), std::string(kChunkStateKey), {"samples 5-5 0-10000", "samples 0-5 10000-"}},
+      {"deletes only", chunks, delete_7, delete_7, {}},
+      {"the state only", chunks, std::string(kChunkStateKey), std::string(kChunkStateKey), {}},
+      {"of another shard", ChunkFamily(1), ChunkKeyOf(0, 1), ChunkKeyOf(0, 2), {}},
+      {"labels", index, LabelsKey(1), LabelsKey(4), {}},
+      {"metadata of some", index, LabelsKey(1), index_rows::OrdinalKey(index_rows::kMetadataPrefix, 4), {"metadata 0-4"}},
+      {"metadata from one on", index, index_rows::OrdinalKey(index_rows::kMetadataPrefix, 2), "s", {"metadata 2-5"}},
+      {"postings", index, "p", "s", {}},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.what);
+    SalvageReport report;
+    LossList losses(&report);
+    SalvageLabels labels(engine_.get(), 0, &report);
+    LossTeller teller(0, kWindow, &labels, &losses);
+    teller.Table({c.family, "000012.sst", c.smallest, c.largest});
+    std::vector<std::string> told;
+    for (const SalvageLoss& loss : report.losses) {
+      std::string text =
+          std::string(NameOf(loss.kind)) + " " + std::to_string(*loss.first_ordinal) + "-" + std::to_string(*loss.last_ordinal);
+      if (loss.start) text += " " + std::to_string(*loss.start) + "-" + (loss.end ? std::to_string(*loss.end) : "");
+      told.push_back(text);
+      EXPECT_THAT(loss.what, ::testing::HasSubstr("000012.sst"));
+      if (loss.first_ordinal == loss.last_ordinal && loss.kind == LossKind::kSamples) {
+        EXPECT_EQ(loss.series, Of(static_cast<Ordinal>(*loss.first_ordinal)).ToString());
+      }
+    }
+    EXPECT_EQ(told, c.told);
+  }
+}
+
+TEST_F(SalvageLabelsTest, WhereTheIndexIsLostSeriesAreToldByNumber) {
+  LossList losses(&report_);
+  SalvageLabels labels(nullptr, 0, &report_);
+  LossTeller teller(0, kWindow, &labels, &losses);
+  teller.Table({ChunkFamily(0), "000012.sst", ChunkKeyOf(0, 1), ChunkKeyOf(0, 2)});
+  ASSERT_EQ(report_.losses.size(), 2U);
+  EXPECT_EQ(report_.losses[1].first_ordinal, 2U);
+  EXPECT_EQ(report_.losses[1].series, "");
+}
+
+// The deletes of a shard in a memory engine.
+class SalvageDeletesTest : public SalvageLabelsTest {
+ protected:
+  static Tombstone MakeDelete(Lsn lsn, TimeRange range, std::vector<std::uint32_t> ordinals) {
+    Tombstone tombstone{.lsn = lsn, .range = range, .ordinals = {}};
+    tombstone.ordinals.AddMany(ordinals);
+    return tombstone;
+  }
+  // Alternate series, so many that the delete takes several rows.
+  static Tombstone Large(Lsn lsn) {
+    Tombstone tombstone{.lsn = lsn, .range = {5, 9}, .ordinals = {}};
+    for (std::uint32_t o = 0; o < 150'000; o += 2) tombstone.ordinals.Add(o);
+    return tombstone;
+  }
+  void PutChunkRow(const std::string& key, const std::string& value) {
+    const Op op{Op::Type::kPut, key, value};
+    const Batch batch{ChunkFamily(0), {}, 0, {&op, 1}};
+    ASSERT_TRUE(engine_->Write({&batch, 1}, {})[0].ok());
+  }
+  // `damaged`: numbers of rows whose value is not what it was; `left_out`: of those that are missing.
+  void Put(const Tombstone& tombstone, const std::set<std::size_t>& damaged = {}, const std::set<std::size_t>& left_out = {}) {
+    const std::vector<ChunkFamilyRow> rows = EncodeTombstone(tombstone);
+    rows_ = rows.size();
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (!left_out.contains(i)) PutChunkRow(rows[i].key, damaged.contains(i) ? "x" + rows[i].value : rows[i].value);
+    }
+  }
+  // As salvage goes about it. `of_log`: what the log still has.
+  void Settle(std::optional<Lsn> trimmed_to, std::vector<Tombstone> of_log = {}) {
+    LossList losses(&report_);
+    SalvageLabels labels(engine_.get(), 0, &report_);
+    LossTeller teller(0, kWindow, &labels, &losses);
+    deletes_.Read(engine_.get(), ChunkFamily(0), &tombstones_);
+    for (Tombstone& tombstone : of_log) tombstones_.Add(std::move(tombstone));
+    deletes_.Settle(trimmed_to, 0, &tombstones_, &teller, &losses);
+  }
+  bool Hides(Lsn lsn, Ordinal ordinal) const {
+    for (const auto& tombstone : tombstones_.View().list()) {
+      if (tombstone->lsn == lsn && tombstone->ordinals.Contains(ordinal)) return true;
+    }
+    return false;
+  }
+
+  std::size_t rows_ = 0;
+  SalvageDeletes deletes_;
+  Tombstones tombstones_;
+};
+
+TEST_F(SalvageDeletesTest, WholeOnesCountAndLoseNothing) {
+  Put(MakeDelete(3, {5, 9}, {1}));
+  Put(Large(4));
+  ASSERT_GT(rows_, 2U);
+  Settle(10);
+  EXPECT_EQ(report_.losses_total, 0U);
+  EXPECT_TRUE(Hides(3, 1));
+  EXPECT_TRUE(Hides(4, 149'998));
+}
+
+TEST_F(SalvageDeletesTest, ADamagedOneIsToldUnlessTheLogHasIt) {
+  Put(MakeDelete(3, {5, 9}, {1}), {0});
+  Put(MakeDelete(4, {5, 9}, {1}), {0});
+  Settle(3, {MakeDelete(4, {5, 9}, {1})});
+  EXPECT_TRUE(Hides(4, 1));
+  EXPECT_FALSE(Hides(3, 1));
+  ASSERT_EQ(report_.losses_total, 6U) << "any of the six series";
+  for (const SalvageLoss& loss : report_.losses) {
+    EXPECT_EQ(loss.kind, LossKind::kDeletes);
+    EXPECT_EQ(loss.first_lsn, 3U);
+    EXPECT_EQ(loss.last_lsn, 3U);
+    EXPECT_EQ(loss.series, Of(static_cast<Ordinal>(*loss.first_ordinal)).ToString());
+  }
+}
+
+TEST_F(SalvageDeletesTest, OfSeveralRowsTheOthersBoundWhatIsLost) {
+  Put(Large(4), {1}, {});
+  Put(Large(6), {}, {1});
+  Settle(10);
+  ASSERT_EQ(report_.losses_total, 2U);
+  for (const SalvageLoss& loss : report_.losses) {
+    const Lsn lsn = loss.first_lsn;
+    EXPECT_EQ(lsn, &loss == &report_.losses[0] ? 4U : 6U);
+    EXPECT_TRUE(Hides(lsn, 0));
+    EXPECT_TRUE(Hides(lsn, 149'998));
+    EXPECT_EQ(loss.start, 5);
+    EXPECT_EQ(loss.end, 9);
+    EXPECT_GT(*loss.first_ordinal, 10'000U);
+    EXPECT_LT(*loss.last_ordinal, 140'000U);
+    for (std::uint64_t o = *loss.first_ordinal; o <= *loss.last_ordinal; ++o) ASSERT_FALSE(Hides(lsn, static_cast<Ordinal>(o)));
+    EXPECT_TRUE(Hides(lsn, static_cast<Ordinal>(*loss.last_ordinal + 1)));
+  }
+}
+
+TEST_F(SalvageDeletesTest, OfALostTableThoseThatTheLogDoesNotHave) {
+  const std::string third = TombstonePrefix(3) + std::string(4, '\0');
+  const std::string ninth = TombstonePrefix(9) + std::string(4, '\0');
+  struct Case {
+    std::string smallest, largest;
+    std::optional<Lsn> trimmed_to;
+    Lsn first, last;  // 0: none told
+  };
+  for (const Case& c : {Case{third, ninth, 20, 3, 9}, Case{third, ninth, 5, 3, 5}, Case{ChunkKeyOf(0, 1), ninth, 20, 1, 9},
+                        Case{third, ninth, std::nullopt, 3, 9}, Case{ninth, ninth, 5, 0, 0},
+                        Case{ChunkKeyOf(0, 1), std::string(kChunkStateKey), 20, 0, 0}}) {
+    report_ = {};
+    deletes_ = {};
+    deletes_.AddLostTable({ChunkFamily(0), "000012.sst", c.smallest, c.largest});
+    Settle(c.trimmed_to);
+    ASSERT_EQ(report_.losses_total, c.first == 0 ? 0U : 1U);
+    if (c.first == 0) continue;
+    EXPECT_EQ(report_.losses[0].first_lsn, c.first);
+    EXPECT_EQ(report_.losses[0].last_lsn, c.last);
+  }
 }
 
 }  // namespace

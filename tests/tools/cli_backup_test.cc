@@ -276,8 +276,10 @@ TEST_F(CliBackup, KilledRestoresAreGoneOnWith) {
     EXPECT_EQ(Cli({"query", "--db", Path("copy"), "live"}).exit_code, expected);
   }
   EXPECT_GE(killed, 3U);
-  if (!fs::exists(Path("copy/STORE")) || fs::exists(Path("copy/.restore"))) Restore(Path("backups"), Path("copy"));
+  if (!fs::exists(Path("copy/STORE")) || fs::exists(Path("copy/.restore")) || fs::exists(Path("copy/.restored")))
+    Restore(Path("backups"), Path("copy"));
   EXPECT_FALSE(fs::exists(Path("copy/.restore")));
+  EXPECT_FALSE(fs::exists(Path("copy/.restored")));
   EXPECT_EQ(CheckedSamples(Path("copy")), 100'000U);
 }
 

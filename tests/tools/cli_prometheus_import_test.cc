@@ -40,14 +40,19 @@ class CliPrometheusImport : public CliTest {
   }
   // The time of the newest scrape, once there are that many.
   static Timestamp AwaitScrapes(const PeerProcess& prometheus, int scrapes) {
-    while (true) {  // the test's own time limit ends it
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+    std::string last;
+    while (std::chrono::steady_clock::now() < deadline) {
       const auto now = static_cast<Timestamp>(time(nullptr)) * 1000 + 1000;
       const nlohmann::json count = PrometheusQuery(prometheus.port(), "count_over_time(node_load1[10m])", now);
+      last = count.dump();
       if (count.size() == 1 && std::stoi(count[0]["value"][1].get<std::string>()) >= scrapes) {
         const nlohmann::json newest = PrometheusQuery(prometheus.port(), "timestamp(node_load1)", now);
         return static_cast<Timestamp>(std::llround(std::stod(newest[0]["value"][1].get<std::string>()) * 1000));
       }
     }
+    ADD_FAILURE() << "no " << scrapes << " scrapes within two minutes; the last count: " << last;
+    return 0;
   }
   ProcessResult ImportFrom(const std::string& data, const std::string& db, std::vector<std::string> more = {}) const {
     std::vector<std::string> args = {"import", "prometheus", "--db", Path(db), "--format", "json", "--shards", "4", Path(data)};

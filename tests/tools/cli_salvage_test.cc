@@ -337,17 +337,62 @@ TEST_F(CliSalvage, AFlippedByteInTheLogCostsTheRecordsThatItNames) {
   EXPECT_LE(records, 4U);
 }
 
-TEST_F(CliSalvage, AMissingChunkTableCostsItsShardOnly) {
+TEST_F(CliSalvage, AMissingChunkTableCostsItsShardOnlyFromItsFirstWindowOn) {
   Fill();
   const std::string source = Copy("damaged");
-  fs::remove(TablesOf(source, "chunk.3").front());
+  const std::string table = TablesOf(source, "chunk.3").front();
+  fs::remove(table);
   const nlohmann::json report = Salvage(source, kProblems);
-  const std::size_t missing = Missing(report, [](const std::string&, std::int64_t, const nlohmann::json& l) {
-    return l["kind"] == "file" && l.value("shard", 99) == 3;
+  const std::size_t missing = Missing(report, [](const std::string& series, std::int64_t t, const nlohmann::json& l) {
+    return l["shard"] == 3 && NamesSeriesAndTime(series, t, l);
   });
   EXPECT_GT(missing, 0U);
   EXPECT_LE(IncompleteSeries(), shard_series_[3]);
   EXPECT_GE(salvaged_.size(), healthy_.size() - shard_series_[3]);
+  EXPECT_EQ(OfKind(report, "file"), 1U);
+  std::size_t named = 0;
+  for (const auto& l : report["lost"]) {
+    EXPECT_THAT(l["what"].get<std::string>(), HasSubstr(fs::path(table).filename().string()));
+    if (l["kind"] != "samples") continue;
+    EXPECT_GE(l.at("start_ms"), kStart) << "nothing is as old: " << l.dump();
+    named += l.contains("series") ? 1 : 0;
+  }
+  EXPECT_GE(named, shard_series_[3] - 20) << "in the first window, by name: " << report.dump();
+}
+
+TEST_F(CliSalvage, ALostDeleteIsListedForWhatItHidIsThereAgain) {
+  Fill();
+  ASSERT_EQ(Cli({"recover", db_}).exit_code, kOk);
+  const auto tables = [&] {
+    std::set<std::string> found;
+    for (const auto& entry : fs::directory_iterator(db_ + "/data")) {
+      if (entry.path().extension() == ".sst") found.insert(entry.path());
+    }
+    return found;
+  };
+  const Contents before = Read(db_);
+  const std::set<std::string> old = tables();
+  ASSERT_EQ(Cli({"delete", db_, "--match", Name(5), "--yes"}).exit_code, kOk);
+  ASSERT_EQ(Cli({"recover", db_}).exit_code, kOk) << "it is stored, and trimmed from the log";
+  healthy_ = Read(db_);
+  ASSERT_LT(healthy_.size(), before.size());
+  int removed = 0;
+  for (const std::string& table : tables()) {
+    const std::string bytes = ReadFile(table);
+    if (old.contains(table) || bytes.find("chunk.") == std::string::npos || bytes.find("epoch/") != std::string::npos) continue;
+    fs::remove(table);
+    ++removed;
+  }
+  ASSERT_GT(removed, 0);
+  const nlohmann::json report = Salvage(db_, kProblems);
+  EXPECT_EQ(salvaged_, before);
+  ASSERT_EQ(OfKind(report, "deletes"), 1U) << report.dump();
+  for (const auto& l : report["lost"]) {
+    if (l["kind"] != "deletes") continue;
+    EXPECT_TRUE(l.contains("shard"));
+    EXPECT_GE(l["first_lsn"], 1);
+    EXPECT_GT(l["last_lsn"], 100) << "behind what was written";
+  }
 }
 
 TEST_F(CliSalvage, AMissingIndexLosesLabelsWhichTheSamplesMayDoWithout) {
@@ -401,8 +446,7 @@ TEST_F(CliSalvage, SeveralDamagesAtOnce) {
   FlipByte(LargestLog(source), 0.4);
   const nlohmann::json report = Salvage(source, kProblems);
   Missing(report, [](const std::string& series, std::int64_t t, const nlohmann::json& l) {
-    return NamesSeriesAndTime(series, t, l) || (l["kind"] == "file" && l.value("shard", 99) == 2) ||
-           (l["kind"] == "labels" && l["start_ms"] <= t && t < l["end_ms"]) ||
+    return NamesSeriesAndTime(series, t, l) || (l["kind"] == "labels" && l["start_ms"] <= t && t < l["end_ms"]) ||
            (l["kind"] == "log" && l.contains("first_lsn") && t >= kStart + 1000 * kMinute);
   });
   EXPECT_LE(IncompleteSeries(), shard_series_[0] + shard_series_[2] + shard_series_[3] + 2);

@@ -199,6 +199,9 @@ void PrintRestored(const BackupFlags& flags, const ops::RestoreReport& report, O
     if (point) {
       json.Key("archived_rows").Unsigned(report.archived_rows).Key("archived_bytes").Unsigned(report.archived_bytes);
       json.Key("reached_ms").Integer(report.reached_ms).Key("shortfall").String(report.shortfall.message());
+      json.Key("passed_by").BeginArray();
+      for (const std::string& why : report.passed_by) json.String(why);
+      json.EndArray();
     }
     json.EndObject().Newline();
     return;
@@ -242,6 +245,7 @@ int Restore(const BackupFlags& flags) {
   if (!restored.ok()) {
     return FailOrInterrupted(restored.status(), "there is no database yet; the same command goes on with what was copied");
   }
+  for (const std::string& why : restored->passed_by) std::fprintf(stderr, "chronolith: passed by: %s\n", why.c_str());
   if (!restored->shortfall.ok()) PrintError(restored->shortfall.message());
   Output out;
   PrintRestored(flags, *restored, &out);

@@ -1,0 +1,29 @@
+// TableRanges: what an engine may be able to say of the files of a family beside the KvEngine contract, for tools that must tell
+// what a file that is gone may have held. An engine that can inherits it; whoever asks does without where it does not
+// (dynamic_cast).
+#ifndef CHRONOLITH_BASE_TABLE_RANGES_H_
+#define CHRONOLITH_BASE_TABLE_RANGES_H_
+
+#include <string>
+#include <vector>
+
+#include "chronolith/kv_engine.h"
+
+namespace chronolith {
+
+// A file that the engine lists, whether or not it can be read.
+struct TableRange {
+  std::string file;               // its name, within the instance's directory
+  std::string smallest, largest;  // of its keys, both inclusive
+};
+
+class TableRanges {
+ public:
+  virtual ~TableRanges() = default;
+  // Also of a family that is damaged (KvEngine::Damage).
+  virtual std::vector<TableRange> Tables(FamilyId family) const = 0;
+};
+
+}  // namespace chronolith
+
+#endif  // CHRONOLITH_BASE_TABLE_RANGES_H_
