@@ -91,7 +91,7 @@ memory() {
   killed "$dir/k" 1000000 3
   for tool in "inspect $db --html $dir/m.html" "cardinality $db" "stat $db" "verify $db" "verify $dir/k" "replay $dir/k" \
     "replay $dir/k --target jsonl:$dir/k.jsonl" "replay $dir/k --target db:$dir/k2" "dump-wal $dir/k --limit 1000000" "compact $dir/m2" \
-    "export --db $db --to jsonl $dir/m.jsonl" "export prometheus-block --db $db $dir/mb" "import prometheus --db $dir/m3 --memory-limit 256MiB $dir/mb" \
+    "export --db $db --to jsonl $dir/m.jsonl" "export prometheus-block --db $db $dir/mb" "import prometheus --db $dir/m3 $dir/mb" \
     "backup --db $db --to $dir/b" "restore --from $dir/b --to $dir/m4" "reshard $db $dir/m5 --shards 4" "salvage $db $dir/m6"; do
     # shellcheck disable=SC2086
     timed "$bin" $tool

@@ -272,7 +272,8 @@ void IndexShard::Impl::Evict(std::span<const Ordinal> ordinals) {
 // Building anew is simpler than holes, and rare: its cost is that of inserting the series that stay.
 void IndexShard::Impl::MaybeRebuild() {
   if (series_.dead_bytes() < kRebuildBytes || series_.dead_bytes() < series_.record_bytes() / 2) return;
-  if (writing_ != nullptr || !active_->postings.empty() || !active_->removals.empty()) return;  // they hold pair ids
+  if (writing_ != nullptr || !active_->removals.empty())
+    return;  // a checkpoint reads pair ids; the removed must not be found again
   const Symbols old_symbols = std::exchange(symbols_, Symbols());
   const SeriesTable old_series = std::exchange(series_, SeriesTable());
   std::vector<Ordinal> ordinals;
@@ -283,6 +284,7 @@ void IndexShard::Impl::MaybeRebuild() {
     old_series.AppendLabels(ordinal, old_symbols, &encoded);
     AddSeries(ordinal, {old_series.HashOf(ordinal, encoded), encoded}, true);
   }
+  active_->postings.Rename([&](PairId pair) { return symbols_.Intern(old_symbols.BytesOf(pair), old_symbols.LabelOf(pair).name); });
 }
 
 std::optional<Lsn> IndexShard::Impl::OldestUnwritten() const {

@@ -3,6 +3,7 @@
 #define CHRONOLITH_INDEX_POSTINGS_DELTA_H_
 
 #include <cstdint>
+#include <utility>
 
 #include "base/ordinal_set.h"
 #include "format/series_id.h"
@@ -24,6 +25,18 @@ class PostingsDelta {
   void Append(PairId pair, Ordinal ordinal);
   // Adds all of `other`.
   void Merge(const PostingsDelta& other);
+  // Gives each pair that has postings the id to(pair), which differ.
+  template <typename F>
+  void Rename(const F& to) {
+    PodVector<List> renamed;
+    for (PairId pair = 0; pair < end(); ++pair) {
+      if (!Has(pair)) continue;
+      const PairId id = to(pair);
+      if (id >= renamed.size()) renamed.ResizeZeroed(id + 1);
+      renamed[id] = lists_[pair];
+    }
+    lists_ = std::move(renamed);
+  }
 
   bool Has(PairId pair) const { return pair < lists_.size() && lists_[pair].count != 0; }
   bool Contains(PairId pair, Ordinal ordinal) const;

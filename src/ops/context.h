@@ -22,6 +22,15 @@ class ProgressSink {
   virtual void Add(std::uint64_t units) = 0;
 };
 
+// What a store may hold that a program opens which is to stay within `limit` bytes: less 64 MiB, for the program (22 MiB of code),
+// its batches (20 MiB where it reads a block of a million series) and what of an engine has no bound, and a sixteenth, for what an
+// allocator keeps. At least the 64 MiB that Options asks for.
+constexpr std::uint64_t StoreMemoryBytes(std::uint64_t limit) {
+  constexpr std::uint64_t kProgram = 64ULL << 20, kLeast = 64ULL << 20;
+  const std::uint64_t kept = kProgram + limit / 16;
+  return limit > kept + kLeast ? limit - kept : kLeast;
+}
+
 struct OpsContext {
   const std::atomic<bool>* cancelled = nullptr;  // polled; may be null
   ProgressSink* progress = nullptr;              // may be null

@@ -15,6 +15,7 @@
 #include "format/wal_record.h"
 #include "interop/time_text.h"
 #include "ops/backup.h"
+#include "ops/context.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -186,7 +187,7 @@ Status StoreReplayed(const std::string& path, const std::string& engine, const O
   Options options;
   options.create_if_missing = false;
   options.engine = engine;
-  options.memory_limit_bytes = std::max<std::uint64_t>(context.memory_limit_bytes, 64ULL << 20);
+  options.memory_limit_bytes = StoreMemoryBytes(context.memory_limit_bytes);
   options.scrub_interval_ms = 0;
   options.logger = context.logger;
   options.wait_for_replay = false;  // so that replay can be interrupted

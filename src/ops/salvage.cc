@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/posix_file.h"
+#include "ops/context.h"
 #include "ops/file_copy.h"
 #include "ops/reader_lock.h"
 #include "ops/salvage_parts.h"
@@ -74,7 +75,7 @@ Options TargetOptions(const StoreManifest& manifest, const OpsContext& context) 
   options.window_ms = manifest.window_ms;
   options.scrub_interval_ms = 0;
   options.background_compaction = false;
-  options.memory_limit_bytes = std::max<std::uint64_t>(context.memory_limit_bytes, 64ULL << 20);
+  options.memory_limit_bytes = StoreMemoryBytes(context.memory_limit_bytes);
   options.checkpoint_bytes = 64ULL << 20;
   // What the old store took this one takes.
   options.max_labels_per_series = 1U << 20;

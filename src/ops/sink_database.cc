@@ -9,6 +9,7 @@
 
 #include "base/mutex.h"
 #include "chronolith/storage.h"
+#include "ops/context.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -205,7 +206,7 @@ class DatabaseTarget final : public RecordTarget {
     options.create_if_missing = position.empty();
     options.shards = options_.shards;
     options.window_ms = options_.window_ms;
-    options.memory_limit_bytes = std::max<std::uint64_t>(options_.memory_limit_bytes, 64ULL << 20);
+    options.memory_limit_bytes = StoreMemoryBytes(options_.memory_limit_bytes);
     options.backpressure_wait_ms = kPatienceMs;
     options.scrub_interval_ms = 0;
     options.logger = options_.logger;

@@ -1,7 +1,5 @@
 #include "ops/whole_store.h"
 
-#include <algorithm>
-
 namespace chronolith::ops {
 
 Result<StorageStats> CheckWholeStore(const std::string& path, const std::string& engine, bool scrub, const OpsContext& context) {
@@ -9,7 +7,7 @@ Result<StorageStats> CheckWholeStore(const std::string& path, const std::string&
   options.read_only = true;
   options.create_if_missing = false;
   options.engine = engine;
-  options.memory_limit_bytes = std::max<std::uint64_t>(context.memory_limit_bytes, 64ULL << 20);
+  options.memory_limit_bytes = StoreMemoryBytes(context.memory_limit_bytes);
   Result<std::unique_ptr<Storage>> store = Storage::Open(options, path);
   if (!store.ok()) return store.status();
   const StorageStats stats = (*store)->Stats();

@@ -36,6 +36,7 @@ Status Core::CheckpointIndex() {
 
 // Each slice is stored after a sync past what it may hold. Slices of several shards share one.
 Status Core::CheckpointChunks() {
+  const std::uint64_t slice_bytes = std::min(kCheckpointSliceBytes, options_.memory_budget->limit_bytes() / 64);
   std::vector<std::pair<Shard*, CheckpointSlice>> slices;
   std::uint64_t bytes = 0;
   const auto store = [&] {
@@ -53,11 +54,11 @@ Status Core::CheckpointChunks() {
   for (const auto& shard : shards_) {
     if (!shard->quarantine.ok()) continue;
     CheckpointSlice slice;
-    while (shard->head->TakeSlice(kCheckpointSliceBytes, &slice)) {
+    while (shard->head->TakeSlice(slice_bytes, &slice)) {
       if (slice.chunks.empty()) continue;
       bytes += slice.bytes;
       slices.emplace_back(shard.get(), std::move(slice));
-      if (bytes < 2 * kCheckpointSliceBytes) continue;
+      if (bytes < 2 * slice_bytes) continue;
       if (Status status = store(); !status.ok()) return status;
     }
   }
@@ -140,6 +141,7 @@ Status Core::CheckpointLocked() {
   checkpoints_.Add();
   last_checkpoint_ms_.store(options_.clock->NowMs());
   (void)SettleMemory();
+  ReleaseWhereScarce();
   over_budget_.store(false);  // whoever else fills the budget: some writes are admitted before the next look
   WakeAdmitted();
   ReturnFreedMemory(options_.memory_budget->limit_bytes());

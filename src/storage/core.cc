@@ -68,10 +68,10 @@ Options WithDefaults(Options o) {
   if (!o.memory_budget) {
     if (const std::optional<std::uint64_t> allowed = CgroupMemoryLimit(); allowed && *allowed / 2 < o.memory_limit_bytes) {
       o.memory_limit_bytes = std::max(*allowed / 2, kMemoryLimitMin);
-      // Caches are the part that is not needed.
-      o.block_cache_bytes = std::min(o.block_cache_bytes, o.memory_limit_bytes / 8);
-      o.postings_cache_bytes = std::min(o.postings_cache_bytes, o.memory_limit_bytes / 16);
     }
+    // Caches are the part that is not needed.
+    o.block_cache_bytes = std::min(o.block_cache_bytes, o.memory_limit_bytes / 8);
+    o.postings_cache_bytes = std::min(o.postings_cache_bytes, o.memory_limit_bytes / 16);
     o.memory_budget = std::make_shared<MemoryBudget>(o.memory_limit_bytes);
   }
   // The log's memtables hold up to two intervals, the data's a quarter of one.
@@ -252,7 +252,8 @@ Result<std::unique_ptr<KvEngine>> Core::OpenLog() {
 Status Core::OpenEngines() {
   ReserveDisk();  // opening may start compactions
   EngineOptions data = DataInstanceOptions(manifest_);
-  data.write_buffer_bytes = std::max<std::uint64_t>(32ULL << 20, options_.checkpoint_bytes / 4);
+  data.write_buffer_bytes = std::max(std::clamp<std::uint64_t>(options_.memory_budget->limit_bytes() / 16, 8ULL << 20, 32ULL << 20),
+                                     options_.checkpoint_bytes / 4);
   data.block_cache_bytes = options_.block_cache_bytes;
   data_options_ = data;
   const auto postings_filter = std::make_shared<EmptyPostingsFilter>();

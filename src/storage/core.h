@@ -158,6 +158,7 @@ class Core {
   void SetMemoryShare(std::uint64_t bytes);
   bool SettleMemory();  // whether writers must wait for memory
   void SettleMemoryAfterOpen();
+  void ReleaseWhereScarce();
   void ReserveForReplay();
   // *damage: where a row of the shard is damaged.
   Status CheckpointReplay(Shard* shard, const IndexState& index_state, const ChunkState& chunk_state, Status* damage);
@@ -254,6 +255,7 @@ class Core {
   std::uint64_t replay_share_ = 0;                                 // memory that replay may take, bytes a shard
   SharedCounter replay_checkpoints_;
   std::atomic<bool> over_budget_{false};
+  std::atomic<bool> memory_scarce_{false};  // since the last checkpoint
   std::atomic<bool> disk_low_{false};
   // Of each instance: bytes of its disk, as of the last look; the engines ask.
   const std::array<std::shared_ptr<std::atomic<std::uint64_t>>, 2> compaction_reserve_ = {

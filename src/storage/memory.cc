@@ -11,11 +11,15 @@ namespace {
 
 constexpr std::uint64_t kMemoryCheckBytes = 1 << 20;  // of log, between two looks at memory and disk
 constexpr std::uint64_t kLimitMargin = 32;            // this part of the limit is kept free
+constexpr std::uint64_t kScarceMargin = 8;            // a checkpoint starts when less than this part is free
+constexpr std::uint64_t kReleaseMargin = 4;           // and is to leave this part free
 
 }  // namespace
 
+// The buffers of the data instance count as full: the next checkpoint fills them, at the moment at which memory is scarce.
 std::uint64_t Core::EngineMemoryBytes() const {
-  return options_.block_cache_bytes + data_engine_->BufferedBytes() + log_engine_->BufferedBytes();
+  return options_.block_cache_bytes + std::max(data_options_.write_buffer_bytes, data_engine_->BufferedBytes()) +
+         log_engine_->BufferedBytes();
 }
 
 std::uint64_t Core::OwnMemoryBytes() const {
@@ -53,6 +57,16 @@ void Core::SettleMemoryAfterOpen() {
   AskForCheckpoint();
 }
 
+// A checkpoint that memory asked for has left too much of it: series that are stored whole leave head and index, as after replay.
+// Who writes to one again pays a look-up.
+void Core::ReleaseWhereScarce() {
+  if (!memory_scarce_.exchange(false)) return;
+  const MemoryBudget& budget = *options_.memory_budget;
+  if (budget.used_bytes() <= budget.limit_bytes() - budget.limit_bytes() / kReleaseMargin) return;
+  for (const auto& shard : shards_) shard->index->Evict(shard->head->ReleaseIdle(kMaxTimestamp));
+  (void)SettleMemory();
+}
+
 // Runs in the leader after each group: keeps the store's share of the budget and starts checkpoints. Cheap: counters as a rule.
 void Core::OnLoggedBytes(std::uint64_t bytes) {
   const std::uint64_t since = bytes_since_checkpoint_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
@@ -61,8 +75,12 @@ void Core::OnLoggedBytes(std::uint64_t bytes) {
     bytes_since_memory_check_.store(0, std::memory_order_relaxed);
     const bool over = SettleMemory();
     over_budget_.store(over, std::memory_order_relaxed);
+    const std::uint64_t limit = options_.memory_budget->limit_bytes();
+    const bool scarce =
+        over || (options_.memory_budget->used_bytes() > limit - limit / kScarceMargin && since >= limit / kLimitMargin);
+    if (scarce) memory_scarce_.store(true);
     LookAtDisk();
-    wake = wake || over || disk_low_.load(std::memory_order_relaxed);
+    wake = wake || scarce || disk_low_.load(std::memory_order_relaxed);
   }
   if (wake) AskForCheckpoint();
 }

@@ -298,6 +298,30 @@ TEST_F(IndexShardTest, EvictionGivesItsMemoryBack) {
   EXPECT_EQ(Find(KeyOf(Numbered(77))), std::optional<Ordinal>(77));
 }
 
+TEST_F(IndexShardTest, EvictionGivesItsMemoryBackWhileSeriesAreAdded) {
+  std::vector<Ordinal> all;
+  for (int i = 0; i < 20000; ++i) all.push_back(Add(Numbered(i)));
+  Checkpoint();
+  const std::uint64_t before = index_->memory_bytes();
+  for (int i = 20000; i < 20200; ++i) all.push_back(Add(Numbered(i)));  // their postings are by numbers that change
+  index_->Evict(all);
+  EXPECT_EQ(index_->resident_series(), 200u);
+  EXPECT_LT(index_->memory_bytes(), before / 10);
+  Add(Numbered(20200));
+  for (const bool stored : {false, true}) {
+    SCOPED_TRACE(stored);
+    EXPECT_EQ(Select({Matcher::Equal("id", "20100")}), std::vector<Ordinal>{20100});
+    EXPECT_EQ(Select({Matcher::Equal("id", "20200")}), std::vector<Ordinal>{20200});
+    EXPECT_EQ(Select({Matcher::Equal("id", "77")}), std::vector<Ordinal>{77});
+    EXPECT_EQ(Select({Matcher::Equal("job", "even")}).size(), 10101u);
+    EXPECT_EQ(Select({}).size(), 20201u);
+    EXPECT_EQ(Find(KeyOf(Numbered(20100))), std::optional<Ordinal>(20100));
+    Checkpoint();
+    Close();
+    Open();
+  }
+}
+
 TEST_F(IndexShardTest, FindStoredCostsNothingWhileAllIsResident) {
   for (int i = 0; i < 10; ++i) Add(Numbered(i));
   Checkpoint();

@@ -157,6 +157,52 @@ TEST_P(Memory, ReplayIsStoredWhereItHasGrownNotWhereItIsLarge) {
   EXPECT_LT(store_->Stats().replay_checkpoints, shard.replayed_bytes / (512 << 10)) << "it looks each 256 KiB of log";
 }
 
+// More series than the budget has room for at once: those that a checkpoint has stored leave, and come back when they are written
+// to.
+TEST_P(Memory, StoredSeriesLeaveWhereMemoryIsScarce) {
+  constexpr std::uint64_t kSeries = 60'000, kBatch = 500;
+  store_.options().memory_budget = std::make_shared<MemoryBudget>(24ULL << 20);
+  store_.options().ring_bytes = 64 << 10;
+  store_.options().postings_cache_bytes = 1 << 20;
+  store_.Open();
+  // Round 0 makes the series; round 1 adds later samples, round 2 earlier ones and replaces that of round 0.
+  for (int round = 0; round < 3; ++round) {
+    for (std::uint64_t first = 0; first < kSeries; first += kBatch) {
+      std::vector<TimeSeries> batch;
+      for (std::uint64_t i = first; i < first + kBatch; ++i) {
+        const auto value = static_cast<double>(i);
+        const std::vector<Sample> samples[] = {{{kT, value}}, {{kT + 1000, value + 1}}, {{kT - 1000, value + 2}, {kT, -value}}};
+        batch.push_back({.labels = Numbered(i), .samples = samples[round]});
+      }
+      const WriteResult result = store_->Write(batch, {.level = AckLevel::kLogged});
+      ASSERT_TRUE(result.ok()) << "round " << round << ", series " << first << ": " << result.status.ToString();
+    }
+  }
+  std::uint64_t resident = 0, total = 0;
+  for (const ShardStats& s : store_->Stats().shards) {
+    resident += s.series_resident;
+    total += s.series_total;
+  }
+  EXPECT_EQ(total, kSeries);
+  EXPECT_LT(resident, kSeries);
+  const auto check = [&](const char* when) {
+    SCOPED_TRACE(when);
+    const Contents found = store_.Read({Matcher::Regex("i", "[0-9]*7")});
+    EXPECT_EQ(found.size(), kSeries / 10);
+    for (std::uint64_t i = 7; i < kSeries; i += 10) {
+      const auto value = static_cast<double>(i);
+      const Points expected{{kT - 1000, Shown(value + 2)}, {kT, Shown(-value)}, {kT + 1000, Shown(value + 1)}};
+      const auto points = found.find(Numbered(i).ToString());
+      ASSERT_TRUE(points != found.end() && points->second == expected) << "series " << i;
+    }
+  };
+  check("written");
+  store_.Kill();
+  check("killed");
+  store_.Compact();
+  check("compacted");
+}
+
 class MemoryCrash : public Memory {};
 INSTANTIATE_TEST_SUITE_P(Engines, MemoryCrash, testing::Values("memory"), EngineName);
 

@@ -47,6 +47,20 @@ TEST_F(CliImport, ADryRunCountsAndNamesBadLinesAndMakesNoDatabase) {
   EXPECT_THAT(Query("{}"), ElementsAre("a,1000,1"));
 }
 
+// Each series takes some 300 bytes where it is in memory: they do not fit what the store gets of this limit.
+TEST_F(CliImport, MoreSeriesThanTheMemoryLimitHoldsAreTaken) {
+  constexpr int kSeries = 200'000;
+  std::string text;
+  for (int i = 0; i < kSeries; ++i) text += "m{i=\"" + std::to_string(i) + "\"} " + std::to_string(i) + " 1000\n";
+  const ProcessResult imported = Import(text, {"--input-format", "prometheus", "--memory-limit", "64MiB", "--shards", "4"});
+  ASSERT_EQ(imported.exit_code, kOk) << imported.err;
+  EXPECT_EQ(Json(imported)["new_series"], kSeries);
+  EXPECT_EQ(Json(imported)["refused"], 0);
+  EXPECT_THAT(Query("{i=\"77\"}"), SizeIs(1));
+  EXPECT_EQ(Json(Import(text, {"--input-format", "prometheus", "--memory-limit", "64MiB"}))["new_series"], 0);
+  EXPECT_THAT(Cli({"import", "--help"}).out, HasSubstr("(256MiB)"));
+}
+
 TEST_F(CliImport, RealScrapesComeBackWhole) {
   const std::string capture = CHRONOLITH_TEST_DATA "/node_exporter.om.gz";
   const ProcessResult imported = Import("", {capture});

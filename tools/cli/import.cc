@@ -202,6 +202,7 @@ namespace {
 
 // What all forms take.
 void AddSharedFlags(CLI::App* command, ImportFlags* flags) {
+  flags->store.memory_limit = kToolMemoryBytes;
   AddWriterFlags(command, &flags->store);
   command->add_option("FILES", flags->files, "text files, gzip or not; - is stdin (default)");
   command->add_option("--batch", flags->batch, "samples a write (5000)")->check(CLI::Range(1, 1'000'000))->option_text("N");

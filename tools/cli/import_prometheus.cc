@@ -156,6 +156,7 @@ int ImportPrometheus(const PrometheusFlags& flags) {
 void AddImportPrometheus(CLI::App* importing, Run* run) {
   auto flags = std::make_shared<PrometheusFlags>();
   CLI::App* command = importing->add_subcommand("prometheus", "Read the blocks and the log of a Prometheus, also while it runs");
+  flags->store.memory_limit = kToolMemoryBytes;
   AddWriterFlags(command, &flags->store);
   command->add_option("DATADIR", flags->directory, "its --storage.tsdb.path, or one block's directory")->required();
   command->add_option("--match", flags->selectors, "only series that match this selector, or another one given so; default: all")

@@ -9,6 +9,7 @@
 
 #include "chronolith/file_log_archiver.h"
 #include "chronolith/metrics.h"
+#include "ops/context.h"
 #include "tools/cli/progress.h"
 
 namespace chronolith::cli {
@@ -72,7 +73,7 @@ Options MakeOptions(const StoreFlags& flags) {
   options.log_path = flags.log_dir;
   options.engine = flags.engine;
   if (flags.shards > 0) options.shards = flags.shards;
-  if (flags.memory_limit > 0) options.memory_limit_bytes = flags.memory_limit;
+  if (flags.memory_limit > 0) options.memory_limit_bytes = ops::StoreMemoryBytes(flags.memory_limit);
   options.logger = std::make_shared<StderrLogger>(flags.verbose ? LogLevel::kDebug : LogLevel::kWarning);
   return options;
 }
@@ -102,7 +103,7 @@ Status ArchiveAll(const StoreFlags& flags, Storage* storage) {
 
 Result<std::unique_ptr<Storage>> OpenForReading(const StoreFlags& flags) {
   Options options = MakeOptions(flags);
-  if (flags.memory_limit == 0) options.memory_limit_bytes = kToolMemoryBytes;
+  if (flags.memory_limit == 0) options.memory_limit_bytes = ops::StoreMemoryBytes(kToolMemoryBytes);
   options.read_only = true;
   options.create_if_missing = false;
   return OpenShowingReplay(options, flags.db);

@@ -24,7 +24,7 @@ struct StoreFlags {
   bool verbose = false;
   // Of commands that write:
   int shards = 0;                  // 0: the default of Options
-  std::uint64_t memory_limit = 0;  // 0: of readers kToolMemoryBytes, else the default of Options
+  std::uint64_t memory_limit = 0;  // of the process; 0: of readers kToolMemoryBytes, else the default of Options for the store
   int metrics_port = -1;           // -1: none; 0: any free one
   std::string archive;             // "": what leaves the log is gone
 };
