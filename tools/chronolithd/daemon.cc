@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "server/health_handlers.h"
+#include "server/otlp_http.h"
 
 namespace chronolith::daemon {
 namespace {
@@ -33,15 +34,17 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
   daemon->storage_ = std::move(*storage);
   daemon->remote_write_ = std::make_unique<server::RemoteWriteHandler>(daemon->storage_.get(), flags.remote_write,
                                                                        &daemon->in_flight_, daemon->registry_.get());
+  daemon->otlp_ = std::make_unique<server::OtlpReceiver>(daemon->storage_.get(), flags.otlp, daemon->registry_.get());
   const auto workers = static_cast<std::size_t>(flags.workers);
   daemon->workers_ = std::make_unique<server::WorkerPool>(workers, workers * kQueuePerWorker);
-  Result<std::unique_ptr<server::HttpServer>> http = server::HttpServer::Start(flags.http, daemon->MakeRouter(),
-                                                                               {.workers = daemon->workers_.get(),
-                                                                                .in_flight = &daemon->in_flight_,
-                                                                                .metrics = &daemon->http_metrics_,
-                                                                                .logger = flags.store.logger});
+  const server::HttpServerParts parts{.workers = daemon->workers_.get(),
+                                      .in_flight = &daemon->in_flight_,
+                                      .metrics = &daemon->http_metrics_,
+                                      .logger = flags.store.logger};
+  Result<std::unique_ptr<server::HttpServer>> http = server::HttpServer::Start(flags.http, daemon->MakeRouter(), parts);
   if (!http.ok()) return http.status();
   daemon->http_ = std::move(*http);
+  if (Status status = daemon->StartOtlp(parts); !status.ok()) return status;
   if (!flags.port_file.empty()) {
     if (Status status = WritePortFile(flags.port_file, daemon->http_->port()); !status.ok()) return status;
   }
@@ -52,7 +55,29 @@ server::Router Daemon::MakeRouter() {
   server::Router router;
   server::AddHealthHandlers(storage_.get(), &http_metrics_, registry_, &router);
   remote_write_->AddTo(&router);
+  server::AddOtlpHandler(otlp_.get(), &in_flight_, &router);
   return router;
+}
+
+Status Daemon::StartOtlp(const server::HttpServerParts& parts) {
+  if (flags_.otlp_http_listen != kOff) {
+    server::Router router;
+    server::AddOtlpHandler(otlp_.get(), &in_flight_, &router);
+    auto http = server::HttpServer::Start(flags_.otlp_http, std::move(router), parts);
+    if (!http.ok()) return http.status().WithContext("--otlp-http-listen");
+    otlp_http_ = std::move(*http);
+  }
+  if (flags_.otlp_grpc_listen == kOff) return Status::Ok();
+  auto grpc = server::OtlpGrpcServer::Start(flags_.otlp_grpc, otlp_.get(), &in_flight_);
+  if (!grpc.ok()) return grpc.status().WithContext("--otlp-grpc-listen");
+  otlp_grpc_ = std::move(*grpc);
+  return Status::Ok();
+}
+
+std::string Daemon::otlp_grpc_address() const {
+  if (otlp_grpc_ == nullptr) return {};
+  const std::string& address = flags_.otlp_grpc.address;
+  return address.substr(0, address.rfind(':') + 1) + std::to_string(otlp_grpc_->port());
 }
 
 void Daemon::Reload() { flags_.store.logger->Log(LogLevel::kInfo, "SIGHUP: there is nothing to reload"); }
@@ -61,7 +86,12 @@ Status Daemon::Stop() {
   if (storage_ == nullptr) return Status::Ok();
   if (http_ != nullptr) http_->Stop(std::chrono::milliseconds(flags_.grace_ms));
   http_.reset();
+  if (otlp_grpc_ != nullptr) otlp_grpc_->Stop(std::chrono::milliseconds(flags_.grace_ms));
+  otlp_grpc_.reset();
+  if (otlp_http_ != nullptr) otlp_http_->Stop(std::chrono::milliseconds(flags_.grace_ms));
+  otlp_http_.reset();
   if (workers_ != nullptr) workers_->Stop();
+  otlp_.reset();
   remote_write_.reset();  // its appenders go before the store
   Status status = storage_->Checkpoint();
   if (Status closed = storage_->Close(); status.ok()) status = std::move(closed);

@@ -10,6 +10,8 @@
 #include "chronolith/storage.h"
 #include "server/http_metrics.h"
 #include "server/http_server.h"
+#include "server/otlp_grpc.h"
+#include "server/otlp_receiver.h"
 #include "server/remote_write_handler.h"
 #include "server/worker_pool.h"
 #include "tools/chronolithd/flags.h"
@@ -25,6 +27,8 @@ class Daemon {
   Daemon& operator=(const Daemon&) = delete;
 
   std::string address() const { return http_->address(); }
+  std::string otlp_http_address() const { return otlp_http_ == nullptr ? "" : otlp_http_->address(); }
+  std::string otlp_grpc_address() const;
   // SIGHUP.
   void Reload();
   // Finishes requests, stores all that was written, closes. The first error.
@@ -34,6 +38,7 @@ class Daemon {
   explicit Daemon(const Flags& flags);
   // All routes. A new handler goes here.
   server::Router MakeRouter();
+  Status StartOtlp(const server::HttpServerParts& parts);
 
   const Flags flags_;
   std::unique_ptr<Storage> storage_;
@@ -41,8 +46,11 @@ class Daemon {
   server::HttpMetrics http_metrics_;
   std::shared_ptr<prometheus::Registry> registry_ = std::make_shared<prometheus::Registry>();
   std::unique_ptr<server::RemoteWriteHandler> remote_write_;
+  std::unique_ptr<server::OtlpReceiver> otlp_;
   std::unique_ptr<server::WorkerPool> workers_;
   std::unique_ptr<server::HttpServer> http_;
+  std::unique_ptr<server::HttpServer> otlp_http_;
+  std::unique_ptr<server::OtlpGrpcServer> otlp_grpc_;
 };
 
 }  // namespace chronolith::daemon

@@ -31,6 +31,47 @@ void Milliseconds(CLI::App* app, const std::string& name, std::chrono::milliseco
       ->option_text("DURATION");
 }
 
+// "[::1]:9201" into its parts.
+Status SplitAddress(const std::string& flag, const std::string& text, std::string* host, std::uint16_t* port) {
+  const std::size_t colon = text.rfind(':');
+  *host = colon == std::string::npos ? "" : text.substr(0, colon);
+  const std::string number = colon == std::string::npos ? "" : text.substr(colon + 1);
+  const bool digits = !number.empty() && number.size() <= 5 &&
+                      std::all_of(number.begin(), number.end(), [](char c) { return c >= '0' && c <= '9'; });
+  if (!digits || std::stoul(number) > 65535)
+    return InvalidArgument(flag + " takes ADDRESS:PORT, such as 127.0.0.1:9201 or [::1]:9201");
+  if (host->size() > 2 && host->front() == '[' && host->back() == ']') *host = host->substr(1, host->size() - 2);
+  if (host->empty()) *host = "0.0.0.0";
+  *port = static_cast<std::uint16_t>(std::stoul(number));
+  return Status::Ok();
+}
+
+// Where OTLP listens, and the limits that it shares with remote write.
+Status CompleteOtlp(Flags* flags) {
+  const auto otherwise = [&](const char* usual) { return flags->http.port == 0 ? std::string("127.0.0.1:0") : std::string(usual); };
+  if (flags->otlp_http_listen.empty()) flags->otlp_http_listen = otherwise(kOtlpHttp);
+  if (flags->otlp_grpc_listen.empty()) flags->otlp_grpc_listen = otherwise(kOtlpGrpc);
+  flags->otlp_http = flags->http;
+  if (flags->otlp_http_listen != kOff) {
+    if (Status s = SplitAddress("--otlp-http-listen", flags->otlp_http_listen, &flags->otlp_http.address, &flags->otlp_http.port);
+        !s.ok()) {
+      return s;
+    }
+  }
+  if (flags->otlp_grpc_listen != kOff) {
+    std::string host;
+    std::uint16_t port = 0;
+    if (Status s = SplitAddress("--otlp-grpc-listen", flags->otlp_grpc_listen, &host, &port); !s.ok()) return s;
+    const bool v6 = host.find(':') != std::string::npos;
+    flags->otlp_grpc.address = (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+  }
+  flags->otlp.level = flags->remote_write.level;
+  flags->otlp.body_bytes_max = flags->remote_write.body_bytes_max;
+  flags->otlp.decoded_bytes_max = flags->remote_write.decoded_bytes_max;
+  flags->otlp.writer.cache_bytes = flags->remote_write.cache_bytes;
+  return Status::Ok();
+}
+
 }  // namespace
 
 void AddFlags(CLI::App* app, Flags* flags) {
@@ -39,6 +80,12 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->option_text("ADDRESS:PORT");
   app->add_option("--port-file", flags->port_file, "write the port that HTTP listens on into this file, once it does")
       ->option_text("FILE");
+  app->add_option("--otlp-grpc-listen", flags->otlp_grpc_listen,
+                  std::string("address and port for OTLP over gRPC, or off (") + kOtlpGrpc + ")")
+      ->option_text("ADDRESS:PORT");
+  app->add_option("--otlp-http-listen", flags->otlp_http_listen,
+                  std::string("address and port for OTLP over HTTP, or off (") + kOtlpHttp + ")")
+      ->option_text("ADDRESS:PORT");
   app->add_option("--log-level", flags->log_level, "debug, info, warning or error (" + flags->log_level + ")")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
       ->option_text("LEVEL");
@@ -72,6 +119,7 @@ void AddFlags(CLI::App* app, Flags* flags) {
 
   CLI::Option_group* limits = app->add_option_group("Limits");
   Count(limits, "--max-connections", &flags->http.connections_max, "open connections; more are closed with 503");
+  Bytes(limits, "--otlp-grpc-memory", &flags->otlp_grpc.memory_bytes, "of gRPC's connections and the messages that they receive");
   Bytes(limits, "--max-in-flight-bytes", &flags->in_flight_bytes, "bodies in memory, of all requests together; beyond: 429");
   limits->add_option("--workers", flags->workers, "threads that answer requests (4 a core, 8 to 64)")
       ->check(CLI::Range(1, 1024))
@@ -94,16 +142,8 @@ void AddFlags(CLI::App* app, Flags* flags) {
 }
 
 Status Complete(Flags* flags) {
-  const std::size_t colon = flags->listen.rfind(':');
-  std::string host = colon == std::string::npos ? "" : flags->listen.substr(0, colon);
-  const std::string port = colon == std::string::npos ? "" : flags->listen.substr(colon + 1);
-  const bool digits =
-      !port.empty() && port.size() <= 5 && std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; });
-  if (!digits || std::stoul(port) > 65535)
-    return InvalidArgument("--listen takes ADDRESS:PORT, such as 127.0.0.1:9201 or [::1]:9201");
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
-  flags->http.address = host.empty() ? "0.0.0.0" : host;
-  flags->http.port = static_cast<std::uint16_t>(std::stoul(port));
+  if (Status s = SplitAddress("--listen", flags->listen, &flags->http.address, &flags->http.port); !s.ok()) return s;
+  if (Status s = CompleteOtlp(flags); !s.ok()) return s;
   if (flags->workers == 0) flags->workers = std::clamp(4 * static_cast<int>(std::thread::hardware_concurrency()), 8, 64);
   if (!flags->retention.empty()) flags->store.retention_ms = *interop::ParseDuration(flags->retention);
   flags->store.wait_for_replay = false;

@@ -8,9 +8,15 @@
 
 #include "chronolith/options.h"
 #include "server/http_server.h"
+#include "server/otlp_grpc.h"
+#include "server/otlp_receiver.h"
 #include "server/remote_write_handler.h"
 
 namespace chronolith::daemon {
+
+inline constexpr const char* kOtlpHttp = "127.0.0.1:4318";
+inline constexpr const char* kOtlpGrpc = "127.0.0.1:4317";
+inline constexpr const char* kOff = "off";
 
 struct Flags {
   std::string db;
@@ -25,6 +31,11 @@ struct Flags {
   Options store;
   server::HttpServerOptions http;
   server::RemoteWriteHandlerOptions remote_write;
+  std::string otlp_http_listen;  // "": kOtlpHttp, or any free port where `listen` asks for one; kOff
+  std::string otlp_grpc_listen;
+  server::HttpServerOptions otlp_http;
+  server::OtlpGrpcOptions otlp_grpc;
+  server::OtlpOptions otlp;
 };
 
 // Adds all options, with their defaults shown.

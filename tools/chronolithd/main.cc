@@ -41,7 +41,7 @@ sigset_t BlockSignals() {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("Serves a Chronolith database: takes Prometheus remote write over HTTP.", "chronolithd");
+  CLI::App app("Serves a Chronolith database: takes Prometheus remote write, and OpenTelemetry's metrics by OTLP.", "chronolithd");
   app.set_version_flag("--version", "chronolithd " CHRONOLITH_VERSION);
   Flags flags;
   AddFlags(&app, &flags);
@@ -60,6 +60,9 @@ int Main(int argc, char** argv) {
   Result<std::unique_ptr<Daemon>> daemon = Daemon::Start(flags);
   if (!daemon.ok()) return Fail(daemon.status());
   std::printf("listening on http://%s\n", (*daemon)->address().c_str());
+  if (const std::string otlp = (*daemon)->otlp_grpc_address(); !otlp.empty()) std::printf("OTLP over gRPC on %s\n", otlp.c_str());
+  if (const std::string otlp = (*daemon)->otlp_http_address(); !otlp.empty())
+    std::printf("OTLP over HTTP on http://%s/v1/metrics\n", otlp.c_str());
   std::fflush(stdout);
 
   int signal = 0;

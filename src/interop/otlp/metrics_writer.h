@@ -30,6 +30,7 @@ struct MetricsWritten {
   Status status;
   std::uint64_t points = 0;    // in the request
   std::uint64_t rejected = 0;  // of them, for good
+  CommitToken token;           // of what was taken
   std::string message;         // why; may warn of something where none was rejected. UTF-8
 };
 

@@ -70,7 +70,7 @@ MetricsWritten Session::Write(std::string_view request, const WriteOptions& opti
       appender_->Rollback();
       break;
     }
-    written.status = Commit(options);
+    written.status = Commit(options, &written.token);
     if (!written.status.ok() || !stale_reference_) break;
     // A series was gone, with too many others for its reference to lead to a new one. Writing again changes nothing for the rest.
     contexts_->Clear();
@@ -413,8 +413,9 @@ void Session::AppendExemplars(SeriesRef ref, std::vector<Exemplar> exemplars) {
   }
 }
 
-Status Session::Commit(const WriteOptions& options) {
+Status Session::Commit(const WriteOptions& options, CommitToken* token) {
   const WriteResult result = appender_->Commit(options);
+  *token = result.token;
   if (!result.status.ok() && result.refused.empty()) return result.status;
   absl::flat_hash_set<std::uint32_t> rejected;  // a histogram may be refused in several of its series
   for (const Refusal& refusal : result.refused) {

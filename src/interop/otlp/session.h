@@ -83,7 +83,7 @@ class Session {
     calls_.push_back(point_);
   }
   void AppendExemplars(SeriesRef ref, std::vector<Exemplar> exemplars);
-  Status Commit(const WriteOptions& options);
+  Status Commit(const WriteOptions& options, CommitToken* token);
 
   Contexts* const contexts_;
   const std::unique_ptr<Appender> appender_;

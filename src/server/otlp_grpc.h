@@ -1,0 +1,60 @@
+// OtlpGrpcServer: OTLP over gRPC, MetricsService/Export.
+//
+//   OK                  partial_success says what was rejected, for good
+//   INVALID_ARGUMENT    malformed, or decoded larger than the limit: nothing was written
+//   RESOURCE_EXHAUSTED  overload, with RetryInfo, or a message larger than the limit (without: gRPC refuses it before it is read)
+//   UNAVAILABLE         the log failed: try again
+// What was written has reached the level: --ack-level, or the call's metadata x-chronolith-ack-level.
+#ifndef CHRONOLITH_SERVER_OTLP_GRPC_H_
+#define CHRONOLITH_SERVER_OTLP_GRPC_H_
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "chronolith/env.h"
+#include "chronolith/result.h"
+#include "server/otlp_receiver.h"
+
+namespace chronolith::server {
+
+struct OtlpGrpcOptions {
+  std::string address = "127.0.0.1:4317";  // port 0: any free one
+  // What gRPC may hold of all connections and messages that are being received. It reads a whole message before it looks at its
+  // length, so this is the bound that counts.
+  std::uint64_t memory_bytes = 128ULL << 20;
+  int streams_max = 128;  // of one connection at the same time
+  std::chrono::milliseconds idle_timeout{300'000};
+  std::chrono::milliseconds handshake_timeout{10'000};
+  std::chrono::milliseconds keepalive{60'000};          // asked of a silent client
+  std::chrono::milliseconds ping_interval_min{10'000};  // clients that ask more often are cut off
+};
+
+// Calls run on gRPC's threads (half the cores, two at least) and do not wait for the log there: the answer goes out when the store
+// says that the level is reached. Thread safety: Start and Stop on one thread.
+class OtlpGrpcServer {
+ public:
+  // kInvalidArgument or kFailedPrecondition: it cannot listen there. `receiver` and `in_flight`, which counts what is decoded, must
+  // outlive it.
+  static Result<std::unique_ptr<OtlpGrpcServer>> Start(const OtlpGrpcOptions& options, OtlpReceiver* receiver,
+                                                       MemoryBudget* in_flight);
+  // Stops at once.
+  ~OtlpGrpcServer();
+  OtlpGrpcServer(const OtlpGrpcServer&) = delete;
+  OtlpGrpcServer& operator=(const OtlpGrpcServer&) = delete;
+
+  int port() const;
+
+  // Takes no more calls, finishes those that have begun, for `grace` at most. The store must still be open.
+  void Stop(std::chrono::milliseconds grace);
+
+ private:
+  class Impl;
+  explicit OtlpGrpcServer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace chronolith::server
+
+#endif  // CHRONOLITH_SERVER_OTLP_GRPC_H_

@@ -1,0 +1,117 @@
+// chronolithd and OTLP as a user has them: the program, generated stubs for gRPC, and plain HTTP.
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <signal.h>
+
+#include <nlohmann/json.hpp>
+
+#include "interop/otlp/metrics_service.grpc.pb.h"
+#include "tests/support/peer_process.h"
+#include "tests/tools/cli_test_base.h"
+
+namespace chronolith::testing {
+namespace {
+
+namespace pb = ::opentelemetry::proto::metrics::v1;
+using ::opentelemetry::proto::collector::metrics::v1::ExportMetricsServiceRequest;
+using ::opentelemetry::proto::collector::metrics::v1::ExportMetricsServiceResponse;
+using ::opentelemetry::proto::collector::metrics::v1::MetricsService;
+using ::testing::HasSubstr;
+
+constexpr std::int64_t kStartMs = 1'760'000'000'000;
+
+// What stands behind `mark`, up to the next character that is no digit.
+int NumberBehind(const std::string& text, const std::string& mark) {
+  const std::size_t at = text.find(mark);
+  return at == std::string::npos ? 0 : std::atoi(text.c_str() + at + mark.size());
+}
+
+class ChronolithdOtlpTest : public CliTest {
+ protected:
+  void Start(std::vector<std::string> more = {}) {
+    std::vector<std::string> args = {CHRONOLITHD, "--db", db_, "--listen", "127.0.0.1:0"};
+    args.insert(args.end(), more.begin(), more.end());
+    server_ = std::make_unique<Subprocess>(args);
+    ASSERT_TRUE(server_->WaitUntil([](const std::string& out, const std::string&) {
+      return out.find("/v1/metrics\n") != std::string::npos;
+    })) << server_->err();
+    grpc_port_ = NumberBehind(server_->out(), "OTLP over gRPC on 127.0.0.1:");
+    http_port_ = NumberBehind(server_->out(), "OTLP over HTTP on http://127.0.0.1:");
+    main_port_ = NumberBehind(server_->out(), "listening on http://127.0.0.1:");
+    stub_ =
+        MetricsService::NewStub(grpc::CreateChannel("127.0.0.1:" + std::to_string(grpc_port_), grpc::InsecureChannelCredentials()));
+  }
+  // One point of the counter, `i` seconds on.
+  static ExportMetricsServiceRequest Point(int i) {
+    ExportMetricsServiceRequest request;
+    pb::Metric* metric = request.add_resource_metrics()->add_scope_metrics()->add_metrics();
+    metric->set_name("steps");
+    metric->mutable_sum()->set_is_monotonic(true);
+    metric->mutable_sum()->set_aggregation_temporality(pb::AGGREGATION_TEMPORALITY_CUMULATIVE);
+    pb::NumberDataPoint* point = metric->mutable_sum()->add_data_points();
+    point->set_time_unix_nano(static_cast<std::uint64_t>(kStartMs + i * 1000LL) * 1'000'000);
+    point->set_as_int(i);
+    return request;
+  }
+  grpc::Status Export(const ExportMetricsServiceRequest& request) {
+    grpc::ClientContext context;
+    context.set_wait_for_ready(true);
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(2));
+    ExportMetricsServiceResponse response;
+    return stub_->Export(&context, request, &response);
+  }
+
+  std::unique_ptr<Subprocess> server_;
+  std::unique_ptr<MetricsService::Stub> stub_;
+  int grpc_port_ = 0, http_port_ = 0, main_port_ = 0;
+};
+
+TEST_F(ChronolithdOtlpTest, WhatWasAcknowledgedSurvivesKill9) {
+  constexpr int kPoints = 300;
+  Start();
+  ASSERT_GT(grpc_port_, 0);
+  for (int i = 0; i < kPoints; ++i) {
+    const grpc::Status status = Export(Point(i));
+    ASSERT_TRUE(status.ok()) << i << ": " << status.error_message();
+  }
+  server_->Kill(SIGKILL);
+  EXPECT_EQ(server_->Wait().signal, SIGKILL);
+  const std::vector<std::string> rows = Query("steps_total", {"--start", std::to_string(kStartMs), "--limit", "0"});
+  EXPECT_EQ(rows.size(), static_cast<std::size_t>(kPoints));
+}
+
+TEST_F(ChronolithdOtlpTest, AllRoadsLeadToTheStoreAndAreCounted) {
+  Start({"--ack-level", "synced"});
+  ASSERT_TRUE(Export(Point(0)).ok());
+  const std::string json = R"({"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"g","gauge":{"dataPoints":[
+      {"timeUnixNano":"1760000000000000000","asDouble":0.5},{"asDouble":1}]}}]}]}]})";
+  for (const int port : {http_port_, main_port_}) {
+    const HttpAnswer answer = HttpCall(port, "POST", "/v1/metrics", json, {"Content-Type: application/json"});
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    EXPECT_EQ(nlohmann::json::parse(answer.body)["partialSuccess"]["rejectedDataPoints"], "1");
+  }
+  EXPECT_EQ(HttpCall(http_port_, "GET", "/v1/metrics").status, 405);
+  EXPECT_EQ(HttpCall(http_port_, "POST", "/v1/metrics", "x", {"Content-Type: application/x-protobuf"}).status, 400);
+  const HttpAnswer metrics = HttpCall(main_port_, "GET", "/metrics");
+  EXPECT_THAT(metrics.body, HasSubstr("chronolith_otlp_points_total{result=\"written\"} 3\n"));
+  EXPECT_THAT(metrics.body, HasSubstr("chronolith_otlp_points_total{result=\"rejected\"} 2\n"));
+  server_->Kill(SIGTERM);
+  const ProcessResult result = server_->Wait();
+  EXPECT_EQ(result.exit_code, kOk) << result.err;
+  EXPECT_EQ(Query("{__name__=~\"g|steps_total\"}", {"--start", std::to_string(kStartMs)}).size(), 2U);
+}
+
+TEST_F(ChronolithdOtlpTest, AnAddressThatCannotBeListenedOnIsNamed) {
+  const ProcessResult wrong = RunProcess({CHRONOLITHD, "--db", db_, "--listen", "127.0.0.1:0", "--otlp-grpc-listen", "nowhere"});
+  EXPECT_EQ(wrong.exit_code, kUsage);
+  EXPECT_THAT(wrong.err, HasSubstr("--otlp-grpc-listen takes ADDRESS:PORT"));
+  Start();
+  const std::string taken = "127.0.0.1:" + std::to_string(grpc_port_);
+  const ProcessResult second =
+      RunProcess({CHRONOLITHD, "--db", Path("other"), "--listen", "127.0.0.1:0", "--otlp-grpc-listen", taken});
+  EXPECT_EQ(second.exit_code, kFailure);
+  EXPECT_THAT(second.err, HasSubstr(taken));
+}
+
+}  // namespace
+}  // namespace chronolith::testing

@@ -1,0 +1,179 @@
+#include "server/otlp_grpc.h"
+
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <thread>
+
+#include "interop/otlp/metrics_service.grpc.pb.h"
+#include "interop/otlp/rpc_status.pb.h"
+#include "tests/server/otlp_fixture.h"
+
+namespace chronolith::server {
+namespace {
+
+using ::opentelemetry::proto::collector::metrics::v1::MetricsService;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class OtlpGrpc : public OtlpFixture {
+ protected:
+  void Start() {
+    MakeReceiver();
+    grpc_options_.address = "127.0.0.1:0";
+    auto server = OtlpGrpcServer::Start(grpc_options_, receiver_.get(), &in_flight_);
+    ASSERT_TRUE(server.ok()) << server.status().ToString();
+    server_ = std::move(*server);
+    channel_ = NewChannel();
+  }
+  std::shared_ptr<grpc::Channel> NewChannel() {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    arguments.SetMaxSendMessageSize(-1);
+    return grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(server_->port()), grpc::InsecureChannelCredentials(), arguments);
+  }
+  grpc::Status Export(const ExportMetricsServiceRequest& request, ExportMetricsServiceResponse* response,
+                      grpc_compression_algorithm compression = GRPC_COMPRESS_NONE, const std::string& level = {}) {
+    if (server_ == nullptr) Start();
+    grpc::ClientContext context;
+    context.set_wait_for_ready(true);
+    context.set_compression_algorithm(compression);
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(2));
+    if (!level.empty()) context.AddMetadata("x-chronolith-ack-level", level);
+    return MetricsService::NewStub(channel_)->Export(&context, request, response);
+  }
+
+  OtlpGrpcOptions grpc_options_;
+  std::unique_ptr<OtlpGrpcServer> server_;
+  std::shared_ptr<grpc::Channel> channel_;
+};
+
+TEST_F(OtlpGrpc, StoresEachKindPlainAndCompressed) {
+  for (const auto compression : {GRPC_COMPRESS_NONE, GRPC_COMPRESS_GZIP, GRPC_COMPRESS_DEFLATE}) {
+    ExportMetricsServiceResponse response;
+    const grpc::Status status = Export(AllKinds(), &response, compression);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    EXPECT_FALSE(response.has_partial_success());
+    ExpectAllKindsStored();
+  }
+  EXPECT_EQ(in_flight_.used_bytes(), 0U);
+}
+
+TEST_F(OtlpGrpc, TakesLevelsAndEmptyRequests) {
+  ExportMetricsServiceResponse response;
+  EXPECT_TRUE(Export({}, &response).ok());
+  for (const char* level : {"queued", "logged", "synced"})
+    EXPECT_TRUE(Export(AllKinds(), &response, GRPC_COMPRESS_NONE, level).ok());
+  EXPECT_EQ(Export(AllKinds(), &response, GRPC_COMPRESS_NONE, "maybe").error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(OtlpGrpc, TellsOfPartialSuccess) {
+  ExportMetricsServiceRequest request = AllKinds();
+  request.mutable_resource_metrics(0)->mutable_scope_metrics(0)->mutable_metrics(1)->mutable_sum()->set_aggregation_temporality(
+      pb::AGGREGATION_TEMPORALITY_DELTA);
+  ExportMetricsServiceResponse response;
+  ASSERT_TRUE(Export(request, &response).ok());
+  EXPECT_EQ(response.partial_success().rejected_data_points(), 1);
+  EXPECT_THAT(response.partial_success().error_message(), HasSubstr("delta"));
+  EXPECT_EQ(Stored().size(), kAllKindsSeries - 1);
+}
+
+TEST_F(OtlpGrpc, MalformedMessagesAreRefused) {
+  Start();
+  grpc::GenericStub stub(channel_);
+  const auto call = [&](const std::string& bytes) {
+    grpc::ClientContext context;
+    context.set_wait_for_ready(true);
+    grpc::CompletionQueue queue;
+    const grpc::Slice slice(bytes);
+    grpc::ByteBuffer answer;
+    grpc::Status status;
+    auto rpc = stub.PrepareUnaryCall(&context, "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+                                     grpc::ByteBuffer(&slice, 1), &queue);
+    rpc->StartCall();
+    rpc->Finish(&answer, &status, nullptr);
+    void* tag = nullptr;
+    bool ok = false;
+    EXPECT_TRUE(queue.Next(&tag, &ok));
+    return status;
+  };
+  EXPECT_EQ(call("\x0a\x05nope").error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(call("\x1f\x8b\x08 no gzip").error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(call("").error_code(), grpc::StatusCode::OK);
+  EXPECT_THAT(Stored(), IsEmpty());
+}
+
+TEST_F(OtlpGrpc, BombsAndLargeMessagesAreRefusedAndTheServerGoesOn) {
+  options_.body_bytes_max = 1 << 20;
+  options_.decoded_bytes_max = 1 << 20;
+  ExportMetricsServiceRequest bomb;
+  bomb.add_resource_metrics()->set_schema_url(std::string(32 << 20, 'x'));
+  ExportMetricsServiceResponse response;
+  const grpc::Status status = Export(bomb, &response, GRPC_COMPRESS_GZIP);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("decodes to more than 1048576 bytes"));
+  EXPECT_EQ(Export(bomb, &response).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_TRUE(Export(AllKinds(), &response).ok());
+  EXPECT_EQ(in_flight_.used_bytes(), 0U);
+}
+
+TEST_F(OtlpGrpc, OverloadAsksToTryLater) {
+  in_flight_.ForceReserve(in_flight_.limit_bytes());
+  ExportMetricsServiceResponse response;
+  ExportMetricsServiceRequest request;
+  for (int i = 0; i < 200; ++i) AddGauge(&request, "a_long_name_that_compresses_well", i);
+  const grpc::Status status = Export(request, &response, GRPC_COMPRESS_GZIP);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  google::rpc::Status details;
+  ASSERT_TRUE(details.ParseFromString(status.error_details()));
+  ASSERT_EQ(details.details_size(), 1);
+  google::rpc::RetryInfo retry;
+  ASSERT_TRUE(details.details(0).UnpackTo(&retry));
+  EXPECT_EQ(retry.retry_delay().seconds(), 1);
+  in_flight_.Release(in_flight_.limit_bytes());
+  EXPECT_TRUE(Export(request, &response, GRPC_COMPRESS_GZIP).ok());
+}
+
+TEST_F(OtlpGrpc, ManyClientsAtOnceAreAllAcknowledged) {
+  Start();
+  constexpr int kClients = 8, kRequests = 50;
+  std::atomic<int> failed{0};
+  std::vector<std::thread> clients;
+  for (int c = 0; c < kClients; ++c) {
+    clients.emplace_back([&, c] {
+      const auto stub = MetricsService::NewStub(NewChannel());
+      for (int i = 0; i < kRequests; ++i) {
+        ExportMetricsServiceRequest request;
+        AddGauge(&request, "g" + std::to_string(c) + "_" + std::to_string(i), i);
+        grpc::ClientContext context;
+        ExportMetricsServiceResponse response;
+        if (!stub->Export(&context, request, &response).ok()) failed.fetch_add(1);
+      }
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(failed.load(), 0);
+  EXPECT_EQ(Stored().size(), static_cast<std::size_t>(kClients * kRequests));
+}
+
+TEST_F(OtlpGrpc, APortThatIsTakenIsAnError) {
+  Start();
+  OtlpGrpcOptions same;
+  same.address = "127.0.0.1:" + std::to_string(server_->port());
+  const auto second = OtlpGrpcServer::Start(same, receiver_.get(), &in_flight_);
+  ASSERT_FALSE(second.ok());
+  EXPECT_THAT(second.status().message(), HasSubstr(same.address));
+}
+
+TEST_F(OtlpGrpc, StopEndsTheServiceAndTheStoreStaysOpen) {
+  ExportMetricsServiceResponse response;
+  ASSERT_TRUE(Export(AllKinds(), &response).ok());
+  server_->Stop(std::chrono::seconds(5));
+  grpc::ClientContext context;
+  EXPECT_EQ(MetricsService::NewStub(channel_)->Export(&context, AllKinds(), &response).error_code(), grpc::StatusCode::UNAVAILABLE);
+  ExpectAllKindsStored();
+}
+
+}  // namespace
+}  // namespace chronolith::server

@@ -1,0 +1,182 @@
+#include "server/otlp_http.h"
+
+#include <nlohmann/json.hpp>
+
+#include "interop/otlp/rpc_status.pb.h"
+#include "server/inflate.h"
+#include "tests/server/otlp_fixture.h"
+
+namespace chronolith::server {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+constexpr const char* kProtobuf = "application/x-protobuf";
+constexpr const char* kJson = "application/json";
+
+constexpr const char* kAllKindsJson = R"({"resourceMetrics":[{"scopeMetrics":[{"metrics":[
+  {"name":"g","gauge":{"dataPoints":[{"timeUnixNano":"1760000000000000000","asDouble":1.5}]}},
+  {"name":"c","sum":{"isMonotonic":true,"aggregationTemporality":2,"dataPoints":[{"timeUnixNano":"1760000000000000000","asInt":"7"}]}},
+  {"name":"h","histogram":{"aggregationTemporality":2,"dataPoints":[
+    {"timeUnixNano":"1760000000000000000","count":"3","sum":4,"explicitBounds":[1],"bucketCounts":["1","2"]}]}},
+  {"name":"e","exponentialHistogram":{"aggregationTemporality":2,"dataPoints":[
+    {"timeUnixNano":"1760000000000000000","count":2,"positive":{"bucketCounts":[2]}}]}},
+  {"name":"s","summary":{"dataPoints":[{"timeUnixNano":"1760000000000000000","count":2,"sum":3}]}}]}]}]})";
+
+class OtlpHttp : public OtlpFixture {
+ protected:
+  HttpResponse Post(const std::string& type, std::string body, Pairs more = {}) {
+    if (receiver_ == nullptr) {
+      MakeReceiver();
+      AddOtlpHandler(receiver_.get(), &in_flight_, &router_);
+    }
+    HttpRequest request{.method = "POST", .path = "/v1/metrics", .headers = std::move(more), .body = std::move(body)};
+    request.headers.emplace_back("Content-Type", type);
+    HttpResponse response = router_.Find("POST", "/v1/metrics").route->handler(request);
+    EXPECT_EQ(in_flight_.used_bytes(), 0U) << "all that a request reserved is given back";
+    return response;
+  }
+  static std::string Header(const HttpResponse& response, const std::string& name) {
+    for (const auto& [n, value] : response.headers) {
+      if (n == name) return value;
+    }
+    return {};
+  }
+  static google::rpc::Status Error(const HttpResponse& response) {
+    EXPECT_EQ(Header(response, "Content-Type"), kProtobuf);
+    google::rpc::Status status;
+    EXPECT_TRUE(status.ParseFromString(response.body)) << response.body;
+    return status;
+  }
+
+  Router router_;
+};
+
+TEST_F(OtlpHttp, StoresEachKindInProtobuf) {
+  const HttpResponse response = Post(kProtobuf, AllKinds().SerializeAsString());
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.body, "");  // an empty ExportMetricsServiceResponse
+  EXPECT_EQ(Header(response, "Content-Type"), kProtobuf);
+  ExpectAllKindsStored();
+}
+
+TEST_F(OtlpHttp, StoresEachKindInJson) {
+  const HttpResponse response = Post("application/json; charset=utf-8", kAllKindsJson);
+  EXPECT_EQ(response.status, 200) << response.body;
+  EXPECT_EQ(response.body, "{}");
+  EXPECT_EQ(Header(response, "Content-Type"), kJson);
+  ExpectAllKindsStored();
+}
+
+TEST_F(OtlpHttp, StoresGzipOfBoth) {
+  EXPECT_EQ(Post(kProtobuf, Compress(AllKinds().SerializeAsString()), {{"content-encoding", "gzip"}}).status, 200);
+  ExpectAllKindsStored();
+  EXPECT_EQ(Post(kJson, Compress(kAllKindsJson), {{"Content-Encoding", "GZIP"}}).status, 200);
+  EXPECT_EQ(Post(kProtobuf, AllKinds().SerializeAsString(), {{"Content-Encoding", "identity"}}).status, 200);
+  ExpectAllKindsStored();
+}
+
+TEST_F(OtlpHttp, AnEmptyRequestSucceeds) {
+  EXPECT_EQ(Post(kProtobuf, "").status, 200);
+  EXPECT_EQ(Post(kJson, "{}").status, 200);
+}
+
+TEST_F(OtlpHttp, TellsOfPartialSuccessInTheRequestsType) {
+  ExportMetricsServiceRequest request;
+  AddGauge(&request, "g", 1.5);
+  AddGauge(&request, "late", 1)->set_time_unix_nano(0);
+  HttpResponse response = Post(kProtobuf, request.SerializeAsString());
+  EXPECT_EQ(response.status, 200);
+  ExportMetricsServiceResponse answer;
+  ASSERT_TRUE(answer.ParseFromString(response.body));
+  EXPECT_EQ(answer.partial_success().rejected_data_points(), 1);
+  EXPECT_THAT(answer.partial_success().error_message(), HasSubstr("late: a point has no timestamp"));
+  response = Post(kJson, R"({"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"d","sum":{"aggregationTemporality":1,
+    "dataPoints":[{"asInt":1,"timeUnixNano":1}]}}]}]}]})");
+  EXPECT_EQ(response.status, 200);
+  const auto json = nlohmann::json::parse(response.body);
+  EXPECT_EQ(json["partialSuccess"]["rejectedDataPoints"], "1");
+  EXPECT_THAT(json["partialSuccess"]["errorMessage"].get<std::string>(), HasSubstr("delta"));
+  EXPECT_EQ(Stored().size(), 1U);
+}
+
+TEST_F(OtlpHttp, RefusesOtherTypesAndEncodings) {
+  EXPECT_EQ(Post("text/plain", "").status, 415);
+  EXPECT_EQ(Post("", "").status, 415);
+  EXPECT_EQ(Post("application/x-protobuffer", "").status, 415);
+  const HttpResponse response = Post(kProtobuf, "", {{"Content-Encoding", "snappy"}});
+  EXPECT_EQ(response.status, 415);
+  EXPECT_THAT(Error(response).message(), HasSubstr("gzip"));
+  EXPECT_EQ(Post(kProtobuf, "", {{"X-Chronolith-Ack-Level", "maybe"}}).status, 400);
+  EXPECT_EQ(Post(kProtobuf, "", {{"X-Chronolith-Ack-Level", "synced"}}).status, 200);
+}
+
+TEST_F(OtlpHttp, MalformedBodiesAreTheSendersFault) {
+  const HttpResponse response = Post(kProtobuf, "\x0a\x05nope");
+  EXPECT_EQ(response.status, 400);
+  EXPECT_EQ(Error(response).code(), 3);
+  const HttpResponse json = Post(kJson, R"({"resourceMetrics":[{]})");
+  EXPECT_EQ(json.status, 400);
+  EXPECT_EQ(nlohmann::json::parse(json.body)["code"], 3);
+  EXPECT_EQ(Post(kProtobuf, "\x1f\x8b", {{"Content-Encoding", "gzip"}}).status, 400);
+  const std::string good = Compress(AllKinds().SerializeAsString());
+  for (std::size_t cut = 0; cut < good.size(); ++cut) {
+    ASSERT_EQ(Post(kProtobuf, good.substr(0, cut), {{"Content-Encoding", "gzip"}}).status, 400) << cut;
+  }
+  EXPECT_EQ(Post(kProtobuf, good + "more", {{"Content-Encoding", "gzip"}}).status, 400);
+  EXPECT_THAT(Stored(), IsEmpty());
+}
+
+TEST_F(OtlpHttp, BombsAreNotInflatedBeyondTheLimit) {
+  options_.decoded_bytes_max = 1 << 20;
+  const std::string bomb = Compress(std::string(32 << 20, '\0'));
+  EXPECT_LT(bomb.size(), 64U << 10);
+  const HttpResponse response = Post(kProtobuf, bomb, {{"Content-Encoding", "gzip"}});
+  EXPECT_EQ(response.status, 413);
+  EXPECT_THAT(Error(response).message(), HasSubstr("1048576"));
+  // A length in the last bytes that lies does not matter.
+  std::string lying = Compress(AllKinds().SerializeAsString());
+  lying.back() = '\x7f';
+  EXPECT_EQ(Post(kProtobuf, lying, {{"Content-Encoding", "gzip"}}).status, 400);
+}
+
+TEST_F(OtlpHttp, WithoutMemoryItAsksToTryLater) {
+  in_flight_.ForceReserve(in_flight_.limit_bytes());
+  if (receiver_ == nullptr) {
+    MakeReceiver();
+    AddOtlpHandler(receiver_.get(), &in_flight_, &router_);
+  }
+  HttpRequest request{
+      .method = "POST", .path = "/v1/metrics", .headers = {{"Content-Type", kProtobuf}, {"Content-Encoding", "gzip"}}};
+  request.body = Compress(AllKinds().SerializeAsString());
+  const HttpResponse response = router_.Find("POST", "/v1/metrics").route->handler(request);
+  in_flight_.Release(in_flight_.limit_bytes());
+  EXPECT_EQ(response.status, 429);
+  EXPECT_EQ(Header(response, "Retry-After"), "1");
+  EXPECT_EQ(Error(response).code(), 8);
+  EXPECT_EQ(Post(kProtobuf, request.body, {{"Content-Encoding", "gzip"}}).status, 200);
+}
+
+TEST(Inflate, ReadsBothFormatsOfAnySize) {
+  for (const std::size_t size : {0, 1, 65535, 65536, 65537, 1'000'000}) {
+    const std::string text(size, 'x');
+    for (const bool gzip : {true, false}) {
+      MemoryBudget budget(8 << 20);
+      DecodedBody body(&budget);
+      ASSERT_TRUE(Inflate(Compress(text, gzip), 1'000'000, &body).ok()) << size;
+      EXPECT_EQ(body.bytes, text);
+      EXPECT_GE(budget.used_bytes(), size);
+    }
+  }
+  MemoryBudget budget(8 << 20);
+  DecodedBody body(&budget);
+  EXPECT_EQ(Inflate(Compress(std::string(1001, 'x')), 1000, &body).code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Inflate("plain text", 1000, &body).code(), StatusCode::kInvalidArgument);
+  MemoryBudget small(100 << 10);
+  DecodedBody poor(&small);
+  EXPECT_EQ(Inflate(Compress(std::string(200 << 10, 'x')), 1 << 20, &poor).code(), StatusCode::kResourceExhausted);
+}
+
+}  // namespace
+}  // namespace chronolith::server
