@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numeric>
 #include <span>
+#include <utility>
 
 #include "base/coding.h"
 #include "interop/bit_stream.h"
@@ -279,7 +280,7 @@ void PrometheusHistogramEncoder::EndChunk() {
 
 std::vector<PrometheusHistogramChunk> PrometheusHistogramEncoder::Finish() {
   EndChunk();
-  return std::move(done_);
+  return std::exchange(done_, {});
 }
 
 namespace {

@@ -45,7 +45,7 @@ class PrometheusHistogramEncoder {
   // room for: nothing is added then.
   Status Add(Timestamp timestamp, const Histogram& histogram);
 
-  // The chunks of all that was added. Once.
+  // The chunks of all that was added since it was called last.
   std::vector<PrometheusHistogramChunk> Finish();
 
  private:

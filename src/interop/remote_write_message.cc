@@ -150,18 +150,7 @@ void Encode1(std::span<const RemoteWriteSeries> series, std::string* out) {
   ProtoWriter to(out);
   for (const RemoteWriteSeries& s : series) {
     if (s.samples.empty() && s.histograms.empty() && s.exemplars.empty()) continue;
-    to.Nested(request1::kSeries, [&] {
-      out->append(s.labels);
-      for (const Sample& x : s.samples) WriteSample(out, series1::kSamples, x);
-      for (const Exemplar& x : s.exemplars) {
-        to.Nested(series1::kExemplars, [&] {
-          WriteLabels(&to, exemplar::kLabels, x.labels);
-          to.Double(exemplar::kValue, x.value);
-          to.Int(exemplar::kTimestamp, x.timestamp);
-        });
-      }
-      for (const HistogramSample& x : s.histograms) WriteHistogram(&to, series1::kHistograms, x);
-    });
+    to.Nested(request1::kSeries, [&] { AppendTimeSeries1(s, out); });
   }
   absl::flat_hash_set<std::string_view> families;  // views into the labels of `series`
   for (const RemoteWriteSeries& s : series) {
@@ -242,6 +231,20 @@ void Encode2(std::span<const RemoteWriteSeries> series, std::string* out) {
 }
 
 }  // namespace
+
+void AppendTimeSeries1(const RemoteWriteSeries& series, std::string* out) {
+  ProtoWriter to(out);
+  out->append(series.labels);
+  for (const Sample& x : series.samples) WriteSample(out, series1::kSamples, x);
+  for (const Exemplar& x : series.exemplars) {
+    to.Nested(series1::kExemplars, [&] {
+      WriteLabels(&to, exemplar::kLabels, x.labels);
+      to.Double(exemplar::kValue, x.value);
+      to.Int(exemplar::kTimestamp, x.timestamp);
+    });
+  }
+  for (const HistogramSample& x : series.histograms) WriteHistogram(&to, series1::kHistograms, x);
+}
 
 RemoteWriteCounts CountsOf(std::span<const RemoteWriteSeries> series) {
   RemoteWriteCounts counts;

@@ -38,6 +38,9 @@ RemoteWriteCounts CountsOf(std::span<const RemoteWriteSeries> series);
 void AppendRemoteWriteLabels(const Labels& labels, std::string* out);
 Labels LabelsOfRemoteWrite(std::string_view labels);
 
+// The fields of a message TimeSeries of 1.0, without tag and length; remote read answers with the same. Metadata has no place in it.
+void AppendTimeSeries1(const RemoteWriteSeries& series, std::string* out);
+
 // Series in the given order; *out is replaced. Labels are written as they stand: sorted, not empty, which is what the receiver
 // wants. Metadata is of a metric family in 1.0, and written once for each family of the request, behind the series; 2.0 has it in
 // the series. A series of 2.0 has samples or histograms, not both: where both are given it is written twice. Receivers of 2.0

@@ -12,8 +12,8 @@
 #include "base/posix_file.h"
 #include "chunk/histogram_chunk.h"
 #include "interop/prometheus_block.h"
-#include "interop/prometheus_histogram.h"
 #include "ops/file_copy.h"
+#include "ops/prometheus_chunks.h"
 
 namespace chronolith::ops {
 
@@ -215,31 +215,14 @@ class BlockExport {
   Status WriteSeries(const Labels& labels, ChunkIterator* chunks, PrometheusBlockWriter* writer) {
     data_.clear();
     chunks_.clear();
-    PrometheusHistogramEncoder histograms;
-    const auto take_histograms = [&] {
-      for (PrometheusHistogramChunk& made : histograms.Finish()) {
-        data_.push_back(std::move(made.data));
-        chunks_.push_back({made.encoding, made.min_time, made.max_time, made.samples, {}});
-      }
-    };
     std::uint64_t samples = 0;
-    while (chunks->Next()) {
-      const RawChunk& chunk = chunks->chunk();
-      if (chunk.encoding == RawChunk::Encoding::kXor) {
-        take_histograms();
-        data_.emplace_back(chunk.data);
-        chunks_.push_back({1, chunk.min_time, chunk.max_time, chunk.samples, {}});
-        continue;
-      }
-      HistogramIterator in(chunk.data);
-      while (in.Next()) {
-        const Status s = histograms.Add(in.sample().timestamp, in.sample().histogram);
-        if (!s.ok() && s.code() != StatusCode::kUnimplemented) return s;  // those were counted by the survey
-      }
-      if (!in.status().ok()) return in.status().WithContext(labels.ToString());
-    }
-    if (!chunks->status().ok()) return chunks->status();
-    take_histograms();
+    std::uint64_t left_out = 0;  // the survey has counted them
+    const auto keep = [this](const PrometheusChunk& chunk) {
+      data_.emplace_back(chunk.data);
+      chunks_.push_back(chunk);
+      return Status::Ok();
+    };
+    if (Status s = ForEachPrometheusChunk(chunks, keep, &left_out); !s.ok()) return s.WithContext(labels.ToString());
     for (std::size_t i = 0; i < chunks_.size(); ++i) {
       chunks_[i].data = data_[i];
       samples += chunks_[i].samples;

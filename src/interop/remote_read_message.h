@@ -1,0 +1,51 @@
+// The messages of Prometheus remote read, not compressed: requests are read, answers written, as whole samples or as streamed
+// chunks.
+#ifndef CHRONOLITH_INTEROP_REMOTE_READ_MESSAGE_H_
+#define CHRONOLITH_INTEROP_REMOTE_READ_MESSAGE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chronolith/labels.h"
+#include "chronolith/result.h"
+#include "chronolith/types.h"
+#include "interop/prometheus_block.h"
+
+namespace chronolith::interop {
+
+// As the protocol numbers them.
+enum class RemoteReadForm : std::uint8_t { kSamples = 0, kStreamedChunks = 1 };
+
+struct RemoteReadQuery {
+  TimeRange range;  // half-open, where the protocol's is not; empty where its end is before its start
+  std::vector<Matcher> matchers;
+};
+
+struct RemoteReadRequest {
+  RemoteReadForm form = RemoteReadForm::kSamples;  // the first that the client takes and that is known
+  std::vector<RemoteReadQuery> queries;
+};
+
+inline constexpr std::size_t kRemoteReadQueriesMax = 256;
+inline constexpr std::size_t kRemoteReadMatchersMax = 1024;  // of a query
+
+// Hints are passed over. kInvalidArgument: malformed, over the bounds above, or a form is asked for that is not known.
+Result<RemoteReadRequest> DecodeRemoteReadRequest(std::string_view message);
+
+// A QueryResult of `series` (of AppendTimeSeries1, each with its tag), appended to a ReadResponse.
+void AppendRemoteReadResult(std::string_view series, std::string* out);
+// A TimeSeries for such a result: labels of AppendRemoteWriteLabels; then samples and histograms, each in ascending order.
+void AppendRemoteReadSeries(std::string_view labels, std::span<const Sample> samples, std::span<const HistogramSample> histograms,
+                            std::string* out);
+
+// One frame of a stream: uvarint length | big-endian CRC32C | ChunkedReadResponse of one series, as Prometheus sends them; the
+// labels of AppendRemoteWriteLabels. A series may take several frames.
+void AppendRemoteReadFrame(std::size_t query, std::string_view labels, std::span<const PrometheusChunk> chunks, std::string* out);
+
+}  // namespace chronolith::interop
+
+#endif  // CHRONOLITH_INTEROP_REMOTE_READ_MESSAGE_H_

@@ -1,0 +1,45 @@
+#include "ops/prometheus_chunks.h"
+
+#include "chunk/histogram_chunk.h"
+#include "interop/prometheus_histogram.h"
+
+namespace chronolith::ops {
+namespace {
+
+Status Visit(PrometheusHistogramEncoder* histograms, const std::function<Status(const PrometheusChunk&)>& visit) {
+  for (const PrometheusHistogramChunk& made : histograms->Finish()) {
+    if (Status s = visit({made.encoding, made.min_time, made.max_time, made.samples, made.data}); !s.ok()) return s;
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+Status ForEachPrometheusChunk(ChunkIterator* chunks, const std::function<Status(const PrometheusChunk&)>& visit,
+                              std::uint64_t* left_out) {
+  PrometheusHistogramEncoder histograms;  // that follow each other
+  bool waiting = false;
+  while (chunks->Next()) {
+    const RawChunk& chunk = chunks->chunk();
+    if (chunk.encoding == RawChunk::Encoding::kXor) {
+      if (waiting) {
+        if (Status s = Visit(&histograms, visit); !s.ok()) return s;
+        waiting = false;
+      }
+      if (Status s = visit({1, chunk.min_time, chunk.max_time, chunk.samples, chunk.data}); !s.ok()) return s;
+      continue;
+    }
+    HistogramIterator in(chunk.data);
+    while (in.Next()) {
+      const Status s = histograms.Add(in.sample().timestamp, in.sample().histogram);
+      if (!s.ok() && s.code() != StatusCode::kUnimplemented) return s;
+      if (!s.ok()) ++*left_out;
+    }
+    if (!in.status().ok()) return in.status();
+    waiting = true;
+  }
+  if (!chunks->status().ok()) return chunks->status();
+  return waiting ? Visit(&histograms, visit) : Status::Ok();
+}
+
+}  // namespace chronolith::ops

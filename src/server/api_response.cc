@@ -1,0 +1,126 @@
+#include "server/api_response.h"
+
+#include <charconv>
+#include <cmath>
+#include <utility>
+
+#include "interop/label_json.h"
+#include "interop/selector.h"
+#include "interop/time_text.h"
+
+namespace chronolith::server {
+namespace {
+
+std::string_view ErrorTypeOf(StatusCode code) {
+  switch (code) {
+    case StatusCode::kInvalidArgument:
+    case StatusCode::kAlreadyExists:
+    case StatusCode::kFailedPrecondition:
+      return "bad_data";
+    case StatusCode::kNotFound:
+      return "not_found";
+    case StatusCode::kDeadlineExceeded:
+      return "timeout";
+    case StatusCode::kCancelled:
+      return "canceled";
+    case StatusCode::kResourceExhausted:
+    case StatusCode::kUnavailable:
+      return "unavailable";
+    default:
+      return "internal";
+  }
+}
+
+template <typename Number>
+bool ParseWhole(std::string_view text, Number* number) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+}  // namespace
+
+int HttpStatusOf(StatusCode code) {
+  switch (code) {
+    case StatusCode::kInvalidArgument:
+    case StatusCode::kAlreadyExists:
+    case StatusCode::kFailedPrecondition:
+      return 400;
+    case StatusCode::kNotFound:
+      return 404;
+    case StatusCode::kResourceExhausted:
+    case StatusCode::kUnavailable:
+    case StatusCode::kDeadlineExceeded:
+    case StatusCode::kCancelled:
+      return 503;
+    default:
+      return 500;
+  }
+}
+
+HttpResponse ApiError(const Status& status) {
+  std::string body = "{\"status\":\"error\",\"errorType\":\"";
+  body.append(ErrorTypeOf(status.code())).append("\",\"error\":");
+  interop::AppendJsonString(status.message(), &body);
+  body += "}\n";
+  HttpResponse response = HttpResponse::Json(HttpStatusOf(status.code()), std::move(body));
+  if (status.code() == StatusCode::kResourceExhausted || status.code() == StatusCode::kUnavailable) {
+    response.SetHeader("Retry-After", "1");
+  }
+  return response;
+}
+
+HttpResponse TextError(const Status& status) {
+  HttpResponse response = HttpResponse::Text(HttpStatusOf(status.code()), status.message());
+  if (response.status == 503) response.SetHeader("Retry-After", "1");
+  return response;
+}
+
+std::string EndOfEnvelope(const std::vector<std::string>& warnings) {
+  std::string end;
+  for (const std::string& warning : warnings) {
+    end += end.empty() ? ",\"warnings\":[" : ",";
+    interop::AppendJsonString(warning, &end);
+  }
+  return end + (end.empty() ? "}\n" : "]}\n");
+}
+
+Result<Timestamp> ParseApiTime(std::string_view text) {
+  constexpr double kSecondsMax = 9.2e15;  // milliseconds of more do not fit
+  double seconds = 0;
+  if (ParseWhole(text, &seconds)) {
+    if (!(std::abs(seconds) <= kSecondsMax)) return InvalidArgument("'" + std::string(text) + "' is no time that can be stored");
+    return static_cast<Timestamp>(std::llround(seconds * 1000));
+  }
+  const Result<Timestamp> time = interop::ParseTime(text, 0);
+  if (!time.ok() || text.find('-') == std::string_view::npos || text.starts_with('-')) {
+    return InvalidArgument("'" + std::string(text) + "' is neither seconds since 1970 nor RFC 3339, as 2026-01-31T12:00:00Z");
+  }
+  return *time;
+}
+
+Result<ApiParameters> ParseApiParameters(const HttpRequest& request) {
+  Pairs all;
+  if (Status s = request.Parameters(&all); !s.ok()) return s;
+  ApiParameters made;
+  for (const auto& [name, value] : all) {
+    const auto bad = [&name = name](const Status& why) { return why.WithContext("parameter " + name); };
+    if (name == "match[]") {
+      Result<std::vector<Matcher>> selector = interop::ParseSelector(value);
+      if (!selector.ok()) return bad(selector.status());
+      made.selectors.push_back(std::move(*selector));
+    } else if (name == "start" || name == "end") {
+      if (value.empty()) continue;
+      const Result<Timestamp> time = ParseApiTime(value);
+      if (!time.ok()) return bad(time.status());
+      (name == "start" ? made.range.start : made.range.end) = name == "end" ? *time + 1 : *time;
+    } else if (name == "limit") {
+      if (!ParseWhole(std::string_view(value), &made.limit)) {
+        return bad(InvalidArgument("'" + value + "' is no number of results"));
+      }
+    }
+  }
+  if (made.range.end < made.range.start) return InvalidArgument("parameter end lies before start");
+  return made;
+}
+
+}  // namespace chronolith::server

@@ -1,0 +1,42 @@
+// Answers of the HTTP API as Prometheus forms them, and the parameters that its calls share.
+#ifndef CHRONOLITH_SERVER_API_RESPONSE_H_
+#define CHRONOLITH_SERVER_API_RESPONSE_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chronolith/labels.h"
+#include "chronolith/result.h"
+#include "chronolith/types.h"
+#include "server/http_message.h"
+
+namespace chronolith::server {
+
+// 400, 404, 500, 503 (with Retry-After where it is of use).
+int HttpStatusOf(StatusCode code);
+
+// {"status":"error","errorType":"bad_data","error":"..."} with the HTTP status of `status`.
+HttpResponse ApiError(const Status& status);
+// The same status as plain text, for protocols without an envelope.
+HttpResponse TextError(const Status& status);
+
+// What stands behind the data of a success: ,"warnings":[...]} or }.
+std::string EndOfEnvelope(const std::vector<std::string>& warnings);
+
+// match[], start, end and limit; any other parameter is passed over, as Prometheus does.
+struct ApiParameters {
+  std::vector<std::vector<Matcher>> selectors;  // of each match[]
+  TimeRange range;                              // `end` of the request is inclusive
+  std::uint64_t limit = 0;                      // 0: none
+};
+// Of query and form. kInvalidArgument names the parameter.
+Result<ApiParameters> ParseApiParameters(const HttpRequest& request);
+
+// Seconds since 1970 with a fraction, or RFC 3339. kInvalidArgument.
+Result<Timestamp> ParseApiTime(std::string_view text);
+
+}  // namespace chronolith::server
+
+#endif  // CHRONOLITH_SERVER_API_RESPONSE_H_

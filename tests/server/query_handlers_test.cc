@@ -1,0 +1,401 @@
+// Remote read, look-ups, export and the admin calls over a store of all kinds of samples.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/checksum.h"
+#include "base/coding.h"
+#include "chunk/xor_chunk.h"
+#include "interop/prometheus_histogram.h"
+#include "interop/proto_reader.h"
+#include "interop/proto_writer.h"
+#include "interop/remote_compression.h"
+#include "interop/remote_read_message.h"
+#include "server/admin_handlers.h"
+#include "server/export_handler.h"
+#include "server/lookup_handlers.h"
+#include "server/remote_read_handler.h"
+#include "tests/interop/remote_write_decoder.h"
+#include "tests/support/temp_directory.h"
+
+namespace chronolith::server {
+namespace {
+
+using interop::ProtoField;
+using interop::ProtoReader;
+using interop::ProtoWriter;
+using interop::WireType;
+using nlohmann::json;
+using ::testing::HasSubstr;
+
+constexpr Timestamp kStart = 1'700'000'000'000;
+
+struct Collected : BodyWriter {
+  Status Write(std::string_view piece) override {
+    bytes.append(piece);
+    return Status::Ok();
+  }
+  std::string bytes;
+};
+
+// What a series' answer says, in words that can be compared: one for each sample.
+using Said = std::map<std::string, std::vector<std::string>>;
+
+std::string Words(Timestamp t, double v) { return std::to_string(t) + " " + std::to_string(std::bit_cast<std::uint64_t>(v)); }
+std::string Words(const HistogramSample& s) {
+  return std::to_string(s.timestamp) + std::visit(
+                                           [](const auto& h) {
+                                             std::string words = " schema " + std::to_string(h.schema) + " count " +
+                                                                 std::to_string(h.count) + " sum " + std::to_string(h.sum);
+                                             for (const BucketSpan& span : h.positive_spans) {
+                                               words += " span " + std::to_string(span.offset) + "+" + std::to_string(span.length);
+                                             }
+                                             return words;
+                                           },
+                                           s.histogram);
+}
+
+std::string MatcherBytes(int type, std::string_view name, std::string_view value) {
+  std::string bytes;
+  ProtoWriter to(&bytes);
+  to.Uint(1, static_cast<std::uint64_t>(type));
+  to.Bytes(2, name);
+  to.Bytes(3, value);
+  return bytes;
+}
+std::string QueryBytes(Timestamp first, Timestamp last, const std::vector<std::string>& matchers) {
+  std::string bytes;
+  ProtoWriter to(&bytes);
+  to.Int(1, first);
+  to.Int(2, last);
+  for (const std::string& m : matchers) to.BytesAlways(3, m);
+  return bytes;
+}
+std::string ReadRequest(const std::vector<std::string>& queries, const std::vector<std::uint32_t>& forms = {}) {
+  std::string bytes;
+  ProtoWriter to(&bytes);
+  for (const std::string& q : queries) to.BytesAlways(1, q);
+  to.PackedUint(2, forms);
+  return bytes;
+}
+
+// Of one ChunkedReadResponse.
+void DecodeFrame(std::string_view message, std::uint64_t* query, Said* said) {
+  *query = 0;
+  std::string name;
+  ProtoReader in(message);
+  for (ProtoField field; in.Next(&field);) {
+    if (field.Is(2, WireType::kVarint)) *query = field.value;
+    if (!field.Is(1, WireType::kLength)) continue;
+    ProtoReader series(field.bytes);
+    std::vector<std::pair<std::string, std::string>> labels;
+    for (ProtoField part; series.Next(&part);) {
+      ProtoReader fields(part.bytes);
+      if (part.number == 1) {
+        labels.emplace_back();
+        for (ProtoField f; fields.Next(&f);) (f.number == 1 ? labels.back().first : labels.back().second) = f.bytes;
+        continue;
+      }
+      std::uint64_t type = 0;
+      std::string_view data;
+      Timestamp min = 0, max = 0;
+      for (ProtoField f; fields.Next(&f);) {
+        if (f.number == 1) min = static_cast<Timestamp>(f.value);
+        if (f.number == 2) max = static_cast<Timestamp>(f.value);
+        if (f.number == 3) type = f.value;
+        if (f.number == 4) data = f.bytes;
+      }
+      std::vector<std::string>& words = (*said)[Labels(labels).ToString()];
+      Timestamp first = kMaxTimestamp, last = kMinTimestamp;
+      const auto saw = [&](Timestamp t) {
+        first = std::min(first, t);
+        last = std::max(last, t);
+      };
+      if (type == 1) {
+        XorIterator samples(data);
+        while (samples.Next()) {
+          saw(samples.sample().timestamp);
+          words.push_back(Words(samples.sample().timestamp, samples.sample().value));
+        }
+        EXPECT_TRUE(samples.ok());
+      } else {
+        EXPECT_TRUE(DecodePrometheusHistograms(static_cast<unsigned>(type), data, [&](HistogramSample s) {
+                      saw(s.timestamp);
+                      words.push_back(Words(s));
+                      return Status::Ok();
+                    }).ok());
+      }
+      EXPECT_EQ(std::pair(first, last), std::pair(min, max));
+    }
+    EXPECT_TRUE(series.ok());
+  }
+  EXPECT_TRUE(in.ok());
+}
+
+// Of a whole stream, a map for each query.
+std::vector<Said> DecodeStream(std::string_view bytes, std::size_t* frames) {
+  std::vector<Said> said;
+  const char* at = bytes.data();
+  const char* const end = at + bytes.size();
+  for (*frames = 0; at != end; ++*frames) {
+    std::uint64_t length = 0;
+    at = DecodeVarint(at, end, &length);
+    if (at == nullptr || static_cast<std::uint64_t>(end - at) < length + 4) {
+      ADD_FAILURE() << "frame " << *frames << " is cut off";
+      return said;
+    }
+    std::uint32_t crc = 0;
+    for (int i = 0; i < 4; ++i) crc = crc << 8 | static_cast<unsigned char>(*at++);
+    const std::string_view message(at, length);
+    EXPECT_EQ(crc, Crc32c(message));
+    EXPECT_LE(length, 1U << 20);
+    Said part;
+    std::uint64_t query = 0;
+    DecodeFrame(message, &query, &part);
+    EXPECT_EQ(part.size(), 1U) << "a frame is of one series";
+    if (said.size() <= query) said.resize(query + 1);
+    for (auto& [name, words] : part) said[query][name].insert(said[query][name].end(), words.begin(), words.end());
+    at += length;
+  }
+  return said;
+}
+
+class QueryHandlers : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    Options options;
+    options.shards = 3;
+    options.engine = "memory";
+    storage_ = std::move(*Storage::Open(options, dir_ / "db"));
+    for (int i = 0; i < 20; ++i) {
+      TimeSeries s{.labels = {{"__name__", "up"}, {"instance", "host-" + std::to_string(i)}, {"job", i % 2 == 0 ? "node" : "web"}}};
+      for (int k = 0; k < 500; ++k) s.samples.push_back({kStart + k * 15'000, i * 1000.0 + k / 7.0});
+      Write(s);
+    }
+    TimeSeries ints{.labels = {{"__name__", "latency"}, {"kind", "int"}}};
+    TimeSeries floats{.labels = {{"__name__", "latency"}, {"kind", "float"}}};
+    for (int k = 0; k < 50; ++k) {
+      IntHistogram h{.schema = 1, .count = static_cast<std::uint64_t>(3 * k), .sum = k * 1.5, .positive_spans = {{2, 2}}};
+      h.positive_deltas = {k, k};
+      ints.histograms.push_back({kStart + k * 15'000, h});
+      FloatHistogram f{.schema = 0, .count = 0.5 * k, .sum = k * 2.5, .positive_spans = {{-1, 1}}, .positive_counts = {0.5 * k}};
+      floats.histograms.push_back({kStart + k * 15'000, f});
+    }
+    // Floats and histograms in one series.
+    for (int k = 50; k < 60; ++k) ints.samples.push_back({kStart + k * 15'000, k * 0.5});
+    ints.exemplars.push_back({{{"trace_id", "abc"}}, 1.5, kStart + 1});
+    Write(ints);
+    Write(floats);
+    ASSERT_TRUE(storage_->Checkpoint().ok());
+
+    AddRemoteReadHandler(storage_.get(), &in_flight_, read_options_, &router_);
+    AddLookupHandlers(storage_.get(), std::chrono::seconds(60), &router_);
+    AddExportHandler(storage_.get(), &router_);
+    AddAdminHandlers(storage_.get(), {.enabled = true, .snapshot_directory = dir_ / "snapshots"}, &router_);
+  }
+  void TearDown() override { EXPECT_EQ(in_flight_.used_bytes(), 0U); }
+
+  void Write(const TimeSeries& s) { ASSERT_TRUE(storage_->Write(s).ok()); }
+
+  HttpResponse Ask(const std::string& method, const std::string& target, std::string body = {}, Pairs headers = {}) {
+    HttpRequest request{.method = method, .headers = std::move(headers), .body = std::move(body)};
+    EXPECT_TRUE(ParseTarget(target, &request.path, &request.query).ok());
+    const Router::Match match = router_.Find(method, request.path);
+    if (match.route == nullptr) return {.status = 404};
+    request.segments = match.segments;
+    HttpResponse response = match.route->handler(request);
+    if (response.stream) {
+      Collected all;
+      const Status s = response.stream(all);
+      if (!s.ok()) return HttpResponse::Text(500, s.ToString());
+      response.body = all.bytes;
+    }
+    return response;
+  }
+  HttpResponse Read(const std::string& message) {
+    return Ask("POST", "/api/v1/read", interop::CompressBlock(message), {{"Content-Encoding", "snappy"}});
+  }
+  json Api(const std::string& target) {
+    const HttpResponse response = Ask("GET", target);
+    EXPECT_EQ(response.status, 200) << response.body;
+    return json::parse(response.body);
+  }
+
+  // What the store itself says.
+  Said Expected(const std::vector<Matcher>& matchers, TimeRange range) {
+    Said said;
+    auto set = std::move(*storage_->Select(matchers, range));
+    while (set->Next()) {
+      std::vector<std::string>& words = said[set->labels().ToString()];
+      SampleIterator& in = set->samples();
+      for (ValueType type = in.Next(); type != ValueType::kNone; type = in.Next()) {
+        words.push_back(type == ValueType::kFloat ? Words(in.timestamp(), in.value()) : Words({in.timestamp(), in.histogram()}));
+      }
+    }
+    return said;
+  }
+
+  const testing_support::TempDirectory dir_;
+  std::unique_ptr<Storage> storage_;
+  MemoryBudget in_flight_{64 << 20};
+  RemoteReadOptions read_options_;
+  Router router_;
+};
+
+TEST_F(QueryHandlers, SamplesAreThoseOfTheStoreAndTheEndIsInclusive) {
+  const Timestamp last = kStart + 100 * 15'000;
+  const HttpResponse response = Read(ReadRequest({QueryBytes(kStart + 15'000, last, {MatcherBytes(0, "job", "node")})}));
+  ASSERT_EQ(response.status, 200) << response.body;
+  const testing::DecodedRequest got = testing::DecodeReadResponse(testing::Unsnappy(response.body));
+  ASSERT_EQ(got.error, "");
+  Said said;
+  for (const TimeSeries& s : got.series) {
+    for (const Sample& x : s.samples) said[s.labels.ToString()].push_back(Words(x.timestamp, x.value));
+  }
+  const Said expected = Expected({Matcher::Equal("job", "node")}, {kStart + 15'000, last + 1});
+  ASSERT_EQ(expected.size(), 10U);
+  EXPECT_EQ(expected.begin()->second.size(), 100U);
+  EXPECT_EQ(said, expected);
+}
+
+TEST_F(QueryHandlers, StreamedChunksHoldWhatTheStoreHolds) {
+  std::size_t frames = 0;
+  const HttpResponse response =
+      Read(ReadRequest({QueryBytes(kStart, kStart + 10'000'000, {MatcherBytes(2, "__name__", "up|latency")}),
+                        QueryBytes(kStart, kStart - 1, {MatcherBytes(0, "job", "web")}),
+                        QueryBytes(kStart + 1, kStart + 30'000, {MatcherBytes(3, "job", "node|")})},
+                       {7, 1, 0}));
+  ASSERT_EQ(response.status, 200) << response.body;
+  EXPECT_EQ(response.headers.front().second, "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse");
+  const std::vector<Said> said = DecodeStream(response.body, &frames);
+  ASSERT_EQ(said.size(), 3U);
+  EXPECT_EQ(said[0], Expected({Matcher::Regex("__name__", "up|latency")}, {kStart, kStart + 10'000'001}));
+  EXPECT_EQ(said[0].size(), 22U);
+  EXPECT_TRUE(said[1].empty());  // it ends before it starts
+  EXPECT_EQ(said[2], Expected({Matcher::NotRegex("job", "node|")}, {kStart + 1, kStart + 30'001}));
+  EXPECT_EQ(said[2].size(), 10U);
+  EXPECT_EQ(frames, 32U);
+}
+
+TEST_F(QueryHandlers, FloatChunksAreTheStoredBytes) {
+  auto set = std::move(*storage_->Select({Matcher::Equal("instance", "host-3")}, {kStart, kStart + 8'000'000}));
+  ASSERT_TRUE(set->Next());
+  ASSERT_TRUE(set->chunks().Next());
+  const std::string stored(set->chunks().chunk().data);
+  const HttpResponse response =
+      Read(ReadRequest({QueryBytes(kStart, kStart + 7'999'999, {MatcherBytes(0, "instance", "host-3")})}, {1}));
+  EXPECT_THAT(response.body, HasSubstr(stored));
+}
+
+TEST_F(QueryHandlers, WrongReadRequestsAreRefusedWithTheReason) {
+  EXPECT_EQ(Ask("POST", "/api/v1/read", "not snappy at all").status, 400);
+  EXPECT_EQ(Ask("POST", "/api/v1/read", "x", {{"Content-Encoding", "gzip"}}).status, 415);
+  const std::string bomb("\xff\xff\xff\xff\x0f", 5);  // claims 4 GiB
+  EXPECT_EQ(Ask("POST", "/api/v1/read", bomb, {{"Content-Encoding", "snappy"}}).status, 413);
+  EXPECT_EQ(Read("\x0a\x05").status, 400);
+  EXPECT_THAT(Read(ReadRequest({}, {5})).body, HasSubstr("STREAMED_XOR_CHUNKS"));
+  EXPECT_THAT(Read(ReadRequest({QueryBytes(0, 1, {MatcherBytes(4, "a", "b")})})).body, HasSubstr("type 4"));
+  const HttpResponse regex = Read(ReadRequest({QueryBytes(0, 1, {MatcherBytes(2, "a", "b(")})}, {1}));
+  EXPECT_EQ(regex.status, 400);
+  EXPECT_THAT(regex.body, HasSubstr("b("));
+  const std::vector<std::string> many(interop::kRemoteReadQueriesMax + 1, QueryBytes(0, 1, {}));
+  EXPECT_EQ(Read(ReadRequest(many)).status, 400);
+}
+
+TEST_F(QueryHandlers, AnAnswerOfSamplesIsBoundedAndAStreamIsNot) {
+  Router small;
+  MemoryBudget little(64 << 10);
+  const auto ask = [&](Router* router, std::uint32_t form) {
+    const HttpRequest request{.method = "POST",
+                              .body = interop::CompressBlock(
+                                  ReadRequest({QueryBytes(kStart, kStart + 10'000'000, {MatcherBytes(2, "job", ".+")})}, {form}))};
+    return router->Find("POST", "/api/v1/read").route->handler(request);
+  };
+  AddRemoteReadHandler(storage_.get(), &in_flight_, {.samples_bytes_max = 100'000}, &small);
+  const HttpResponse refused = ask(&small, 0);
+  ASSERT_EQ(refused.status, 400);
+  EXPECT_THAT(refused.body, HasSubstr("STREAMED_XOR_CHUNKS"));
+  Collected all;
+  EXPECT_TRUE(ask(&small, 1).stream(all).ok());
+  std::size_t frames = 0;
+  EXPECT_EQ(DecodeStream(all.bytes, &frames)[0].size(), 20U);
+
+  Router poor;
+  AddRemoteReadHandler(storage_.get(), &little, {}, &poor);
+  EXPECT_EQ(ask(&poor, 0).status, 503);
+  EXPECT_EQ(little.used_bytes(), 0U);
+}
+
+TEST_F(QueryHandlers, LookupsAnswerAsPrometheusDoes) {
+  EXPECT_EQ(Api("/api/v1/labels"), (json{{"status", "success"}, {"data", {"__name__", "instance", "job", "kind"}}}));
+  EXPECT_EQ(Api("/api/v1/labels?match[]=latency")["data"], (json{"__name__", "kind"}));
+  EXPECT_EQ(Api("/api/v1/label/job/values?match%5B%5D=up")["data"], (json{"node", "web"}));
+  EXPECT_EQ(Api("/api/v1/label/nobody/values")["data"], json::array());
+  const json two = Api("/api/v1/series?match[]=up{instance=\"host-7\"}&match[]={instance=~\"host-(7|3)\"}")["data"];
+  ASSERT_EQ(two.size(), 2U);  // united, in order
+  EXPECT_EQ(two[0], (json{{"__name__", "up"}, {"instance", "host-3"}, {"job", "web"}}));
+  EXPECT_EQ(two[1]["instance"], "host-7");
+  const json some = Api("/api/v1/series?match[]=up&limit=3");
+  EXPECT_EQ(some["data"].size(), 3U);
+  EXPECT_EQ(some["warnings"], (json{"results truncated due to limit"}));
+  EXPECT_EQ(Api("/api/v1/series?match[]=up&start=2500000000")["data"], json::array());
+  EXPECT_EQ(Api("/api/v1/series?match[]=up&end=1700000000.000")["data"].size(), 20U) << "the end is inclusive";
+
+  const HttpResponse form =
+      Ask("POST", "/api/v1/series", "match%5B%5D=up%7Bjob%3D%22web%22%7D", {{"Content-Type", "application/x-www-form-urlencoded"}});
+  EXPECT_EQ(json::parse(form.body)["data"].size(), 10U);
+}
+
+TEST_F(QueryHandlers, WrongParametersAreNamed) {
+  const std::map<std::string, std::string> wrong = {
+      {"/api/v1/series", "no match[]"},
+      {"/api/v1/series?match[]=up{", "parameter match[]"},
+      {"/api/v1/series?match[]=up&start=yesterday", "parameter start"},
+      {"/api/v1/series?match[]=up&start=20&end=10", "end lies before start"},
+      {"/api/v1/series?match[]=up&end=1e300", "parameter end"},
+      {"/api/v1/labels?limit=-1", "parameter limit"},
+      {"/api/v1/labels?match[]={a=~\"(\"}", "("},
+      {"/api/v1/export", "no match[]"},
+      {"/api/v1/export?match[]={a=~\"(\"}", "("},
+  };
+  for (const auto& [target, reason] : wrong) {
+    const HttpResponse response = Ask("GET", target);
+    EXPECT_EQ(response.status, 400) << target;
+    const json answer = json::parse(response.body);
+    EXPECT_EQ(answer["status"], "error");
+    EXPECT_EQ(answer["errorType"], "bad_data");
+    EXPECT_THAT(answer["error"].get<std::string>(), HasSubstr(reason)) << target;
+  }
+}
+
+TEST_F(QueryHandlers, ExportsJsonLinesWithHistogramsAndExemplars) {
+  const HttpResponse response = Ask("GET", "/api/v1/export?match[]=latency{kind=\"int\"}&end=1700000900");
+  ASSERT_EQ(response.status, 200) << response.body;
+  const json line = json::parse(response.body);
+  EXPECT_EQ(line["metric"], (json{{"__name__", "latency"}, {"kind", "int"}}));
+  EXPECT_EQ(line["histograms"].size(), 50U);
+  EXPECT_EQ(line["values"].size(), 10U);
+  EXPECT_EQ(line["exemplars"][0]["labels"]["trace_id"], "abc");
+}
+
+TEST_F(QueryHandlers, DeletesAndCopies) {
+  EXPECT_EQ(Ask("POST", "/api/v1/admin/tsdb/delete_series").status, 400);
+  const HttpResponse copied = Ask("POST", "/api/v1/admin/tsdb/snapshot");
+  ASSERT_EQ(copied.status, 200) << copied.body;
+  EXPECT_EQ(Ask("PUT", "/api/v1/admin/tsdb/delete_series?match[]=up{job=\"web\"}").status, 204);
+  EXPECT_EQ(Ask("POST", "/api/v1/admin/tsdb/clean_tombstones").status, 204);
+  EXPECT_EQ(Api("/api/v1/series?match[]=up")["data"].size(), 10U);
+  EXPECT_TRUE(std::filesystem::is_directory(dir_ / "snapshots/" + json::parse(copied.body)["data"]["name"].get<std::string>()));
+
+  Router off;
+  AddAdminHandlers(storage_.get(), {}, &off);
+  const HttpResponse refused = off.Find("POST", "/api/v1/admin/tsdb/delete_series").route->handler({});
+  EXPECT_EQ(refused.status, 403);
+  EXPECT_THAT(refused.body, HasSubstr("--web.enable-admin-api"));
+}
+
+}  // namespace
+}  // namespace chronolith::server
