@@ -74,14 +74,8 @@ Result<ReadTotals> ReadAll(const ReadFlags& flags, Storage* storage, const std::
 }
 
 int BenchRead(const ReadFlags& flags) {
-  const auto selectors = ParseSelectors({flags.selector});
-  const auto range = ParseTimeRange(flags.time);
-  for (const Status& s : {selectors.status(), range.status()}) {
-    if (!s.ok()) {
-      PrintError(s.message());
-      return kExitUsage;
-    }
-  }
+  const auto selection = ParseSelection({{flags.selector}, flags.time});
+  if (!selection.ok()) return FailUsage(selection.status());
   Stopwatch open;
   open.Start();
   auto storage = OpenForReading(flags.store);
@@ -94,7 +88,7 @@ int BenchRead(const ReadFlags& flags) {
   for (int i = 0; i < flags.repeat; ++i) {
     Stopwatch watch;
     watch.Start();
-    const auto read = ReadAll(flags, storage->get(), selectors->front(), *range);
+    const auto read = ReadAll(flags, storage->get(), selection->selectors.front(), selection->range);
     watch.Stop();
     if (!read.ok()) return FailReading(read.status());
     totals = *read;

@@ -17,6 +17,11 @@ int Fail(const Status& status) {
   return kExitFailure;
 }
 
+int FailUsage(const Status& status) {
+  PrintError(status.message());
+  return kExitUsage;
+}
+
 int FailReading(const Status& status) {
   Fail(status);
   return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
@@ -68,6 +73,21 @@ Result<TimeRange> ParseTimeRange(const TimeFlags& flags) {
   }
   if (range.start > range.end) return InvalidArgument("--start lies behind --end");
   return range;
+}
+
+void AddSelection(CLI::App* command, SelectionFlags* flags) {
+  command->add_option("--match", flags->selectors, "only series that match this selector, or another one given so; default: all")
+      ->allow_extra_args(false)
+      ->option_text("SELECTOR");
+  AddTimeRange(command, &flags->time);
+}
+
+Result<Selection> ParseSelection(const SelectionFlags& flags) {
+  auto selectors = ParseSelectors(flags.selectors);
+  if (!selectors.ok()) return selectors.status();
+  const auto range = ParseTimeRange(flags.time);
+  if (!range.ok()) return range.status();
+  return Selection{std::move(*selectors), *range};
 }
 
 Result<std::vector<std::vector<Matcher>>> ParseSelectors(const std::vector<std::string>& selectors) {

@@ -58,6 +58,8 @@ void AddBenchWal(CLI::App* bench, Run* run);
 void PrintError(std::string_view message);
 // Prints a status that is not ok and returns kExitFailure.
 int Fail(const Status& status);
+// The same where the arguments are wrong: kExitUsage.
+int FailUsage(const Status& status);
 // The same for a read that was asked for: a wrong selector (a bad regular expression) is the user's, kExitUsage.
 int FailReading(const Status& status);
 
@@ -78,6 +80,18 @@ void AddTimeRange(CLI::App* command, TimeFlags* flags);
 Result<TimeRange> ParseTimeRange(const TimeFlags& flags);
 // Of each selector, one vector of matchers. kInvalidArgument shows the selector and the position in it.
 Result<std::vector<std::vector<Matcher>>> ParseSelectors(const std::vector<std::string>& selectors);
+
+// Which samples of which series.
+struct SelectionFlags {
+  std::vector<std::string> selectors;
+  TimeFlags time;
+};
+void AddSelection(CLI::App* command, SelectionFlags* flags);  // --match, --start, --end
+struct Selection {
+  std::vector<std::vector<Matcher>> selectors;  // series that match any; none: all
+  TimeRange range;
+};
+Result<Selection> ParseSelection(const SelectionFlags& flags);
 
 // An option whose text `parse` must accept; otherwise it is a usage error with the status' message.
 template <typename Parse>

@@ -23,8 +23,7 @@ struct ExportFlags {
   StoreFlags store;
   ops::TextForm form = ops::TextForm::kOpenMetrics;
   std::string file = "-";
-  std::vector<std::string> selectors;
-  TimeFlags time;
+  SelectionFlags selection;
   bool overwrite = false;
   bool quiet = false;
   Format format = Format::kTable;
@@ -91,20 +90,14 @@ Status ExportToFile(const ops::OpsContext& context, const ExportFlags& flags, co
 }
 
 int Export(const ExportFlags& flags) {
-  auto selectors = ParseSelectors(flags.selectors);
-  const auto range = ParseTimeRange(flags.time);
-  for (const Status& s : {selectors.status(), range.status()}) {
-    if (!s.ok()) {
-      PrintError(s.message());
-      return kExitUsage;
-    }
-  }
+  auto selection = ParseSelection(flags.selection);
+  if (!selection.ok()) return FailUsage(selection.status());
   auto storage = OpenForReading(flags.store);
   if (!storage.ok()) return Fail(storage.status());
   ops::TextExportOptions options;
   options.form = flags.form;
-  options.selectors = std::move(*selectors);
-  options.range = *range;
+  options.selectors = std::move(selection->selectors);
+  options.range = selection->range;
   ops::TextExportReport report;
   Status s;
   {
@@ -143,10 +136,7 @@ void AddExport(CLI::App* app, Run* run) {
       ->transform(CLI::CheckedTransformer(kForms, CLI::ignore_case).description(""))
       ->option_text("FORM");
   command->add_option("FILE", flags->file, "where to; - is stdout (default)");
-  command->add_option("--match", flags->selectors, "only series that match this selector, or another one given so; default: all")
-      ->allow_extra_args(false)
-      ->option_text("SELECTOR");
-  AddTimeRange(command, &flags->time);
+  AddSelection(command, &flags->selection);
   command->add_flag("--overwrite", flags->overwrite, "replace FILE where it exists");
   command->add_flag("-q,--quiet", flags->quiet, "no progress on stderr");
   AddFormat(command, &flags->format);

@@ -18,8 +18,7 @@ namespace {
 struct BlockFlags {
   StoreFlags store;
   std::string directory;
-  std::vector<std::string> selectors;
-  TimeFlags time;
+  SelectionFlags selection;
   std::string duration = "2h";
   bool quiet = false;
   Format format = Format::kTable;
@@ -52,20 +51,15 @@ bool PrintReport(const BlockFlags& flags, const ops::PrometheusExportReport& rep
 }
 
 int ExportBlocks(const BlockFlags& flags) {
-  auto selectors = ParseSelectors(flags.selectors);
-  const auto range = ParseTimeRange(flags.time);
+  auto selection = ParseSelection(flags.selection);
+  if (!selection.ok()) return FailUsage(selection.status());
   const auto duration = interop::ParseDuration(flags.duration);
-  for (const Status& s : {selectors.status(), range.status(), duration.status()}) {
-    if (!s.ok()) {
-      PrintError(s.message());
-      return kExitUsage;
-    }
-  }
+  if (!duration.ok()) return FailUsage(duration.status());
   auto storage = OpenForReading(flags.store);
   if (!storage.ok()) return Fail(storage.status());
   ops::PrometheusExportOptions options;
-  options.selectors = std::move(*selectors);
-  options.range = *range;
+  options.selectors = std::move(selection->selectors);
+  options.range = selection->range;
   options.block_ms = *duration;
   ops::PrometheusExportReport report;
   Status s;
@@ -100,10 +94,7 @@ void AddExportPrometheus(CLI::App* exporting, Run* run) {
   flags->store.memory_limit = kToolMemoryBytes;
   AddMemoryLimit(command, &flags->store.memory_limit);
   command->add_option("OUTDIR", flags->directory, "directory for the blocks; made where it is missing")->required();
-  command->add_option("--match", flags->selectors, "only series that match this selector, or another one given so; default: all")
-      ->allow_extra_args(false)
-      ->option_text("SELECTOR");
-  AddTimeRange(command, &flags->time);
+  AddSelection(command, &flags->selection);
   command->add_option("--block-duration", flags->duration, "of each block, which begins at a multiple of it (2h)")
       ->check(CLI::Validator(
           [](std::string& text) {

@@ -20,8 +20,7 @@ namespace {
 struct PrometheusFlags {
   StoreFlags store;
   std::string directory;
-  std::vector<std::string> selectors;
-  TimeFlags time;
+  SelectionFlags selection;
   AckLevel level = AckLevel::kLogged;
   bool dry_run = false;
   bool quiet = false;
@@ -124,19 +123,13 @@ int ImportInto(const PrometheusFlags& flags, const ops::PrometheusImportOptions&
 }
 
 int ImportPrometheus(const PrometheusFlags& flags) {
-  auto selectors = ParseSelectors(flags.selectors);
-  const auto range = ParseTimeRange(flags.time);
-  for (const Status& s : {selectors.status(), range.status()}) {
-    if (!s.ok()) {
-      PrintError(s.message());
-      return kExitUsage;
-    }
-  }
+  auto selection = ParseSelection(flags.selection);
+  if (!selection.ok()) return FailUsage(selection.status());
   std::error_code error;
   if (!std::filesystem::is_directory(flags.directory, error)) {  // before a database is made for nothing
     return Fail(NotFound(flags.directory + " is no directory"));
   }
-  const ops::PrometheusImportOptions options{std::move(*selectors), *range, flags.level};
+  const ops::PrometheusImportOptions options{std::move(selection->selectors), selection->range, flags.level};
   if (flags.dry_run) return ImportInto(flags, options, nullptr);
   const Result<Options> writer = MakeWriterOptions(flags.store);
   if (!writer.ok()) return Fail(writer.status());
@@ -159,10 +152,7 @@ void AddImportPrometheus(CLI::App* importing, Run* run) {
   flags->store.memory_limit = kToolMemoryBytes;
   AddWriterFlags(command, &flags->store);
   command->add_option("DATADIR", flags->directory, "its --storage.tsdb.path, or one block's directory")->required();
-  command->add_option("--match", flags->selectors, "only series that match this selector, or another one given so; default: all")
-      ->allow_extra_args(false)
-      ->option_text("SELECTOR");
-  AddTimeRange(command, &flags->time);
+  AddSelection(command, &flags->selection);
   AddLevel(command, &flags->level);
   command->add_flag("--dry-run", flags->dry_run, "read and check everything, write nothing");
   command->add_flag("-q,--quiet", flags->quiet, "no progress on stderr");

@@ -62,18 +62,12 @@ struct LeftOut {
 using Print = std::function<Result<LeftOut>(Storage*, const std::vector<std::vector<Matcher>>&, TimeRange, Output*)>;
 
 int RunLookup(const LookupFlags& flags, const Print& print) {
-  const auto selectors = ParseSelectors(flags.selectors);
-  const auto range = ParseTimeRange(flags.time);
-  for (const Status& s : {selectors.status(), range.status()}) {
-    if (!s.ok()) {
-      PrintError(s.message());
-      return kExitUsage;
-    }
-  }
+  const auto selection = ParseSelection({flags.selectors, flags.time});
+  if (!selection.ok()) return FailUsage(selection.status());
   auto storage = OpenForReading(flags.store);
   if (!storage.ok()) return Fail(storage.status());
   Output out;
-  const auto left_out = print(storage->get(), *selectors, *range, &out);
+  const auto left_out = print(storage->get(), selection->selectors, selection->range, &out);
   const bool written = out.Finish();
   if (!left_out.ok()) return FailReading(left_out.status());
   if (!written) return Fail(IoError("cannot write to stdout"));

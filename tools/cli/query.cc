@@ -147,19 +147,13 @@ Result<bool> PrintAll(const QueryFlags& flags, Storage* storage, const std::vect
 }
 
 int Query(const QueryFlags& flags) {
-  const auto selectors = ParseSelectors({flags.selector});
-  const auto range = ParseTimeRange(flags.time);
-  for (const Status& s : {selectors.status(), range.status()}) {
-    if (!s.ok()) {
-      PrintError(s.message());
-      return kExitUsage;
-    }
-  }
+  const auto selection = ParseSelection({{flags.selector}, flags.time});
+  if (!selection.ok()) return FailUsage(selection.status());
   auto storage = OpenForReading(flags.store);
   if (!storage.ok()) return Fail(storage.status());
   Output out;
   bool partial = false;
-  const auto complete = PrintAll(flags, storage->get(), selectors->front(), *range, &out, &partial);
+  const auto complete = PrintAll(flags, storage->get(), selection->selectors.front(), selection->range, &out, &partial);
   const bool written = out.Finish();
   if (!complete.ok()) return FailReading(complete.status());
   if (!written) return Fail(IoError("cannot write to stdout"));
