@@ -108,6 +108,8 @@ class RecordTarget {
   // It is to come out like the source: it gets deletes, and not what the source's retention has expired. Otherwise it gets all that
   // was written.
   virtual bool applies_deletes() const { return false; }
+  // Of the replay's memory limit, for the target itself; its sinks share what is left with the reader.
+  virtual std::uint64_t memory_bytes() const { return 0; }
 
   // Each sink needs a thread of its own: in On* it may wait until the others have moved on.
   virtual bool sinks_move_together() const { return false; }

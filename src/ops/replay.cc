@@ -56,7 +56,7 @@ class Replaying {
 
  private:
   Status Prepare(ReplayReport* report, std::size_t threads) {
-    const std::uint64_t label_bytes = context_.memory_limit_bytes / 2 / std::max<std::size_t>(threads, 1);
+    const std::uint64_t label_bytes = FreeBytes() / 2 / std::max<std::size_t>(threads, 1);
     target_->ExpectSinks(report->shards.size());
     for (ShardReplay& shard : report->shards) {
       auto sink = target_->NewSink(shard.shard);
@@ -65,6 +65,13 @@ class Replaying {
                                                        label_bytes, &shard));
     }
     return Status::Ok();
+  }
+
+  // What the target, and the log that the engine holds in memory, leave of the limit.
+  std::uint64_t FreeBytes() const {
+    const std::uint64_t limit = context_.memory_limit_bytes;
+    const std::uint64_t taken = target_->memory_bytes() + store_.log()->BufferedBytes();
+    return std::max(limit - std::min(limit, taken), limit / 8);
   }
 
   void Work(std::size_t threads) {

@@ -10,6 +10,7 @@
 #include "base/mutex.h"
 #include "chronolith/storage.h"
 #include "ops/context.h"
+#include "storage/storage_impl.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -28,10 +29,15 @@ class DatabaseSink final : public RecordSink {
   DatabaseSink(Storage* store, Mutex* names) : store_(store), names_(names), appender_(store->NewAppender()) {}
 
   Status OnSeries(const RecordPlace&, std::span<const SeriesEntry> series) override {
-    for (const SeriesEntry& s : series) series_.insert_or_assign(s.ordinal, Series{*s.labels, {}, false});
+    for (const SeriesEntry& s : series) {
+      if (!refs_.contains(s.ordinal)) told_.insert_or_assign(s.ordinal, *s.labels);
+    }
     return Status::Ok();
   }
-  void OnForgetSeries() override { series_.clear(); }
+  void OnForgetSeries() override {
+    told_ = {};
+    refs_ = {};
+  }
 
   Status OnSamples(const RecordPlace&, std::span<const SampleEntry> samples) override {
     if (Status s = Begin(Kind::kFloats, samples); !s.ok()) return s;
@@ -84,11 +90,6 @@ class DatabaseSink final : public RecordSink {
   }
 
  private:
-  struct Series {
-    Labels labels;
-    SeriesRef ref;  // 0 and asked: refused
-    bool asked = false;
-  };
   // One commit logs its floats before the others: what may stand at one time of one series must not change places.
   enum class Kind { kNone, kFloats, kOthers };
 
@@ -101,11 +102,11 @@ class DatabaseSink final : public RecordSink {
     new_.clear();
     new_labels_.clear();
     for (const Entry& entry : entries) {
-      const auto at = series_.find(entry.ordinal);
-      if (at == series_.end()) std::abort();  // OnSeries comes first
-      if (std::exchange(at->second.asked, true)) continue;
+      if (!refs_.try_emplace(entry.ordinal).second) continue;
+      auto told = told_.extract(entry.ordinal);
+      if (!told) std::abort();  // OnSeries comes first
       new_.push_back(entry.ordinal);
-      new_labels_.push_back(at->second.labels);
+      new_labels_.push_back(std::move(told.mapped()));
     }
     if (new_.empty()) return Status::Ok();
     std::vector<SeriesRef> refs;
@@ -115,23 +116,32 @@ class DatabaseSink final : public RecordSink {
       result = appender_->Refs(new_labels_, &refs);
     }
     for (const Refusal& refusal : result.refused) {
-      if (!ForGood(refusal.reason.code())) return refusal.reason;
+      if (!ForGood(refusal.reason.code())) return refusal.reason.WithContext(new_labels_[refusal.series].ToString());
       unflushed_.Refuse(0, new_labels_[refusal.series].ToString() + ": " + refusal.reason.message());
     }
     if (!result.ok() && result.refused.empty()) return result.status;
-    for (std::size_t i = 0; i < new_.size(); ++i) series_.find(new_[i])->second.ref = refs[i];
+    for (std::size_t i = 0; i < new_.size(); ++i) refs_[new_[i]] = refs[i];
     return Status::Ok();
   }
 
   // Of an item that is about to be appended; 0: it is refused.
   SeriesRef RefOf(Ordinal ordinal) {
-    const SeriesRef ref = series_.find(ordinal)->second.ref;
+    const SeriesRef ref = refs_.find(ordinal)->second;
     if (ref.id == 0) {
       ++unflushed_.refused;
     } else {
-      calls_.push_back(ordinal);
+      calls_.push_back(ref);
     }
     return ref;
+  }
+
+  // The series of a refused item: the store knows it.
+  std::string NameOf(const Refusal& refusal) const {
+    std::vector<Labels> labels;
+    if (refusal.series >= calls_.size()) return "?";
+    const SeriesRef ref = calls_[refusal.series];
+    const Status s = StorageImpl::Of(store_)->LabelsOf({&ref, 1}, &labels);
+    return s.ok() && !labels[0].empty() ? labels[0].ToString() : "series " + std::to_string(ref.id);
   }
 
   Status Commit(AckLevel level) {
@@ -140,9 +150,9 @@ class DatabaseSink final : public RecordSink {
     const WriteResult result = appender_->Commit({.level = level});
     token_ = std::max(token_, result.token, [](CommitToken a, CommitToken b) { return a.generation < b.generation; });
     for (const Refusal& refusal : result.refused) {
-      if (!ForGood(refusal.reason.code())) return refusal.reason;
-      const auto at = refusal.series < calls_.size() ? series_.find(calls_[refusal.series]) : series_.end();
-      unflushed_.Refuse(1, (at == series_.end() ? "" : at->second.labels.ToString() + ": ") + refusal.reason.message());
+      if (!ForGood(refusal.reason.code())) return refusal.reason.WithContext(NameOf(refusal));
+      const bool told = unflushed_.reasons.size() < Delivered::kReasonsMax;
+      unflushed_.Refuse(1, told ? NameOf(refusal) + ": " + refusal.reason.message() : "");
     }
     if (!result.ok() && result.refused.empty()) return result.status;
     unflushed_.sent += result.accepted;
@@ -170,9 +180,10 @@ class DatabaseSink final : public RecordSink {
   Storage* const store_;
   Mutex* const names_;  // of all sinks: held by a delete, shared by whoever makes series
   const std::unique_ptr<Appender> appender_;
-  absl::flat_hash_map<Ordinal, Series> series_;
+  absl::flat_hash_map<Ordinal, Labels> told_;     // and not asked for
+  absl::flat_hash_map<Ordinal, SeriesRef> refs_;  // 0: refused
   Kind kind_ = Kind::kNone;
-  std::vector<Ordinal> calls_;  // of the appender, since its last commit
+  std::vector<SeriesRef> calls_;  // of the appender, since its last commit
   std::vector<Ordinal> new_;
   std::vector<Labels> new_labels_;
   CommitToken token_;
@@ -186,6 +197,7 @@ class DatabaseTarget final : public RecordTarget {
 
   std::string name() const override { return "db:" + std::filesystem::absolute(options_.path).lexically_normal().string(); }
   bool applies_deletes() const override { return true; }
+  std::uint64_t memory_bytes() const override { return options_.memory_limit_bytes; }
 
   Status Open(std::string_view position) override {
     std::error_code ignored;

@@ -264,6 +264,39 @@ TEST_F(ReplayToDatabase, InPiecesByACursorItComesToTheSame) {
   FAIL() << "it did not get on";
 }
 
+TEST_F(ReplayToDatabase, RefusalsNameTheSeriesAlsoWhereItsLabelsWereForgotten) {
+  const auto target = Target();
+  ASSERT_TRUE(target->Open("").ok());
+  auto sink = target->NewSink(0);
+  ASSERT_TRUE(sink.ok());
+  const RecordPlace place{.shard = 0, .lsn = 1};
+  const Labels good{{"__name__", "h"}, {"i", "1"}};
+  const Labels bad{{"", "x"}};
+  const SeriesEntry series[] = {{0, &good}, {1, &bad}};
+  ASSERT_TRUE((*sink)->OnSeries(place, series).ok());
+  const SampleEntry samples[] = {{.ordinal = 0, .timestamp = 1, .value = 1}, {.ordinal = 1, .timestamp = 1, .value = 1}};
+  ASSERT_TRUE((*sink)->OnSamples(place, samples).ok());
+  IntHistogram wrong;
+  wrong.positive_deltas = {1};  // in no bucket
+  const HistogramSample histogram{2, wrong};
+  const HistogramEntry entry{0, &histogram};
+  ASSERT_TRUE((*sink)->OnHistograms(place, {&entry, 1}).ok());
+  (*sink)->OnForgetSeries();
+  Delivered d;
+  ASSERT_TRUE((*sink)->Flush(&d).ok());
+  EXPECT_EQ(d.sent, 1U);
+  EXPECT_EQ(d.refused, 2U);
+  EXPECT_THAT(d.reasons, ElementsAre(HasSubstr(bad.ToString() + ": "), HasSubstr(good.ToString() + ": ")));
+
+  // Told again, it is the same series.
+  ASSERT_TRUE((*sink)->OnSeries(place, {series, 1}).ok());
+  ASSERT_TRUE((*sink)->OnSamples(place, {samples, 1}).ok());
+  ASSERT_TRUE((*sink)->Flush(&d).ok());
+  sink->reset();
+  ASSERT_TRUE(target->Close().ok());
+  EXPECT_THAT(Content(copy()), AllOf(HasSubstr("\"i\":\"1\""), Not(HasSubstr("\"x\""))));
+}
+
 TEST_F(ReplayToDatabase, TheSourceIsNoTarget) {
   WriteRound(1000);
   Done();

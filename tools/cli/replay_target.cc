@@ -47,6 +47,11 @@ Result<std::unique_ptr<ops::RecordTarget>> MakeRemoteWrite(const TargetFlags& fl
   return ops::NewRemoteWriteTarget(std::move(options), context.cancelled, std::move(hooks));
 }
 
+// The source's log is in memory before, and a sixteenth is for the labels of the series that are read, and batches.
+std::uint64_t ShareOfTarget(std::uint64_t limit, std::uint64_t log_bytes) {
+  return limit - limit / 16 - std::min(limit / 2, log_bytes);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<ops::RecordTarget>> MakeTarget(const TargetFlags& flags, const TargetContext& context,
@@ -70,8 +75,8 @@ Result<std::unique_ptr<ops::RecordTarget>> MakeTarget(const TargetFlags& flags, 
     if (store != nullptr) {
       options.shards = static_cast<int>(store->shards());
       options.window_ms = store->manifest().window_ms;
+      options.memory_limit_bytes = ShareOfTarget(context.memory_limit_bytes, store->log()->BufferedBytes());
     }
-    if (context.memory_limit_bytes > 0) options.memory_limit_bytes = context.memory_limit_bytes;
     return ops::NewDatabaseTarget(std::move(options));
   }
   return InvalidArgument("there is no target '" + flags.text +

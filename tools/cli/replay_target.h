@@ -31,8 +31,8 @@ void AddTargetFlags(CLI::App* command, TargetFlags* flags);
 struct TargetContext {
   std::string source;
   bool resumable = false;
-  std::uint64_t memory_limit_bytes = 0;          // 0: the default
-  const std::atomic<bool>* cancelled = nullptr;  // outlives the target
+  std::uint64_t memory_limit_bytes = 256ULL << 20;  // of the whole replay
+  const std::atomic<bool>* cancelled = nullptr;     // outlives the target
 };
 // Nothing is opened yet; without a store only to see whether the flags make sense. kInvalidArgument names what does not. Other
 // errors are of files that the flags name.
