@@ -1,10 +1,8 @@
 #include "ops/replay_cursor.h"
 
-#include <charconv>
 #include <filesystem>
 #include <utility>
 
-#include "base/checksum.h"
 #include "base/posix_file.h"
 #include "interop/file_sink.h"
 #include "ops/checked_lines.h"
@@ -17,12 +15,14 @@ namespace {
 constexpr std::string_view kFirstLine = "chronolith replay cursor 1";
 constexpr std::size_t kCursorBytesMax = 1 << 20;
 
+// A word of any text, also of none.
 std::string Escape(std::string_view text) {
   constexpr char kDigits[] = "0123456789abcdef";
+  if (text.empty()) return "%";
   std::string out;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if (byte > 0x20 && c != '%') {
+    if (byte > 0x20 && byte < 0x7f && c != '%') {
       out.push_back(c);
     } else {
       out.append({'%', kDigits[byte >> 4], kDigits[byte & 15]});
@@ -33,6 +33,7 @@ std::string Escape(std::string_view text) {
 
 bool Unescape(std::string_view text, std::string* out) {
   out->clear();
+  if (text == "%") return true;
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] != '%') {
       out->push_back(text[i]);
@@ -46,21 +47,6 @@ bool Unescape(std::string_view text, std::string* out) {
   return true;
 }
 
-// Takes the next line, which is `key`, a blank and the rest; false where it is another.
-bool TakeLine(std::string_view* text, std::string_view key, std::string_view* rest) {
-  const std::size_t end = text->find('\n');
-  if (end == std::string_view::npos || !text->starts_with(key) || end < key.size() + 1 || (*text)[key.size()] != ' ') return false;
-  *rest = text->substr(key.size() + 1, end - key.size() - 1);
-  text->remove_prefix(end + 1);
-  return true;
-}
-
-std::string Hex(std::uint32_t n) {
-  char text[8];
-  const auto end = std::to_chars(text, text + sizeof(text), n, 16);
-  return {text, end.ptr};
-}
-
 Status TrimmedPast(ShardId shard, Lsn cursor, Lsn trimmed_to) {
   return FailedPrecondition("the log of shard " + std::to_string(shard) + " has been trimmed up to LSN " +
                             std::to_string(trimmed_to) + ", but the cursor stands at " + std::to_string(cursor) +
@@ -72,50 +58,40 @@ Status TrimmedPast(ShardId shard, Lsn cursor, Lsn trimmed_to) {
 
 std::string EncodeCursor(const ReplayCursor& cursor) {
   std::string text(kFirstLine);
-  text += "\nstore " + cursor.store + " " + std::to_string(cursor.incarnation);
+  text += "\nstore " + Escape(cursor.store) + " " + std::to_string(cursor.incarnation);
   text += "\ntarget " + Escape(cursor.target);
   text += "\nselection " + Escape(cursor.selection);
   text += "\nposition " + Escape(cursor.position) + "\n";
   for (const auto& [shard, lsn] : cursor.delivered) text += "shard " + std::to_string(shard) + " " + std::to_string(lsn) + "\n";
-  return text + "crc " + Hex(Crc32c(text)) + "\n";
+  return WithEndLine(std::move(text));
 }
 
 Result<ReplayCursor> DecodeCursor(std::string_view text) {
   const Status damaged = DataLoss("the cursor is damaged");
   if (text.size() > kCursorBytesMax) return damaged;
-  const std::size_t crc_at = text.rfind("crc ");
-  std::string_view crc_line = crc_at == std::string_view::npos ? "" : text.substr(crc_at);
-  std::string_view rest;
-  std::uint32_t crc = 0;
-  const std::size_t first_end = text.find('\n');
-  if (text.starts_with("chronolith replay cursor ") && first_end != std::string_view::npos &&
-      text.substr(0, first_end) != kFirstLine) {
+  const std::string_view first = text.substr(0, text.find('\n'));
+  if (first != kFirstLine && first.size() < text.size() && first.starts_with("chronolith replay cursor ")) {
     return FailedPrecondition("the cursor was written by another version of Chronolith");
   }
-  if (!TakeLine(&crc_line, "crc", &rest) || !crc_line.empty() || !ParseNumber(rest, &crc, 16) ||
-      crc != Crc32c(text.substr(0, crc_at))) {
-    return damaged;
-  }
-  text = text.substr(0, crc_at);
+  const auto lines = CheckedLines(text);
+  if (!lines.ok() || lines->size() < 5 || lines->front() != kFirstLine) return damaged;
   ReplayCursor cursor;
-  if (!text.starts_with(kFirstLine)) return damaged;
-  text.remove_prefix(first_end + 1);
-  if (!TakeLine(&text, "store", &rest)) return damaged;
-  const std::size_t blank = rest.find(' ');
-  if (blank == std::string_view::npos || !ParseNumber(rest.substr(blank + 1), &cursor.incarnation)) return damaged;
-  cursor.store = rest.substr(0, blank);
+  std::vector<std::string_view> fields;
+  if (!Fields((*lines)[1], "store", 2, &fields) || !Unescape(fields[0], &cursor.store) ||
+      !ParseNumber(fields[1], &cursor.incarnation))
+    return damaged;
+  std::size_t line = 2;
   for (const auto& [key, to] :
        {std::pair("target", &cursor.target), std::pair("selection", &cursor.selection), std::pair("position", &cursor.position)}) {
-    if (!TakeLine(&text, key, &rest) || !Unescape(rest, to)) return damaged;
+    if (!Fields((*lines)[line++], key, 1, &fields) || !Unescape(fields[0], to)) return damaged;
   }
-  while (!text.empty()) {
+  for (; line < lines->size(); ++line) {
     ShardId shard = 0;
     Lsn lsn = 0;
-    if (!TakeLine(&text, "shard", &rest)) return damaged;
-    const std::size_t at = rest.find(' ');
-    if (at == std::string_view::npos || !ParseNumber(rest.substr(0, at), &shard) || !ParseNumber(rest.substr(at + 1), &lsn))
+    if (!Fields((*lines)[line], "shard", 2, &fields) || !ParseNumber(fields[0], &shard) || !ParseNumber(fields[1], &lsn) ||
+        !cursor.delivered.emplace(shard, lsn).second) {
       return damaged;
-    if (!cursor.delivered.emplace(shard, lsn).second) return damaged;
+    }
   }
   return cursor;
 }

@@ -22,15 +22,15 @@
 
 namespace chronolith::ops {
 
-// Text, a line each:
+// Checked lines (ops/checked_lines.h):
 //   chronolith replay cursor 1
 //   store <uuid, hexadecimal> <incarnation>
 //   target <name>
 //   selection <LogSelection::ToString>
 //   position <of the target>
 //   shard <number> <LSN>                     of each shard that is replayed, ascending
-//   crc <CRC32C of all before, hexadecimal>
-// In name, selection and position bytes below 0x21 and '%' stand as %XX.
+//   end <CRC32C of all before, hexadecimal>
+// In texts '%' and bytes that are no visible ASCII stand as %XX; "" stands as "%".
 struct ReplayCursor {
   std::string store;  // uuid
   std::uint64_t incarnation = 0;
