@@ -31,14 +31,26 @@ constexpr std::uint64_t StoreMemoryBytes(std::uint64_t limit) {
   return limit > kept + kLeast ? limit - kept : kLeast;
 }
 
+// Time, and waiting for it: tests have one of their own. Thread safety: implementations are safe.
+class OpsClock {
+ public:
+  virtual ~OpsClock() = default;
+  virtual std::uint64_t NowNanos() = 0;
+  virtual void Sleep(std::uint64_t nanos) = 0;
+};
+OpsClock* SystemOpsClock();
+
 struct OpsContext {
   const std::atomic<bool>* cancelled = nullptr;  // polled; may be null
   ProgressSink* progress = nullptr;              // may be null
   std::uint64_t memory_limit_bytes = 256ULL << 20;
   std::shared_ptr<Logger> logger;  // may be null
+  OpsClock* clock = SystemOpsClock();
 
   bool Cancelled() const { return cancelled != nullptr && cancelled->load(std::memory_order_relaxed); }
   Status CheckCancelled() const { return Cancelled() ? chronolith::Cancelled("interrupted") : Status::Ok(); }
+  // kCancelled, looked at ten times a second.
+  Status WaitUntil(std::uint64_t nanos) const;
   void Begin(std::string_view phase, std::uint64_t total, std::string_view unit) const {
     if (progress != nullptr) progress->Begin(phase, total, unit);
   }

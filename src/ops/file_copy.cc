@@ -6,20 +6,16 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "base/checksum.h"
-#include "base/counters.h"
 #include "base/posix_file.h"
 
 namespace chronolith::ops {
 namespace {
 
 constexpr std::size_t kPieceBytes = 1 << 20;
-constexpr std::uint64_t kLookNanos = 100'000'000;  // between two looks at an interruption
 
 // Reads `bytes`, piece by piece; `take` may be empty.
 Result<std::uint32_t> ReadAll(const ReadAt& source, std::uint64_t bytes, Pace* pace,
@@ -46,13 +42,7 @@ Result<std::uint32_t> ReadAll(const ReadAt& source, std::uint64_t bytes, Pace* p
 
 Status Pace::Pass(std::uint64_t bytes) {
   context_.Add(bytes);
-  const std::uint64_t until = pacer_.Next(bytes, NowNanos());
-  while (true) {
-    if (Status s = context_.CheckCancelled(); !s.ok()) return s;
-    const std::uint64_t now = NowNanos();
-    if (now >= until) return Status::Ok();
-    std::this_thread::sleep_for(std::chrono::nanoseconds(std::min<std::uint64_t>(until - now, kLookNanos)));
-  }
+  return context_.WaitUntil(pacer_.Next(bytes, context_.clock->NowNanos()));
 }
 
 Result<std::unique_ptr<SourceFile>> SourceFile::Open(const std::string& path) {
@@ -84,6 +74,14 @@ Result<std::uint32_t> CopyFile(const ReadAt& source, std::uint64_t bytes, const 
   if (crc.ok() && rename(temporary.c_str(), to.c_str()) != 0) crc = ErrnoStatus("cannot name " + to, errno);
   if (!crc.ok()) unlink(temporary.c_str());
   return crc;
+}
+
+Status CopyFile(const std::string& from, const std::string& to, Pace* pace) {
+  const auto source = SourceFile::Open(from);
+  if (!source.ok()) return source.status();
+  const Result<std::uint64_t> size = (*source)->Size();
+  if (!size.ok()) return size.status();
+  return CopyFile([&](std::uint64_t at, std::span<char> buffer) { return (*source)->Read(at, buffer); }, *size, to, pace).status();
 }
 
 Result<std::uint32_t> ChecksumOfFile(const std::string& path, std::uint64_t bytes, Pace* pace) {

@@ -50,6 +50,8 @@ class SourceFile {
 // The first `bytes` as a new file, written and synced before it has its name `to` (which the caller syncs, with SyncDirectory);
 // what had the name is replaced. Returns their CRC32C. kDataLoss: the source is shorter.
 Result<std::uint32_t> CopyFile(const ReadAt& source, std::uint64_t bytes, const std::string& to, Pace* pace);
+// All of a file.
+Status CopyFile(const std::string& from, const std::string& to, Pace* pace);
 // kNotFound. kDataLoss: it has another length than `bytes`.
 Result<std::uint32_t> ChecksumOfFile(const std::string& path, std::uint64_t bytes, Pace* pace);
 

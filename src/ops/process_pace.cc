@@ -1,19 +1,14 @@
 #include "ops/process_pace.h"
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
 #include <optional>
 #include <string>
-#include <thread>
-
-#include "base/counters.h"
 
 namespace chronolith::ops {
 namespace {
 
-constexpr double kNanosMax = 1e17;               // three years
-constexpr std::chrono::milliseconds kLook{100};  // how often a wait looks whether it is cancelled
+constexpr double kNanosMax = 1e17;  // three years
 
 // All bytes of reads and writes so far.
 std::optional<std::uint64_t> BytesOfProcess() {
@@ -31,11 +26,11 @@ std::optional<std::uint64_t> BytesOfProcess() {
 
 }  // namespace
 
-Result<ProcessPace> ProcessPace::Start(std::uint64_t bytes_per_second) {
-  if (bytes_per_second == 0) return ProcessPace(0, 0, 0);
+Result<ProcessPace> ProcessPace::Start(const OpsContext& context, std::uint64_t bytes_per_second) {
+  if (bytes_per_second == 0) return ProcessPace(context, 0, 0);
   const std::optional<std::uint64_t> bytes = BytesOfProcess();
   if (!bytes) return IoError("cannot keep to a limit: /proc/self/io does not tell what was read and written");
-  return ProcessPace(bytes_per_second, *bytes, NowNanos());
+  return ProcessPace(context, bytes_per_second, *bytes);
 }
 
 std::uint64_t ProcessPace::GoOnNs() const {
@@ -44,16 +39,8 @@ std::uint64_t ProcessPace::GoOnNs() const {
   return start_ns_ + static_cast<std::uint64_t>(std::min(ns, kNanosMax));
 }
 
-bool ProcessPace::Owes() const { return bytes_per_second_ != 0 && GoOnNs() > NowNanos(); }
+bool ProcessPace::Owes() const { return bytes_per_second_ != 0 && GoOnNs() > context_->clock->NowNanos(); }
 
-Status ProcessPace::Wait(const OpsContext& context) const {
-  const std::uint64_t go_on_ns = bytes_per_second_ == 0 ? 0 : GoOnNs();
-  while (true) {
-    if (Status s = context.CheckCancelled(); !s.ok()) return s;
-    const std::uint64_t now = NowNanos();
-    if (now >= go_on_ns) return Status::Ok();
-    std::this_thread::sleep_for(std::min<std::chrono::nanoseconds>(kLook, std::chrono::nanoseconds(go_on_ns - now)));
-  }
-}
+Status ProcessPace::Wait() const { return context_->WaitUntil(bytes_per_second_ == 0 ? 0 : GoOnNs()); }
 
 }  // namespace chronolith::ops

@@ -14,18 +14,20 @@ namespace chronolith::ops {
 // safety: one thread.
 class ProcessPace {
  public:
-  // 0: no bound. kIoError: the operating system does not tell (only looked at where there is a bound).
-  static Result<ProcessPace> Start(std::uint64_t bytes_per_second);
+  // 0: no bound. The context is asked for time and cancellation, and must outlive this. kIoError: the operating system does not
+  // tell (only looked at where there is a bound).
+  static Result<ProcessPace> Start(const OpsContext& context, std::uint64_t bytes_per_second);
   // Whether Wait would wait.
   bool Owes() const;
   // Until what was read and written since the start has been paid for. kCancelled.
-  Status Wait(const OpsContext& context) const;
+  Status Wait() const;
 
  private:
-  ProcessPace(std::uint64_t bytes_per_second, std::uint64_t bytes, std::uint64_t now_ns)
-      : bytes_per_second_(bytes_per_second), bytes_(bytes), start_ns_(now_ns) {}
+  ProcessPace(const OpsContext& context, std::uint64_t bytes_per_second, std::uint64_t bytes)
+      : context_(&context), bytes_per_second_(bytes_per_second), bytes_(bytes), start_ns_(context.clock->NowNanos()) {}
   std::uint64_t GoOnNs() const;
 
+  const OpsContext* context_;
   std::uint64_t bytes_per_second_;
   std::uint64_t bytes_;  // of the process, before
   std::uint64_t start_ns_;

@@ -15,12 +15,8 @@ namespace {
 namespace fs = std::filesystem;
 
 Status CopyOne(const std::string& from, const std::string& to, const OpsContext& context) {
-  const auto source = SourceFile::Open(from);
-  if (!source.ok()) return source.status();
-  const Result<std::uint64_t> size = (*source)->Size();
-  if (!size.ok()) return size.status();
   Pace pace(context, 0);
-  return CopyFile([&](std::uint64_t at, std::span<char> buffer) { return (*source)->Read(at, buffer); }, *size, to, &pace).status();
+  return CopyFile(from, to, &pace);
 }
 
 void ReplaceAll(const std::string& what, const std::string& by, std::string* text) {

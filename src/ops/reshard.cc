@@ -126,7 +126,7 @@ class Resharding {
     report_->source_bytes = source.data_bytes;
     if (Status s = CheckProgress(source); !s.ok()) return s;
     if (Status s = CheckRoom(source); !s.ok()) return s;
-    const Result<ProcessPace> pace = ProcessPace::Start(options_.bytes_per_second);
+    const Result<ProcessPace> pace = ProcessPace::Start(context_, options_.bytes_per_second);
     if (!pace.ok()) return pace.status();
     Status status = progress_ && progress_->step != ReshardStep::kCopying ? Status::Ok() : Copy(source, *pace);
     if (status.ok() && progress_->step == ReshardStep::kCopied) status = Compare(source, *pace);
@@ -207,7 +207,7 @@ class Resharding {
         if (Status s = SaveProgress(); !s.ok()) return s;
         if (options_.on_synced) options_.on_synced(position);
       }
-      return pace.Wait(context_);
+      return pace.Wait();
     };
     Status status = CopyStore(context_, source.store.get(), to, options, &copied);
     if (status.ok()) status = to->Checkpoint();
@@ -223,7 +223,7 @@ class Resharding {
     const Result<std::unique_ptr<Storage>> copy = OpenTarget(StoreUse::kRead);
     if (!copy.ok()) return copy.status();
     StoreCompareOptions options;
-    options.between = [&] { return pace.Wait(context_); };
+    options.between = [&] { return pace.Wait(); };
     const Status same = CompareStores(context_, source.store.get(), copy->get(), options, &progress_->figures);
     const Status closed = (*copy)->Close();
     if (!same.ok()) return same.code() == StatusCode::kDataLoss ? same.WithContext("the copy is not the same") : same;

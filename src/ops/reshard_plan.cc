@@ -42,7 +42,7 @@ Status Spread(Storage* store, const PartitionMap& map, const OpsContext& context
       context.Add(1);
     }
     if (Status s = (*piece)->status(); !s.ok()) return s;
-    if (Status s = pace.Wait(context); !s.ok()) return s;
+    if (Status s = pace.Wait(); !s.ok()) return s;
   }
   return Status::Ok();
 }
@@ -56,7 +56,7 @@ Result<ReshardReport> PlanReshard(const std::string& source, const std::string& 
   if (!opened.ok()) return opened.status();
   const Result<std::uint64_t> free = FreeBytes(WithoutSlash(target));
   if (!free.ok()) return free.status();
-  const Result<ProcessPace> pace = ProcessPace::Start(options.bytes_per_second);
+  const Result<ProcessPace> pace = ProcessPace::Start(context, options.bytes_per_second);
   if (!pace.ok()) return pace.status();
   ReshardReport report;
   report.source_uuid = opened->moment.uuid;

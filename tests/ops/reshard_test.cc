@@ -10,6 +10,7 @@
 #include "ops/store_compare.h"
 #include "storage/store_directory.h"
 #include "tests/ops/rich_store.h"
+#include "tests/ops/waited_clock.h"
 #include "tests/support/directory_image.h"
 #include "tests/support/engines.h"
 #include "tests/support/subprocess.h"
@@ -103,6 +104,23 @@ TEST_P(ReshardTest, TheCopyShowsTheSameAndTheSourceIsNotTouched) {
   EXPECT_NE(made.uuid, source.uuid);
   EXPECT_EQ(made.UuidHex(), report->target_uuid);
   EXPECT_EQ(source.UuidHex(), report->source_uuid);
+}
+
+TEST_P(ReshardTest, ABoundOnBytesHolds) {
+  Fill();
+  WaitedClock clock;
+  ReshardOptions options;
+  options.shards = 3;
+  options.batch_items = 500;
+  OpsContext context;
+  context.clock = &clock;
+  ASSERT_TRUE(Reshard(source_, directory_ / "unbound", options, context).ok());
+  EXPECT_EQ(clock.waits(), 0u);
+  options.bytes_per_second = 10'000;
+  const Result<ReshardReport> report = Reshard(source_, target_, options, context);
+  ASSERT_TRUE(report.ok()) << report.status().message();
+  // What is read to compare, at the least, has been waited for.
+  EXPECT_GE(clock.waited() / 1000, report->target_bytes * 1'000'000 / options.bytes_per_second);
 }
 
 TEST_P(ReshardTest, APlanSaysWhatComesOfItAndWritesNothing) {

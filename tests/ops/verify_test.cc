@@ -14,6 +14,7 @@
 #include "format/index_rows.h"
 #include "format/wal_record.h"
 #include "storage/store_directory.h"
+#include "tests/ops/waited_clock.h"
 #include "tests/storage/store_fixture.h"
 
 namespace chronolith::ops {
@@ -293,6 +294,23 @@ TEST_P(Verify, WithLittleMemoryItReadsTheIndexOftenerAndFindsTheSame) {
   ASSERT_EQ(report.problems.size(), 2U);
   EXPECT_THAT(report.problems[0].what + report.problems[1].what, HasSubstr(Series(3) + ", "));
   EXPECT_THAT(report.problems[0].what + report.problems[1].what, HasSubstr(Series(2400) + ", "));
+}
+
+TEST_P(Verify, ABoundOnBytesHoldsForAllThatItReads) {
+  Fill();
+  store_.Close();
+  WaitedClock clock;
+  context_.clock = &clock;
+  const VerifyReport unbound = MustVerify();
+  EXPECT_EQ(clock.waits(), 0U);
+  VerifyOptions options;
+  options.bytes_per_second = 10'000;
+  const VerifyReport report = MustVerify(options);
+  std::uint64_t bytes = report.file_bytes;
+  for (const ShardVerification& shard : report.shards) bytes += shard.row_bytes;
+  EXPECT_GT(bytes, 10'000U);
+  EXPECT_GE(clock.waited() / 1000, bytes * 1'000'000 / options.bytes_per_second);
+  EXPECT_EQ(report.problems_total, 0U);
 }
 
 TEST_P(Verify, IsCancelled) {
