@@ -199,6 +199,37 @@ TEST_F(CliArchive, EveryWriterGivesItItsRecords) {
   EXPECT_EQ(Samples(Path("copy")), wanted);
 }
 
+// Its first file cannot be made: something else has the name under which it is written.
+TEST_F(CliArchive, WritersFailWhereItHasNotTakenAll) {
+  Write(1);
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(Path("archive"))) {
+    if (entry.path().filename() != "LOCK") files.push_back(entry.path().filename());
+  }
+  ASSERT_EQ(files.size(), 1U);
+  const std::string full = Path("full");
+  const std::string in_the_way = full + "/" + files[0].string() + ".tmp";
+  fs::create_directories(in_the_way);
+  db_ = Path("db2");
+  const std::string text = WriteFile("m.om", "m 1 1700000000\n# EOF\n");
+  const std::vector<std::vector<std::string>> commands = {
+      {"import", "--db", db_, "--archive", full, text},
+      {"delete", "--db", db_, "--match", "m", "--end", "1600000000000", "--yes", "--archive", full},
+      {"compact", "--db", db_, "--archive", full},
+      {"recover", "--db", db_, "--archive", full}};
+  for (const std::vector<std::string>& command : commands) {
+    const ProcessResult failed = Cli(command);
+    EXPECT_EQ(failed.exit_code, kFailure) << command[0] << ": " << failed.out;
+    EXPECT_THAT(failed.err, HasSubstr("the archive " + full + " has not taken ")) << command[0];
+    EXPECT_THAT(failed.err, HasSubstr(in_the_way)) << command[0] << " says why";
+  }
+  EXPECT_EQ(Samples(db_).size(), 1U) << "what was written is there all the same";
+  fs::remove(in_the_way);
+  const ProcessResult gone_on = Cli(commands.back());
+  EXPECT_EQ(gone_on.exit_code, kOk) << gone_on.err;
+  EXPECT_TRUE(fs::exists(full + "/" + files[0].string()));
+}
+
 TEST_F(CliArchive, WhoWroteWithoutItLeavesAHoleThatIsNamed) {
   Write(1);
   ASSERT_EQ(Import("m{s=\"0\"} 2 1700000000002\n").exit_code, kOk);

@@ -134,6 +134,7 @@ int Compact(const CompactFlags& flags) {
   const Result<CompactResult> result = CompactShowingProgress(opened->get(), std::move(compact), flags.progress);
   std::uint64_t unstored = 0;
   for (const ShardStats& shard : (*opened)->Stats().shards) unstored += dry_run ? shard.samples_appended : 0;
+  const Status archived = dry_run ? Status::Ok() : ArchiveAll(flags.store, opened->get());
   const Status closed = (*opened)->Close();
   if (!result.ok()) {
     Fail(result.status());
@@ -148,6 +149,7 @@ int Compact(const CompactFlags& flags) {
   }
   if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
   if (!closed.ok()) return Fail(closed);
+  if (!archived.ok()) return Fail(archived);
   if (unstored > 0) {
     std::fprintf(stderr, "%llu samples are only in the log so far, and not in these figures\n",
                  static_cast<unsigned long long>(unstored));

@@ -47,6 +47,7 @@ std::string LostText(const ShardLoss& loss) {
 struct Outcome {
   StorageStats stats;
   std::optional<std::vector<std::string>> rewrites;  // of a dry run: files of the log
+  Status archived;
 };
 
 void PrintJson(const Outcome& outcome, Output* out) {
@@ -88,11 +89,12 @@ void PrintTable(const Outcome& outcome, bool csv, Output* out) {
   *out << "Nothing was changed: this is what the same command without --dry-run would do.\n";
 }
 
-Result<Outcome> RecoverStore(const Options& options, const std::string& db) {
-  Result<std::unique_ptr<Storage>> opened = OpenShowingReplay(options, db);
+Result<Outcome> RecoverStore(const Options& options, const StoreFlags& store) {
+  Result<std::unique_ptr<Storage>> opened = OpenShowingReplay(options, store.db);
   if (!opened.ok()) return opened.status();
   if (Status status = (*opened)->Checkpoint(); !status.ok()) return status;
-  Outcome outcome{.stats = (*opened)->Stats()};
+  Outcome outcome{.archived = ArchiveAll(store, opened->get())};
+  outcome.stats = (*opened)->Stats();
   if (Status status = (*opened)->Close(); !status.ok()) return status;
   return outcome;
 }
@@ -111,14 +113,16 @@ class RehearsalLogger : public Logger {
   const ops::Rehearsal* const rehearsal_;
 };
 
-Result<Outcome> Rehearse(Options options, const std::string& db) {
+Result<Outcome> Rehearse(Options options, StoreFlags store) {
   ops::OpsContext context;
   context.cancelled = InterruptFlag();
-  const auto rehearsal = ops::Rehearsal::Prepare(db, options.log_path, context);
+  const auto rehearsal = ops::Rehearsal::Prepare(store.db, options.log_path, context);
   if (!rehearsal.ok()) return rehearsal.status();
   options.log_path = (*rehearsal)->log_path();
   options.logger = std::make_shared<RehearsalLogger>(options.logger, rehearsal->get());
-  Result<Outcome> outcome = RecoverStore(options, (*rehearsal)->path());
+  store.db = (*rehearsal)->path();
+  store.archive.clear();
+  Result<Outcome> outcome = RecoverStore(options, store);
   if (Status status = context.CheckCancelled(); !status.ok()) return status;
   if (!outcome.ok()) return Status(outcome.status().code(), (*rehearsal)->OfSource(outcome.status().message()));
   for (ShardStats& shard : outcome->stats.shards) shard.quarantine = (*rehearsal)->OfSource(shard.quarantine);
@@ -137,7 +141,7 @@ int Recover(const RecoverFlags& flags) {
   if (!options.ok()) return Fail(options.status());
   options->create_if_missing = false;
   options->accept_data_loss = flags.accept_data_loss;
-  const Result<Outcome> outcome = flags.dry_run ? Rehearse(*options, flags.store.db) : RecoverStore(*options, flags.store.db);
+  const Result<Outcome> outcome = flags.dry_run ? Rehearse(*options, flags.store) : RecoverStore(*options, flags.store);
   if (!outcome.ok()) return Fail(outcome.status());
 
   Output out;
@@ -150,6 +154,7 @@ int Recover(const RecoverFlags& flags) {
   bool problems = false;
   for (const ShardStats& shard : stats.shards) problems = problems || !shard.quarantine.empty() || Lost(LossOf(stats, shard.shard));
   if (!out.Finish()) return kExitFailure;
+  if (!outcome->archived.ok()) return Fail(outcome->archived);
   return problems ? kExitProblems : kExitOk;
 }
 
