@@ -34,6 +34,18 @@ std::string CsvField(const std::string& text) {
   return quoted + "\"";
 }
 
+// Off a terminal; the line comes after ten seconds, while there is still something to read.
+TEST_F(CliImport, SaysHowFarItIsInALineNowAndThen) {
+  Subprocess import(Command({"import", "--db", db_, "--input-format", "prometheus", "-"}));
+  ASSERT_TRUE(import.Write("a 1 1700000000000\n" + std::string(1 << 20, '\n')));
+  EXPECT_TRUE(import.WaitUntil([](const std::string&, const std::string& err) { return err.ends_with("/s\n"); })) << import.err();
+  EXPECT_THAT(import.err(), HasSubstr("import: "));
+  EXPECT_THAT(import.err(), HasSubstr(" MiB, "));
+  EXPECT_EQ(import.err().find('\r'), std::string::npos) << "no bar";
+  import.CloseInput();
+  EXPECT_EQ(import.Wait().exit_code, kOk);
+}
+
 TEST_F(CliImport, ADryRunCountsAndNamesBadLinesAndMakesNoDatabase) {
   const ProcessResult dry = Import("a 1 1000\nb{ 2 1000\na 3 2000\n", {"--input-format", "prometheus", "--dry-run"});
   EXPECT_EQ(dry.exit_code, kProblems);
