@@ -6,6 +6,7 @@
 
 #include "server/health_handlers.h"
 #include "server/otlp_http.h"
+#include "server/page/page_handlers.h"
 
 namespace chronolith::daemon {
 namespace {
@@ -32,6 +33,9 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
   Result<std::unique_ptr<Storage>> storage = Storage::Open(flags.store, flags.db);
   if (!storage.ok()) return storage.status();
   daemon->storage_ = std::move(*storage);
+  daemon->history_ = std::make_unique<server::StatusHistory>(daemon->storage_.get(), server::StatusHistoryOptions{});
+  daemon->history_->Start();
+  daemon->cardinality_ = std::make_unique<server::LiveCardinality>(daemon->storage_.get(), server::LiveCardinalityOptions{});
   daemon->remote_write_ = std::make_unique<server::RemoteWriteHandler>(daemon->storage_.get(), flags.remote_write,
                                                                        &daemon->in_flight_, daemon->registry_.get());
   daemon->otlp_ = std::make_unique<server::OtlpReceiver>(daemon->storage_.get(), flags.otlp, daemon->registry_.get());
@@ -54,6 +58,13 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
 server::Router Daemon::MakeRouter() {
   server::Router router;
   server::AddHealthHandlers(storage_.get(), &http_metrics_, registry_, &router);
+  std::vector<std::string> directories = {flags_.db};
+  if (!flags_.store.log_path.empty()) directories.push_back(flags_.store.log_path);
+  server::AddPageHandlers({.storage = storage_.get(),
+                           .history = history_.get(),
+                           .cardinality = cardinality_.get(),
+                           .directories = std::move(directories)},
+                          &router);
   remote_write_->AddTo(&router);
   server::AddOtlpHandler(otlp_.get(), &in_flight_, &router);
   return router;
@@ -93,6 +104,8 @@ Status Daemon::Stop() {
   if (workers_ != nullptr) workers_->Stop();
   otlp_.reset();
   remote_write_.reset();  // its appenders go before the store
+  cardinality_.reset();
+  history_.reset();
   Status status = storage_->Checkpoint();
   if (Status closed = storage_->Close(); status.ok()) status = std::move(closed);
   storage_.reset();

@@ -12,6 +12,8 @@
 #include "server/http_server.h"
 #include "server/otlp_grpc.h"
 #include "server/otlp_receiver.h"
+#include "server/page/live_cardinality.h"
+#include "server/page/status_history.h"
 #include "server/remote_write_handler.h"
 #include "server/worker_pool.h"
 #include "tools/chronolithd/flags.h"
@@ -45,6 +47,8 @@ class Daemon {
   MemoryBudget in_flight_;
   server::HttpMetrics http_metrics_;
   std::shared_ptr<prometheus::Registry> registry_ = std::make_shared<prometheus::Registry>();
+  std::unique_ptr<server::StatusHistory> history_;
+  std::unique_ptr<server::LiveCardinality> cardinality_;
   std::unique_ptr<server::RemoteWriteHandler> remote_write_;
   std::unique_ptr<server::OtlpReceiver> otlp_;
   std::unique_ptr<server::WorkerPool> workers_;

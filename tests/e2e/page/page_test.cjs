@@ -1,9 +1,10 @@
 // The status page in Debian's Chromium, as its users have it: by mouse, by keyboard, narrow and wide, light and dark.
-//   NODE_PATH=.../node_modules PAGE_SERVER=.../page_server [PICTURES=DIR] node --test page_test.cjs
+//   NODE_PATH=.../node_modules PAGE_SERVER=.../page_server CHRONOLITHD=... CHRONOLITH=... [PICTURES=DIR] node --test page_test.cjs
 'use strict';
 const assert = require('node:assert/strict');
-const {spawn} = require('node:child_process');
+const {execFileSync, spawn} = require('node:child_process');
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const readline = require('node:readline');
 const {after, before, test} = require('node:test');
@@ -162,6 +163,34 @@ test('says that the server is gone, and finds it again', {timeout: 120_000}, asy
   await waitForText(page, '#state', 'All 16 shards serve');
   await page.close();
   await server.stop();
+});
+
+test('is served by chronolithd, over what remote write brings', {timeout: 120_000}, async () => {
+  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'chronolith-page-'));
+  const server = spawn(process.env.CHRONOLITHD, ['--db', path.join(directory, 'served'), '--listen', '127.0.0.1:0'], {stdio: ['ignore', 'pipe', 'ignore']});
+  try {
+    const {value} = await readline.createInterface({input: server.stdout})[Symbol.asyncIterator]().next();
+    const url = /^listening on (http:\S+)/.exec(value)[1];
+    const page = await browser.newPage();
+    const complaints = [];
+    page.on('console', (m) => { if (m.type() === 'error') complaints.push(m.text()); });
+    await page.goto(url);
+    await waitForText(page, '#state', 'All 16 shards serve');
+    assert.equal(await tile(page, 'Series').innerText(), '0');
+    const lines = Array.from({length: 300}, (_, i) => `requests_total{path="/${i}"} ${i} 1700000000000`).join('\n') + '\n';
+    const from = path.join(directory, 'from');
+    execFileSync(process.env.CHRONOLITH, ['import', '--db', from, '--input-format', 'prometheus', '-'], {input: lines, stdio: ['pipe', 'ignore', 'ignore']});
+    execFileSync(process.env.CHRONOLITH, ['replay', '--db', from, '--target', 'remote-write:' + url + '/api/v1/write'], {stdio: 'ignore'});
+    await page.waitForFunction(() => [...document.querySelectorAll('#tiles div')].some((d) => /Series/.test(d.textContent) && d.lastChild.textContent === '300'), null, kMinute);
+    await page.reload();
+    await waitForText(page, '#metrics', 'requests_total');
+    assert.deepEqual(complaints, []);
+    await page.close();
+  } finally {
+    server.kill('SIGTERM');
+    await new Promise((resolve) => server.once('exit', resolve));
+    fs.rmSync(directory, {recursive: true});
+  }
 });
 
 function contrast(a, b) {
