@@ -137,7 +137,7 @@ function minutes(node, head, time, columns, text, worst) {
 
 // ---- The strip of shards --------------------------------------------------------------------------------------------------------
 const kMeasures = [
-  {key: 'writes', name: 'Writes', text: (v) => count(v) + ' samples/s', about: 'Samples a second. One dark cell: most writes go to a few series.'},
+  {key: 'writes', name: 'Writes', text: (v) => count(v) + ' samples/s', about: 'Samples a second. One cell that stands out: most writes go to a few series.'},
   {key: 'lock_wait', name: 'Lock wait', text: wait, about: 'Time that threads waited for the shard’s locks, in a second, all together.'},
   {key: 'ring', name: 'Ring depth', text: bytes, about: 'Bytes between writers and the group commit; a full ring makes writers wait.'},
   {key: 'log', name: 'Log bytes', text: bytes, about: 'In the log and not trimmed: what the next start would replay, or what somebody holds.'}];

@@ -182,8 +182,6 @@ test('is served by chronolithd, over what remote write brings', {timeout: 120_00
     execFileSync(process.env.CHRONOLITH, ['import', '--db', from, '--input-format', 'prometheus', '-'], {input: lines, stdio: ['pipe', 'ignore', 'ignore']});
     execFileSync(process.env.CHRONOLITH, ['replay', '--db', from, '--target', 'remote-write:' + url + '/api/v1/write'], {stdio: 'ignore'});
     await page.waitForFunction(() => [...document.querySelectorAll('#tiles div')].some((d) => /Series/.test(d.textContent) && d.lastChild.textContent === '300'), null, kMinute);
-    await page.reload();
-    await waitForText(page, '#metrics', 'requests_total');
     assert.deepEqual(complaints, []);
     await page.close();
   } finally {
