@@ -4,9 +4,13 @@
 #include <fstream>
 #include <utility>
 
+#include "server/admin_handlers.h"
+#include "server/export_handler.h"
 #include "server/health_handlers.h"
+#include "server/lookup_handlers.h"
 #include "server/otlp_http.h"
 #include "server/page/page_handlers.h"
+#include "server/remote_read_handler.h"
 
 namespace chronolith::daemon {
 namespace {
@@ -67,6 +71,10 @@ server::Router Daemon::MakeRouter() {
                           &router);
   remote_write_->AddTo(&router);
   server::AddOtlpHandler(otlp_.get(), &in_flight_, &router);
+  server::AddRemoteReadHandler(storage_.get(), &in_flight_, {.timeout = flags_.query_timeout}, &router);
+  server::AddLookupHandlers(storage_.get(), flags_.query_timeout, &router);
+  server::AddExportHandler(storage_.get(), &router);
+  server::AddAdminHandlers(storage_.get(), flags_.admin, &router);
   return router;
 }
 

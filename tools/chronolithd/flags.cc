@@ -86,6 +86,9 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_option("--otlp-http-listen", flags->otlp_http_listen,
                   std::string("address and port for OTLP over HTTP, or off (") + kOtlpHttp + ")")
       ->option_text("ADDRESS:PORT");
+  app->add_flag("--web.enable-admin-api", flags->admin.enabled, "answer /api/v1/admin/tsdb: deletes and snapshots");
+  app->add_option("--snapshot-dir", flags->admin.snapshot_directory, "where snapshots go (beside the database: DIR.snapshots)")
+      ->option_text("DIR");
   app->add_option("--log-level", flags->log_level, "debug, info, warning or error (" + flags->log_level + ")")
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
       ->option_text("LEVEL");
@@ -130,6 +133,7 @@ void AddFlags(CLI::App* app, Flags* flags) {
   Milliseconds(limits, "--header-timeout", &flags->http.header_timeout, "for a request's header");
   Milliseconds(limits, "--body-timeout", &flags->http.body_timeout, "for a request's body");
   Milliseconds(limits, "--idle-timeout", &flags->http.idle_timeout, "between two requests of a connection");
+  Milliseconds(limits, "--query-timeout", &flags->query_timeout, "for a look-up or a remote read, its answer included");
   Milliseconds(limits, "--write-timeout", &flags->http.write_timeout, "for a client to take an answer");
   app->footer(
       "Exit codes: 0 stopped by SIGTERM or SIGINT, all is stored; 1 failure; 2 wrong arguments.\n\n"
@@ -148,6 +152,11 @@ Status Complete(Flags* flags) {
   if (!flags->retention.empty()) flags->store.retention_ms = *interop::ParseDuration(flags->retention);
   flags->store.wait_for_replay = false;
   flags->remote_write.max_series = flags->store.max_series;
+  if (flags->admin.snapshot_directory.empty()) {
+    std::string db = flags->db;
+    while (db.size() > 1 && db.back() == '/') db.pop_back();
+    flags->admin.snapshot_directory = db + ".snapshots";
+  }
   if (flags->archive.empty()) return Status::Ok();
   FileLogArchiverOptions archive;
   archive.store = flags->db;

@@ -3,10 +3,12 @@
 #define CHRONOLITH_TOOLS_CHRONOLITHD_FLAGS_H_
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdint>
 #include <string>
 
 #include "chronolith/options.h"
+#include "server/admin_handlers.h"
 #include "server/http_server.h"
 #include "server/otlp_grpc.h"
 #include "server/otlp_receiver.h"
@@ -31,6 +33,8 @@ struct Flags {
   Options store;
   server::HttpServerOptions http;
   server::RemoteWriteHandlerOptions remote_write;
+  std::chrono::milliseconds query_timeout{120'000};
+  server::AdminOptions admin;
   std::string otlp_http_listen;  // "": kOtlpHttp, or any free port where `listen` asks for one; kOff
   std::string otlp_grpc_listen;
   server::HttpServerOptions otlp_http;
