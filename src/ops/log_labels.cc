@@ -9,6 +9,24 @@
 
 namespace chronolith::ops {
 
+Status ReadSeriesOfRow(KvEngine* log, ShardId shard, Lsn row, const TakeLabels& take) {
+  const std::string key = WalKey(row);
+  std::string value;
+  std::string scratch;
+  WalRowHeader header;
+  std::string_view payload;
+  if (Status s = log->Get(WalFamily(shard), key, &value); !s.ok()) return s;
+  if (Status s = DecodeWalRow(shard, key, value, &header, &payload, &scratch); !s.ok()) return s;
+  std::vector<SeriesRecordEntry> entries;
+  while (!payload.empty()) {
+    RecordView record;
+    if (Status s = NextRecord(&payload, &record); !s.ok()) return Status::Ok();  // whoever reads the log has told of it
+    if (record.type != RecordType::kSeries || !DecodeSeries(record.body, &entries).ok()) continue;
+    for (const SeriesRecordEntry& entry : entries) take(entry.ordinal, Labels::FromEncoded(std::string(entry.labels)));
+  }
+  return Status::Ok();
+}
+
 Status LogLabels::Open() {
   damage_ = store_.data()->Damage(IndexFamily(shard_));
   if (!damage_.ok()) return Status::Ok();
@@ -25,27 +43,6 @@ void LogLabels::Note(Lsn row, Ordinal first) {
   if (rows_.empty() || rows_.back().first < row) rows_.emplace_back(row, first);
 }
 
-Status LogLabels::ReadRow(Lsn row, const Take& take, OrdinalSet* found) const {
-  const std::string key = WalKey(row);
-  std::string value;
-  std::string scratch;
-  WalRowHeader header;
-  std::string_view payload;
-  if (Status s = store_.log()->Get(WalFamily(shard_), key, &value); !s.ok()) return s;
-  if (Status s = DecodeWalRow(shard_, key, value, &header, &payload, &scratch); !s.ok()) return s;
-  std::vector<SeriesRecordEntry> entries;
-  while (!payload.empty()) {
-    RecordView record;
-    if (Status s = NextRecord(&payload, &record); !s.ok()) return Status::Ok();  // whoever reads the log has told of it
-    if (record.type != RecordType::kSeries || !DecodeSeries(record.body, &entries).ok()) continue;
-    for (const SeriesRecordEntry& entry : entries) {
-      found->Add(entry.ordinal);
-      take(entry.ordinal, Labels::FromEncoded(std::string(entry.labels)));
-    }
-  }
-  return Status::Ok();
-}
-
 Status LogLabels::LookUp(std::span<const Ordinal> ordinals, const Take& take) const {
   std::set<Lsn> rows;
   for (const Ordinal ordinal : ordinals) {
@@ -55,7 +52,11 @@ Status LogLabels::LookUp(std::span<const Ordinal> ordinals, const Take& take) co
   }
   OrdinalSet found;
   for (const Lsn row : rows) {
-    if (Status s = ReadRow(row, take, &found); !s.ok()) return s;
+    const auto note = [&](Ordinal ordinal, const Labels& labels) {
+      found.Add(ordinal);
+      take(ordinal, labels);
+    };
+    if (Status s = ReadSeriesOfRow(store_.log(), shard_, row, note); !s.ok()) return s;
   }
   std::vector<Ordinal> stored;
   for (const Ordinal ordinal : ordinals) {

@@ -19,6 +19,10 @@
 
 namespace chronolith::ops {
 
+// `take` gets each series that the row of the shard's log creates, in order. kDataLoss, kIoError: the row cannot be read.
+using TakeLabels = std::function<void(Ordinal, const Labels&)>;
+Status ReadSeriesOfRow(KvEngine* log, ShardId shard, Lsn row, const TakeLabels& take);
+
 // Keeps no labels, only where in the log they stand: 16 bytes a row of the log that creates series; such a row is read again where
 // one of its series is asked for. Thread safety: one thread at a time.
 class LogLabels {
@@ -33,7 +37,7 @@ class LogLabels {
 
   // Labels of those of `ordinals` that are known, some of them in the order of their rows; also of others that stand in the same
   // rows of the log. `take` is called with each. kDataLoss, kIoError: a row that was to be read.
-  using Take = std::function<void(Ordinal, const Labels&)>;
+  using Take = TakeLabels;
   Status LookUp(std::span<const Ordinal> ordinals, const Take& take) const;
 
   // Of an ordinal without labels: the series was removed and its labels with it. Else what created it is lost, or not readable.
@@ -42,8 +46,6 @@ class LogLabels {
   const Status& damage() const { return damage_; }
 
  private:
-  Status ReadRow(Lsn row, const Take& take, OrdinalSet* found) const;
-
   const OfflineStore& store_;
   const ShardId shard_;
   std::uint64_t stored_ = 0;  // ordinals below are in the rows of the index

@@ -12,8 +12,13 @@ namespace chronolith::ops {
 Result<std::unique_ptr<ReaderLock>> ReaderLock::Take(const std::string& path, const std::string& log_path) {
   const Result<StoreManifest> manifest = ReadStoreManifest(path);
   if (!manifest.ok()) return manifest.status();
+  return TakeInstances(path, DataInstancePath(path), log_path.empty() ? LogInstancePath(path, *manifest) : log_path);
+}
+
+Result<std::unique_ptr<ReaderLock>> ReaderLock::TakeInstances(const std::string& path, const std::string& data,
+                                                              const std::string& log) {
   std::unique_ptr<ReaderLock> lock(new ReaderLock);
-  for (const std::string& instance : {DataInstancePath(path), log_path.empty() ? LogInstancePath(path, *manifest) : log_path}) {
+  for (const std::string& instance : {data, log}) {
     const std::string name = instance + "/LOCK";
     Result<FileDescriptor> file = OpenFile(name, O_RDONLY);
     if (file.status().code() == StatusCode::kNotFound) continue;

@@ -18,6 +18,9 @@ class ReaderLock {
  public:
   // kFailedPrecondition: a process has the store open for writing; names the lock. kNotFound, kIoError.
   static Result<std::unique_ptr<ReaderLock>> Take(const std::string& path, const std::string& log_path);
+  // Where it is known which directories the instances of the store in `path` are.
+  static Result<std::unique_ptr<ReaderLock>> TakeInstances(const std::string& path, const std::string& data,
+                                                           const std::string& log);
 
  private:
   ReaderLock() = default;

@@ -124,10 +124,10 @@ Status SalvageAll(const SalvageSource& source, const std::string& store, const S
 }
 
 // Opens the source and reads all of it.
-Status ReadSource(const std::string& source, SalvageScratch* scratch, const std::string& store, const SalvageOptions& options,
-                  const OpsContext& context, SalvageReport* report, LossList* losses) {
+Status ReadSource(const std::string& source, const StoreManifest& manifest, SalvageScratch* scratch, const std::string& store,
+                  const SalvageOptions& options, const OpsContext& context, SalvageReport* report, LossList* losses) {
   context.Begin("opening what is left", 0, "bytes");
-  const Result<SalvageSource> opened = OpenSalvageSource(source, scratch, options, context, losses);
+  const Result<SalvageSource> opened = OpenSalvageSource(source, manifest, scratch, options, context, losses);
   if (!opened.ok()) return opened.status();
   report->shards = opened->manifest.shards;
   if (Status s = SalvageAll(*opened, store, options, context, report, losses); !s.ok()) return s;
@@ -217,21 +217,22 @@ Result<SalvageReport> Salvage(const std::string& source, const std::string& targ
   const std::string trimmed = WithoutSlashes(target);
   const std::string scratch = trimmed + ".salvage";
   if (!options.dry_run && IsDoneBut(source, scratch, trimmed)) return ClearUp(source, scratch, trimmed);
-  const Result<StoreManifest> manifest = ReadStoreManifest(source);
+  SalvageReport report;
+  report.source = source;
+  LossList losses(&report);
+  const Result<StoreManifest> manifest = FindSalvageManifest(source, options, context, &losses);
   if (!manifest.ok()) return manifest.status();
   if (!manifest->complete)
     return FailedPrecondition("the store in " + source + " was not created to its end: nothing was written to it");
   if (options.dry_run != target.empty()) return InvalidArgument("a dry run has no target, and anything else has one");
   if (Status s = options.dry_run ? Status::Ok() : CheckTarget(source, trimmed); !s.ok()) return s;
   // Beside a writer files vanish, and would be told as lost.
-  const auto undisturbed = ReaderLock::Take(source, options.log_path);
+  const std::string log_path = options.log_path.empty() ? LogInstancePath(source, *manifest) : options.log_path;
+  const auto undisturbed = ReaderLock::TakeInstances(source, DataInstancePath(source), log_path);
   if (!undisturbed.ok()) return undisturbed.status();
-  SalvageReport report;
-  report.source = source;
-  LossList losses(&report);
   if (options.dry_run) {
     SalvageScratch temporary("");
-    if (Status s = ReadSource(source, &temporary, "", options, context, &report, &losses); !s.ok()) return s;
+    if (Status s = ReadSource(source, *manifest, &temporary, "", options, context, &report, &losses); !s.ok()) return s;
     return report;
   }
   std::error_code error;
@@ -242,7 +243,7 @@ Result<SalvageReport> Salvage(const std::string& source, const std::string& targ
   if (Status s = ClearScratch(source, scratch); !s.ok()) return s;
   if (Status s = losses.WriteTo(scratch + "/" + kSalvageListName); !s.ok()) return s;
   SalvageScratch beside(scratch);
-  if (Status s = ReadSource(source, &beside, scratch + "/db", options, context, &report, &losses); !s.ok()) return s;
+  if (Status s = ReadSource(source, *manifest, &beside, scratch + "/db", options, context, &report, &losses); !s.ok()) return s;
   if (Status s = Finish(source, scratch, trimmed, context, &losses); !s.ok()) return s;
   return report;
 }

@@ -81,8 +81,9 @@ struct SalvageReport {
 //
 // Nobody should write to the source meanwhile: what is written then may be missing without being listed.
 //
-// kNotFound, kFailedPrecondition: the source is none, or the target is in use. kDataLoss: nothing can be read, or STORE is damaged.
-// Memory: one batch of rows, the labels of the log's new series, and that of an open store.
+// kNotFound, kFailedPrecondition: the source is none, or the target is in use. kDataLoss: nothing can be read, or neither STORE
+// nor an instance says what the store is.
+// Memory: half of the limit for the new store; one batch of rows, and what SalvageLabels keeps.
 Result<SalvageReport> Salvage(const std::string& source, const std::string& target, const SalvageOptions& options,
                               const OpsContext& context);
 

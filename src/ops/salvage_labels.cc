@@ -1,13 +1,17 @@
 #include "ops/salvage_labels.h"
 
 #include <algorithm>
+#include <iterator>
+#include <map>
 #include <memory>
+#include <numeric>
 #include <utility>
 #include <vector>
 
 #include "base/coding.h"
 #include "base/hash.h"
 #include "index/symbols.h"
+#include "ops/log_labels.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -18,13 +22,17 @@ using index_rows::LongRow;
 constexpr std::size_t kCachedMax = 20'000;
 constexpr std::size_t kRowsAtOnce = 1024;
 constexpr std::size_t kLongKeyBytes = 1 + sizeof(Ordinal);
+constexpr Ordinal kSlice = 1 << 14;  // divides 1 << 16: the postings of a slice are in rows of one high half
+constexpr std::size_t kTogetherMax = 10 * kSlice;
 
 }  // namespace
 
-SalvageLabels::SalvageLabels(KvEngine* index, ShardId shard, SalvageReport* report, bool damaged)
+SalvageLabels::SalvageLabels(KvEngine* index, KvEngine* log, ShardId shard, SalvageReport* report, bool damaged)
     : index_(index),
       family_(IndexFamily(shard)),
       rows_(index, family_),
+      log_(log),
+      shard_(shard),
       report_(report),
       listed_all_(index != nullptr && !damaged) {
   if (index_ == nullptr) return;
@@ -32,21 +40,56 @@ SalvageLabels::SalvageLabels(KvEngine* index, ShardId shard, SalvageReport* repo
   if (state.ok() && state->has_value()) next_ordinal_ = (*state)->next_ordinal;
 }
 
+void SalvageLabels::NoteLogRow(Lsn row, Ordinal first) {
+  if (log_rows_.empty() || log_rows_.back().first < row) log_rows_.emplace_back(row, first);
+}
+
+void SalvageLabels::Keep(Ordinal ordinal, const Labels& labels) {
+  if (cache_.size() >= kCachedMax) {
+    cache_.clear();
+    last_row_ = 0;
+  }
+  cache_.try_emplace(ordinal, labels);
+}
+
 bool SalvageLabels::Find(Ordinal ordinal, Labels* labels) {
   if (const auto found = cache_.find(ordinal); found != cache_.end()) {
     *labels = found->second;
     return true;
   }
-  if (const auto found = of_log_.find(ordinal); found != of_log_.end()) {
-    *labels = Labels::FromEncoded(found->second);
-  } else if (!ReadRow(ordinal, labels)) {
-    if (!std::exchange(tried_, true)) PutTogether();
-    const auto put_together = put_together_.find(ordinal);
-    if (put_together == put_together_.end()) return false;
-    *labels = put_together->second;
+  if (!ReadLog(ordinal, labels) && !ReadRow(ordinal, labels) && !FindPutTogether(ordinal, labels)) return false;
+  Keep(ordinal, *labels);
+  return true;
+}
+
+bool SalvageLabels::ReadLog(Ordinal ordinal, Labels* labels) {
+  const auto behind =
+      std::upper_bound(log_rows_.begin(), log_rows_.end(), ordinal, [](Ordinal o, const auto& row) { return o < row.second; });
+  if (behind == log_rows_.begin() || std::prev(behind)->first == last_row_) return false;  // what that row has is known
+  const Lsn row = std::prev(behind)->first;
+  bool found = false;
+  const Status s = ReadSeriesOfRow(log_, shard_, row, [&](Ordinal o, const Labels& l) {
+    if (o == ordinal) *labels = l;
+    found = found || o == ordinal;
+    Keep(o, l);
+  });
+  if (s.ok()) last_row_ = row;
+  return found;
+}
+
+bool SalvageLabels::FindPutTogether(Ordinal ordinal, Labels* labels) {
+  const Ordinal slice = ordinal / kSlice;
+  if (!slices_.contains(slice)) {
+    if (put_together_.size() >= kTogetherMax) {
+      put_together_.clear();
+      slices_.clear();
+    }
+    slices_.insert(slice);
+    PutTogether(slice);
   }
-  if (cache_.size() >= kCachedMax) cache_.clear();
-  cache_.emplace(ordinal, *labels);
+  const auto found = put_together_.find(ordinal);
+  if (found == put_together_.end()) return false;
+  *labels = Labels::FromEncoded(found->second);
   return true;
 }
 
@@ -113,44 +156,33 @@ Status SalvageLabels::ScanAroundDamage(char prefix,
   }
 }
 
-// Of all that may have been given out: those without a row that can be read.
-OrdinalSet SalvageLabels::WithoutRow() const {
+OrdinalSet SalvageLabels::WithoutRow(Ordinal slice) const {
   OrdinalSet without;
-  std::uint64_t next = next_ordinal_;
-  if (next == 0) {  // unknown: as far as postings go
-    (void)ScanAroundDamage(index_rows::kPostingsPrefix, [&](std::string_view key, std::string_view value) {
-      std::vector<index_rows::PostingSets> entries;
-      if (!index_rows::DecodePostings(key, value, &entries).ok()) return true;
-      for (const index_rows::PostingSets& entry : entries) {
-        for (const Ordinal ordinal : entry.added.ToVector()) next = std::max<std::uint64_t>(next, ordinal + std::uint64_t{1});
-      }
-      return true;
-    });
-  }
   std::vector<Ordinal> some;
   std::vector<std::optional<LongRow>> rows;
-  for (std::uint64_t begin = 0; begin < next; begin += kRowsAtOnce) {
-    some.clear();
-    for (std::uint64_t o = begin; o < std::min<std::uint64_t>(begin + kRowsAtOnce, next); ++o)
-      some.push_back(static_cast<Ordinal>(o));
+  for (Ordinal i = 0; i < kSlice; i += kRowsAtOnce) {
+    some.resize(kRowsAtOnce);
+    std::iota(some.begin(), some.end(), slice * kSlice + i);
     const bool all = rows_.ReadLong(index_rows::kLabelsPrefix, some, &rows).ok();
-    for (std::size_t i = 0; i < some.size(); ++i) {
+    for (std::size_t j = 0; j < some.size(); ++j) {
       Labels ignored;
-      if (all ? !rows[i].has_value() : !ReadRow(some[i], &ignored)) without.Add(some[i]);
+      if (all ? !rows[j].has_value() : !ReadRow(some[j], &ignored)) without.Add(some[j]);
     }
   }
   return without;
 }
 
-void SalvageLabels::PutTogether() {
+void SalvageLabels::PutTogether(Ordinal slice) {
   if (index_ == nullptr) return;
-  const OrdinalSet without = WithoutRow();
+  const OrdinalSet without = WithoutRow(slice);
   if (without.empty()) return;
+  const auto high = static_cast<std::uint16_t>(slice * kSlice >> 16);
   std::map<Ordinal, std::vector<std::pair<std::string, std::string>>> pairs;
   index_rows::ParsedPairKey parsed;
   (void)ScanAroundDamage(index_rows::kPostingsPrefix, [&](std::string_view key, std::string_view value) {
     std::vector<index_rows::PostingSets> entries;
-    if (!index_rows::DecodePostings(key, value, &entries).ok() || !index_rows::ParsePairKey(key, &parsed)) return true;
+    if (!index_rows::ParsePairKey(key, &parsed) || parsed.high != high) return true;
+    if (!index_rows::DecodePostings(key, value, &entries).ok()) return true;
     for (index_rows::PostingSets& entry : entries) {
       Label label{parsed.name, parsed.value};
       std::string_view text = entry.text;
@@ -163,13 +195,14 @@ void SalvageLabels::PutTogether() {
     return true;
   });
   for (auto& [ordinal, found] : pairs) {
-    Labels labels(std::move(found));
+    const Labels labels(std::move(found));
     const std::uint64_t hash = StableHash(labels.encoded());
     std::vector<std::vector<Ordinal>> listed;
     if (!rows_.ReadHashes({&hash, 1}, &listed).ok()) continue;
     if (std::find(listed[0].begin(), listed[0].end(), ordinal) == listed[0].end()) continue;
-    put_together_.emplace(ordinal, std::move(labels));
-    ++report_->series_relabelled;
+    put_together_.emplace(ordinal, labels.encoded());
+    if (!relabelled_.Contains(ordinal)) ++report_->series_relabelled;
+    relabelled_.Add(ordinal);
   }
 }
 

@@ -44,20 +44,24 @@ class GivingUp : public LogJudge {
 
 class Opening {
  public:
-  Opening(const std::string& source, SalvageScratch* scratch, const SalvageOptions& options, const OpsContext& context,
-          LossList* losses)
-      : source_(source), scratch_(scratch), options_(options), context_(context), silent_(context), losses_(losses) {
+  Opening(const std::string& source, const StoreManifest& manifest, SalvageScratch* scratch, const SalvageOptions& options,
+          const OpsContext& context, LossList* losses)
+      : source_(source),
+        manifest_(manifest),
+        scratch_(scratch),
+        options_(options),
+        context_(context),
+        silent_(context),
+        losses_(losses) {
     silent_.progress = nullptr;
   }
 
   Result<SalvageSource> Run() {
-    Result<StoreManifest> manifest = ReadStoreManifest(source_);
-    if (!manifest.ok()) return manifest.status();
-    Result<std::shared_ptr<EngineFactory>> factory = EngineRegistry::Default()->Find(manifest->engine);
+    Result<std::shared_ptr<EngineFactory>> factory = EngineRegistry::Default()->Find(manifest_.engine);
     if (!factory.ok()) return factory.status();
     factory_ = *factory;
     SalvageSource found;
-    found.manifest = std::move(*manifest);
+    found.manifest = manifest_;
     // The log first: beside a writer, what it is trimmed of is in the data opened next.
     if (Status s = OpenLog(&found); !s.ok()) return s;
     if (Status s = OpenData(&found); !s.ok()) return s;
@@ -318,6 +322,7 @@ class Opening {
   }
 
   const std::string& source_;
+  const StoreManifest& manifest_;
   SalvageScratch* const scratch_;
   const SalvageOptions& options_;
   const OpsContext& context_;
@@ -332,9 +337,9 @@ class Opening {
 
 KvEngine* SalvageSource::DataOf(FamilyId family) const { return IsDamaged(family) ? rebuilt.get() : data.get(); }
 
-Result<SalvageSource> OpenSalvageSource(const std::string& source, SalvageScratch* scratch, const SalvageOptions& options,
-                                        const OpsContext& context, LossList* losses) {
-  return Opening(source, scratch, options, context, losses).Run();
+Result<SalvageSource> OpenSalvageSource(const std::string& source, const StoreManifest& manifest, SalvageScratch* scratch,
+                                        const SalvageOptions& options, const OpsContext& context, LossList* losses) {
+  return Opening(source, manifest, scratch, options, context, losses).Run();
 }
 
 }  // namespace chronolith::ops

@@ -73,9 +73,12 @@ struct SalvageSource {
   KvEngine* DataOf(FamilyId family) const;
   bool IsDamaged(FamilyId family) const { return data == nullptr || !data->Damage(family).ok(); }
 };
+// What STORE says, or the copies of it that the instances have. kNotFound: there is no database. kDataLoss: none can be read.
+Result<StoreManifest> FindSalvageManifest(const std::string& source, const SalvageOptions& options, const OpsContext& context,
+                                          LossList* losses);
 // Not ok: the store cannot be salvaged at all, or kCancelled.
-Result<SalvageSource> OpenSalvageSource(const std::string& source, SalvageScratch* scratch, const SalvageOptions& options,
-                                        const OpsContext& context, LossList* losses);
+Result<SalvageSource> OpenSalvageSource(const std::string& source, const StoreManifest& manifest, SalvageScratch* scratch,
+                                        const SalvageOptions& options, const OpsContext& context, LossList* losses);
 
 // Writes to the new store in batches. Thread safety: one thread.
 class SalvageTarget {

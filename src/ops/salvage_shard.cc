@@ -1,5 +1,7 @@
 // salvage: one shard. The log's records that are stored already go first, then stored chunks, then the log's records beyond: so
 // that of two samples of one time the later one stays, and what a damaged chunk has lost may still come from the log.
+#include <absl/container/btree_map.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
@@ -32,7 +34,7 @@ class ShardSalvage : public WalVisitor {
         report_(report),
         losses_(losses),
         chunks_(source.DataOf(ChunkFamily(shard))),
-        labels_(source.DataOf(IndexFamily(shard)), shard, report, source.IsDamaged(IndexFamily(shard))),
+        labels_(source.DataOf(IndexFamily(shard)), source.log.get(), shard, report, source.IsDamaged(IndexFamily(shard))),
         teller_(shard, source.manifest.window_ms, &labels_, losses) {}
 
   Status Run() {
@@ -319,7 +321,7 @@ class ShardSalvage : public WalVisitor {
   bool stored_ = false;            // the second reading takes what is stored, the third the rest
   Status failure_;
   std::vector<Chunk> group_;
-  std::map<Ordinal, Unlabelled> unlabelled_;
+  absl::btree_map<Ordinal, Unlabelled> unlabelled_;
   OrdinalSet taken_;  // series of which something was written
   std::vector<TimeRange> scratch_;
   std::vector<SampleEntry> samples_;

@@ -17,11 +17,11 @@ namespace chronolith::ops {
 class LogSurvey : public WalVisitor {
  public:
   explicit LogSurvey(SalvageLabels* labels, Tombstones* tombstones) : labels_(labels), tombstones_(tombstones) {}
-  Status OnRecord(ShardId, Lsn lsn, const WalRowHeader&, const RecordView& record) override {
+  Status OnRecord(ShardId, Lsn lsn, const WalRowHeader& row, const RecordView& record) override {
     if (record.type == RecordType::kSeries) {
       std::vector<SeriesRecordEntry> entries;
       if (Status s = DecodeSeries(record.body, &entries); !s.ok()) return s;
-      for (const SeriesRecordEntry& entry : entries) labels_->AddOfLog(entry.ordinal, entry.labels);
+      if (!entries.empty()) labels_->NoteLogRow(row.first_lsn, entries[0].ordinal);
     } else if (record.type == RecordType::kDelete) {
       DeleteRecord deleted;
       Tombstone tombstone;

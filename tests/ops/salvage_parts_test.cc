@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "chunk/xor_chunk.h"
+#include "format/wal_record.h"
 #include "ops/salvage_chunks.h"
 #include "ops/salvage_deletes.h"
 #include "ops/salvage_labels.h"
@@ -85,10 +86,9 @@ TEST(MergeChunks, OfAChunkThatIsCutOffWhatDecodesIsTaken) {
 class SalvageLabelsTest : public ::testing::Test {
  protected:
   SalvageLabelsTest() {
-    StoreManifest manifest;
-    manifest.shards = 1;
-    manifest.window_ms = kWindow;
-    engine_ = MakeMemoryEngineFactory()->Open("index", DataInstanceOptions(manifest)).value();
+    manifest_.shards = 1;
+    manifest_.window_ms = kWindow;
+    engine_ = MakeMemoryEngineFactory()->Open("index", DataInstanceOptions(manifest_)).value();
     for (Ordinal o = 0; o < 6; ++o) Add(o, Of(o));
     Put(index_rows::StateKey(), index_rows::EncodeState({7, 6, 6}));
   }
@@ -127,12 +127,13 @@ class SalvageLabelsTest : public ::testing::Test {
   }
   static std::string LabelsKey(Ordinal o) { return index_rows::OrdinalKey(index_rows::kLabelsPrefix, o); }
 
+  StoreManifest manifest_;
   std::unique_ptr<KvEngine> engine_;
   SalvageReport report_;
 };
 
 TEST_F(SalvageLabelsTest, ComeFromTheirRow) {
-  SalvageLabels labels(engine_.get(), 0, &report_);
+  SalvageLabels labels(engine_.get(), nullptr, 0, &report_);
   Labels found;
   ASSERT_TRUE(labels.Find(3, &found));
   EXPECT_EQ(found, Of(3));
@@ -146,7 +147,7 @@ TEST_F(SalvageLabelsTest, ComeFromTheirRow) {
 TEST_F(SalvageLabelsTest, WithoutTheirRowAreThoseThatPostingsAndHashAgreeOn) {
   Delete(LabelsKey(3));
   Put(LabelsKey(4), "damaged");
-  SalvageLabels labels(engine_.get(), 0, &report_);
+  SalvageLabels labels(engine_.get(), nullptr, 0, &report_);
   Labels found;
   for (const Ordinal o : {3U, 4U}) {
     ASSERT_TRUE(labels.Find(o, &found)) << o;
@@ -162,21 +163,72 @@ TEST_F(SalvageLabelsTest, AreNotThoseOfPostingsOfWhichOneIsLost) {
   index_rows::AppendHigh(0, &key.bytes);
   Delete(key.bytes);
   Delete(HashKey(Of(5)));
-  SalvageLabels labels(engine_.get(), 0, &report_);
+  SalvageLabels labels(engine_.get(), nullptr, 0, &report_);
   Labels found;
   EXPECT_FALSE(labels.Find(3, &found)) << "a label is missing: its hash is another's";
   EXPECT_FALSE(labels.Find(5, &found)) << "nothing vouches for them";
   EXPECT_EQ(report_.series_relabelled, 0U);
 }
 
+// A log in a memory engine whose rows create so many series each.
+class LogOfSeries {
+ public:
+  explicit LogOfSeries(const StoreManifest& manifest) {
+    engine_ = MakeMemoryEngineFactory()->Open("log", LogInstanceOptions(manifest)).value();
+  }
+  void Add(Lsn lsn, Ordinal first, const std::vector<std::string>& labels) {
+    std::string payload;
+    (void)AppendSeriesRecords(first, std::vector<std::string_view>(labels.begin(), labels.end()), &payload);
+    std::string value;
+    WalRowEncoder().Append(0, {.first_lsn = lsn, .epoch = 1, .group = lsn, .records = 1}, payload, true, &value);
+    const std::string key = WalKey(lsn);
+    const Op op{Op::Type::kPut, key, value};
+    const Batch batch{WalFamily(0), {}, 0, {&op, 1}};
+    ASSERT_TRUE(engine_->Write({&batch, 1}, {})[0].ok());
+  }
+  KvEngine* engine() const { return engine_.get(); }
+
+ private:
+  std::unique_ptr<KvEngine> engine_;
+};
+
 TEST_F(SalvageLabelsTest, ComeFromTheLogWhereTheIndexIsLost) {
-  SalvageLabels labels(nullptr, 0, &report_);
-  labels.AddOfLog(9, Of(9).encoded());
+  LogOfSeries log(manifest_);
+  const auto encoded = [](Ordinal o) { return std::string(Of(o).encoded()); };
+  log.Add(5, 9, {encoded(9), encoded(10)});
+  log.Add(8, 12, {encoded(12)});
+  SalvageLabels labels(nullptr, log.engine(), 0, &report_);
+  labels.NoteLogRow(5, 9);
+  labels.NoteLogRow(8, 12);
   Labels found;
-  ASSERT_TRUE(labels.Find(9, &found));
-  EXPECT_EQ(found, Of(9));
-  EXPECT_FALSE(labels.Find(1, &found));
+  for (const Ordinal o : {12U, 9U, 10U, 12U}) {
+    ASSERT_TRUE(labels.Find(o, &found)) << o;
+    EXPECT_EQ(found, Of(o));
+  }
+  for (const Ordinal o : {1U, 8U, 11U, 13U}) EXPECT_FALSE(labels.Find(o, &found)) << o;
   EXPECT_FALSE(labels.Knows(1));
+}
+
+// More of them than are kept at once, and from the end to the beginning.
+TEST_F(SalvageLabelsTest, ManyOfTheLogAreReadAgain) {
+  LogOfSeries log(manifest_);
+  SalvageLabels labels(nullptr, log.engine(), 0, &report_);
+  constexpr Ordinal kRows = 60;
+  constexpr Ordinal kOfRow = 500;
+  for (Ordinal row = 0; row < kRows; ++row) {
+    std::vector<std::string> encoded;
+    for (Ordinal i = 0; i < kOfRow; ++i) encoded.emplace_back(Of(row * kOfRow + i).encoded());
+    log.Add(row + 1, row * kOfRow, encoded);
+    labels.NoteLogRow(row + 1, row * kOfRow);
+  }
+  Labels found;
+  for (const bool down : {false, true}) {
+    for (Ordinal i = 0; i < kRows * kOfRow; ++i) {
+      const Ordinal o = down ? kRows * kOfRow - 1 - i : i;
+      ASSERT_TRUE(labels.Find(o, &found)) << o;
+      ASSERT_EQ(found, Of(o));
+    }
+  }
 }
 
 std::string ChunkKeyOf(Timestamp window, Ordinal ordinal) {
@@ -220,7 +272,7 @@ TEST_F(SalvageLabelsTest, ALostTableIsToldByTheRangeOfItsKeys) {
     SCOPED_TRACE(c.what);
     SalvageReport report;
     LossList losses(&report);
-    SalvageLabels labels(engine_.get(), 0, &report);
+    SalvageLabels labels(engine_.get(), nullptr, 0, &report);
     LossTeller teller(0, kWindow, &labels, &losses);
     teller.Table({c.family, "000012.sst", c.smallest, c.largest});
     std::vector<std::string> told;
@@ -240,7 +292,7 @@ TEST_F(SalvageLabelsTest, ALostTableIsToldByTheRangeOfItsKeys) {
 
 TEST_F(SalvageLabelsTest, WhereTheIndexIsLostSeriesAreToldByNumber) {
   LossList losses(&report_);
-  SalvageLabels labels(nullptr, 0, &report_);
+  SalvageLabels labels(nullptr, nullptr, 0, &report_);
   LossTeller teller(0, kWindow, &labels, &losses);
   teller.Table({ChunkFamily(0), "000012.sst", ChunkKeyOf(0, 1), ChunkKeyOf(0, 2)});
   ASSERT_EQ(report_.losses.size(), 2U);
@@ -278,7 +330,7 @@ class SalvageDeletesTest : public SalvageLabelsTest {
   // As salvage goes about it. `of_log`: what the log still has.
   void Settle(std::optional<Lsn> trimmed_to, std::vector<Tombstone> of_log = {}) {
     LossList losses(&report_);
-    SalvageLabels labels(engine_.get(), 0, &report_);
+    SalvageLabels labels(engine_.get(), nullptr, 0, &report_);
     LossTeller teller(0, kWindow, &labels, &losses);
     deletes_.Read(engine_.get(), ChunkFamily(0), &tombstones_);
     for (Tombstone& tombstone : of_log) tombstones_.Add(std::move(tombstone));

@@ -437,6 +437,39 @@ TEST_F(CliSalvage, WithoutTheManifestOfAnInstanceItsFilesAreReadByThemselves) {
   EXPECT_GE(salvaged_.size(), 0U + kSeries);
 }
 
+TEST_F(CliSalvage, WithoutSTOREItIsReadFromTheInstances) {
+  Fill();
+  const std::string source = Copy("damaged");
+  const std::string store = ReadFile(source + "/STORE");
+  for (const std::string& text : {std::string(), store.substr(0, store.size() - 3), std::string("something else")}) {
+    std::ofstream(source + "/STORE", std::ios::binary) << text;
+    const nlohmann::json report = Salvage(source, kOk);
+    EXPECT_EQ(Missing(report, kNothing), 0U);
+    EXPECT_EQ(salvaged_, healthy_);
+    ASSERT_EQ(report["notes"].size(), 1U);
+    EXPECT_THAT(report["notes"][0].get<std::string>(), HasSubstr("taken from the data instance"));
+  }
+  fs::remove(source + "/STORE");
+  RemoveManifest(source + "/data");
+  nlohmann::json report = Salvage(source, kProblems);
+  EXPECT_EQ(Missing(report, kNothing), 0U);
+  EXPECT_THAT(report["notes"][0].get<std::string>(), HasSubstr("taken from the log instance"));
+  // Another database's log beside it is not taken for its own.
+  const std::string mixed = Copy("mixed");
+  fs::remove(mixed + "/STORE");
+  ASSERT_EQ(Cli({"import", "--db", Path("stranger"), "-"}, "m 1 1700000000000\n").exit_code, kOk);
+  fs::remove_all(mixed + "/log");
+  fs::copy(Path("stranger") + "/log", mixed + "/log", fs::copy_options::recursive);
+  const ProcessResult refused = Cli({"salvage", mixed, "--dry-run"});
+  EXPECT_EQ(refused.exit_code, kFailure);
+  EXPECT_THAT(refused.err, HasSubstr("--log-dir"));
+  // With nothing that tells, it says what is needed.
+  RemoveManifest(source + "/log");
+  const ProcessResult lost = Cli({"salvage", source, "--dry-run"});
+  EXPECT_EQ(lost.exit_code, kFailure);
+  EXPECT_THAT(lost.err, HasSubstr("every backup of the database has it"));
+}
+
 TEST_F(CliSalvage, SeveralDamagesAtOnce) {
   Fill();
   const std::string source = Copy("damaged");
