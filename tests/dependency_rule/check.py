@@ -48,11 +48,11 @@ CONFINED = {
     "gtest/": ["tests/"],
     "gmock/": ["tests/"],
     "benchmark/": ["bench/"],
-    "CLI/": ["tools/"],
+    "CLI/": ["tools/", "bench/"],
     "google/protobuf/": ["src/interop/otlp/", "src/server/otlp_", "tests/", "bench/"],
     "grpcpp/": ["src/server/otlp_", "tests/server/otlp_", "tests/server/chronolithd_", "bench/otlp_bench"],
     "curl/": ["src/interop/remote_"],
-    "snappy": ["src/interop/prometheus_wal", "src/interop/remote_", "src/server/remote_", "tests/server/remote_", "tests/interop/remote_", "tests/ops/remote_", "tests/support/prometheus_"],
+    "snappy": ["src/interop/prometheus_wal", "src/interop/remote_", "src/server/remote_", "bench/remote_", "tests/server/remote_", "tests/interop/remote_", "tests/ops/remote_", "tests/support/prometheus_"],
 }
 
 _INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

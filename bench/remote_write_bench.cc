@@ -1,0 +1,209 @@
+// Load of remote write 1.0 on a server that is running, and what it costs there: CPU by /proc/PID/stat, memory by /proc/PID/status.
+//
+//   remote_write_bench --port 9201 --pid PID --series 20000 --per-request 500 --connections 2 --rounds 100 [--new] [--path
+//   /api/v1/write]
+//
+// Each round sends one sample of each series, of 9 labels as a node exporter's have; with --new each round has series of its own.
+// Each connection has its part of the series and one request at a time, so that a receiver that wants order gets it.
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <snappy.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "interop/remote_write_message.h"
+
+namespace chronolith {
+namespace {
+
+struct Flags {
+  int port = 9201;
+  int pid = 0;
+  int series = 20'000;
+  int per_request = 500;
+  int connections = 2;
+  int rounds = 100;
+  int warm_rounds = 5;
+  bool is_new = false;
+  std::string path = "/api/v1/write";
+};
+
+[[noreturn]] void Die(const std::string& what) {
+  std::fprintf(stderr, "remote_write_bench: %s\n", what.c_str());
+  std::exit(1);
+}
+
+double CpuSeconds(int pid) {
+  std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
+  std::string text((std::istreambuf_iterator<char>(in)), {});
+  std::istringstream fields(text.substr(std::min(text.rfind(')') + 1, text.size())));
+  std::string skipped;
+  for (int i = 0; i < 11; ++i) fields >> skipped;
+  double user = 0, system = 0;
+  if (!(fields >> user >> system)) Die("no process " + std::to_string(pid));
+  return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+std::uint64_t PeakBytes(int pid) {
+  std::ifstream in("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("VmHWM:")) return std::strtoull(line.c_str() + 6, nullptr, 10) * 1024;
+  }
+  return 0;
+}
+
+Labels LabelsOf(int series, int generation) {
+  const std::string instance = "host-" + std::to_string(series / 1000) + ".example.com:9100";
+  return Labels(
+      std::vector<std::pair<std::string, std::string>>{{"__name__", "node_metric_" + std::to_string(series % 200) + "_total"},
+                                                       {"cluster", "production-eu-west-1"},
+                                                       {"cpu", std::to_string(series / 200 % 5)},
+                                                       {"datacenter", "frankfurt-2"},
+                                                       {"environment", "production"},
+                                                       {"instance", instance},
+                                                       {"job", "node-exporter"},
+                                                       {"mode", "generation-" + std::to_string(generation)},
+                                                       {"team", "infrastructure-" + std::to_string(series % 7)}});
+}
+
+class Connection {
+ public:
+  explicit Connection(int port) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(static_cast<std::uint16_t>(port));
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const int one = 1;
+    setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof(to)) != 0)
+      Die("nobody listens on port " + std::to_string(port));
+  }
+  ~Connection() { close(fd_); }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // The status of the answer.
+  int Post(const std::string& path, const std::string& body) {
+    std::string request = "POST " + path +
+                          " HTTP/1.1\r\nHost: bench\r\nContent-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\n"
+                          "X-Prometheus-Remote-Write-Version: 0.1.0\r\nUser-Agent: bench\r\nContent-Length: " +
+                          std::to_string(body.size()) + "\r\n\r\n" + body;
+    for (std::size_t at = 0; at < request.size();) {
+      const ssize_t n = send(fd_, request.data() + at, request.size() - at, MSG_NOSIGNAL);
+      if (n <= 0) Die("the server closed the connection");
+      at += static_cast<std::size_t>(n);
+    }
+    std::string answer;
+    char buffer[4096];
+    std::size_t head = std::string::npos;
+    while ((head = answer.find("\r\n\r\n")) == std::string::npos) {
+      const ssize_t n = recv(fd_, buffer, sizeof(buffer), 0);
+      if (n <= 0) Die("the server closed the connection: " + answer);
+      answer.append(buffer, static_cast<std::size_t>(n));
+    }
+    const int status = std::atoi(answer.c_str() + 9);
+    if (status / 100 != 2) Die("answer: " + answer);
+    return status;
+  }
+
+ private:
+  const int fd_;
+};
+
+// One connection's part of the series, through all rounds of a phase.
+void Send(const Flags& flags, int part, int first_round, int rounds, std::atomic<std::uint64_t>* sent) {
+  Connection connection(flags.port);
+  const int begin = static_cast<int>(static_cast<std::int64_t>(flags.series) * part / flags.connections);
+  const int end = static_cast<int>(static_cast<std::int64_t>(flags.series) * (part + 1) / flags.connections);
+  // Rounds end before now, and a day is room for thousands of them.
+  const std::int64_t start =
+      1000 * std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count() -
+      3'600'000;
+  std::vector<std::string> labels(static_cast<std::size_t>(end - begin));
+  std::vector<Sample> samples(static_cast<std::size_t>(flags.per_request));
+  std::vector<interop::RemoteWriteSeries> series;
+  std::string message, body;
+  for (int round = first_round; round < first_round + rounds; ++round) {
+    if (flags.is_new || round == first_round) {
+      for (int i = begin; i < end; ++i) {
+        std::string& l = labels[static_cast<std::size_t>(i - begin)];
+        l.clear();
+        interop::AppendRemoteWriteLabels(LabelsOf(i, flags.is_new ? round : 0), &l);
+      }
+    }
+    for (int at = begin; at < end; at += flags.per_request) {
+      series.clear();
+      for (int i = at; i < std::min(end, at + flags.per_request); ++i) {
+        Sample& sample = samples[static_cast<std::size_t>(i - at)];
+        sample = {start + round * 15'000LL, static_cast<double>(round * 13 + i % 50)};
+        series.push_back({.labels = labels[static_cast<std::size_t>(i - begin)], .samples = {&sample, 1}});
+      }
+      interop::EncodeRemoteWrite(interop::RemoteWriteVersion::k1, series, &message);
+      snappy::Compress(message.data(), message.size(), &body);
+      connection.Post(flags.path, body);
+      sent->fetch_add(series.size());
+    }
+  }
+}
+
+struct Phase {
+  std::uint64_t samples = 0;
+  double seconds = 0;
+  double cpu = 0;
+};
+
+Phase Run(const Flags& flags, int first_round, int rounds) {
+  Phase phase;
+  std::atomic<std::uint64_t> sent{0};
+  const double cpu = flags.pid > 0 ? CpuSeconds(flags.pid) : 0;
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<std::thread> threads;
+  for (int part = 0; part < flags.connections; ++part) {
+    threads.emplace_back([&, part] { Send(flags, part, first_round, rounds, &sent); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  phase.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  phase.cpu = flags.pid > 0 ? CpuSeconds(flags.pid) - cpu : 0;
+  phase.samples = sent.load();
+  return phase;
+}
+
+int Main(int argc, char** argv) {
+  Flags flags;
+  CLI::App app("Load of remote write, and what it costs the server.");
+  app.add_option("--port", flags.port);
+  app.add_option("--pid", flags.pid, "the server, whose CPU and memory are read");
+  app.add_option("--series", flags.series);
+  app.add_option("--per-request", flags.per_request);
+  app.add_option("--connections", flags.connections);
+  app.add_option("--rounds", flags.rounds);
+  app.add_option("--warm-rounds", flags.warm_rounds, "before what is measured");
+  app.add_flag("--new", flags.is_new, "each round has series of its own");
+  app.add_option("--path", flags.path);
+  CLI11_PARSE(app, argc, argv);
+  if (flags.warm_rounds + flags.rounds > 5000) Die("at most 5000 rounds: samples of the future are refused");
+  (void)Run(flags, 0, flags.warm_rounds);
+  const Phase phase = Run(flags, flags.warm_rounds, flags.rounds);
+  std::printf("samples %llu  seconds %.2f  samples/s %.0f  server CPU %.2f s  us/sample %.3f  peak %.0f MB\n",
+              static_cast<unsigned long long>(phase.samples), phase.seconds, static_cast<double>(phase.samples) / phase.seconds,
+              phase.cpu, phase.cpu * 1e6 / static_cast<double>(phase.samples),
+              flags.pid > 0 ? static_cast<double>(PeakBytes(flags.pid)) / 1e6 : 0);
+  return 0;
+}
+
+}  // namespace
+}  // namespace chronolith
+
+int main(int argc, char** argv) { return chronolith::Main(argc, argv); }
