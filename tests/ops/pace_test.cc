@@ -52,7 +52,6 @@ TEST(ProcessPace, CountsWhatTheProcessReadsAndWrites) {
   EXPECT_TRUE(pace->Owes());
   ASSERT_TRUE(pace->Wait().ok());
   EXPECT_GE(clock.waited(), 8 * kSecond);
-  EXPECT_FALSE(pace->Owes());
   Pace none(context, 0);
   ASSERT_TRUE(ChecksumOfFile(file, 8 << 20, &none).ok());
   ASSERT_TRUE(pace->Wait().ok());
