@@ -40,7 +40,7 @@ TEST_F(CliImport, SaysHowFarItIsInALineNowAndThen) {
   ASSERT_TRUE(import.Write("a 1 1700000000000\n" + std::string(1 << 20, '\n')));
   EXPECT_TRUE(import.WaitUntil([](const std::string&, const std::string& err) { return err.ends_with("/s\n"); })) << import.err();
   EXPECT_THAT(import.err(), HasSubstr("import: "));
-  EXPECT_THAT(import.err(), HasSubstr(" MiB, "));
+  EXPECT_THAT(import.err(), HasSubstr("iB, "));
   EXPECT_EQ(import.err().find('\r'), std::string::npos) << "no bar";
   import.CloseInput();
   EXPECT_EQ(import.Wait().exit_code, kOk);
