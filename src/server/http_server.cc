@@ -109,7 +109,9 @@ class HttpServer::Impl {
       return;
     }
     metrics.connections_accepted.Add();
-    NewPlainSession(&host_, std::move(socket))->Begin();
+    const std::shared_ptr<const WebSecurity> security = host_.parts.security != nullptr ? host_.parts.security->Get() : nullptr;
+    const bool tls = security != nullptr && security->tls != nullptr;
+    (tls ? NewTlsSession(&host_, std::move(socket), security->tls) : NewPlainSession(&host_, std::move(socket)))->Begin();
   }
 
   // Asks all sessions to stop, and those that begin meanwhile; returns when there are none, or at the deadline.

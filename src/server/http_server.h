@@ -18,6 +18,7 @@
 #include "chronolith/result.h"
 #include "server/http_metrics.h"
 #include "server/router.h"
+#include "server/web_security.h"
 #include "server/worker_pool.h"
 
 namespace chronolith::server {
@@ -40,7 +41,8 @@ struct HttpServerParts {
   WorkerPool* workers = nullptr;
   MemoryBudget* in_flight = nullptr;  // bodies of requests and responses; handlers count there what they decode
   HttpMetrics* metrics = nullptr;
-  std::shared_ptr<Logger> logger;  // null: silent
+  std::shared_ptr<Logger> logger;               // null: silent
+  const WebSecuritySource* security = nullptr;  // TLS and users; null: neither
 };
 
 // Thread safety: Start and Stop on one thread, port from any.

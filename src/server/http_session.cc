@@ -8,8 +8,10 @@
 #include <boost/beast/core/error.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/read.hpp>
+#include <boost/beast/ssl/ssl_stream.hpp>
 #include <cstdio>
 #include <limits>
+#include <type_traits>
 #include <utility>
 
 namespace chronolith::server {
@@ -30,15 +32,27 @@ constexpr std::chrono::seconds kLingerTime{2};
 template <typename Stream>
 class HttpSession : public HttpSessionBase {
  public:
+  // `context`: of TLS, null without.
   template <typename... Args>
-  explicit HttpSession(HttpSessionHost* host, Args&&... args) : HttpSessionBase(host), stream_(std::forward<Args>(args)...) {}
+  HttpSession(HttpSessionHost* host, std::shared_ptr<asio::ssl::context> context, Args&&... args)
+      : HttpSessionBase(host), context_(std::move(context)), stream_(std::forward<Args>(args)...) {}
 
   void Begin() override {
     ErrorCode ignored;
     Lowest().socket().set_option(asio::ip::tcp::no_delay(true), ignored);
     const auto peer = Lowest().socket().remote_endpoint(ignored);
     peer_ = peer.address().to_string(ignored) + ":" + std::to_string(peer.port());
-    asio::dispatch(stream_.get_executor(), [self = Self()] { self->Wait(); });
+    asio::dispatch(stream_.get_executor(), [self = Self()] {
+      if constexpr (kTls) {
+        self->Lowest().expires_after(self->host_->options.header_timeout);
+        self->stream_.async_handshake(asio::ssl::stream_base::server, [self](ErrorCode error) {
+          if (error) return self->Close();
+          self->Wait();
+        });
+      } else {
+        self->Wait();
+      }
+    });
   }
 
   void Stop(bool now) override {
@@ -48,6 +62,7 @@ class HttpSession : public HttpSessionBase {
   }
 
  private:
+  static constexpr bool kTls = !std::is_same_v<Stream, beast::tcp_stream>;
   using Ptr = std::shared_ptr<HttpSession>;
   Ptr Self() { return std::static_pointer_cast<HttpSession>(shared_from_this()); }
   beast::tcp_stream& Lowest() { return beast::get_lowest_layer(stream_); }
@@ -91,6 +106,46 @@ class HttpSession : public HttpSessionBase {
     }
     if (std::optional<HttpResponse> refusal = Admit(*header_)) return Refuse(std::move(*refusal));
     request_.peer = peer_;
+    Authorize();
+  }
+
+  // ---- Who asks ----
+
+  void Authorize() {
+    std::shared_ptr<const WebSecurity> security = host_->parts.security != nullptr ? host_->parts.security->Get() : nullptr;
+    if (security == nullptr || security->users == nullptr || route_->open_to_all) return BeginBody();
+    Authenticator::Answer answer = security->users->Look(request_.Header("Authorization"));
+    if (answer.kind != Authenticator::Answer::Kind::kAskBcrypt) return OnAuthorized(std::move(answer));
+    Lowest().expires_never();
+    auto work = [self = Self(), security = std::move(security)] {
+      Authenticator::Answer found = security->users->Check(self->request_.Header("Authorization"));
+      asio::post(self->stream_.get_executor(),
+                 [self, found = std::move(found)]() mutable { self->OnAuthorized(std::move(found)); });
+    };
+    if (!host_->parts.workers->TrySubmit(std::move(work))) {
+      CloseUnlessBodyless();
+      Overloaded("all workers are busy");
+    }
+  }
+
+  void OnAuthorized(Authenticator::Answer answer) {
+    if (answer.kind == Authenticator::Answer::Kind::kUser) {
+      request_.user = std::move(answer.user);
+      return BeginBody();
+    }
+    CloseUnlessBodyless();
+    if (answer.kind == Authenticator::Answer::Kind::kBusy) return Overloaded("other passwords are being checked");
+    HttpResponse response = HttpResponse::Text(401, "a user name and password, or a token, is needed here");
+    response.SetHeader("WWW-Authenticate", "Basic realm=\"chronolith\", charset=\"UTF-8\"");
+    Refuse(std::move(response));
+  }
+
+  // For an answer that leaves the body unread.
+  void CloseUnlessBodyless() {
+    if (!header_->is_done()) keep_alive_ = false;
+  }
+
+  void BeginBody() {
     const std::uint64_t of_all = host_->options.body_bytes_max;
     body_.emplace(std::move(*header_));
     header_.reset();
@@ -189,6 +244,11 @@ class HttpSession : public HttpSessionBase {
     head_ = {};
     if (error) return Close();
     if (keep) return Wait();
+    if constexpr (kTls) {
+      Lowest().expires_after(kLingerTime);
+      stream_.async_shutdown([self = Self()](ErrorCode) { self->Close(); });
+      return;
+    }
     Lowest().socket().shutdown(asio::ip::tcp::socket::shutdown_send, error);
     buffer_.clear();
     Lowest().expires_after(kLingerTime);
@@ -305,6 +365,7 @@ class HttpSession : public HttpSessionBase {
     return stream_status_;
   }
 
+  const std::shared_ptr<asio::ssl::context> context_;
   Stream stream_;
   std::string peer_;
   beast::flat_buffer buffer_;
@@ -324,7 +385,13 @@ class HttpSession : public HttpSessionBase {
 }  // namespace
 
 std::shared_ptr<HttpSessionBase> NewPlainSession(HttpSessionHost* host, asio::ip::tcp::socket socket) {
-  return std::make_shared<HttpSession<beast::tcp_stream>>(host, std::move(socket));
+  return std::make_shared<HttpSession<beast::tcp_stream>>(host, nullptr, std::move(socket));
+}
+
+std::shared_ptr<HttpSessionBase> NewTlsSession(HttpSessionHost* host, asio::ip::tcp::socket socket,
+                                               std::shared_ptr<asio::ssl::context> context) {
+  asio::ssl::context& used = *context;
+  return std::make_shared<HttpSession<beast::ssl_stream<beast::tcp_stream>>>(host, std::move(context), std::move(socket), used);
 }
 
 }  // namespace chronolith::server

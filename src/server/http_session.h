@@ -97,8 +97,9 @@ class HttpSessionBase : public std::enable_shared_from_this<HttpSessionBase> {
   BodyReservation reserved_;
 };
 
-// A session over a plain connection; one over TLS is the same template over its stream.
 std::shared_ptr<HttpSessionBase> NewPlainSession(HttpSessionHost* host, boost::asio::ip::tcp::socket socket);
+std::shared_ptr<HttpSessionBase> NewTlsSession(HttpSessionHost* host, boost::asio::ip::tcp::socket socket,
+                                               std::shared_ptr<boost::asio::ssl::context> context);
 
 }  // namespace chronolith::server
 

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/server/tls_files.h"
 #include "tests/support/peer_process.h"
 #include "tests/tools/cli_test_base.h"
 
@@ -16,7 +17,7 @@ using ::testing::HasSubstr;
 class Server {
  public:
   explicit Server(std::vector<std::string> args) : process_(WithProgram(std::move(args))) {
-    const std::string mark = "listening on http://127.0.0.1:";
+    const std::string mark = "://127.0.0.1:";
     if (process_.WaitUntil([&](const std::string& out, const std::string&) { return out.find('\n') != std::string::npos; })) {
       port_ = std::atoi(process_.out().substr(process_.out().find(mark) + mark.size()).c_str());
     }
@@ -32,6 +33,10 @@ class Server {
     return process_.Wait();
   }
   const std::string& err() const { return process_.err(); }
+  void Signal(int signal) { process_.Kill(signal); }
+  bool WaitForLog(const std::string& text) {
+    return process_.WaitUntil([&](const std::string&, const std::string& err) { return err.find(text) != std::string::npos; });
+  }
 
  private:
   Subprocess process_;
@@ -157,6 +162,88 @@ TEST_F(ChronolithdTest, WhatWasAcknowledgedSurvivesAKill) {
   EXPECT_EQ(replay.exit_code, kOk) << replay.err;
   EXPECT_EQ(again.Stop(SIGTERM).exit_code, kOk);
   EXPECT_EQ(All(Path("served")), All(db_));
+}
+
+// bcrypt of "secret" and of "changed", cost 4.
+constexpr const char* kSecret = "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
+constexpr const char* kChanged = "$2b$04$abcdefghijklmnopqrstuu5XQl64I3WPWSJw.ftK7xXCrRn1r6QJi";
+
+class SecureTest : public ChronolithdTest {
+ protected:
+  SecureTest() {
+    for (const char* name : {"server", "client", "other"}) MakeCertificate(directory_, name);
+  }
+  // Replaced as a whole, as who edits it should.
+  void WriteConfig(const std::string& text) {
+    WriteFile("web.new", text);
+    std::filesystem::rename(Path("web.new"), Path("web.yml"));
+  }
+  std::string Tls(const std::string& more = {}) const {
+    return "tls_server_config:\n  cert_file: server.crt\n  key_file: " + Path("server.key") + "\n" + more;
+  }
+  std::string Get(const Server& server, const std::string& path, const std::string& headers = {},
+                  const std::string& certificate = {}) {
+    return TlsGet(server.port(), path, Path("server.crt"), certificate.empty() ? "" : Path(certificate), headers).substr(0, 12);
+  }
+};
+
+constexpr const char* kBasicSecret = "Authorization: Basic YWxpY2U6c2VjcmV0\r\n";
+constexpr const char* kBasicChanged = "Authorization: Basic YWxpY2U6Y2hhbmdlZA==\r\n";
+
+TEST_F(SecureTest, ServesTlsToUsersOnly) {
+  WriteConfig(Tls() + "basic_auth_users: {alice: " + kSecret + "}\nbearer_tokens: {agent: 0123456789abcdef}\n");
+  Server server(Args({"--web.config.file", Path("web.yml")}));
+  ASSERT_GT(server.port(), 0) << server.err();
+  EXPECT_EQ(Get(server, "/-/healthy"), "HTTP/1.1 200");
+  EXPECT_EQ(Get(server, "/metrics"), "HTTP/1.1 401");
+  EXPECT_EQ(Get(server, "/metrics", kBasicChanged), "HTTP/1.1 401");
+  EXPECT_EQ(Get(server, "/metrics", kBasicSecret), "HTTP/1.1 200");
+  EXPECT_EQ(Get(server, "/metrics", kBasicSecret), "HTTP/1.1 200");
+  EXPECT_EQ(Get(server, "/metrics", "Authorization: Bearer 0123456789abcdef\r\n"), "HTTP/1.1 200");
+  EXPECT_EQ(Get(server, "/metrics", "Authorization: Bearer 0123456789abcdeX\r\n"), "HTTP/1.1 401");
+  EXPECT_EQ(TlsGet(server.port(), "/-/healthy", Path("other.crt")), "");  // another server's certificate
+  EXPECT_EQ(HttpCall(server.port(), "GET", "/-/healthy").status, 0);      // not without TLS
+
+  Fill(5, 5);
+  WriteFile("password", "secret\n");
+  const ProcessResult replay =
+      Cli({"replay", "--db", db_, "--target", "remote-write:https://127.0.0.1:" + std::to_string(server.port()) + "/api/v1/write",
+           "--ca-file", Path("server.crt"), "--user", "alice", "--password-file", Path("password")});
+  EXPECT_EQ(replay.exit_code, kOk) << replay.err;
+  EXPECT_EQ(server.Stop(SIGTERM).exit_code, kOk);
+  EXPECT_EQ(All(Path("served")), All(db_));
+}
+
+TEST_F(SecureTest, AsksClientsForTheirCertificates) {
+  WriteConfig(Tls("  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: client.crt\n"));
+  Server server(Args({"--web.config.file", Path("web.yml")}));
+  ASSERT_GT(server.port(), 0) << server.err();
+  EXPECT_EQ(Get(server, "/metrics", "", "client"), "HTTP/1.1 200");
+  EXPECT_EQ(Get(server, "/metrics", "", "other"), "");
+  EXPECT_EQ(Get(server, "/metrics"), "");
+}
+
+TEST_F(SecureTest, ReadsItsConfigurationAgain) {
+  WriteConfig(Tls() + "basic_auth_users: {alice: " + kSecret + "}\n");
+  Server server(Args({"--web.config.file", Path("web.yml")}));
+  ASSERT_GT(server.port(), 0) << server.err();
+  EXPECT_EQ(Get(server, "/metrics", kBasicSecret), "HTTP/1.1 200");
+  WriteConfig(Tls() + "basic_auth_users: {alice: " + kChanged + "}\n");  // noticed by itself
+  ASSERT_TRUE(server.WaitForLog("was loaded again")) << server.err();
+  EXPECT_EQ(Get(server, "/metrics", kBasicSecret), "HTTP/1.1 401");
+  EXPECT_EQ(Get(server, "/metrics", kBasicChanged), "HTTP/1.1 200");
+  WriteConfig("basic_auth_users: {alice: plain}\n");
+  server.Signal(SIGHUP);
+  ASSERT_TRUE(server.WaitForLog("what was loaded before stays")) << server.err();
+  EXPECT_EQ(Get(server, "/metrics", kBasicChanged), "HTTP/1.1 200");
+  EXPECT_EQ(server.Stop(SIGTERM).exit_code, kOk);
+}
+
+TEST_F(SecureTest, RefusesAConfigurationThatItCannotUse) {
+  WriteConfig("tls_server_config: {cert_file: server.crt, key_file: other.key}\n");
+  const ProcessResult result = RunProcess(Server::WithProgram(Args({"--web.config.file", Path("web.yml")})));
+  EXPECT_EQ(result.exit_code, kFailure);
+  EXPECT_THAT(result.err, HasSubstr("other.key"));
 }
 
 }  // namespace

@@ -34,6 +34,12 @@ Daemon::Daemon(const Flags& flags) : flags_(flags), in_flight_(flags.in_flight_b
 
 Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
   std::unique_ptr<Daemon> daemon(new Daemon(flags));
+  if (!flags.web_config.empty()) {
+    Result<std::unique_ptr<server::WebSecuritySource>> security =
+        server::WebSecuritySource::Open(flags.web_config, flags.store.logger);
+    if (!security.ok()) return security.status();
+    daemon->security_ = std::move(*security);
+  }
   Result<std::unique_ptr<Storage>> storage = Storage::Open(flags.store, flags.db);
   if (!storage.ok()) return storage.status();
   daemon->storage_ = std::move(*storage);
@@ -48,7 +54,8 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
   const server::HttpServerParts parts{.workers = daemon->workers_.get(),
                                       .in_flight = &daemon->in_flight_,
                                       .metrics = &daemon->http_metrics_,
-                                      .logger = flags.store.logger};
+                                      .logger = flags.store.logger,
+                                      .security = daemon->security_.get()};
   Result<std::unique_ptr<server::HttpServer>> http = server::HttpServer::Start(flags.http, daemon->MakeRouter(), parts);
   if (!http.ok()) return http.status();
   daemon->http_ = std::move(*http);
@@ -99,7 +106,11 @@ std::string Daemon::otlp_grpc_address() const {
   return address.substr(0, address.rfind(':') + 1) + std::to_string(otlp_grpc_->port());
 }
 
-void Daemon::Reload() { flags_.store.logger->Log(LogLevel::kInfo, "SIGHUP: there is nothing to reload"); }
+std::string Daemon::scheme() const { return security_ != nullptr && security_->Get()->tls != nullptr ? "https://" : "http://"; }
+
+void Daemon::Reload(bool always) {
+  if (security_ != nullptr) security_->Reload(always);
+}
 
 Status Daemon::Stop() {
   if (storage_ == nullptr) return Status::Ok();

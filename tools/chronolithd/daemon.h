@@ -31,8 +31,10 @@ class Daemon {
   std::string address() const { return http_->address(); }
   std::string otlp_http_address() const { return otlp_http_ == nullptr ? "" : otlp_http_->address(); }
   std::string otlp_grpc_address() const;
-  // SIGHUP.
-  void Reload();
+  // Of what it speaks HTTP with: "https://".
+  std::string scheme() const;
+  // Loads the web configuration again where it has changed, or `always` (SIGHUP).
+  void Reload(bool always);
   // Finishes requests, stores all that was written, closes. The first error.
   Status Stop();
 
@@ -47,6 +49,7 @@ class Daemon {
   MemoryBudget in_flight_;
   server::HttpMetrics http_metrics_;
   std::shared_ptr<prometheus::Registry> registry_ = std::make_shared<prometheus::Registry>();
+  std::unique_ptr<server::WebSecuritySource> security_;  // null: plain HTTP for everybody
   std::unique_ptr<server::StatusHistory> history_;
   std::unique_ptr<server::LiveCardinality> cardinality_;
   std::unique_ptr<server::RemoteWriteHandler> remote_write_;

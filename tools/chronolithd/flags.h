@@ -27,6 +27,7 @@ struct Flags {
   std::string log_level = "info";
   std::string archive;
   std::string retention;
+  std::string web_config;
   int workers = 0;
   std::uint64_t in_flight_bytes = 256ULL << 20;
   std::int64_t grace_ms = 10'000;

@@ -59,14 +59,18 @@ int Main(int argc, char** argv) {
   }
   Result<std::unique_ptr<Daemon>> daemon = Daemon::Start(flags);
   if (!daemon.ok()) return Fail(daemon.status());
-  std::printf("listening on http://%s\n", (*daemon)->address().c_str());
+  std::printf("listening on %s%s\n", (*daemon)->scheme().c_str(), (*daemon)->address().c_str());
   if (const std::string otlp = (*daemon)->otlp_grpc_address(); !otlp.empty()) std::printf("OTLP over gRPC on %s\n", otlp.c_str());
   if (const std::string otlp = (*daemon)->otlp_http_address(); !otlp.empty())
-    std::printf("OTLP over HTTP on http://%s/v1/metrics\n", otlp.c_str());
+    std::printf("OTLP over HTTP on %s%s/v1/metrics\n", (*daemon)->scheme().c_str(), otlp.c_str());
   std::fflush(stdout);
 
   int signal = 0;
-  while (sigwait(&signals, &signal) == 0 && signal == SIGHUP) (*daemon)->Reload();
+  while (signal != SIGTERM && signal != SIGINT) {
+    const timespec second{.tv_sec = 1, .tv_nsec = 0};
+    signal = sigtimedwait(&signals, nullptr, &second);
+    (*daemon)->Reload(signal == SIGHUP);
+  }
   logger->Log(LogLevel::kInfo, std::string(signal == SIGTERM ? "SIGTERM" : "SIGINT") + ": finishing requests; again: at once");
   std::signal(SIGTERM, SIG_DFL);
   std::signal(SIGINT, SIG_DFL);

@@ -1,0 +1,45 @@
+// The file of --web.config.file: TLS and who may ask, in the format of Prometheus' web configuration.
+//
+//   tls_server_config:
+//     cert_file: server.crt          # relative to the file
+//     key_file: server.key
+//     client_auth_type: RequireAndVerifyClientCert    # and Prometheus' others; NoClientCert
+//     client_ca_file: clients.crt
+//     min_version: TLS12             # or TLS13
+//   basic_auth_users:
+//     alice: $2y$10$...              # bcrypt; htpasswd -nBC 10 "" makes it
+//   bearer_tokens:                   # not in Prometheus': name: token, of 16 characters or more
+//     vmagent: 8d3f...
+#ifndef CHRONOLITH_SERVER_WEB_CONFIG_H_
+#define CHRONOLITH_SERVER_WEB_CONFIG_H_
+
+#include <map>
+#include <string>
+
+#include "chronolith/result.h"
+
+namespace chronolith::server {
+
+struct TlsConfig {
+  enum class ClientAuth : unsigned char { kNone, kRequest, kRequireAny, kVerifyIfGiven, kRequireAndVerify };
+  std::string cert_file;  // "": no TLS
+  std::string key_file;
+  std::string client_ca_file;
+  ClientAuth client_auth = ClientAuth::kNone;
+  bool only_tls13 = false;
+};
+
+struct WebConfig {
+  TlsConfig tls;
+  std::map<std::string, std::string> bcrypt_of_user;
+  std::map<std::string, std::string> token_of_user;
+  bool asks_for_user() const { return !bcrypt_of_user.empty() || !token_of_user.empty(); }
+};
+
+// kInvalidArgument names file and key: no YAML, a key that is not known (nobody is safer for a setting that is passed over), a hash
+// that is no bcrypt. kNotFound, kPermissionDenied: the file.
+Result<WebConfig> LoadWebConfig(const std::string& path);
+
+}  // namespace chronolith::server
+
+#endif  // CHRONOLITH_SERVER_WEB_CONFIG_H_

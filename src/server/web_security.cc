@@ -1,0 +1,102 @@
+#include "server/web_security.h"
+
+#include <openssl/ssl.h>
+#include <sys/stat.h>
+
+#include <boost/system/error_code.hpp>
+
+namespace chronolith::server {
+namespace {
+
+namespace ssl = boost::asio::ssl;
+using ErrorCode = boost::system::error_code;
+
+Result<std::shared_ptr<ssl::context>> MakeContext(const TlsConfig& config) {
+  auto context = std::make_shared<ssl::context>(ssl::context::tls_server);
+  ErrorCode error;
+  context->set_options(ssl::context::default_workarounds | ssl::context::no_sslv2 | ssl::context::no_sslv3 |
+                           ssl::context::no_tlsv1 | ssl::context::no_tlsv1_1 | (config.only_tls13 ? ssl::context::no_tlsv1_2 : 0),
+                       error);
+  // Idle connections give their buffers back.
+  SSL_CTX_set_mode(context->native_handle(), SSL_MODE_RELEASE_BUFFERS);
+  static constexpr unsigned char kSessions[] = "chronolithd";
+  SSL_CTX_set_session_id_context(context->native_handle(), kSessions, sizeof(kSessions) - 1);
+  context->use_certificate_chain_file(config.cert_file, error);
+  if (error) return InvalidArgument("cannot use the certificate " + config.cert_file + ": " + error.message());
+  context->use_private_key_file(config.key_file, ssl::context::pem, error);
+  if (error) return InvalidArgument("cannot use the key " + config.key_file + " with " + config.cert_file + ": " + error.message());
+  if (!config.client_ca_file.empty()) {
+    context->load_verify_file(config.client_ca_file, error);
+    if (error) return InvalidArgument("cannot use the authorities " + config.client_ca_file + ": " + error.message());
+  }
+  using Auth = TlsConfig::ClientAuth;
+  if (config.client_auth == Auth::kNone) return context;
+  const bool must = config.client_auth == Auth::kRequireAny || config.client_auth == Auth::kRequireAndVerify;
+  context->set_verify_mode(ssl::verify_peer | (must ? ssl::verify_fail_if_no_peer_cert : 0), error);
+  if (config.client_auth == Auth::kRequest || config.client_auth == Auth::kRequireAny) {
+    context->set_verify_callback([](bool, ssl::verify_context&) { return true; }, error);
+  }
+  return context;
+}
+
+std::string StampOf(const std::string& path) {
+  struct stat s {};
+  if (path.empty() || stat(path.c_str(), &s) != 0) return "-";
+  return std::to_string(s.st_mtim.tv_sec) + "." + std::to_string(s.st_mtim.tv_nsec) + "/" + std::to_string(s.st_size) + "/" +
+         std::to_string(s.st_ino);
+}
+
+std::string StampOfAll(const std::string& path) {
+  std::string stamp = StampOf(path);
+  if (const Result<WebConfig> config = LoadWebConfig(path); config.ok()) {
+    for (const std::string* file : {&config->tls.cert_file, &config->tls.key_file, &config->tls.client_ca_file})
+      stamp += " " + StampOf(*file);
+  }
+  return stamp;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const WebSecurity>> LoadWebSecurity(const std::string& path) {
+  Result<WebConfig> config = LoadWebConfig(path);
+  if (!config.ok()) return config.status();
+  auto security = std::make_shared<WebSecurity>();
+  if (!config->tls.cert_file.empty()) {
+    Result<std::shared_ptr<ssl::context>> context = MakeContext(config->tls);
+    if (!context.ok()) return context.status().WithContext(path);
+    security->tls = std::move(*context);
+  }
+  if (config->asks_for_user()) security->users = std::make_unique<Authenticator>(std::move(*config));
+  return std::shared_ptr<const WebSecurity>(std::move(security));
+}
+
+Result<std::unique_ptr<WebSecuritySource>> WebSecuritySource::Open(const std::string& path, std::shared_ptr<Logger> logger) {
+  std::unique_ptr<WebSecuritySource> source(new WebSecuritySource(path, std::move(logger)));
+  source->seen_ = StampOfAll(path);
+  Result<std::shared_ptr<const WebSecurity>> security = LoadWebSecurity(path);
+  if (!security.ok()) return security.status();
+  MutexLock lock(&source->mu_);
+  source->security_ = std::move(*security);
+  return source;
+}
+
+std::shared_ptr<const WebSecurity> WebSecuritySource::Get() const {
+  ReaderMutexLock lock(&mu_);
+  return security_;
+}
+
+void WebSecuritySource::Reload(bool always) {
+  const std::string stamp = StampOfAll(path_);
+  if (stamp == seen_ && !always) return;
+  seen_ = stamp;
+  Result<std::shared_ptr<const WebSecurity>> security = LoadWebSecurity(path_);
+  if (!security.ok()) {
+    if (logger_ != nullptr) logger_->Log(LogLevel::kError, security.status().message() + "; what was loaded before stays");
+    return;
+  }
+  if (logger_ != nullptr) logger_->Log(LogLevel::kInfo, path_ + " was loaded again");
+  MutexLock lock(&mu_);
+  security_ = std::move(*security);
+}
+
+}  // namespace chronolith::server

@@ -1,0 +1,96 @@
+#include "server/web_config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "server/authenticator.h"
+#include "tests/support/temp_directory.h"
+
+namespace chronolith::server {
+namespace {
+
+using ::testing::HasSubstr;
+
+// bcrypt of "secret", cost 4.
+constexpr const char* kHash = "$2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
+
+class WebConfigTest : public ::testing::Test {
+ protected:
+  Result<WebConfig> Load(const std::string& text) {
+    std::ofstream(dir_ / "web.yml") << text;
+    return LoadWebConfig(dir_ / "web.yml");
+  }
+  const testing_support::TempDirectory dir_;
+};
+
+TEST_F(WebConfigTest, ReadsPrometheusFormat) {
+  const auto config = Load(std::string("tls_server_config:\n  cert_file: a.crt\n  key_file: /keys/a.key\n  client_ca_file: ca.crt\n"
+                                       "  client_auth_type: RequireAndVerifyClientCert\n  min_version: TLS13\n"
+                                       "basic_auth_users:\n  alice: ") +
+                           kHash + "\nbearer_tokens:\n  agent: 0123456789abcdef\n");
+  ASSERT_TRUE(config.ok()) << config.status().ToString();
+  EXPECT_EQ(config->tls.cert_file, dir_ / "a.crt");
+  EXPECT_EQ(config->tls.key_file, "/keys/a.key");
+  EXPECT_EQ(config->tls.client_auth, TlsConfig::ClientAuth::kRequireAndVerify);
+  EXPECT_TRUE(config->tls.only_tls13);
+  EXPECT_EQ(config->bcrypt_of_user.at("alice"), kHash);
+  EXPECT_EQ(config->token_of_user.at("agent"), "0123456789abcdef");
+  const auto empty = Load("");
+  ASSERT_TRUE(empty.ok());
+  EXPECT_FALSE(empty->asks_for_user());
+}
+
+TEST_F(WebConfigTest, RefusesWhatItDoesNotUnderstand) {
+  struct Case {
+    const char* text;
+    const char* why;
+  };
+  const Case cases[] = {
+      {"tls_server_config: {cert_file: a}", "key_file is missing"},
+      {"tls_server_config: {cert_file: a, key_file: b, cipher_suites: [x]}", "tls_server_config.cipher_suites is not known"},
+      {"tls_server_config: {cert_file: a, key_file: b, client_auth_type: Maybe}", "client_auth_type"},
+      {"tls_server_config: {cert_file: a, key_file: b, client_auth_type: RequireAndVerifyClientCert}", "client_ca_file is missing"},
+      {"tls_server_config: {cert_file: a, key_file: b, client_ca_file: c}", "asks no client"},
+      {"tls_server_config: {cert_file: a, key_file: b, min_version: TLS10}", "min_version"},
+      {"tls_server_config: [a]", "tls_server_config is no mapping"},
+      {"basic_auth_users: {alice: secret}", "basic_auth_users.alice is no bcrypt"},
+      {"basic_auth_users: [alice]", "basic_auth_users is no mapping"},
+      {"basic_auth_users: {alice: [x]}", "basic_auth_users.alice is no text"},
+      {"bearer_tokens: {agent: short}", "bearer_tokens.agent is shorter"},
+      {"basic_auth: {alice: x}", "basic_auth is not known"},
+      {"- a", "the file is no mapping"},
+      {"a: [", "web.yml"},
+  };
+  for (const Case& c : cases) {
+    const auto config = Load(c.text);
+    EXPECT_EQ(config.status().code(), StatusCode::kInvalidArgument) << c.text;
+    EXPECT_THAT(config.status().message(), HasSubstr(c.why)) << c.text;
+  }
+  EXPECT_EQ(LoadWebConfig(dir_ / "none").status().code(), StatusCode::kNotFound);
+}
+
+TEST(Authenticator, KnowsUsersAndRemembersThem) {
+  using Kind = Authenticator::Answer::Kind;
+  WebConfig config;
+  config.bcrypt_of_user["alice"] = kHash;
+  config.token_of_user["agent"] = "0123456789abcdef";
+  Authenticator users(config);
+  const std::string good = "Basic YWxpY2U6c2VjcmV0", wrong = "Basic YWxpY2U6d3Jvbmc=", nobody = "Basic Ym9iOnNlY3JldA==";
+  EXPECT_EQ(users.Look(good).kind, Kind::kAskBcrypt);
+  EXPECT_EQ(users.Check(good).user, "alice");
+  EXPECT_EQ(users.Look(good).user, "alice");  // without a bcrypt
+  for (const std::string& header : {wrong, nobody}) {
+    EXPECT_EQ(users.Check(header).kind, Kind::kNobody);
+    EXPECT_EQ(users.Look(header).kind, Kind::kAskBcrypt);
+  }
+  EXPECT_EQ(users.Look("bearer 0123456789abcdef").user, "agent");
+  for (const char* header : {"", "Basic", "Basic ", "Basic ====", "Basic !!!!", "Basic YWxpY2U=", "Bearer 0123456789abcdeg",
+                             "Bearer ", "Digest YWxpY2U6c2VjcmV0", "Basic YWxpY2U6c2VjcmV0AA"}) {
+    EXPECT_EQ(users.Check(header).kind, Kind::kNobody) << header;
+  }
+}
+
+}  // namespace
+}  // namespace chronolith::server
