@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/server/server_process.h"
 #include "tests/server/tls_files.h"
 #include "tests/support/peer_process.h"
 #include "tests/tools/cli_test_base.h"
@@ -12,36 +13,7 @@ namespace chronolith::testing {
 namespace {
 
 using ::testing::HasSubstr;
-
-// A running server. Thread safety: one thread.
-class Server {
- public:
-  explicit Server(std::vector<std::string> args) : process_(WithProgram(std::move(args))) {
-    const std::string mark = "://127.0.0.1:";
-    if (process_.WaitUntil([&](const std::string& out, const std::string&) { return out.find('\n') != std::string::npos; })) {
-      port_ = std::atoi(process_.out().substr(process_.out().find(mark) + mark.size()).c_str());
-    }
-  }
-  static std::vector<std::string> WithProgram(std::vector<std::string> args) {
-    args.insert(args.begin(), CHRONOLITHD);
-    return args;
-  }
-  int port() const { return port_; }
-  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
-  ProcessResult Stop(int signal) {
-    process_.Kill(signal);
-    return process_.Wait();
-  }
-  const std::string& err() const { return process_.err(); }
-  void Signal(int signal) { process_.Kill(signal); }
-  bool WaitForLog(const std::string& text) {
-    return process_.WaitUntil([&](const std::string&, const std::string& err) { return err.find(text) != std::string::npos; });
-  }
-
- private:
-  Subprocess process_;
-  int port_ = 0;
-};
+using Server = ServerProcess;
 
 class ChronolithdTest : public CliTest {
  protected:

@@ -1,0 +1,130 @@
+// A real Prometheus that scrapes a real node exporter writes to chronolithd; another, which has nothing of its own, reads from it.
+#include <gmock/gmock.h>
+#include <signal.h>
+
+#include <algorithm>
+
+#include "interop/remote_compression.h"
+#include "tests/server/server_process.h"
+#include "tests/support/remote_read.h"
+#include "tests/tools/cli_test_base.h"
+#include "tests/tools/prometheus_peer.h"
+
+namespace chronolith::testing {
+namespace {
+
+constexpr const char* kEverything = "{__name__=~\".+\"}";
+constexpr int kMinutes = 30;  // longer than the test
+
+class PrometheusE2e : public CliTest {
+ protected:
+  PeerProcess::Setup NodeExporter() const {
+    return {.args =
+                [](int port) {
+                  return std::vector<std::string>{FindProgram("prometheus-node-exporter"),
+                                                  "--collector.disable-defaults",
+                                                  "--collector.cpu",
+                                                  "--collector.meminfo",
+                                                  "--collector.loadavg",
+                                                  "--web.listen-address=127.0.0.1:" + std::to_string(port)};
+                },
+            .ready_path = "/metrics",
+            .log_file = Path("exporter.log")};
+  }
+  std::vector<std::string> Served(int port) const {
+    return {"--db",
+            Path("db"),
+            "--otlp-grpc-listen",
+            "off",
+            "--otlp-http-listen",
+            "off",
+            "--listen",
+            "127.0.0.1:" + std::to_string(port)};
+  }
+  std::string Directory(const std::string& name) const {
+    std::filesystem::create_directory(Path(name));
+    return Path(name);
+  }
+
+  // How many scrapes `port` knows of, and the newest one's time.
+  static std::pair<int, Timestamp> Scrapes(int port) {
+    const auto now = static_cast<Timestamp>(time(nullptr)) * 1000 + 1000;
+    const nlohmann::json count = PrometheusQuery(port, "count_over_time(node_load1[" + std::to_string(kMinutes) + "m])", now);
+    const nlohmann::json newest = PrometheusQuery(port, "timestamp(node_load1)", now);
+    if (count.size() != 1 || newest.size() != 1) return {0, 0};
+    return {std::stoi(count[0]["value"][1].get<std::string>()),
+            static_cast<Timestamp>(std::llround(std::stod(newest[0]["value"][1].get<std::string>()) * 1000))};
+  }
+  // Asks until `done`, for two minutes.
+  template <typename Done>
+  static void Await(const char* what, const Done& done) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+    while (!done()) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << what << " did not come within two minutes";
+    }
+  }
+  static Said Streamed(int port, Timestamp start, Timestamp end) {
+    const std::string body =
+        interop::CompressBlock(ReadRequest({QueryBytes(start, end, {MatcherBytes(2, "__name__", ".+")})}, {1}));
+    const HttpAnswer answer =
+        HttpCall(port, "POST", "/api/v1/read", body,
+                 {"Content-Encoding: snappy", "Content-Type: application/x-protobuf", "X-Prometheus-Remote-Read-Version: 0.1.0"});
+    EXPECT_EQ(answer.status, 200) << answer.body.substr(0, 500);
+    std::size_t frames = 0;
+    std::vector<Said> said = DecodeStream(answer.body, &frames);
+    return said.empty() ? Said() : std::move(said[0]);
+  }
+  // Chunks of Prometheus reach beyond the range that was asked for.
+  static Said Cut(const Said& all, Timestamp start, Timestamp end) {
+    Said cut;
+    for (const auto& [series, words] : all) {
+      for (const std::string& word : words) {
+        const Timestamp t = std::stoll(word);
+        if (t >= start && t <= end) cut[series].push_back(word);
+      }
+    }
+    return cut;
+  }
+};
+
+TEST_F(PrometheusE2e, WhatAPrometheusWritesIsReadBackAlikeAlsoAfterAKill) {
+  PeerProcess exporter(NodeExporter());
+  ASSERT_TRUE(exporter.ready()) << exporter.Log();
+  ServerProcess first(Served(0));
+  ASSERT_NE(first.port(), 0) << first.err();
+  const int port = first.port();
+
+  const std::string url = "http://127.0.0.1:" + std::to_string(port);
+  PeerProcess writer(
+      PrometheusServer(Directory("writer"),
+                       "global: {scrape_interval: 200ms, scrape_timeout: 200ms}\n"
+                       "scrape_configs:\n- job_name: node\n  static_configs: [{targets: ['127.0.0.1:" +
+                           std::to_string(exporter.port()) + "']}]\nremote_write:\n- url: " + url +
+                           "/api/v1/write\n  queue_config: {batch_send_deadline: 200ms, min_backoff: 30ms, max_backoff: 200ms}\n"));
+  ASSERT_TRUE(writer.ready()) << writer.Log();
+  PeerProcess reader(PrometheusServer(Directory("reader"), "remote_read: [{url: " + url + "/api/v1/read, read_recent: true}]\n"));
+  ASSERT_TRUE(reader.ready()) << reader.Log();
+
+  Await("15 scrapes through chronolithd", [&] { return Scrapes(reader.port()).first >= 15; });
+  first.Stop(SIGKILL);
+  const int before = Scrapes(writer.port()).first;
+  Await("5 scrapes while chronolithd is gone", [&] { return Scrapes(writer.port()).first >= before + 5; });
+  ServerProcess second(Served(port));
+  ASSERT_EQ(second.port(), port) << second.err();
+  Await("15 more scrapes", [&] { return Scrapes(writer.port()).first >= before + 20; });
+
+  const Timestamp end = Scrapes(writer.port()).second;
+  ASSERT_GT(end, 0);
+  Await("what was written until then", [&] { return Scrapes(reader.port()).second > end; });
+  const PrometheusPoints own = PrometheusRange(writer.port(), kEverything, end, kMinutes);
+  ASSERT_GT(CountSamples(own), 500U);
+  EXPECT_TRUE(PrometheusRange(reader.port(), kEverything, end, kMinutes) == own) << "PromQL over remote read";
+
+  const Timestamp start = end - kMinutes * 60'000;
+  const Said theirs = Cut(Streamed(writer.port(), start, end), start, end);
+  EXPECT_GT(theirs.size(), 20U);
+  EXPECT_TRUE(Streamed(port, start, end) == theirs) << "streamed chunks";
+}
+
+}  // namespace
+}  // namespace chronolith::testing

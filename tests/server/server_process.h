@@ -1,0 +1,46 @@
+// The built chronolithd as a process, for tests that talk to it.
+#ifndef CHRONOLITH_TESTS_SERVER_SERVER_PROCESS_H_
+#define CHRONOLITH_TESTS_SERVER_SERVER_PROCESS_H_
+
+#include <cstdlib>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/support/subprocess.h"
+
+namespace chronolith::testing {
+
+// chronolithd, running; started with a port of 127.0.0.1 to listen on. Thread safety: one thread.
+class ServerProcess {
+ public:
+  explicit ServerProcess(std::vector<std::string> args) : process_(WithProgram(std::move(args))) {
+    const std::string mark = "://127.0.0.1:";
+    if (process_.WaitUntil([&](const std::string& out, const std::string&) { return out.find('\n') != std::string::npos; })) {
+      port_ = std::atoi(process_.out().substr(process_.out().find(mark) + mark.size()).c_str());
+    }
+  }
+  static std::vector<std::string> WithProgram(std::vector<std::string> args) {
+    args.insert(args.begin(), CHRONOLITHD);
+    return args;
+  }
+  int port() const { return port_; }
+  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+  ProcessResult Stop(int signal) {
+    process_.Kill(signal);
+    return process_.Wait();
+  }
+  const std::string& err() const { return process_.err(); }
+  void Signal(int signal) { process_.Kill(signal); }
+  bool WaitForLog(const std::string& text) {
+    return process_.WaitUntil([&](const std::string&, const std::string& err) { return err.find(text) != std::string::npos; });
+  }
+
+ private:
+  Subprocess process_;
+  int port_ = 0;
+};
+
+}  // namespace chronolith::testing
+
+#endif  // CHRONOLITH_TESTS_SERVER_SERVER_PROCESS_H_
