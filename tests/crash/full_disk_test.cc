@@ -227,9 +227,14 @@ TEST(FullDisk, ACheckpointThatMetAFullDiskGoesOnAsSoonAsThereIsRoomForWhatItStor
   auto store = Storage::Open(options, disk.Store() + "2");
   ASSERT_TRUE(store.ok()) << store.status().ToString();
   Filler filler(store->get(), TestSeed());
-  for (int i = 0; i < 40; ++i) ASSERT_TRUE(filler.Write().ok());
-  disk.Crowd(0);  // the log has its room already
-  const Status full = (*store)->Checkpoint();
+  // A file that the engine drops behind its opening may leave room enough for so little: then once more.
+  Status full;
+  for (int tries = 0; full.ok() && tries < 5; ++tries) {
+    if (tries > 0) disk.MakeRoom();
+    for (int i = 0; i < 40; ++i) ASSERT_TRUE(filler.Write().ok());
+    disk.Crowd(0);  // the log has its room already
+    full = (*store)->Checkpoint();
+  }
   EXPECT_EQ(full.code(), StatusCode::kResourceExhausted) << full.ToString();
   EXPECT_EQ(Compare(store->get(), filler.sent()), "");
   disk.MakeRoom();
