@@ -5,9 +5,8 @@
 #include <algorithm>
 
 #include "interop/remote_compression.h"
-#include "tests/server/server_process.h"
+#include "tests/e2e/e2e_test.h"
 #include "tests/support/remote_read.h"
-#include "tests/tools/cli_test_base.h"
 #include "tests/tools/prometheus_peer.h"
 
 namespace chronolith::testing {
@@ -16,36 +15,8 @@ namespace {
 constexpr const char* kEverything = "{__name__=~\".+\"}";
 constexpr int kMinutes = 30;  // longer than the test
 
-class PrometheusE2e : public CliTest {
+class PrometheusE2e : public E2eTest {
  protected:
-  PeerProcess::Setup NodeExporter() const {
-    return {.args =
-                [](int port) {
-                  return std::vector<std::string>{FindProgram("prometheus-node-exporter"),
-                                                  "--collector.disable-defaults",
-                                                  "--collector.cpu",
-                                                  "--collector.meminfo",
-                                                  "--collector.loadavg",
-                                                  "--web.listen-address=127.0.0.1:" + std::to_string(port)};
-                },
-            .ready_path = "/metrics",
-            .log_file = Path("exporter.log")};
-  }
-  std::vector<std::string> Served(int port) const {
-    return {"--db",
-            Path("db"),
-            "--otlp-grpc-listen",
-            "off",
-            "--otlp-http-listen",
-            "off",
-            "--listen",
-            "127.0.0.1:" + std::to_string(port)};
-  }
-  std::string Directory(const std::string& name) const {
-    std::filesystem::create_directory(Path(name));
-    return Path(name);
-  }
-
   // How many scrapes `port` knows of, and the newest one's time.
   static std::pair<int, Timestamp> Scrapes(int port) {
     const auto now = static_cast<Timestamp>(time(nullptr)) * 1000 + 1000;
@@ -54,14 +25,6 @@ class PrometheusE2e : public CliTest {
     if (count.size() != 1 || newest.size() != 1) return {0, 0};
     return {std::stoi(count[0]["value"][1].get<std::string>()),
             static_cast<Timestamp>(std::llround(std::stod(newest[0]["value"][1].get<std::string>()) * 1000))};
-  }
-  // Asks until `done`, for two minutes.
-  template <typename Done>
-  static void Await(const char* what, const Done& done) {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(2);
-    while (!done()) {
-      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << what << " did not come within two minutes";
-    }
   }
   static Said Streamed(int port, Timestamp start, Timestamp end) {
     const std::string body =
