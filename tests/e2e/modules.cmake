@@ -1,0 +1,12 @@
+# cmake -DNPM=npm -DSOURCE=... -DOUT=... -P modules.cmake: the modules of package-lock.json in OUT/node_modules.
+file(SHA256 ${SOURCE}/package-lock.json wanted)
+if(EXISTS ${OUT}/complete)
+  file(READ ${OUT}/complete present)
+  if(present STREQUAL wanted)
+    return()
+  endif()
+endif()
+file(MAKE_DIRECTORY ${OUT})
+file(COPY ${SOURCE}/package.json ${SOURCE}/package-lock.json DESTINATION ${OUT})
+execute_process(COMMAND ${NPM} ci --ignore-scripts --no-audit --no-fund --prefix ${OUT} WORKING_DIRECTORY ${OUT} COMMAND_ERROR_IS_FATAL ANY)
+file(WRITE ${OUT}/complete ${wanted})
