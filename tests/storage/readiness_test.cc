@@ -144,6 +144,7 @@ TEST_P(Readiness, AShardServesWhileAnotherIsStillReplayed) {
   EXPECT_EQ(store_->Delete({Matcher::Equal("__name__", "m")}, {}, {.deadline = Now()}).status.code(),
             StatusCode::kResourceExhausted);
 
+  AwaitHeld();
   const Status not_ready = store_->WaitReady(Now());
   EXPECT_EQ(not_ready.code(), StatusCode::kResourceExhausted);
   EXPECT_THAT(not_ready.message(), HasSubstr("shard 2 (100 %)"));
