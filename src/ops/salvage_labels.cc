@@ -44,12 +44,10 @@ void SalvageLabels::NoteLogRow(Lsn row, Ordinal first) {
   if (log_rows_.empty() || log_rows_.back().first < row) log_rows_.emplace_back(row, first);
 }
 
-void SalvageLabels::Keep(Ordinal ordinal, const Labels& labels) {
-  if (cache_.size() >= kCachedMax) {
-    cache_.clear();
-    last_row_ = 0;
-  }
-  cache_.try_emplace(ordinal, labels);
+void SalvageLabels::MakeRoom() {
+  if (cache_.size() < kCachedMax) return;
+  cache_.clear();
+  last_row_ = 0;
 }
 
 bool SalvageLabels::Find(Ordinal ordinal, Labels* labels) {
@@ -57,8 +55,10 @@ bool SalvageLabels::Find(Ordinal ordinal, Labels* labels) {
     *labels = found->second;
     return true;
   }
-  if (!ReadLog(ordinal, labels) && !ReadRow(ordinal, labels) && !FindPutTogether(ordinal, labels)) return false;
-  Keep(ordinal, *labels);
+  if (ReadLog(ordinal, labels)) return true;
+  if (!ReadRow(ordinal, labels) && !FindPutTogether(ordinal, labels)) return false;
+  MakeRoom();
+  cache_.try_emplace(ordinal, *labels);
   return true;
 }
 
@@ -67,11 +67,12 @@ bool SalvageLabels::ReadLog(Ordinal ordinal, Labels* labels) {
       std::upper_bound(log_rows_.begin(), log_rows_.end(), ordinal, [](Ordinal o, const auto& row) { return o < row.second; });
   if (behind == log_rows_.begin() || std::prev(behind)->first == last_row_) return false;  // what that row has is known
   const Lsn row = std::prev(behind)->first;
+  MakeRoom();  // not while it is read: then what is known of it would be a part
   bool found = false;
   const Status s = ReadSeriesOfRow(log_, shard_, row, [&](Ordinal o, const Labels& l) {
     if (o == ordinal) *labels = l;
     found = found || o == ordinal;
-    Keep(o, l);
+    cache_.try_emplace(o, l);
   });
   if (s.ok()) last_row_ = row;
   return found;

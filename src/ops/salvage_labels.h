@@ -20,8 +20,8 @@
 namespace chronolith::ops {
 
 // In this order: the series records of the log; the series' row; what postings list the series, if the hash row of these labels
-// leads to it: then none is missing. Memory: 16 bytes a row of the log that creates series, 20,000 labels, and what is put together
-// at once: of 16,384 series, and the outcome for ten times as many. Thread safety: one thread.
+// leads to it: then none is missing. Memory: 16 bytes a row of the log that creates series, 20,000 labels and those of one such
+// row, and what is put together at once: of 16,384 series, and the outcome for ten times as many. Thread safety: one thread.
 class SalvageLabels {
  public:
   // `index`: where the rows are; null: lost. `damaged`: tables of it are lost. `log`: null: lost.
@@ -46,7 +46,7 @@ class SalvageLabels {
   // Of a slice of ordinals, those without a row that can be read.
   void PutTogether(Ordinal slice);
   OrdinalSet WithoutRow(Ordinal slice) const;
-  void Keep(Ordinal ordinal, const Labels& labels);
+  void MakeRoom();
   // Each row of a prefix that can be read. Returns what the first error was, or ok.
   Status ScanAroundDamage(char prefix, const std::function<bool(std::string_view key, std::string_view value)>& take) const;
 
@@ -58,7 +58,7 @@ class SalvageLabels {
   SalvageReport* const report_;
   std::uint64_t next_ordinal_ = 0;
   std::vector<std::pair<Lsn, Ordinal>> log_rows_;  // ascending in both
-  Lsn last_row_ = 0;                               // whose series were read last
+  Lsn last_row_ = 0;                               // whose series were read last: all of them are in the cache
   absl::flat_hash_map<Ordinal, Labels> cache_;
   absl::flat_hash_set<Ordinal> slices_;  // that were tried
   absl::flat_hash_map<Ordinal, std::string> put_together_;

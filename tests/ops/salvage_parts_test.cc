@@ -209,24 +209,31 @@ TEST_F(SalvageLabelsTest, ComeFromTheLogWhereTheIndexIsLost) {
   EXPECT_FALSE(labels.Knows(1));
 }
 
-// More of them than are kept at once, and from the end to the beginning.
+// More of them than are kept at once, in rows that do not divide that number, one of which has more by itself; and from the end to
+// the beginning.
 TEST_F(SalvageLabelsTest, ManyOfTheLogAreReadAgain) {
   LogOfSeries log(manifest_);
   SalvageLabels labels(nullptr, log.engine(), 0, &report_);
-  constexpr Ordinal kRows = 60;
-  constexpr Ordinal kOfRow = 500;
-  for (Ordinal row = 0; row < kRows; ++row) {
+  constexpr Ordinal kRows = 100;
+  constexpr Ordinal kOfRow = 300;
+  constexpr Ordinal kOfLargeRow = 25'000;
+  const auto labels_of = [](Ordinal o) { return Of(o % 100); };  // a row is of 64 KiB at most, and compressed
+  Ordinal next = 0;
+  for (Lsn lsn = 1; lsn <= kRows; ++lsn) {
+    const Ordinal first = next;
     std::vector<std::string> encoded;
-    for (Ordinal i = 0; i < kOfRow; ++i) encoded.emplace_back(Of(row * kOfRow + i).encoded());
-    log.Add(row + 1, row * kOfRow, encoded);
-    labels.NoteLogRow(row + 1, row * kOfRow);
+    for (next += lsn == kRows / 2 ? kOfLargeRow : kOfRow; first + encoded.size() < next;) {
+      encoded.emplace_back(labels_of(first + static_cast<Ordinal>(encoded.size())).encoded());
+    }
+    log.Add(lsn, first, encoded);
+    labels.NoteLogRow(lsn, first);
   }
   Labels found;
   for (const bool down : {false, true}) {
-    for (Ordinal i = 0; i < kRows * kOfRow; ++i) {
-      const Ordinal o = down ? kRows * kOfRow - 1 - i : i;
+    for (Ordinal i = 0; i < next; ++i) {
+      const Ordinal o = down ? next - 1 - i : i;
       ASSERT_TRUE(labels.Find(o, &found)) << o;
-      ASSERT_EQ(found, Of(o));
+      ASSERT_EQ(found, labels_of(o));
     }
   }
 }
