@@ -30,7 +30,9 @@ constexpr const char* kInstances[] = {"data", "log"};
 
 // What is restored, for those who find the directory.
 std::string What(const RestoreReport& report, const RestoreOptions& options) {
-  std::string what = "backup " + report.backup.id + "\n";
+  // An id is a time and a number: another store's backup may have the same.
+  std::string what = "backup " + report.backup.id + " of store " + report.backup.uuid + " incarnation " +
+                     std::to_string(report.backup.incarnation) + "\n";
   if (options.point) {
     what += "archive " + options.point->archive + "\n";
     what += "to " + (options.point->to_ms ? std::to_string(*options.point->to_ms) : "the end") + "\n";

@@ -226,6 +226,22 @@ TEST_F(PointInTimeTest, ABackupThatCannotBeReadIsPassedByForAnOlderOne) {
   EXPECT_FALSE(fs::exists(target_));
 }
 
+// Keeps what the work directory of a restore says when the store is whole.
+class Keeping : public ProgressSink {
+ public:
+  explicit Keeping(const std::string& target) : file_(target + "/.restore/WHAT") {}
+  void Begin(std::string_view phase, std::uint64_t, std::string_view) override {
+    if (!phase.starts_with("checking")) return;
+    std::ifstream file(file_);
+    what.assign(std::istreambuf_iterator<char>(file), {});
+  }
+  void Add(std::uint64_t) override {}
+  std::string what;
+
+ private:
+  const std::string file_;
+};
+
 // Killed when all was moved but not cleared up: it is told from another restore into the same directory.
 TEST_F(PointInTimeTest, ARestoreThatEndedButForClearingUpIsKnownByItsIdentity) {
   Open();
@@ -233,21 +249,6 @@ TEST_F(PointInTimeTest, ARestoreThatEndedButForClearingUpIsKnownByItsIdentity) {
   Backup();
   WriteSome(40);
   Checkpoint();
-  // What the work directory says when the store is whole.
-  class Keeping : public ProgressSink {
-   public:
-    explicit Keeping(const std::string& target) : file_(target + "/.restore/WHAT") {}
-    void Begin(std::string_view phase, std::uint64_t, std::string_view) override {
-      if (!phase.starts_with("checking")) return;
-      std::ifstream file(file_);
-      what.assign(std::istreambuf_iterator<char>(file), {});
-    }
-    void Add(std::uint64_t) override {}
-    std::string what;
-
-   private:
-    const std::string file_;
-  };
   const auto restore = [&](const std::string& target, ProgressSink* sink) {
     RestoreOptions options;
     options.point = PointInTime{archive_, std::nullopt};
@@ -295,6 +296,40 @@ TEST_F(PointInTimeTest, ARestoreThatEndedButForClearingUpIsKnownByItsIdentity) {
   Checkpoint();
   expect_refused(kept.what, "the archive goes further now");
   EXPECT_EQ(ReadStore(target), before);
+}
+
+// As above, of the backups of two stores that were begun in the same second.
+TEST_F(PointInTimeTest, ABackupOfAnotherStoreWithTheSameIdIsNotTakenForDone) {
+  Open(false);
+  WriteSome(20);
+  const std::string first = Backup();
+  TestStore other("rocksdb");
+  other.Open();
+  other.Write(LabelsOf(1), {{kStart, 1}});
+  const Result<BackupReport> made = MakeBackup(other.path(), other.directory() / "backups", {}, {});
+  ASSERT_TRUE(made.ok()) << made.status().ToString();
+  const std::string second = fs::path(made->path).parent_path() / fs::path(first).filename();
+  if (second != made->path) fs::rename(made->path, second);
+  BackupManifest manifest = made->manifest;
+  manifest.id = fs::path(first).filename();
+  std::ofstream(second + "/" + std::string(kBackupFile)) << EncodeBackupManifest(manifest);
+
+  target_ = store_.directory() / "target";
+  Keeping kept(target_);
+  OpsContext context;
+  context.progress = &kept;
+  ASSERT_TRUE(ops::Restore(first, target_, {}, context).ok());
+  const Contents before = ReadStore(target_);
+  for (const char* const place : {"/.restored", "/.restore/WHAT"}) {
+    fs::create_directory(target_ + "/.restore");
+    std::ofstream(target_ + place) << kept.what;
+    const Result<RestoreReport> refused = ops::Restore(second, target_, {}, {});
+    EXPECT_EQ(refused.status().code(), StatusCode::kFailedPrecondition) << place << refused.status().ToString();
+    EXPECT_THAT(refused.status().message(), HasSubstr(manifest.uuid)) << place;
+    const Result<RestoreReport> again = ops::Restore(first, target_, {}, {});
+    EXPECT_TRUE(again.ok()) << place << again.status().ToString();
+  }
+  EXPECT_EQ(ReadStore(target_), before);
 }
 
 TEST_F(PointInTimeTest, WhatIsNotArchivedYetIsSaidAndNotPassedOver) {
