@@ -88,7 +88,9 @@ Status IndexShard::Impl::LabelsOf(std::span<const Ordinal> ordinals, std::vector
       ++at;
     };
     const std::uint64_t end = std::uint64_t{stored.back()} + 1;
-    if (Status s = rows_.ScanLabels(stored.front(), end, RowReader::Cache::kLeave, take); !s.ok()) return s;
+    const Status s = rows_.ScanLabels(stored.front(), end, RowReader::Cache::kLeave, take);
+    // The damaged row may be of a series that is not wanted: what was not reached is looked up below.
+    if (!s.ok() && s.code() != StatusCode::kDataLoss && s.code() != StatusCode::kIoError) return s;
     for (; at < stored.size(); ++at) {
       stored[left] = stored[at];
       places[left++] = places[at];

@@ -517,6 +517,27 @@ TEST_F(IndexShardTest, DamagedRowsAreNamed) {
   EXPECT_EQ(damaged.Load().status().code(), StatusCode::kDataLoss);
 }
 
+// Of many at once, which are read in one go: also where the damaged row is of a series between them.
+TEST_F(IndexShardTest, ADamagedRowConcernsTheLabelsOfItsSeriesOnly) {
+  constexpr Ordinal kSeries = 1200;
+  constexpr Ordinal kDamaged = 301;
+  for (Ordinal i = 0; i < kSeries; ++i) Add(Numbered(static_cast<int>(i)));
+  Checkpoint();
+  Close();
+  ASSERT_TRUE(factory_->FlipBit("db", "index.0", index_rows::OrdinalKey('l', kDamaged), 70).ok());
+  Open();
+  std::vector<Ordinal> wanted;
+  for (Ordinal i = 0; i < kSeries; ++i) {
+    if (i != kDamaged) wanted.push_back(i);
+  }
+  std::vector<Labels> read;
+  const Status s = index_->LabelsOf(wanted, &read);
+  ASSERT_TRUE(s.ok()) << s.ToString();
+  for (std::size_t i = 0; i < wanted.size(); ++i) ASSERT_EQ(read[i], Numbered(static_cast<int>(wanted[i]))) << wanted[i];
+  wanted.insert(wanted.begin() + kDamaged, kDamaged);
+  EXPECT_EQ(index_->LabelsOf(wanted, &read).code(), StatusCode::kDataLoss);
+}
+
 TEST_F(IndexShardTest, RegexesUseTheirPrefixInRowsToo) {
   for (int i = 0; i < 300; ++i) Add(Labels{{"host", "h" + std::to_string(i)}, {"job", "j"}});
   for (int round = 0; round < 3; ++round) {
