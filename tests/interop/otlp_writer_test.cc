@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <bit>
 #include <map>
 #include <memory>
@@ -9,9 +10,11 @@
 #include <string>
 #include <vector>
 
+#include "chronolith/engine_registry.h"
 #include "interop/otlp/metrics_service.pb.h"
 #include "interop/otlp/metrics_writer.h"
 #include "interop/value_text.h"
+#include "plugins/memory/memory_engine.h"
 #include "tests/support/temp_directory.h"
 
 namespace chronolith::interop::otlp {
@@ -469,6 +472,33 @@ TEST_F(OtlpWriter, TheSeriesLimitRejectsNewSeriesOnly) {
   EXPECT_EQ(written.rejected, 2U);
   EXPECT_THAT(written.message, HasSubstr("limit"));
   EXPECT_EQ(Stored().size(), 1U);
+}
+
+TEST_F(OtlpWriter, AFailedLogFailsTheRequestWhateverWasRefusedOfIt) {
+  std::atomic<bool> broken{false};
+  AdversarialOptions adversary;
+  adversary.on_call = [&](EngineMethod method, const std::string&) {
+    return broken && method == EngineMethod::kWrite ? IoError("no space left") : Status::Ok();
+  };
+  options_.engines = std::make_shared<EngineRegistry>();
+  ASSERT_TRUE(options_.engines->Register(MakeAdversarialMemoryEngineFactory(adversary)).ok());
+  ExportMetricsServiceRequest request;
+  pb::NumberDataPoint* point = AddPoint(AddMetric(&request, "a")->mutable_gauge());
+  point->set_as_int(1);
+  auto* exemplar = point->add_exemplars();
+  exemplar->set_as_int(1);
+  auto* attribute = exemplar->add_filtered_attributes();
+  attribute->set_key("k");
+  attribute->mutable_value()->set_string_value(std::string(5000, 'v'));  // more than the store takes
+  MetricsWritten written = Write(request);
+  ASSERT_TRUE(written.status.ok()) << written.status.ToString();
+  EXPECT_THAT(written.message, HasSubstr("exemplar"));
+  broken = true;
+  written = Write(request);
+  EXPECT_EQ(written.status.code(), StatusCode::kUnavailable) << written.status.ToString();
+  EXPECT_THAT(written.status.message(), HasSubstr("no space left"));
+  writer_.reset();
+  store_.reset();  // before what its engine asks
 }
 
 // Attributes may come in any order and between other fields; identities that do not fit the cache are translated again.

@@ -416,7 +416,8 @@ void Session::AppendExemplars(SeriesRef ref, std::vector<Exemplar> exemplars) {
 Status Session::Commit(const WriteOptions& options, CommitToken* token) {
   const WriteResult result = appender_->Commit(options);
   *token = result.token;
-  if (!result.status.ok() && result.refused.empty()) return result.status;
+  // Else the status is the first refusal's: the level was not reached, whatever was refused besides.
+  if (!result.status.ok() && (result.refused.empty() || result.status != result.refused.front().reason)) return result.status;
   absl::flat_hash_set<std::uint32_t> rejected;  // a histogram may be refused in several of its series
   for (const Refusal& refusal : result.refused) {
     if (Status s = Refused(refusal.reason); !s.ok()) return s;
