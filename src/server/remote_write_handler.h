@@ -28,7 +28,6 @@ struct RemoteWriteHandlerOptions {
   std::uint64_t body_bytes_max = 32ULL << 20;
   std::uint64_t decoded_bytes_max = 32ULL << 20;
   std::uint64_t cache_bytes = 64ULL << 20;  // of series that were seen; about 400 bytes each
-  std::uint64_t max_series = 50'000'000;    // as Options::max_series
   std::int64_t future_ms_max = 10 * 60 * 1000;
   std::shared_ptr<Clock> clock;  // null: the system's
 };

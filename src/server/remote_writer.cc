@@ -76,7 +76,6 @@ Status RemoteWriter::Write(RemoteWriteVersion version, std::string_view message,
   minutes_ = static_cast<std::uint32_t>(NowNanos() / 60'000'000'000ULL);
   interop::RemoteWriteDecoder decoder(version, message);
   symbols_ = &decoder.symbols();
-  series_full_.reset();
   hits_ = misses_ = 0;
   Status status = decoder.Begin();
   while (status.ok()) {
@@ -223,7 +222,7 @@ void RemoteWriter::AppendFamilies(WriteOutcome* outcome) {
     Metadata metadata;
     Status status = interop::DecodeMetadata1(payload, &family, &metadata);
     if (status.ok()) status = shared_->families.Set(family, metadata, appender_.get(), &family_items_);
-    if (!status.ok()) outcome->Refuse(1, KindOf(status, false), status, "metadata of " + family);
+    if (!status.ok()) outcome->Refuse(1, KindOf(status), status, "metadata of " + family);
   }
 }
 
@@ -251,7 +250,7 @@ bool RemoteWriter::Commit(AckLevel level, bool again, WriteOutcome* outcome) {
   std::vector<Call> expired;
   for (const Refusal& refusal : result.refused) {
     if (refusal.series >= calls_.size()) {  // of a family's metadata
-      outcome->Refuse(1, KindOf(refusal.reason, false), refusal.reason);
+      outcome->Refuse(1, KindOf(refusal.reason), refusal.reason);
       continue;
     }
     const Call& call = calls_[refusal.series];
@@ -266,7 +265,7 @@ bool RemoteWriter::Commit(AckLevel level, bool again, WriteOutcome* outcome) {
   for (std::size_t i = 0; i < calls_.size(); ++i) {
     if (!refused[i]) ++*(unreached ? &unsure : counter(calls_[i]));
   }
-  if (unreached) outcome->Refuse(unsure, KindOf(result.status, false), result.status);
+  if (unreached) outcome->Refuse(unsure, KindOf(result.status), result.status);
   if (expired.empty()) return true;
   // The series was removed since the cache learned its reference, and many others after it.
   std::sort(expired.begin(), expired.end(),
@@ -285,10 +284,7 @@ bool RemoteWriter::Commit(AckLevel level, bool again, WriteOutcome* outcome) {
 }
 
 void RemoteWriter::Refuse(std::uint64_t items, const Status& reason, std::size_t series, WriteOutcome* outcome) {
-  if (reason.code() == StatusCode::kResourceExhausted && !series_full_) {
-    series_full_ = SeriesLimitReached(*shared_->storage, shared_->max_series);
-  }
-  outcome->Refuse(items, KindOf(reason, series_full_.value_or(false)), reason, outcome->wants_reasons() ? NameOf(series) : "");
+  outcome->Refuse(items, KindOf(reason), reason, outcome->wants_reasons() ? NameOf(series) : "");
 }
 
 std::string RemoteWriter::NameOf(std::size_t series) {

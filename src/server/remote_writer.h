@@ -9,7 +9,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,7 +50,6 @@ struct RemoteWriterShared {
   Storage* const storage;
   SeriesCache cache1, cache2;  // by version: keys of one are not keys of the other
   FamilyMetadataWriter families;
-  std::uint64_t max_series = 0;    // Options::max_series
   std::int64_t future_ms_max = 0;  // samples further ahead of now are refused
   std::shared_ptr<Clock> clock;
 };
@@ -107,7 +105,6 @@ class RemoteWriter {
   std::vector<std::uint32_t> retold_;   // series whose metadata is new
   std::uint64_t family_items_ = 0;
   std::uint64_t hits_ = 0, misses_ = 0;
-  std::optional<bool> series_full_;  // looked up once a message, where something was refused
 };
 
 }  // namespace chronolith::server

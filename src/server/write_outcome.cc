@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "interop/series_limit.h"
+
 namespace chronolith::server {
 void WriteOutcome::Refuse(std::uint64_t items, RefusalKind kind, const Status& reason, const std::string& what) {
   refused_ += items;
@@ -24,23 +26,17 @@ std::string WriteOutcome::Text() const {
   return text;
 }
 
-RefusalKind KindOf(const Status& reason, bool series_limit_reached) {
+RefusalKind KindOf(const Status& reason) {
   switch (reason.code()) {
     case StatusCode::kInvalidArgument:
     case StatusCode::kAlreadyExists:
     case StatusCode::kDataLoss:  // a quarantined shard: an operator must act, and what goes to the others must not wait for that
       return RefusalKind::kDrop;
     case StatusCode::kResourceExhausted:
-      return series_limit_reached ? RefusalKind::kDrop : RefusalKind::kLater;
+      return interop::IsSeriesLimit(reason) ? RefusalKind::kDrop : RefusalKind::kLater;
     default:
       return RefusalKind::kUnavailable;
   }
-}
-
-bool SeriesLimitReached(const Storage& storage, std::uint64_t max_series) {
-  std::uint64_t series = 0;
-  for (const ShardStats& shard : storage.Stats().shards) series += shard.series_total;
-  return series >= max_series;
 }
 
 }  // namespace chronolith::server

@@ -45,12 +45,8 @@ class WriteOutcome {
   std::vector<std::string> reasons_;  // the first few that differ
 };
 
-// `series_limit_reached`: whether the store has as many series as Options::max_series allows: then more will not be taken later
-// either.
-RefusalKind KindOf(const Status& reason, bool series_limit_reached);
-
-// Whether Options::max_series is reached. Reads all statistics: for errors only.
-bool SeriesLimitReached(const Storage& storage, std::uint64_t max_series);
+// A new series beyond Options::max_series is dropped: it will not be taken later either.
+RefusalKind KindOf(const Status& reason);
 
 }  // namespace chronolith::server
 

@@ -9,7 +9,9 @@
 #include <bit>
 #include <thread>
 
+#include "chronolith/engine_registry.h"
 #include "interop/proto_writer.h"
+#include "plugins/memory/memory_engine.h"
 #include "tests/interop/remote_write_encode.h"
 #include "tests/support/temp_directory.h"
 
@@ -223,13 +225,40 @@ TEST_F(RemoteWriteHandlerTest, SortsLabelsDropsEmptyOnesAndRefusesDoubles) {
 
 TEST_F(RemoteWriteHandlerTest, ASeriesLimitIsNoReasonToTryAgain) {
   store_options_.max_series = 2;
-  options_.max_series = 2;
   Open();
   std::vector<TimeSeries> series;
   for (const char* name : {"a", "b", "c"}) series.push_back({.labels = {{"__name__", name}}, .samples = {{kNow, 1}}});
   const HttpResponse response = Post(RemoteWriteVersion::k1, series);
   EXPECT_EQ(response.status, 400) << response.body;
   EXPECT_EQ(Counts(response), "2 0 0");
+}
+
+TEST_F(RemoteWriteHandlerTest, AtTheSeriesLimitAFullDiskIsStillAReasonToTryAgain) {
+  std::atomic<bool> full{false};
+  AdversarialOptions adversary;
+  adversary.on_call = [&](EngineMethod method, const std::string&) {
+    return full && method == EngineMethod::kWrite ? ResourceExhausted("the disk is full") : Status::Ok();
+  };
+  store_options_.engines = std::make_shared<EngineRegistry>();
+  ASSERT_TRUE(store_options_.engines->Register(MakeAdversarialMemoryEngineFactory(adversary)).ok());
+  store_options_.max_series = 1;
+  store_options_.ring_bytes = 64 << 10;
+  store_options_.backpressure_wait_ms = 1;
+  Open();
+  std::vector<TimeSeries> series = {{.labels = {{"__name__", "m"}}}};
+  for (int i = 0; i < 1000; ++i) series[0].samples.push_back({kNow - i, 1 / (1.0 + i)});
+  ASSERT_EQ(Post(RemoteWriteVersion::k1, series).status, 204);
+  full = true;
+  const std::string message = EncodeRemoteWrite(RemoteWriteVersion::k1, series);
+  HttpResponse response{.status = 204};
+  for (int i = 0; i < 1000 && response.status == 204; ++i) {  // until the ring is full
+    response = Post(message, kType1, {{"X-Chronolith-Ack-Level", "queued"}});
+  }
+  full = false;
+  EXPECT_EQ(response.status, 429) << response.body;
+  EXPECT_THAT(response.body, HasSubstr("ring"));
+  handler_.reset();
+  storage_.reset();  // before what its engine asks
 }
 
 TEST_F(RemoteWriteHandlerTest, TakesTheLevelOfTheRequest) {

@@ -154,7 +154,6 @@ Status Complete(Flags* flags) {
   if (flags->workers == 0) flags->workers = std::clamp(4 * static_cast<int>(std::thread::hardware_concurrency()), 8, 64);
   if (!flags->retention.empty()) flags->store.retention_ms = *interop::ParseDuration(flags->retention);
   flags->store.wait_for_replay = false;
-  flags->remote_write.max_series = flags->store.max_series;
   if (flags->admin.snapshot_directory.empty()) {
     std::string db = flags->db;
     while (db.size() > 1 && db.back() == '/') db.pop_back();

@@ -6,6 +6,8 @@
 #include <bit>
 #include <utility>
 
+#include "interop/series_limit.h"
+
 namespace chronolith::interop::otlp {
 namespace {
 
@@ -21,11 +23,6 @@ Status TakeOnce(std::string_view bytes, const char* what, std::string_view* fiel
   *given = true;
   *field = bytes;
   return Status::Ok();
-}
-
-// The limit of series is not a matter of waiting: new ones are refused, and the others go on.
-bool IsSeriesLimit(const Status& reason) {
-  return reason.code() == StatusCode::kResourceExhausted && reason.message().find("Options::max_series") != std::string::npos;
 }
 
 bool MayPass(StatusCode code) {
