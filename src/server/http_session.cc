@@ -217,7 +217,7 @@ class HttpSession : public HttpSessionBase {
   }
 
   void Answer() {
-    request_.body = {};  // before the answer is counted: a slow reader holds only that
+    Free(&request_.body);  // before the answer is counted: a slow reader holds only that
     reserved_.ShrinkTo(0);
     reserved_.ForceGrowBy(response_.body.size());
     if (host_->stopping.load(std::memory_order_relaxed)) keep_alive_ = false;
@@ -241,7 +241,7 @@ class HttpSession : public HttpSessionBase {
   void OnAnswered(ErrorCode error) {
     const bool keep = keep_alive_ && !error;
     Forget();
-    head_ = {};
+    Free(&head_);
     if (error) return Close();
     if (keep) return Wait();
     if constexpr (kTls) {
@@ -309,9 +309,11 @@ class HttpSession : public HttpSessionBase {
     const bool whole = status.ok();
     asio::post(stream_.get_executor(), [self = Self(), whole, bytes = writer.written()] {
       self->Observe(bytes);
-      self->out_ = {};
-      if (whole) return self->OnAnswered({});
-      self->Forget();
+      if (whole) {
+        Free(&self->out_);
+        return self->OnAnswered({});
+      }
+      self->Forget();  // but not out_, which may be under way
       self->Close();
     });
   }

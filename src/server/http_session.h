@@ -20,6 +20,7 @@
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "base/mutex.h"
 #include "server/http_server.h"
@@ -46,6 +47,13 @@ struct HttpSessionHost {
   CondVar ended;  // a session has
   std::unordered_set<HttpSessionBase*> sessions ABSL_GUARDED_BY(mu);
 };
+
+// Empties it and frees what it holds: assigning {} to a string keeps its capacity, which an idle connection must not.
+template <typename T>
+void Free(T* held) {
+  T fresh{};
+  std::swap(*held, fresh);
+}
 
 // Memory that a connection has taken of MemoryBudget. Thread safety: one thread at a time.
 class BodyReservation {

@@ -62,8 +62,8 @@ HttpSessionBase::~HttpSessionBase() {
 void HttpSessionBase::Forget() {
   if (in_request_) host_->parts.metrics->requests_in_flight.Sub(1);
   in_request_ = false;
-  request_ = {};
-  response_ = {};
+  Free(&request_);
+  Free(&response_);
   route_ = nullptr;
   started_nanos_ = 0;
   reserved_.ShrinkTo(0);

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <future>
 #include <latch>
@@ -176,6 +177,33 @@ TEST_F(HttpServerTest, BoundsTheMemoryOfBodies) {
   EXPECT_EQ(answer.status, 429);
   RawClient again(server_->port());
   EXPECT_EQ(again.Ask(Post("/echo", std::string(50'000, 'x'))).status, 200);
+}
+
+std::size_t AllocatedBytes() {
+  const auto info = mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
+
+TEST_F(HttpServerTest, AnIdleConnectionKeepsNoMemoryOfItsBodies) {
+  constexpr std::size_t kBody = 4 << 20;
+  Add(
+      "POST", "/size", [](const HttpRequest& r) { return HttpResponse::Text(200, std::to_string(r.body.size())); }, kBody);
+  Add("GET", "/large", [](const HttpRequest&) { return HttpResponse{.body = std::string(kBody, 'x')}; });
+  Start();
+  const std::string request = Post("/size", std::string(kBody, 'x'));
+  RawClient posted[3] = {RawClient(server_->port()), RawClient(server_->port()), RawClient(server_->port())};
+  RawClient got[3] = {RawClient(server_->port()), RawClient(server_->port()), RawClient(server_->port())};
+  RawClient last(server_->port());
+  EXPECT_EQ(last.Ask(Get("/ok")).status, 200);
+  const std::size_t before = AllocatedBytes();
+  for (RawClient& client : posted) EXPECT_EQ(client.Ask(request).body, std::to_string(kBody) + "\n");
+  for (RawClient& client : got) {
+    ASSERT_TRUE(client.Send("HEAD /large HTTP/1.1\r\n\r\n"));
+    EXPECT_EQ(client.Read(true).headers["content-length"], std::to_string(kBody));
+  }
+  while (metrics_.requests_in_flight.Get() != 0) std::this_thread::yield();
+  EXPECT_EQ(last.Ask(Get("/ok")).status, 200);  // by the thread that forgot the others, so it is done with that
+  EXPECT_LT(AllocatedBytes(), before + kBody);
 }
 
 TEST_F(HttpServerTest, ClosesSlowClients) {
