@@ -232,8 +232,15 @@ void RemoteWriteBatch::Clear() {
   item_bytes = 0;
 }
 
-RemoteWriteDecoder::RemoteWriteDecoder(RemoteWriteVersion version, std::string_view message)
-    : version_(version), message_(message), at_(message.data()) {}
+RemoteWriteDecoder::RemoteWriteDecoder(RemoteWriteVersion version, std::string_view message, std::uint64_t expanded_bytes_max)
+    : version_(version), message_(message), expanded_bytes_max_(expanded_bytes_max), at_(message.data()) {}
+
+Status RemoteWriteDecoder::Expand(std::uint64_t bytes) {
+  expanded_bytes_ += bytes;
+  if (expanded_bytes_ <= expanded_bytes_max_) return Status::Ok();
+  return InvalidArgument("the references of a remote write message stand for more than " + std::to_string(expanded_bytes_max_) +
+                         " bytes: send fewer series in a message");
+}
 
 Status RemoteWriteDecoder::Malformed(const char* at, std::string_view what) const {
   return InvalidArgument("malformed remote write message: " + std::string(what) + " at byte " +
@@ -391,6 +398,7 @@ Status RemoteWriteDecoder::Series2(const char* at, const char* end, RemoteWriteB
   if (too_long) return Malformed(end, "labels of more than " + std::to_string(kLabelsBytesMax) + " bytes");
   if (have_name) return Malformed(end, "an odd number of label references");
   series.labels_bytes = static_cast<std::uint32_t>(batch->arena.size() - series.labels_at);
+  if (Status status = Expand(series.labels_bytes); !status.ok()) return status;
   for (std::size_t i = batch->series.empty() ? 0 : batch->series.back().items_end; i < batch->items.size(); ++i) {
     batch->item_bytes += batch->items[i].payload.size();
   }
@@ -445,14 +453,21 @@ Status DecodeExemplar(RemoteWriteVersion version, std::string_view payload, cons
   LabelViews views;
   std::vector<std::uint64_t> refs;
   bool good = true;
+  std::size_t bytes = 0;
+  const auto add = [&](Label label) {
+    if (!label.value.empty()) bytes += label.name.size() + label.value.size();
+    if (bytes <= kExemplarLabelsMax) views.Add(label);
+  };
   *exemplar = {};
   for (ProtoField field; good && reader.Next(&field);) {
     if (field.number == 1 && version == RemoteWriteVersion::k1) {
       Label label;
       good = field.type == WireType::kLength && ReadLabel(field.bytes, &label);
-      if (good) views.Add(label);
+      if (good) add(label);
     } else if (field.number == 1) {
-      good = EachPacked(field, WireType::kVarint, [&](std::uint64_t ref) { refs.push_back(ref); });
+      good = EachPacked(field, WireType::kVarint, [&](std::uint64_t ref) {
+        if (refs.size() <= 2 * kExemplarLabelsMax) refs.push_back(ref);
+      });
     } else if (field.number == 2) {
       good = field.type == WireType::kFixed64;
       exemplar->value = field.AsDouble();
@@ -462,15 +477,16 @@ Status DecodeExemplar(RemoteWriteVersion version, std::string_view payload, cons
     }
   }
   if (!good || !reader.ok()) return InvalidArgument("an exemplar is malformed");
-  if (refs.size() % 2 != 0) return InvalidArgument("an exemplar has an odd number of label references");
-  std::size_t bytes = 0;
-  for (std::size_t i = 0; i < refs.size(); i += 2) {
+  if (refs.size() > 2 * kExemplarLabelsMax) bytes = kExemplarLabelsMax + 1;
+  if (refs.size() % 2 != 0 && bytes == 0) return InvalidArgument("an exemplar has an odd number of label references");
+  for (std::size_t i = 0; i + 1 < refs.size() && bytes <= kExemplarLabelsMax; i += 2) {
     if (refs[i] >= symbols.size() || refs[i + 1] >= symbols.size()) {
       return InvalidArgument("an exemplar refers to a symbol beyond the " + std::to_string(symbols.size()) + " that there are");
     }
-    views.Add({symbols[refs[i]], symbols[refs[i + 1]]});
-    bytes += symbols[refs[i]].size() + symbols[refs[i + 1]].size();
-    if (bytes > RemoteWriteDecoder::kLabelsBytesMax) return InvalidArgument("the labels of an exemplar are too long");
+    add({symbols[refs[i]], symbols[refs[i + 1]]});
+  }
+  if (bytes > kExemplarLabelsMax) {
+    return InvalidArgument("the labels of an exemplar take more than " + std::to_string(kExemplarLabelsMax) + " bytes");
   }
   std::string encoded;
   if (Status status = views.AppendTo(&encoded); !status.ok()) return status.WithContext("exemplar");
@@ -478,10 +494,24 @@ Status DecodeExemplar(RemoteWriteVersion version, std::string_view payload, cons
   return Status::Ok();
 }
 
+namespace {
+
+Status SetTexts(std::string_view unit, std::string_view help, Metadata* metadata) {
+  if (unit.size() + help.size() > kMetadataTextMax) {
+    return InvalidArgument("unit and help of a metric take more than " + std::to_string(kMetadataTextMax) + " bytes");
+  }
+  metadata->unit = unit;
+  metadata->help = help;
+  return Status::Ok();
+}
+
+}  // namespace
+
 Status DecodeMetadata1(std::string_view payload, std::string* family, Metadata* metadata) {
   ProtoReader reader(payload);
   family->clear();
   *metadata = {};
+  std::string_view name, help, unit;
   bool good = true;
   for (ProtoField field; good && reader.Next(&field);) {
     if (field.number == 1) {
@@ -489,17 +519,22 @@ Status DecodeMetadata1(std::string_view payload, std::string* family, Metadata* 
       metadata->type = TypeOf(field.value);
     } else if (field.number == 2 || field.number == 4 || field.number == 5) {
       good = field.type == WireType::kLength;
-      (field.number == 2 ? *family : field.number == 4 ? metadata->help : metadata->unit) = field.bytes;
+      (field.number == 2 ? name : field.number == 4 ? help : unit) = field.bytes;
     }
   }
   if (!good || !reader.ok()) return InvalidArgument("metadata of a metric family is malformed");
-  if (family->empty()) return InvalidArgument("metadata without the name of its metric family");
-  return Status::Ok();
+  if (name.empty()) return InvalidArgument("metadata without the name of its metric family");
+  if (name.size() > kMetadataTextMax) {
+    return InvalidArgument("the name of a metric family takes more than " + std::to_string(kMetadataTextMax) + " bytes");
+  }
+  *family = name;
+  return SetTexts(unit, help, metadata);
 }
 
 Status DecodeMetadata2(std::string_view payload, const std::vector<std::string_view>& symbols, Metadata* metadata) {
   ProtoReader reader(payload);
   *metadata = {};
+  std::string_view help, unit;
   for (ProtoField field; reader.Next(&field);) {
     if (field.number != 1 && field.number != 3 && field.number != 4) continue;
     if (field.type != WireType::kVarint) return InvalidArgument("metadata of a series is malformed");
@@ -509,10 +544,11 @@ Status DecodeMetadata2(std::string_view payload, const std::vector<std::string_v
       return InvalidArgument("metadata of a series refers to a symbol beyond the " + std::to_string(symbols.size()) +
                              " that there are");
     } else {
-      (field.number == 3 ? metadata->help : metadata->unit) = symbols[field.value];
+      (field.number == 3 ? help : unit) = symbols[field.value];
     }
   }
-  return reader.ok() ? Status::Ok() : InvalidArgument("metadata of a series is malformed");
+  if (!reader.ok()) return InvalidArgument("metadata of a series is malformed");
+  return SetTexts(unit, help, metadata);
 }
 
 }  // namespace chronolith::interop

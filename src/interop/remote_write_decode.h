@@ -57,13 +57,18 @@ class RemoteWriteDecoder {
   static constexpr std::size_t kLabelsBytesMax = 256 << 10;
   // More is refused: each takes 16 bytes.
   static constexpr std::size_t kSymbolsMax = 1 << 21;
+  // All that the references of a message stand for, unless the constructor is told otherwise.
+  static constexpr std::uint64_t kExpandedBytesMax = 128 << 20;
 
-  RemoteWriteDecoder(RemoteWriteVersion version, std::string_view message);
+  RemoteWriteDecoder(RemoteWriteVersion version, std::string_view message, std::uint64_t expanded_bytes_max = kExpandedBytesMax);
 
   // Before the first Next: the symbols of 2.0. kInvalidArgument.
   Status Begin();
   // Replaces what is in *batch; empty at the end. kInvalidArgument: what is malformed, and where.
   Status Next(RemoteWriteBatch* batch);
+
+  // Counts what an item's references stood for, as Next does for the labels of series. kInvalidArgument: the message's bound.
+  Status Expand(std::uint64_t bytes);
 
   const std::vector<std::string_view>& symbols() const { return symbols_; }
 
@@ -74,6 +79,8 @@ class RemoteWriteDecoder {
 
   const RemoteWriteVersion version_;
   const std::string_view message_;
+  const std::uint64_t expanded_bytes_max_;
+  std::uint64_t expanded_bytes_ = 0;
   const char* at_;
   std::vector<std::string_view> symbols_;
 };
@@ -81,6 +88,10 @@ class RemoteWriteDecoder {
 // The label set of a batch's series, sorted, without labels of empty value. kInvalidArgument: malformed, a name twice, or without
 // a metric name.
 Status NormalizeLabels(RemoteWriteVersion version, std::string_view labels, std::string* encoded);
+
+// What the store takes of an exemplar's labels, and of unit and help: more is refused before it is copied.
+inline constexpr std::size_t kExemplarLabelsMax = 1024;
+inline constexpr std::size_t kMetadataTextMax = 16 << 10;
 
 // Payloads of items. kInvalidArgument. `symbols` of 1.0: not looked at.
 Status DecodeHistogram(std::string_view payload, HistogramSample* histogram);

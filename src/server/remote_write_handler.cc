@@ -88,6 +88,7 @@ RemoteWriteHandler::RemoteWriteHandler(Storage* storage, const RemoteWriteHandle
                       "Series of requests that were found by their bytes.")),
       misses_(CounterOf(registry, "chronolith_remote_write_series_cache_misses_total",
                         "Series of requests whose labels had to be read.")) {
+  shared_.expanded_bytes_max = 4 * options.decoded_bytes_max;
   shared_.future_ms_max = options.future_ms_max;
   shared_.clock = options.clock != nullptr ? options.clock : Clock::System();
 }

@@ -49,15 +49,20 @@ Status FamilyMetadataWriter::Set(const std::string& family, const Metadata& meta
     ids.insert(ids.end(), found->begin(), found->end());
   }
   std::sort(ids.begin(), ids.end(), ById);
+  const std::uint64_t fingerprint = FingerprintOf(metadata);
   MutexLock lock(&mu_);
+  if (ids.empty()) {  // names that nobody writes to must not fill the table
+    families_.erase(family);
+    return Status::Ok();
+  }
   if (families_.size() >= kFamiliesMax && !families_.contains(family)) families_.clear();
   Family& known = families_[family];
-  if (known.metadata != metadata) known.told.clear();
+  if (known.metadata != fingerprint) known.told.clear();
   std::vector<SeriesRef> news;
   std::set_difference(ids.begin(), ids.end(), known.told.begin(), known.told.end(), std::back_inserter(news), ById);
   for (const SeriesRef ref : news) appender->SetMetadata(ref, metadata);
   *set += news.size();
-  known = {metadata, std::move(ids)};
+  known = {fingerprint, std::move(ids)};
   return Status::Ok();
 }
 
@@ -74,8 +79,8 @@ Status RemoteWriter::Write(RemoteWriteVersion version, std::string_view message,
   cache_ = version == RemoteWriteVersion::k1 ? &shared_->cache1 : &shared_->cache2;
   latest_ = now + shared_->future_ms_max;
   minutes_ = static_cast<std::uint32_t>(NowNanos() / 60'000'000'000ULL);
-  interop::RemoteWriteDecoder decoder(version, message);
-  symbols_ = &decoder.symbols();
+  interop::RemoteWriteDecoder decoder(version, message, shared_->expanded_bytes_max);
+  decoder_ = &decoder;
   hits_ = misses_ = 0;
   Status status = decoder.Begin();
   while (status.ok()) {
@@ -84,6 +89,7 @@ Status RemoteWriter::Write(RemoteWriteVersion version, std::string_view message,
     WriteBatch(level, outcome);
   }
   batch_.Clear();
+  decoder_ = nullptr;
   return status;
 }
 
@@ -179,7 +185,8 @@ void RemoteWriter::AppendItem(std::size_t series, std::size_t index, WriteOutcom
     appender_->AppendHistogram(found_[series].ref, sample.timestamp, std::move(sample.histogram));
   } else {
     Exemplar exemplar;
-    Status status = interop::DecodeExemplar(version_, item.payload, *symbols_, &exemplar);
+    Status status = interop::DecodeExemplar(version_, item.payload, decoder_->symbols(), &exemplar);
+    if (status.ok() && version_ == RemoteWriteVersion::k2) status = decoder_->Expand(exemplar.labels.encoded().size());
     if (status.ok() && exemplar.timestamp > latest_) {
       status = InvalidArgument("the exemplar at " + std::to_string(exemplar.timestamp) + " is too far in the future");
     }
@@ -192,8 +199,9 @@ void RemoteWriter::AppendItem(std::size_t series, std::size_t index, WriteOutcom
 // Of 2.0, which sends it with each request: written where it is new.
 void RemoteWriter::AppendMetadata(std::size_t series, std::string_view payload, WriteOutcome* outcome) {
   Metadata metadata;
-  if (Status status = interop::DecodeMetadata2(payload, *symbols_, &metadata); !status.ok())
-    return Refuse(1, status, series, outcome);
+  Status status = interop::DecodeMetadata2(payload, decoder_->symbols(), &metadata);
+  if (status.ok()) status = decoder_->Expand(metadata.unit.size() + metadata.help.size());
+  if (!status.ok()) return Refuse(1, status, series, outcome);
   if (metadata == Metadata{}) return;
   const std::uint64_t fingerprint = FingerprintOf(metadata);
   if (found_[series].metadata == fingerprint) return;
@@ -222,7 +230,7 @@ void RemoteWriter::AppendFamilies(WriteOutcome* outcome) {
     Metadata metadata;
     Status status = interop::DecodeMetadata1(payload, &family, &metadata);
     if (status.ok()) status = shared_->families.Set(family, metadata, appender_.get(), &family_items_);
-    if (!status.ok()) outcome->Refuse(1, KindOf(status), status, "metadata of " + family);
+    if (!status.ok()) outcome->Refuse(1, KindOf(status), status, "metadata of " + family.substr(0, 300));
   }
 }
 

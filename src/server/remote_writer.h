@@ -33,7 +33,7 @@ class FamilyMetadataWriter {
 
  private:
   struct Family {
-    Metadata metadata;
+    std::uint64_t metadata = 0;   // its fingerprint
     std::vector<SeriesRef> told;  // ascending
   };
   static constexpr std::size_t kFamiliesMax = 1 << 16;
@@ -50,6 +50,7 @@ struct RemoteWriterShared {
   Storage* const storage;
   SeriesCache cache1, cache2;  // by version: keys of one are not keys of the other
   FamilyMetadataWriter families;
+  std::uint64_t expanded_bytes_max = interop::RemoteWriteDecoder::kExpandedBytesMax;
   std::int64_t future_ms_max = 0;  // samples further ahead of now are refused
   std::shared_ptr<Clock> clock;
 };
@@ -93,7 +94,7 @@ class RemoteWriter {
   const std::unique_ptr<Appender> appender_;
   interop::RemoteWriteVersion version_ = interop::RemoteWriteVersion::k1;
   SeriesCache* cache_ = nullptr;
-  const std::vector<std::string_view>* symbols_ = nullptr;
+  interop::RemoteWriteDecoder* decoder_ = nullptr;  // of the message at hand
   Timestamp latest_ = kMaxTimestamp;
   std::uint32_t minutes_ = 0;
 

@@ -268,5 +268,61 @@ TEST(DecodeExemplar, ChecksReferencesToSymbols) {
   EXPECT_EQ(metadata.help, "abc");
 }
 
+TEST(DecodeExemplar, RefusesBeforeItCopiesWhatTheStoreWouldNotTake) {
+  const std::string most(kExemplarLabelsMax - 1, 'v'), more(kExemplarLabelsMax, 'v');
+  const std::vector<std::string_view> symbols = {"", "n", most, more};
+  Exemplar exemplar;
+  EXPECT_TRUE(DecodeExemplar(RemoteWriteVersion::k2, "\x0a\x02\x01\x02", symbols, &exemplar).ok());
+  const auto refused = [&](RemoteWriteVersion version, std::string_view payload) {
+    const Status status = DecodeExemplar(version, payload, symbols, &exemplar);
+    EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+    EXPECT_THAT(status.message(), HasSubstr("1024 bytes"));
+    EXPECT_TRUE(exemplar.labels.empty());
+  };
+  refused(RemoteWriteVersion::k2, "\x0a\x02\x01\x03");
+  std::string many;  // references that stand for nothing
+  ProtoWriter(&many).BytesAlways(1, std::string(100'001, '\0'));
+  refused(RemoteWriteVersion::k2, many);
+  std::string label;
+  ProtoWriter(&label).NestedPair(1, 1, "n", 2, more);
+  refused(RemoteWriteVersion::k1, label);
+}
+
+TEST(DecodeMetadata, RefusesWhatTheStoreWouldNotTake) {
+  const std::string most(kMetadataTextMax, 'h'), more(kMetadataTextMax + 1, 'h');
+  const std::vector<std::string_view> symbols = {"", most, more, "u"};
+  Metadata metadata;
+  EXPECT_TRUE(DecodeMetadata2("\x18\x01", symbols, &metadata).ok());
+  for (const char* payload : {"\x18\x02", "\x20\x02", "\x18\x01\x20\x03"}) {
+    EXPECT_THAT(DecodeMetadata2(payload, symbols, &metadata).message(), HasSubstr("16384 bytes"));
+    EXPECT_EQ(metadata, Metadata{});
+  }
+  const auto decode1 = [&](const std::string& family, const std::string& help) {
+    std::string payload, name;
+    ProtoWriter to(&payload);
+    to.Bytes(2, family);
+    to.Bytes(4, help);
+    return DecodeMetadata1(payload, &name, &metadata).message();
+  };
+  EXPECT_EQ(decode1("m", most), "");
+  EXPECT_THAT(decode1("m", more), HasSubstr("16384 bytes"));
+  EXPECT_THAT(decode1(more, ""), HasSubstr("16384 bytes"));
+}
+
+TEST(RemoteWriteDecoder, BoundsWhatReferencesStandForInAMessage) {
+  const std::string value(1000, 'v');
+  const std::string one = Request2({"", "__name__", value}, {1, 2});
+  const std::string message = one + one.substr(one.size() - 6);  // the same series twice
+  for (const std::uint64_t limit : {1'100, 2'100}) {
+    RemoteWriteDecoder decoder(RemoteWriteVersion::k2, message, limit);
+    ASSERT_TRUE(decoder.Begin().ok());
+    RemoteWriteBatch batch;
+    const Status status = decoder.Next(&batch);
+    EXPECT_EQ(batch.series.size(), limit < 2000 ? 1U : 2U);
+    EXPECT_EQ(status.code(), limit < 2000 ? StatusCode::kInvalidArgument : StatusCode::kOk);
+    EXPECT_EQ(decoder.Expand(100).code(), StatusCode::kInvalidArgument);
+  }
+}
+
 }  // namespace
 }  // namespace chronolith::interop

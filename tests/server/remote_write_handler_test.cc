@@ -173,6 +173,19 @@ TEST_F(RemoteWriteHandlerTest, LooksAtTheDecodedSizeBeforeItDecodes) {
   EXPECT_EQ(handler_->Handle(bomb).status, 413);
 }
 
+TEST_F(RemoteWriteHandlerTest, BoundsWhatReferencesOfItemsStandFor) {
+  options_.decoded_bytes_max = 100 << 10;
+  Open();
+  TimeSeries m{.labels = {{"__name__", "m"}}, .samples = {{kNow, 1}}};
+  const Exemplar exemplar{.labels = {{"n", std::string(1000, 'v')}}, .value = 1, .timestamp = kNow};
+  m.exemplars.assign(300, exemplar);
+  EXPECT_EQ(Post(RemoteWriteVersion::k2, {m}).status, 204);
+  m.exemplars.assign(1000, exemplar);
+  const HttpResponse response = Post(RemoteWriteVersion::k2, {m});
+  EXPECT_EQ(response.status, 400);
+  EXPECT_THAT(response.body, HasSubstr("409600 bytes"));
+}
+
 TEST_F(RemoteWriteHandlerTest, AnswersOverloadWhereTheMemoryIsTaken) {
   Open();
   in_flight_.ForceReserve(64 << 20);
