@@ -49,7 +49,7 @@ class IdentityCache {
     Entry entry;
     entry.parent = parent;
     entry.bytes = std::make_unique_for_overwrite<char[]>(bytes.size());
-    std::memcpy(entry.bytes.get(), bytes.data(), bytes.size());
+    if (!bytes.empty()) std::memcpy(entry.bytes.get(), bytes.data(), bytes.size());
     entry.size = static_cast<std::uint32_t>(bytes.size());
     entry.extra = static_cast<std::uint32_t>(extra);
     entry.value = std::move(value);
