@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/coding.h"
+#include "ops/salvage_chunks.h"
 
 namespace chronolith::ops {
 namespace {
@@ -34,6 +35,34 @@ std::vector<Run> RunsWithout(const std::map<std::uint32_t, OrdinalSet>& parts, s
   }
   if (count == 0 || next_part < count) runs.push_back({next_ordinal, std::nullopt});
   return runs;
+}
+
+// A place in (low, high) that is good, sought at 64 at most, at equal distances.
+template <typename Good>
+std::optional<Lsn> GoodBetween(Lsn low, Lsn high, const Good& good) {
+  const Lsn step = (high - low) / 64 + 1;
+  for (Lsn at = low; high - at > step;) {
+    at += step;
+    if (good(at)) return at;
+  }
+  return std::nullopt;
+}
+
+// Behind `last`, up to which was read, where reading can go on; none: not found. A sound block between two bad ones is an island,
+// which halving steps over, so what lies before the place that is found is sounded, too; one that takes less than a 64th of these
+// LSNs may be missed.
+template <typename Good>
+std::optional<Lsn> NextGood(Lsn last, const Good& good) {
+  constexpr Lsn kEnd = ~Lsn{0};
+  std::optional<Lsn> found;
+  if (good(kEnd)) found = kEnd;
+  for (Lsn step = 1; !found && step != 0 && step < kEnd - last; step *= 2) {
+    if (good(last + step)) found = last + step;
+  }
+  for (std::optional<Lsn> before = found; before; before = GoodBetween(last, *found, good)) {
+    found = FirstGood(last, *before, good);
+  }
+  return found;
 }
 
 }  // namespace
@@ -83,11 +112,12 @@ void SalvageDeletes::Read(KvEngine* chunks, FamilyId family, Tombstones* tombsto
     if (why.ok()) break;
     last = std::max(last, from);
     // The parts behind the last one that was read may be in the block, too.
-    if (!readable(~Lsn{0})) {
+    const std::optional<Lsn> next = NextGood(last, readable);
+    if (!next) {
       spans_.push_back({std::max<Lsn>(last, 1), std::nullopt, why.message()});
       break;
     }
-    from = FirstGood(last, ~Lsn{0}, readable);
+    from = *next;
     spans_.push_back({std::max<Lsn>(last, 1), from - 1, why.message()});
   }
   std::erase_if(broken_, [&](auto& entry) {

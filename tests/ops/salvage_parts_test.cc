@@ -1,8 +1,10 @@
 // The parts of salvage by themselves: how chunks of one series are merged, and where labels are still found.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <set>
 
+#include "base/coding.h"
 #include "base/hash.h"
 #include "chunk/xor_chunk.h"
 #include "format/wal_record.h"
@@ -307,6 +309,75 @@ TEST_F(SalvageLabelsTest, WhereTheIndexIsLostSeriesAreToldByNumber) {
   EXPECT_EQ(report_.losses[1].series, "");
 }
 
+// Only cursors, which fail where they come to the delete of a bad LSN, as they do at a block that cannot be read.
+class BadBlocks : public KvEngine {
+ public:
+  using Ranges = std::vector<std::pair<Lsn, Lsn>>;  // inclusive
+  BadBlocks(KvEngine* engine, Ranges bad) : engine_(engine), bad_(std::move(bad)) {}
+  Result<std::unique_ptr<KvIterator>> NewIterator(FamilyId family, const IterateOptions& options) override {
+    auto it = engine_->NewIterator(family, options);
+    if (!it.ok()) return it;
+    return std::unique_ptr<KvIterator>(std::make_unique<Cursor>(std::move(*it), &bad_));
+  }
+  std::string_view Name() const override { return "bad-blocks"; }
+  bool Has(Capability) const override { return false; }
+  Limits limits() const override { return {}; }
+  Status AcquireEpoch(FamilyId, Epoch) override { return No(); }
+  Result<Epoch> CurrentEpoch(FamilyId) override { return No(); }
+  Outcomes Write(std::span<const Batch> batches, const EngineWriteOptions&) override { return Outcomes(batches.size(), No()); }
+  void WriteAsync(std::span<const Batch> b, const EngineWriteOptions& o, WriteCallback done) override { done(Write(b, o)); }
+  Status Get(FamilyId, std::string_view, std::string*, ReadTier, Deadline) override { return No(); }
+  void MultiGet(FamilyId, std::span<const std::string_view> keys, std::vector<std::string>* values, std::vector<Status>* statuses,
+                Deadline) override {
+    values->assign(keys.size(), {});
+    statuses->assign(keys.size(), No());
+  }
+  Status Flush(FamilyId) override { return No(); }
+  Status Flush(std::span<const FamilyId>) override { return No(); }
+  Status SyncLog() override { return No(); }
+  Status ExpireRange(FamilyId, std::string_view, std::string_view) override { return No(); }
+  Status Compact(FamilyId, std::string_view, std::optional<std::string_view>) override { return No(); }
+  Result<std::uint64_t> EstimateBytes(FamilyId, std::string_view, std::string_view) override { return No(); }
+  Status CreateCheckpoint(const std::string&) override { return No(); }
+  Status ExportFamily(FamilyId, const std::string&) override { return No(); }
+  Status ImportFamily(FamilyId, const std::string&) override { return No(); }
+  Status VerifyChecksums(FamilyId, std::string_view, VerifyVisitor*) override { return No(); }
+  EngineStats Stats() const override { return engine_->Stats(); }
+  Status Close() override { return Status::Ok(); }
+
+ private:
+  static Status No() { return Unimplemented("only cursors"); }
+  class Cursor : public KvIterator {
+   public:
+    Cursor(std::unique_ptr<KvIterator> it, const Ranges* bad) : it_(std::move(it)), bad_(bad) {}
+    void Seek(std::string_view key) override {
+      it_->Seek(key);
+      failed_ = IsBad();
+    }
+    void Next() override {
+      it_->Next();
+      failed_ = IsBad();
+    }
+    bool Valid() const override { return !failed_ && it_->Valid(); }
+    std::string_view key() const override { return it_->key(); }
+    std::string_view value() const override { return it_->value(); }
+    Status status() const override { return failed_ ? DataLoss("bad block") : it_->status(); }
+
+   private:
+    bool IsBad() const {
+      if (!it_->Valid() || !it_->key().starts_with(kTombstoneKeyTag)) return false;
+      const auto lsn = LoadBigEndian<Lsn>(it_->key().data() + 1);
+      return std::any_of(bad_->begin(), bad_->end(),
+                         [lsn](const auto& range) { return range.first <= lsn && lsn <= range.second; });
+    }
+    const std::unique_ptr<KvIterator> it_;
+    const Ranges* const bad_;
+    bool failed_ = false;
+  };
+  KvEngine* const engine_;
+  const Ranges bad_;
+};
+
 // The deletes of a shard in a memory engine.
 class SalvageDeletesTest : public SalvageLabelsTest {
  protected:
@@ -335,16 +406,17 @@ class SalvageDeletesTest : public SalvageLabelsTest {
     }
   }
   // As salvage goes about it. `of_log`: what the log still has.
-  void Settle(std::optional<Lsn> trimmed_to, std::vector<Tombstone> of_log = {}) {
+  void Settle(std::optional<Lsn> trimmed_to, std::vector<Tombstone> of_log = {}, const BadBlocks::Ranges& bad = {}) {
+    BadBlocks blocks(engine_.get(), bad);
     LossList losses(&report_);
     SalvageLabels labels(engine_.get(), nullptr, 0, &report_);
     LossTeller teller(0, kWindow, &labels, &losses);
-    deletes_.Read(engine_.get(), ChunkFamily(0), &tombstones_);
-    for (Tombstone& tombstone : of_log) tombstones_.Add(std::move(tombstone));
-    deletes_.Settle(trimmed_to, 0, &tombstones_, &teller, &losses);
+    deletes_.Read(&blocks, ChunkFamily(0), &*tombstones_);
+    for (Tombstone& tombstone : of_log) tombstones_->Add(std::move(tombstone));
+    deletes_.Settle(trimmed_to, 0, &*tombstones_, &teller, &losses);
   }
   bool Hides(Lsn lsn, Ordinal ordinal) const {
-    for (const auto& tombstone : tombstones_.View().list()) {
+    for (const auto& tombstone : tombstones_->View().list()) {
       if (tombstone->lsn == lsn && tombstone->ordinals.Contains(ordinal)) return true;
     }
     return false;
@@ -352,7 +424,7 @@ class SalvageDeletesTest : public SalvageLabelsTest {
 
   std::size_t rows_ = 0;
   SalvageDeletes deletes_;
-  Tombstones tombstones_;
+  std::optional<Tombstones> tombstones_{std::in_place};
 };
 
 TEST_F(SalvageDeletesTest, WholeOnesCountAndLoseNothing) {
@@ -396,6 +468,35 @@ TEST_F(SalvageDeletesTest, OfSeveralRowsTheOthersBoundWhatIsLost) {
     EXPECT_LT(*loss.last_ordinal, 140'000U);
     for (std::uint64_t o = *loss.first_ordinal; o <= *loss.last_ordinal; ++o) ASSERT_FALSE(Hides(lsn, static_cast<Ordinal>(o)));
     EXPECT_TRUE(Hides(lsn, static_cast<Ordinal>(*loss.last_ordinal + 1)));
+  }
+}
+
+TEST_F(SalvageDeletesTest, ThoseBetweenBlocksThatCannotBeReadAreKept) {
+  for (Lsn lsn = 10; lsn <= 2000; lsn += 10) Put(MakeDelete(lsn, {5, 9}, {1}));
+  constexpr Lsn kMax = ~Lsn{0};
+  Put(MakeDelete(kMax, {5, 9}, {1}));  // else a cursor can be set behind all
+  struct Case {
+    const char* what;
+    BadBlocks::Ranges bad;
+    BadBlocks::Ranges told;
+  };
+  for (const Case& c : {Case{"one", {{101, 300}}, {{100, 300}}}, Case{"the first", {{1, 300}}, {{1, 300}}},
+                        Case{"to the end", {{101, kMax}}, {{100, 3000}}}, Case{"all", {{1, kMax}}, {{1, 3000}}},
+                        Case{"a delete between two", {{101, 300}, {311, 700}}, {{100, 300}, {310, 700}}},
+                        Case{"between three", {{101, 300}, {311, 330}, {351, 700}}, {{100, 300}, {310, 330}, {350, 700}}},
+                        Case{"before the end", {{101, 300}, {441, kMax}}, {{100, 300}, {440, 3000}}}}) {
+    SCOPED_TRACE(c.what);
+    report_ = {};
+    deletes_ = {};
+    tombstones_.emplace();
+    Settle(3000, {}, c.bad);
+    for (Lsn lsn = 10; lsn <= 2000; lsn += 10) {
+      const bool bad = std::any_of(c.bad.begin(), c.bad.end(), [lsn](const auto& r) { return r.first <= lsn && lsn <= r.second; });
+      EXPECT_EQ(Hides(lsn, 1), !bad) << lsn;
+    }
+    BadBlocks::Ranges told;
+    for (const SalvageLoss& loss : report_.losses) told.emplace_back(loss.first_lsn, loss.last_lsn);
+    EXPECT_EQ(told, c.told);
   }
 }
 
