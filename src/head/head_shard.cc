@@ -421,6 +421,11 @@ std::vector<Ordinal> HeadShard::ReleaseIdle(Timestamp before) {
       released.push_back(ordinal);
     }
   }
+  if (!released.empty()) {
+    MeasuredLock lock(&mu_);
+    pool_.Trim();
+    CountMemory();
+  }
   return released;
 }
 

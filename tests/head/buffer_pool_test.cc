@@ -37,6 +37,32 @@ TEST(BufferPool, UsesFreedBuffersAgain) {
   EXPECT_EQ(pool.slab_bytes(), slabs);
 }
 
+TEST(BufferPool, TrimReturnsTheSlabsThatHoldNothing) {
+  BufferPool pool;
+  std::vector<std::uint8_t*> all;
+  for (int i = 0; i < 10'000; ++i) all.push_back(pool.Allocate(0));
+  std::uint8_t* const other = pool.Allocate(5);
+  const std::uint64_t slabs = pool.slab_bytes();
+  for (std::size_t i = 0; i < 4000; ++i) pool.Free(all[i], 0);
+  pool.Trim();
+  EXPECT_EQ(pool.slab_bytes(), slabs) << "most are in use";
+  for (std::size_t i = 4000; i < 9999; ++i) pool.Free(all[i], 0);
+  pool.Trim();
+  EXPECT_EQ(pool.slab_bytes(), 2U * (32 << 10) - (32 << 10) % 384) << "one for each of the two that are left";
+  EXPECT_EQ(pool.used_bytes(), 64U + 384U);
+  std::memset(all[9999], 1, 64);
+  std::memset(other, 2, 384);
+  std::set<std::uint8_t*> again{all[9999]};
+  for (int i = 0; i < 10'000; ++i) {
+    std::uint8_t* const buffer = pool.Allocate(0);
+    std::memset(buffer, 3, 64);
+    again.insert(buffer);
+  }
+  EXPECT_EQ(again.size(), 10'001U) << "no buffer twice";
+  EXPECT_EQ(all[9999][63], 1);
+  EXPECT_EQ(other[383], 2);
+}
+
 TEST(BufferPool, LiveBuffersNeverOverlap) {
   std::mt19937_64 random(TestSeed());
   BufferPool pool;
@@ -46,8 +72,9 @@ TEST(BufferPool, LiveBuffersNeverOverlap) {
     std::uint8_t fill;
   };
   std::vector<Live> live;
-  for (int i = 0; i < 3000; ++i) {
-    if (live.empty() || random() % 3 != 0) {
+  for (int i = 0; i < 6000; ++i) {
+    const bool grow = i / 1000 % 2 == 0;
+    if (live.empty() || (random() % 4 == 0) != grow) {
       const auto c = static_cast<std::uint8_t>(random() % 4 == 0 ? random() % BufferPool::kClassBytes.size() : random() % 8);
       Live added{pool.Allocate(c), c, static_cast<std::uint8_t>(random())};
       std::memset(added.buffer, added.fill, BufferPool::kClassBytes[c]);
@@ -58,6 +85,7 @@ TEST(BufferPool, LiveBuffersNeverOverlap) {
       for (std::uint32_t k = 0; k < BufferPool::kClassBytes[gone.size_class]; ++k) ASSERT_EQ(gone.buffer[k], gone.fill);
       pool.Free(gone.buffer, gone.size_class);
       live.pop_back();
+      if (random() % 16 == 0) pool.Trim();
     }
   }
   std::uint64_t used = 0;
