@@ -27,7 +27,9 @@ Options ReshardStoreOptions(const std::string& engine, StoreUse use, const OpsCo
   options.engine = engine;
   options.create_if_missing = false;
   options.read_only = use == StoreUse::kRead;
-  options.memory_limit_bytes = std::max(context.memory_limit_bytes / (use == StoreUse::kRead ? 4 : 2), kMemoryMin);
+  const std::uint64_t stores = StoreMemoryBytes(context.memory_limit_bytes);
+  options.memory_limit_bytes =
+      std::max(use == StoreUse::kRead ? stores / 3 : stores - std::max(stores / 3, kMemoryMin), kMemoryMin);
   options.checkpoint_bytes = options.memory_limit_bytes / 8;
   options.logger = context.logger;
   options.scrub_interval_ms = 0;

@@ -27,8 +27,7 @@ struct ReshardSource {
   std::uint64_t data_bytes = 0, log_bytes = 0;
 };
 
-// Of a store that is written, which has half of the memory, or of one that is read, which has a quarter. The rest is for labels and
-// chunks at hand.
+// Of a store that is read, which has a third of StoreMemoryBytes, or of one that is written beside it, which has the rest.
 enum class StoreUse : std::uint8_t { kRead, kWrite };
 Options ReshardStoreOptions(const std::string& engine, StoreUse use, const OpsContext& context);
 // kInvalidArgument.

@@ -75,7 +75,8 @@ Options TargetOptions(const StoreManifest& manifest, const OpsContext& context) 
   options.window_ms = manifest.window_ms;
   options.scrub_interval_ms = 0;
   options.background_compaction = false;
-  options.memory_limit_bytes = StoreMemoryBytes(context.memory_limit_bytes);
+  // An eighth is for the caches and tables of what is read.
+  options.memory_limit_bytes = StoreMemoryBytes(context.memory_limit_bytes - context.memory_limit_bytes / 8);
   options.checkpoint_bytes = 64ULL << 20;
   // What the old store took this one takes.
   options.max_labels_per_series = 1U << 20;
