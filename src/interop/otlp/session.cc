@@ -58,6 +58,7 @@ void Session::Reset() {
 
 MetricsWritten Session::Write(std::string_view request, const WriteOptions& options, Timestamp newest) {
   newest_ = newest;
+  appender_->Rollback();  // of a request that ended in an exception
   MetricsWritten written;
   for (int attempt = 0; attempt < 2; ++attempt) {
     Reset();
