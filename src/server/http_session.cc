@@ -297,10 +297,10 @@ class HttpSession : public HttpSessionBase {
     Status status;
     try {
       status = response_.stream(writer);
+      if (status.ok()) status = writer.Send(true);
     } catch (const std::exception& e) {
       status = UnknownOutcome(e.what());
     }
-    if (status.ok()) status = writer.Send(true);
     if (!status.ok()) host_->Log(LogLevel::kWarning, "a streamed answer to " + request_.path + " was cut off: " + status.message());
     if (!status.ok() && !writer.sent()) {
       response_ = HttpResponse::Text(500, status.message());
