@@ -38,6 +38,7 @@ class HttpSession : public HttpSessionBase {
       : HttpSessionBase(host), context_(std::move(context)), stream_(std::forward<Args>(args)...) {}
 
   void Begin() override {
+    Enter();
     ErrorCode ignored;
     Lowest().socket().set_option(asio::ip::tcp::no_delay(true), ignored);
     const auto peer = Lowest().socket().remote_endpoint(ignored);

@@ -85,6 +85,8 @@ class HttpSessionBase : public std::enable_shared_from_this<HttpSessionBase> {
   virtual void Stop(bool now) = 0;
 
  protected:
+  // At the begin of Begin: who stops the sessions asks each for a reference, which a constructor cannot give yet.
+  void Enter();
   // The head of an answer. `length`: of the body; none: it is a stream.
   std::string HeadOf(const HttpResponse& response, std::optional<std::uint64_t> length, bool chunked) const;
   // Fills request_ from the header; a response where it cannot be served, which ends the connection but for what has no body.

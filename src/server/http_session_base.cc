@@ -47,6 +47,9 @@ void BodyReservation::ShrinkTo(std::uint64_t bytes) {
 
 HttpSessionBase::HttpSessionBase(HttpSessionHost* host) : host_(host), reserved_(&host->parts) {
   host_->parts.metrics->connections.Add();
+}
+
+void HttpSessionBase::Enter() {
   MutexLock lock(&host_->mu);
   host_->sessions.insert(this);
 }
