@@ -78,6 +78,7 @@ Options TargetOptions(const StoreManifest& manifest, const OpsContext& context) 
   // An eighth is for the caches and tables of what is read.
   options.memory_limit_bytes = StoreMemoryBytes(context.memory_limit_bytes - context.memory_limit_bytes / 8);
   options.checkpoint_bytes = 64ULL << 20;
+  options.backpressure_wait_ms = kPatienceMs;
   // What the old store took this one takes.
   options.max_labels_per_series = 1U << 20;
   options.max_label_name_bytes = 1U << 20;

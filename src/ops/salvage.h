@@ -83,7 +83,7 @@ struct SalvageReport {
 //
 // kNotFound, kFailedPrecondition: the source is none, or the target is in use. kDataLoss: nothing can be read, or neither STORE
 // nor an instance says what the store is.
-// Memory: half of the limit for the new store; one batch of rows, and what SalvageLabels keeps.
+// Memory: StoreMemoryBytes of seven eighths of the limit for the new store; one batch of rows, and what SalvageLabels keeps.
 Result<SalvageReport> Salvage(const std::string& source, const std::string& target, const SalvageOptions& options,
                               const OpsContext& context);
 
