@@ -9,6 +9,7 @@
 #include <iterator>
 #include <memory>
 #include <system_error>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "ops/context.h"
 #include "ops/file_copy.h"
 #include "ops/reader_lock.h"
+#include "ops/salvage_list.h"
 #include "ops/salvage_parts.h"
 #include "storage/store_directory.h"
 
@@ -154,23 +156,27 @@ Status Finish(const std::string& source, const std::string& scratch, const std::
   return Status::Ok();
 }
 
-// A salvage of the same source that ended but for clearing up.
-bool IsDoneBut(const std::string& source, const std::string& scratch, const std::string& target) {
+// Whether the salvage that *report names has ended but for clearing up. Then *report is what the target's list says.
+Result<bool> IsDoneBut(const std::string& scratch, const std::string& target, SalvageReport* report) {
   std::error_code error;
   std::ifstream mark(scratch + "/" + kMark);
   if (!mark || fs::exists(scratch + "/db", error) || !fs::exists(target + "/" + kSalvageListName, error)) return false;
-  return std::string(std::istreambuf_iterator<char>(mark), {}) == source + "\n";
+  if (std::string(std::istreambuf_iterator<char>(mark), {}) != report->source + "\n") return false;
+  Result<SalvageReport> made = ReadSalvageList(target + "/" + kSalvageListName);
+  if (!made.ok()) return made.status();
+  const auto what = [](const SalvageReport& r) { return std::tie(r.source, r.source_store, r.log_path, r.keep_unlabelled); };
+  if (what(*made) != what(*report)) return false;
+  *report = std::move(*made);
+  return true;
 }
 
-Result<SalvageReport> ClearUp(const std::string& source, const std::string& scratch, const std::string& target) {
+Status ClearUp(const std::string& source, const std::string& scratch, const std::string& target) {
   const auto lock = PathLock::Take(scratch, true, "salvages to " + target);
   if (!lock.ok()) return lock.status();
-  Result<SalvageReport> report = ReadSalvageList(target + "/" + kSalvageListName);
-  if (!report.ok()) return report;
   std::error_code ignored;
   if (Status s = ClearScratch(source, scratch); !s.ok()) return s;
   fs::remove_all(scratch, ignored);
-  return report;
+  return Status::Ok();
 }
 
 std::string WithoutSlashes(std::string path) {
@@ -218,15 +224,20 @@ Result<SalvageReport> Salvage(const std::string& source, const std::string& targ
                               const OpsContext& context) {
   const std::string trimmed = WithoutSlashes(target);
   const std::string scratch = trimmed + ".salvage";
-  if (!options.dry_run && IsDoneBut(source, scratch, trimmed)) return ClearUp(source, scratch, trimmed);
-  SalvageReport report;
-  report.source = source;
+  SalvageReport report{.source = source, .log_path = options.log_path, .keep_unlabelled = options.keep_unlabelled};
   LossList losses(&report);
   const Result<StoreManifest> manifest = FindSalvageManifest(source, options, context, &losses);
   if (!manifest.ok()) return manifest.status();
   if (!manifest->complete)
     return FailedPrecondition("the store in " + source + " was not created to its end: nothing was written to it");
   if (options.dry_run != target.empty()) return InvalidArgument("a dry run has no target, and anything else has one");
+  report.source_store = manifest->UuidHex() + "." + std::to_string(manifest->incarnation);
+  const Result<bool> done = options.dry_run ? false : IsDoneBut(scratch, trimmed, &report);
+  if (!done.ok()) return done.status();
+  if (*done) {
+    if (Status s = ClearUp(source, scratch, trimmed); !s.ok()) return s;
+    return report;
+  }
   if (Status s = options.dry_run ? Status::Ok() : CheckTarget(source, trimmed); !s.ok()) return s;
   // Beside a writer files vanish, and would be told as lost.
   const std::string log_path = options.log_path.empty() ? LogInstancePath(source, *manifest) : options.log_path;
