@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -206,18 +205,14 @@ std::string_view NameOf(LossKind kind) {
   return "";
 }
 
-SalvageScratch::~SalvageScratch() {
-  std::error_code ignored;
-  if (temporary_ && !path_.empty()) fs::remove_all(path_, ignored);
-}
-
 Result<std::string> SalvageScratch::Path() {
-  if (!path_.empty()) return path_;
-  std::error_code error;
-  std::string pattern = (fs::temp_directory_path(error) / "chronolith-salvage-XXXXXX").string();
-  if (error) return ErrnoStatus("no directory for temporary files (TMPDIR)", error);
-  if (mkdtemp(pattern.data()) == nullptr) return ErrnoStatus("cannot create " + pattern, errno);
-  return path_ = std::move(pattern);
+  if (!temporary()) return path_;
+  if (temporary_ == nullptr) {
+    auto made = TemporaryDirectory::Make("salvage");
+    if (!made.ok()) return made.status();
+    temporary_ = std::move(*made);
+  }
+  return temporary_->path();
 }
 
 Result<SalvageReport> Salvage(const std::string& source, const std::string& target, const SalvageOptions& options,
