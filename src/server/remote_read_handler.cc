@@ -11,6 +11,7 @@
 #include "interop/remote_write_message.h"
 #include "ops/prometheus_chunks.h"
 #include "server/api_response.h"
+#include "server/memory_share.h"
 
 namespace chronolith::server {
 namespace {
@@ -20,28 +21,21 @@ constexpr std::size_t kPieceBytes = 64 << 10;
 // Bytes of an answer, counted while it grows.
 class Growth {
  public:
-  Growth(MemoryBudget* budget, std::uint64_t bytes_max) : budget_(budget), bytes_max_(bytes_max) {}
-  ~Growth() { budget_->Release(taken_); }
-  Growth(const Growth&) = delete;
-  Growth& operator=(const Growth&) = delete;
+  Growth(MemoryBudget* budget, std::uint64_t bytes_max) : share_(budget), bytes_max_(bytes_max) {}
 
   Status Reach(std::uint64_t bytes) {
     if (bytes > bytes_max_) {
       return InvalidArgument("the answer takes more than " + std::to_string(bytes_max_) +
                              " bytes of samples: ask for less, or accept STREAMED_XOR_CHUNKS, which has no such bound");
     }
-    if (bytes <= taken_) return Status::Ok();
     constexpr std::uint64_t kStep = 1 << 20;
-    const std::uint64_t more = (bytes - taken_ + kStep - 1) / kStep * kStep;
-    if (!budget_->TryReserve(more)) return ResourceExhausted("the memory for answers is taken by other requests");
-    taken_ += more;
-    return Status::Ok();
+    if (share_.GrowTo((bytes + kStep - 1) / kStep * kStep)) return Status::Ok();
+    return ResourceExhausted("the memory for answers is taken by other requests");
   }
 
  private:
-  MemoryBudget* const budget_;
+  MemoryShare share_;
   const std::uint64_t bytes_max_;
-  std::uint64_t taken_ = 0;
 };
 
 class RemoteRead {

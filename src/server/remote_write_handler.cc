@@ -43,20 +43,6 @@ bool VersionOf(std::string_view content_type, RemoteWriteVersion* version) {
   return true;
 }
 
-// Memory that a request has taken for what it decodes. Thread safety: one thread.
-class Reservation {
- public:
-  Reservation(MemoryBudget* budget, std::uint64_t bytes) : budget_(budget), bytes_(budget->TryReserve(bytes) ? bytes : 0) {}
-  ~Reservation() { budget_->Release(bytes_); }
-  Reservation(const Reservation&) = delete;
-  Reservation& operator=(const Reservation&) = delete;
-  std::uint64_t bytes() const { return bytes_; }
-
- private:
-  MemoryBudget* const budget_;
-  const std::uint64_t bytes_;
-};
-
 }  // namespace
 
 bool ParseAckLevel(std::string_view word, AckLevel* level) {
@@ -101,21 +87,13 @@ void RemoteWriteHandler::AddTo(Router* router) {
 }
 
 std::unique_ptr<RemoteWriteHandler::Context> RemoteWriteHandler::Take() {
-  {
-    MutexLock lock(&mu_);
-    if (!idle_.empty()) {
-      std::unique_ptr<Context> context = std::move(idle_.back());
-      idle_.pop_back();
-      return context;
-    }
-  }
-  return std::make_unique<Context>(&shared_);
+  std::unique_ptr<Context> context = idle_.Take();
+  return context != nullptr ? std::move(context) : std::make_unique<Context>(&shared_);
 }
 
 void RemoteWriteHandler::GiveBack(std::unique_ptr<Context> context) {
   if (context->buffer_bytes > kBufferKept) return;  // and with it the writer's, which grew alike
-  MutexLock lock(&mu_);
-  idle_.push_back(std::move(context));
+  idle_.Give(std::move(context));
 }
 
 HttpResponse RemoteWriteHandler::Handle(const HttpRequest& request) {
@@ -140,9 +118,8 @@ HttpResponse RemoteWriteHandler::Handle(const HttpRequest& request) {
     return HttpResponse::Text(
         413, "the body decodes to " + std::to_string(decoded) + " bytes, more than " + std::to_string(options_.decoded_bytes_max));
   }
-  const Reservation reservation(in_flight_, decoded);
-  if (reservation.bytes() < decoded)
-    return HttpResponse::TryLater(429, "other requests have taken the memory that there is for them");
+  MemoryShare share(in_flight_);
+  if (!share.Grow(decoded)) return HttpResponse::TryLater(429, "other requests have taken the memory that there is for them");
   return Write(version, level, request.body, decoded);
 }
 

@@ -15,9 +15,9 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
-#include <vector>
 
-#include "base/mutex.h"
+#include "base/idle_pool.h"
+#include "server/memory_share.h"
 #include "server/remote_writer.h"
 #include "server/router.h"
 
@@ -61,8 +61,7 @@ class RemoteWriteHandler {
   const RemoteWriteHandlerOptions options_;
   MemoryBudget* const in_flight_;
   RemoteWriterShared shared_;
-  Mutex mu_;
-  std::vector<std::unique_ptr<Context>> idle_ ABSL_GUARDED_BY(mu_);
+  IdlePool<Context> idle_;
   prometheus::Counter &samples_, &histograms_, &exemplars_, &refused_, &hits_, &misses_;
 };
 
