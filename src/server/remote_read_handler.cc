@@ -28,14 +28,10 @@ class RemoteRead {
     if (!encoding.empty() && !EqualIgnoringCase(encoding, "snappy")) {
       return HttpResponse::Text(415, "Content-Encoding '" + std::string(encoding) + "' is not taken: compress with snappy");
     }
-    const Result<std::uint64_t> length = interop::DecodedLength(request.body, options_.decoded_bytes_max);
-    if (!length.ok()) {
-      const bool too_long = length.status().code() == StatusCode::kResourceExhausted;
-      return HttpResponse::Text(too_long ? 413 : 400, length.status().message());
-    }
     auto read = std::make_shared<Read>(in_flight_);
-    if (!read->share.Grow(*length)) return Overloaded();
-    Result<interop::RemoteReadRequest> asked = Decode(request.body, *length);
+    std::uint64_t length = 0;
+    if (auto refusal = RefuseSnappy(request.body, options_.decoded_bytes_max, &read->share, &length)) return std::move(*refusal);
+    Result<interop::RemoteReadRequest> asked = Decode(request.body, length);
     if (!asked.ok()) return TextError(asked.status());
 
     // All of them before the first byte is answered, so that what is wrong with one gets its own status.
@@ -60,10 +56,6 @@ class RemoteRead {
     std::vector<std::unique_ptr<SeriesSet>> sets;  // null: of an empty range
   };
 
-  static HttpResponse Overloaded() {
-    return HttpResponse::TryLater(429, "other requests have taken the memory that there is for them");
-  }
-
   static Result<interop::RemoteReadRequest> Decode(std::string_view body, std::uint64_t length) {
     std::string message(length, '\0');
     if (Status s = interop::UncompressTo(body, message.data()); !s.ok()) return s;
@@ -84,7 +76,7 @@ class RemoteRead {
       case RemoteReadAnswer::Refusal::kTooLarge:
         return HttpResponse::Text(413, status.message());
       case RemoteReadAnswer::Refusal::kNoMemory:
-        return Overloaded();
+        return NoMemoryLeft();
     }
     if (!status.ok()) return TextError(status);
     return {.headers = {{"Content-Type", "application/x-protobuf"}, {"Content-Encoding", "snappy"}}, .body = std::move(body)};

@@ -1,9 +1,10 @@
 #include "server/remote_write_handler.h"
 
-#include <snappy.h>
-
 #include <string>
 #include <utility>
+
+#include "interop/remote_compression.h"
+#include "server/api_response.h"
 
 namespace chronolith::server {
 namespace {
@@ -110,16 +111,9 @@ HttpResponse RemoteWriteHandler::Handle(const HttpRequest& request) {
   if (const std::string_view word = request.Header("X-Chronolith-Ack-Level"); !word.empty() && !ParseAckLevel(word, &level)) {
     return HttpResponse::Text(400, "X-Chronolith-Ack-Level must be queued, logged or synced");
   }
-  std::size_t decoded = 0;
-  if (!snappy::GetUncompressedLength(request.body.data(), request.body.size(), &decoded)) {
-    return HttpResponse::Text(400, "the body is no snappy block");
-  }
-  if (decoded > options_.decoded_bytes_max) {
-    return HttpResponse::Text(
-        413, "the body decodes to " + std::to_string(decoded) + " bytes, more than " + std::to_string(options_.decoded_bytes_max));
-  }
   MemoryShare share(in_flight_);
-  if (!share.Grow(decoded)) return HttpResponse::TryLater(429, "other requests have taken the memory that there is for them");
+  std::uint64_t decoded = 0;
+  if (auto refusal = RefuseSnappy(request.body, options_.decoded_bytes_max, &share, &decoded)) return std::move(*refusal);
   return Write(version, level, request.body, decoded);
 }
 
@@ -127,15 +121,18 @@ HttpResponse RemoteWriteHandler::Write(RemoteWriteVersion version, AckLevel leve
                                        std::size_t decoded) {
   std::unique_ptr<Context> context = Take();
   if (context->buffer_bytes < decoded) {
+    context->buffer_bytes = 0;
+    context->buffer.reset();  // before there is another
     context->buffer.reset(new char[decoded]);
     context->buffer_bytes = decoded;
   }
-  if (!snappy::RawUncompress(compressed.data(), compressed.size(), context->buffer.get())) {
+  Status status = interop::UncompressTo(compressed, context->buffer.get());
+  if (!status.ok()) {
     GiveBack(std::move(context));
-    return HttpResponse::Text(400, "the body is no valid snappy block");
+    return HttpResponse::Text(400, status.message());
   }
   WriteOutcome outcome;
-  const Status status = context->writer.Write(version, {context->buffer.get(), decoded}, level, &outcome);
+  status = context->writer.Write(version, {context->buffer.get(), decoded}, level, &outcome);
   hits_.Increment(static_cast<double>(context->writer.cache_hits()));
   misses_.Increment(static_cast<double>(context->writer.cache_misses()));
   GiveBack(std::move(context));
