@@ -25,10 +25,11 @@ std::string_view Trim(std::string_view text) {
   return text;
 }
 
-// False: no version of remote write.
+// False: no version of remote write. None at all is 1.0, as Prometheus takes it.
 bool VersionOf(std::string_view content_type, RemoteWriteVersion* version) {
-  if (!EqualIgnoringCase(Trim(content_type.substr(0, content_type.find(';'))), "application/x-protobuf")) return false;
   *version = RemoteWriteVersion::k1;
+  if (content_type.empty()) return true;
+  if (!EqualIgnoringCase(Trim(content_type.substr(0, content_type.find(';'))), "application/x-protobuf")) return false;
   for (std::size_t at = content_type.find(';'); at != std::string_view::npos; at = content_type.find(';', at + 1)) {
     const std::string_view rest = content_type.substr(at + 1);
     const std::string_view parameter = Trim(rest.substr(0, rest.find(';')));
@@ -98,13 +99,13 @@ void RemoteWriteHandler::GiveBack(std::unique_ptr<Context> context) {
 }
 
 HttpResponse RemoteWriteHandler::Handle(const HttpRequest& request) {
-  RemoteWriteVersion version = RemoteWriteVersion::k1;
+  RemoteWriteVersion version;
   if (!VersionOf(request.Header("Content-Type"), &version)) {
     return HttpResponse::Text(415,
                               "the Content-Type must be application/x-protobuf, alone or with ;proto=prometheus.WriteRequest or "
                               ";proto=io.prometheus.write.v2.Request");
   }
-  if (!EqualIgnoringCase(request.Header("Content-Encoding"), "snappy")) {
+  if (const std::string_view coding = request.Header("Content-Encoding"); !coding.empty() && !EqualIgnoringCase(coding, "snappy")) {
     return HttpResponse::Text(415, "the Content-Encoding must be snappy (the block format)");
   }
   AckLevel level = options_.level;

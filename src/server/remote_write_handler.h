@@ -1,7 +1,7 @@
 // POST /api/v1/write: Prometheus remote write, 1.0 and 2.0.
 //
 //  * 415: another Content-Type than application/x-protobuf (2.0: ;proto=io.prometheus.write.v2.Request), or another
-//    Content-Encoding than snappy
+//    Content-Encoding than snappy; a header that is not there is 1.0, and snappy
 //  * 413: compressed or, by the header of the snappy block, decoded larger than the limits; nothing was decoded
 //  * 400: malformed; or a part was refused, for good: the rest was written
 //  * 429: a bound was reached (memory, rings, disk), 503: the log failed; send all of it again, which changes nothing that was

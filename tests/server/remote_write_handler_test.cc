@@ -142,9 +142,9 @@ TEST_F(RemoteWriteHandlerTest, RefusesWhatIsNoRemoteWrite) {
       {"Application/X-Protobuf; charset=x; proto=prometheus.WriteRequest", "Snappy", 204},
       {"application/x-protobuf;proto=io.prometheus.write.v3.Request", "snappy", 415},
       {"application/json", "snappy", 415},
-      {"", "snappy", 415},
+      {" ", "snappy", 415},
       {"application/x-protobuf", "gzip", 415},
-      {"application/x-protobuf", "", 415},
+      {"application/x-protobuf", "identity", 415},
   };
   for (const Case& c : cases) {
     const HttpRequest request{.headers = {{"Content-Type", c.type}, {"Content-Encoding", c.encoding}},
@@ -158,6 +158,17 @@ TEST_F(RemoteWriteHandlerTest, RefusesWhatIsNoRemoteWrite) {
     request.body = body;
     EXPECT_EQ(handler_->Handle(request).status, 400) << body.size();
   }
+}
+
+TEST_F(RemoteWriteHandlerTest, WithoutHeadersItIsVersion1AndSnappy) {
+  Open();
+  const std::string body = interop::CompressBlock(
+      EncodeRemoteWrite(RemoteWriteVersion::k1, std::vector<TimeSeries>{{.labels = {{"__name__", "m"}}, .samples = {{kNow, 1}}}}));
+  EXPECT_EQ(handler_->Handle({.body = body}).status, 204);
+  EXPECT_THAT(Stored(), ::testing::ElementsAre("m " + std::to_string(kNow) + "=1"));
+  EXPECT_EQ(handler_->Handle({.headers = {{"Content-Type", "application/x-protobuf"}}, .body = body}).status, 204);
+  EXPECT_EQ(handler_->Handle({.headers = {{"Content-Encoding", "snappy"}}, .body = body}).status, 204);
+  EXPECT_EQ(handler_->Handle({.body = "no snappy"}).status, 400);
 }
 
 TEST_F(RemoteWriteHandlerTest, LooksAtTheDecodedSizeBeforeItDecodes) {
