@@ -82,15 +82,16 @@ class Service final : public MetricsService::WithRawCallbackMethod_Export<Metric
       return reactor;
     }
     std::string_view bytes(reinterpret_cast<const char*>(slice.begin()), slice.size());
-    DecodedBody decoded(in_flight_);
+    MemoryShare share(in_flight_);
+    std::string decoded;
     if (IsCompressed(bytes)) {
-      Status status = Inflate(bytes, receiver_->options().decoded_bytes_max, &decoded);
+      Status status = Inflate(bytes, receiver_->options().decoded_bytes_max, &share, &decoded);
       if (status.code() == StatusCode::kFailedPrecondition) status = InvalidArgument(status.message());
       if (!status.ok()) {
         reactor->Finish(ToRpc(status));
         return reactor;
       }
-      bytes = decoded.bytes;
+      bytes = decoded;
     }
     receiver_->WriteThen(bytes, level, RoomDeadline(*context), [reactor, response](MetricsWritten written) {
       if (!written.status.ok()) {

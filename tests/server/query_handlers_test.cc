@@ -191,7 +191,7 @@ TEST_F(QueryHandlers, AnAnswerOfSamplesIsBoundedAndAStreamIsNot) {
   };
   AddRemoteReadHandler(storage_.get(), &in_flight_, {.samples_bytes_max = 100'000}, &small);
   const HttpResponse refused = ask(&small, 0);
-  ASSERT_EQ(refused.status, 400);
+  ASSERT_EQ(refused.status, 413);
   EXPECT_THAT(refused.body, HasSubstr("STREAMED_XOR_CHUNKS"));
   Collected all;
   EXPECT_TRUE(ask(&small, 1).stream(all).ok());
@@ -200,8 +200,36 @@ TEST_F(QueryHandlers, AnAnswerOfSamplesIsBoundedAndAStreamIsNot) {
 
   Router poor;
   AddRemoteReadHandler(storage_.get(), &little, {}, &poor);
-  EXPECT_EQ(ask(&poor, 0).status, 503);
+  EXPECT_EQ(ask(&poor, 0).status, 413) << "it will never be taken, whatever the others do";
   EXPECT_EQ(little.used_bytes(), 0U);
+}
+
+TEST_F(QueryHandlers, AReadIsCountedBeforeItIsDecodedAndOverloadAsksToTryLater) {
+  const auto retry_after = [](const HttpResponse& response) {
+    for (const auto& [name, value] : response.headers) {
+      if (name == "Retry-After") return value;
+    }
+    return std::string("(none)");
+  };
+  const std::uint64_t all = in_flight_.limit_bytes();
+  // Claims 4 KiB, and is malformed: decoding it would be answered 400.
+  const std::string claims("\x80\x20 no snappy");
+  EXPECT_EQ(Ask("POST", "/api/v1/read", claims).status, 400);
+  in_flight_.ForceReserve(all - 4095);
+  HttpResponse response = Ask("POST", "/api/v1/read", claims);
+  EXPECT_EQ(response.status, 429);
+  EXPECT_EQ(retry_after(response), "1");
+  // Room for the request, none for the answer; a stream needs none.
+  const auto message = [](std::uint32_t form) {
+    return ReadRequest({QueryBytes(kStart, kStart + 10'000'000, {MatcherBytes(2, "job", ".+")})}, {form});
+  };
+  response = Read(message(0));
+  EXPECT_EQ(response.status, 429);
+  EXPECT_EQ(retry_after(response), "1");
+  EXPECT_EQ(Read(message(1)).status, 200);
+  EXPECT_EQ(in_flight_.used_bytes(), all - 4095) << "each gave back what it took";
+  in_flight_.Release(all - 4095);
+  EXPECT_EQ(Read(message(0)).status, 200);
 }
 
 TEST_F(QueryHandlers, LookupsAnswerAsPrometheusDoes) {
