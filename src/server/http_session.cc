@@ -9,7 +9,6 @@
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/ssl/ssl_stream.hpp>
-#include <cstdio>
 #include <limits>
 #include <type_traits>
 #include <utility>
@@ -28,6 +27,7 @@ constexpr std::size_t kStreamPieceBytes = 64 << 10;
 // connection.
 constexpr std::size_t kLingerBytes = 4 << 20;
 constexpr std::chrono::seconds kLingerTime{2};
+constexpr int kStreamRetrySeconds = 5;
 
 template <typename Stream>
 class HttpSession : public HttpSessionBase {
@@ -192,8 +192,9 @@ class HttpSession : public HttpSessionBase {
     request_.body = std::move(body_->get().body());
     body_.reset();
     Lowest().expires_never();
+    if (route_->thread == RouteThread::kConnection) return Run();
     auto work = [self = Self()] { self->Run(); };
-    if (!host_->parts.workers->TrySubmit(std::move(work))) Overloaded("all workers are busy");
+    if (!host_->ThreadsOf(route_)->TrySubmit(std::move(work))) Overloaded("all workers are busy");
   }
 
   void Overloaded(std::string_view why) {
@@ -201,7 +202,7 @@ class HttpSession : public HttpSessionBase {
     Refuse(HttpResponse::TryLater(429, why));
   }
 
-  // On a worker.
+  // On the thread of the route's handler.
   void Run() {
     request_bytes_ = request_.body.size();
     response_ = Handle();
@@ -267,29 +268,46 @@ class HttpSession : public HttpSessionBase {
 
   // ---- Streaming: the handler's thread fills one piece while the connection sends the one before ----
 
+  // Borrows the thread once the client may be slower than it is: what fits into one piece needs none.
   class Writer : public BodyWriter {
    public:
     explicit Writer(Ptr session) : session_(std::move(session)) {}
+    ~Writer() override { GiveBack(); }
     Status Write(std::string_view piece) override {
       written_ += piece.size();
       pending_.append(piece);
-      return pending_.size() < kStreamPieceBytes ? status_ : Send(false);
-    }
-    // Sends what is pending; `last`: and the end of the body, which it waits for.
-    Status Send(bool last) {
-      if (status_.ok() && (last || !pending_.empty())) status_ = session_->SendPiece(std::exchange(pending_, {}), !sent_, last);
-      sent_ = true;
-      if (status_.ok() && last) status_ = session_->AwaitSent();
+      if (!status_.ok() || pending_.size() < kStreamPieceBytes) return status_;
+      if (status_ = sent_ ? session_->handed_over_.Await() : Borrow(); status_.ok()) session_->SendPiece(TakeFrame(false));
       return status_;
     }
+    // What is pending, and the end of the body.
+    std::string TakeEnd() { return TakeFrame(true); }
+    void GiveBack() {
+      if (loan_) session_->host_->parts.metrics->streams.Sub(1);
+      loan_.Return();
+    }
     bool sent() const { return sent_; }
+    bool refused() const { return refused_; }
     std::uint64_t written() const { return written_; }
 
    private:
+    Status Borrow() {
+      const HttpServerParts& parts = session_->host_->parts;
+      loan_ = parts.workers->TryLend();
+      refused_ = !loan_;
+      (refused_ ? parts.metrics->streams_refused : parts.metrics->streams).Add();
+      return refused_ ? ResourceExhausted("as many answers are being streamed as this server streams at once") : Status::Ok();
+    }
+    std::string TakeFrame(bool last) {
+      const bool first = !std::exchange(sent_, true);
+      return session_->FrameOf(std::exchange(pending_, {}), first, last);
+    }
+
     const Ptr session_;
+    WorkerPool::Loan loan_;
     std::string pending_;
     Status status_;
-    bool sent_ = false;
+    bool sent_ = false, refused_ = false;
     std::uint64_t written_ = 0;
   };
 
@@ -298,74 +316,55 @@ class HttpSession : public HttpSessionBase {
     Status status;
     try {
       status = response_.stream(writer);
-      if (status.ok()) status = writer.Send(true);
+      if (status.ok()) status = handed_over_.Await();
+      if (status.ok()) {
+        std::string end = writer.TakeEnd();
+        writer.GiveBack();  // before the client can know the end: its next stream must find the thread free
+        return EndStream(std::move(end), writer.written());
+      }
     } catch (const std::exception& e) {
       status = UnknownOutcome(e.what());
     }
-    if (!status.ok()) host_->Log(LogLevel::kWarning, "a streamed answer to " + request_.path + " was cut off: " + status.message());
-    if (!status.ok() && !writer.sent()) {
-      response_ = HttpResponse::Text(500, status.message());
+    if (!writer.refused()) {
+      host_->Log(LogLevel::kWarning, "a streamed answer to " + request_.path + " was cut off: " + status.message());
+    }
+    if (!writer.sent()) {
+      response_ = writer.refused() ? HttpResponse::TryLater(503, status.message(), kStreamRetrySeconds)
+                                   : HttpResponse::Text(500, status.message());
       return asio::post(stream_.get_executor(), [self = Self()] { self->Answer(); });
     }
-    const bool whole = status.ok();
-    asio::post(stream_.get_executor(), [self = Self(), whole, bytes = writer.written()] {
+    writer.GiveBack();
+    asio::post(stream_.get_executor(), [self = Self(), bytes = writer.written()] {
       self->Observe(bytes);
-      if (whole) {
-        Free(&self->out_);
-        return self->OnAnswered({});
-      }
       self->Forget();  // but not out_, which may be under way
       self->Close();
     });
   }
 
-  // On the handler's thread: waits until the piece before was sent, then hands over this one.
-  Status SendPiece(std::string piece, bool first, bool last) {
-    if (Status status = AwaitSent(); !status.ok()) return status;
-    std::string out;
-    if (first) {
-      // Where the client does not know chunks the end of the connection is the end of the body.
-      if (!http11_ || host_->stopping.load(std::memory_order_relaxed)) keep_alive_ = false;
-      out = HeadOf(response_, std::nullopt, http11_);
-    }
-    if (http11_ && !piece.empty()) {
-      char size[20];
-      out.append(size, static_cast<std::size_t>(std::snprintf(size, sizeof(size), "%zx\r\n", piece.size())));
-      out.append(piece).append("\r\n");
-    } else {
-      out.append(piece);
-    }
-    if (http11_ && last) out.append("0\r\n\r\n");
-    {
-      MutexLock lock(&stream_mu_);
-      sending_ = true;
-    }
-    asio::post(stream_.get_executor(), [self = Self(), out = std::move(out)]() mutable {
+  // On the handler's thread: hands over one piece; the one before was sent.
+  void SendPiece(std::string out) {
+    handed_over_.Begin();
+    Put(std::move(out), [this](ErrorCode error) { handed_over_.End(error); });
+  }
+
+  // No thread waits until the last piece was taken.
+  void EndStream(std::string out, std::uint64_t bytes) {
+    Put(std::move(out), [this, bytes](ErrorCode error) {
+      Observe(bytes);
+      Free(&out_);
+      OnAnswered(error);
+    });
+  }
+
+  template <typename Sent>
+  void Put(std::string out, Sent sent) {
+    asio::post(stream_.get_executor(), [self = Self(), out = std::move(out), sent]() mutable {
       self->out_ = std::move(out);
       self->reserved_.ShrinkTo(0);
       self->reserved_.ForceGrowBy(2 * self->out_.size());
       self->Lowest().expires_after(self->host_->options.write_timeout);
-      asio::async_write(self->stream_, asio::buffer(self->out_), [self](ErrorCode error, std::size_t) { self->OnSent(error); });
+      asio::async_write(self->stream_, asio::buffer(self->out_), [self, sent](ErrorCode error, std::size_t) { sent(error); });
     });
-    return Status::Ok();
-  }
-
-  void OnSent(ErrorCode error) {
-    MutexLock lock(&stream_mu_);
-    sending_ = false;
-    if (error == beast::error::timeout) {
-      stream_status_ = DeadlineExceeded("the client took nothing for the write timeout");
-    } else if (error) {
-      stream_status_ = Cancelled("the client has gone: " + error.message());
-    }
-    stream_sent_.SignalAll();
-  }
-
-  // Ends, since each write has a timeout.
-  Status AwaitSent() {
-    MutexLock lock(&stream_mu_);
-    while (sending_) stream_sent_.Wait(&stream_mu_);
-    return stream_status_;
   }
 
   const std::shared_ptr<asio::ssl::context> context_;
@@ -378,11 +377,7 @@ class HttpSession : public HttpSessionBase {
   std::string out_;
   std::uint64_t request_bytes_ = 0;
   bool idle_ = false;
-
-  Mutex stream_mu_;
-  CondVar stream_sent_;
-  bool sending_ ABSL_GUARDED_BY(stream_mu_) = false;
-  Status stream_status_ ABSL_GUARDED_BY(stream_mu_);
+  HandedOver handed_over_;
 };
 
 }  // namespace

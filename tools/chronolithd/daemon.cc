@@ -51,7 +51,9 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
   daemon->otlp_ = std::make_unique<server::OtlpReceiver>(daemon->storage_.get(), flags.otlp, daemon->registry_.get());
   const auto workers = static_cast<std::size_t>(flags.workers);
   daemon->workers_ = std::make_unique<server::WorkerPool>(workers, workers * kQueuePerWorker);
+  daemon->reserved_ = std::make_unique<server::WorkerPool>(1, kQueuePerWorker);
   const server::HttpServerParts parts{.workers = daemon->workers_.get(),
+                                      .reserved = daemon->reserved_.get(),
                                       .in_flight = &daemon->in_flight_,
                                       .metrics = &daemon->http_metrics_,
                                       .logger = flags.store.logger,
@@ -121,6 +123,7 @@ Status Daemon::Stop() {
   if (otlp_http_ != nullptr) otlp_http_->Stop(std::chrono::milliseconds(flags_.grace_ms));
   otlp_http_.reset();
   if (workers_ != nullptr) workers_->Stop();
+  if (reserved_ != nullptr) reserved_->Stop();
   otlp_.reset();
   remote_write_.reset();  // its appenders go before the store
   cardinality_.reset();

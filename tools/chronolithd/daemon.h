@@ -55,6 +55,7 @@ class Daemon {
   std::unique_ptr<server::RemoteWriteHandler> remote_write_;
   std::unique_ptr<server::OtlpReceiver> otlp_;
   std::unique_ptr<server::WorkerPool> workers_;
+  std::unique_ptr<server::WorkerPool> reserved_;  // one thread: health and metrics
   std::unique_ptr<server::HttpServer> http_;
   std::unique_ptr<server::HttpServer> otlp_http_;
   std::unique_ptr<server::OtlpGrpcServer> otlp_grpc_;
