@@ -32,7 +32,7 @@ struct HttpServerOptions {
   int io_threads = 1;                 // one keeps up with 1 GiB/s of bodies
   std::size_t connections_max = 8192;
   std::uint32_t header_bytes_max = 16 << 10;         // beyond: 431
-  std::chrono::milliseconds header_timeout{10'000};  // from its first byte to its last
+  std::chrono::milliseconds header_timeout{10'000};  // from its first byte to its last; beyond: 408
   std::chrono::milliseconds body_timeout{60'000};    // likewise
   std::chrono::milliseconds idle_timeout{300'000};   // between two requests
   std::chrono::milliseconds write_timeout{60'000};   // of an answer, or of one piece of a streamed one

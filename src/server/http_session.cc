@@ -4,6 +4,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/error.hpp>
 #include <boost/beast/http/error.hpp>
@@ -35,7 +36,10 @@ class HttpSession : public HttpSessionBase {
   // `context`: of TLS, null without.
   template <typename... Args>
   HttpSession(HttpSessionHost* host, std::shared_ptr<asio::ssl::context> context, Args&&... args)
-      : HttpSessionBase(host), context_(std::move(context)), stream_(std::forward<Args>(args)...) {}
+      : HttpSessionBase(host),
+        context_(std::move(context)),
+        stream_(std::forward<Args>(args)...),
+        read_timer_(stream_.get_executor()) {}
 
   void Begin() override {
     Enter();
@@ -67,7 +71,10 @@ class HttpSession : public HttpSessionBase {
   using Ptr = std::shared_ptr<HttpSession>;
   Ptr Self() { return std::static_pointer_cast<HttpSession>(shared_from_this()); }
   beast::tcp_stream& Lowest() { return beast::get_lowest_layer(stream_); }
-  void Close() { Lowest().close(); }
+  void Close() {
+    DoneReading();
+    Lowest().close();
+  }
 
   // ---- Reading ----
 
@@ -89,14 +96,37 @@ class HttpSession : public HttpSessionBase {
     header_.emplace();
     header_->header_limit(host_->options.header_bytes_max);
     header_->body_limit(std::numeric_limits<std::uint64_t>::max());  // the route's, once it is known
-    Lowest().expires_after(host_->options.header_timeout);
+    ReadWithin(host_->options.header_timeout);
     http::async_read_header(stream_, buffer_, *header_, [self = Self()](ErrorCode error, std::size_t) { self->OnHeader(error); });
   }
 
+  // The stream's own timeout closes the socket, and nobody is told why. This one ends the reading only; the stream's comes behind
+  // it, where a read ended by itself at that moment and another began.
+  void ReadWithin(std::chrono::milliseconds timeout) {
+    late_ = false;
+    Lowest().expires_after(timeout + kLingerTime);
+    read_timer_.expires_after(timeout);
+    read_timer_.async_wait([self = Self(), read = ++reads_](ErrorCode cancelled) {
+      if (cancelled || read != self->reads_) return;
+      self->late_ = true;
+      self->Lowest().cancel();
+    });
+  }
+
+  void DoneReading() {
+    ++reads_;
+    read_timer_.cancel();
+  }
+
+  void TooLate() {
+    keep_alive_ = false;
+    Refuse(HttpResponse::Text(408, "the request did not come within the time that there is for it"));
+  }
+
   void OnHeader(ErrorCode error) {
-    if (error == http::error::end_of_stream || error == http::error::partial_message || error == beast::error::timeout) {
-      return Close();
-    }
+    DoneReading();
+    if (error == asio::error::operation_aborted && late_) return TooLate();
+    if (error == http::error::end_of_stream) return Close();
     if (error && error.category() != http::make_error_code(http::error::bad_version).category()) return Close();
     if (error) {
       keep_alive_ = false;
@@ -153,7 +183,7 @@ class HttpSession : public HttpSessionBase {
     body_->body_limit(of_all > 0 ? std::min(of_all, route_->body_bytes_max) : route_->body_bytes_max);
     body_->eager(true);
     if (body_->is_done()) return Dispatch();
-    Lowest().expires_after(host_->options.body_timeout);
+    ReadWithin(host_->options.body_timeout);
     if (!expects_continue_) return ReadBody();
     static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
     asio::async_write(stream_, asio::buffer(kContinue.data(), kContinue.size()), [self = Self()](ErrorCode failed, std::size_t) {
@@ -162,18 +192,18 @@ class HttpSession : public HttpSessionBase {
     });
   }
 
-  // One deadline for all of it: expires_after is not called again.
+  // One deadline for all of it: ReadWithin is not called again.
   void ReadBody() {
     http::async_read_some(stream_, buffer_, *body_, [self = Self()](ErrorCode error, std::size_t) { self->OnBody(error); });
   }
 
   void OnBody(ErrorCode error) {
+    if (error == asio::error::operation_aborted && late_) return TooLate();
     if (error == http::error::body_limit) {
       keep_alive_ = false;
       return Refuse(HttpResponse::Text(413, "the body is larger than this path takes"));
     }
-    if (error && error.category() == http::make_error_code(http::error::bad_version).category() &&
-        error != http::error::partial_message && error != http::error::end_of_stream) {
+    if (error && error.category() == http::make_error_code(http::error::bad_version).category()) {
       keep_alive_ = false;
       return Refuse(HttpResponse::Text(400, "malformed request: " + error.message()));
     }
@@ -189,6 +219,7 @@ class HttpSession : public HttpSessionBase {
   // ---- Answering ----
 
   void Dispatch() {
+    DoneReading();
     request_.body = std::move(body_->get().body());
     body_.reset();
     Lowest().expires_never();
@@ -211,6 +242,7 @@ class HttpSession : public HttpSessionBase {
   }
 
   void Refuse(HttpResponse response) {
+    DoneReading();
     request_bytes_ = body_ ? body_->get().body().size() : 0;
     header_.reset();
     body_.reset();
@@ -370,6 +402,9 @@ class HttpSession : public HttpSessionBase {
   const std::shared_ptr<asio::ssl::context> context_;
   Stream stream_;
   std::string peer_;
+  asio::steady_timer read_timer_;
+  std::uint64_t reads_ = 0;  // begun and ended: tells a timer whether its read is still the one
+  bool late_ = false;
   beast::flat_buffer buffer_;
   std::optional<http::request_parser<http::empty_body>> header_;
   std::optional<http::request_parser<http::string_body>> body_;

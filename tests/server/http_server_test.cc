@@ -167,15 +167,31 @@ TEST_F(HttpServerTest, AnIdleConnectionKeepsNoMemoryOfItsBodies) {
   EXPECT_LT(AllocatedBytes(), before + kBody);
 }
 
-TEST_F(HttpServerTest, ClosesSlowClients) {
+TEST_F(HttpServerTest, TellsSlowClientsAndClosesThem) {
   options_.header_timeout = std::chrono::milliseconds(30);
   options_.body_timeout = std::chrono::milliseconds(30);
   Start();
   RawClient header(server_->port()), body(server_->port());
   ASSERT_TRUE(header.Send("GET /ok HT"));
   ASSERT_TRUE(body.Send("POST /echo HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf"));
-  EXPECT_EQ(header.ReadToEnd(), "");
-  EXPECT_EQ(body.ReadToEnd(), "");
+  for (RawClient* client : {&header, &body}) {
+    const RawAnswer answer = client->Read();
+    EXPECT_EQ(answer.status, 408) << answer.error;
+    client->CloseSending();
+    EXPECT_EQ(client->ReadToEnd(), "");
+  }
+}
+
+TEST_F(HttpServerTest, TellsWhoStoppedSendingWithinARequest) {
+  Start();
+  for (const char* cut : {"GET /ok HT", "POST /echo HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf",
+                          "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"}) {
+    RawClient client(server_->port());
+    ASSERT_TRUE(client.Send(cut));
+    client.CloseSending();
+    EXPECT_EQ(client.Read().status, 400) << cut;
+    EXPECT_EQ(client.ReadToEnd(), "");
+  }
 }
 
 TEST_F(HttpServerTest, ClosesIdleConnections) {

@@ -19,6 +19,7 @@
 namespace chronolith::server {
 namespace {
 
+using interop::ProtoWriter;
 using nlohmann::json;
 using testing::DecodeStream;
 using ::testing::HasSubstr;
@@ -173,6 +174,15 @@ TEST_F(QueryHandlers, WrongReadRequestsAreRefusedWithTheReason) {
   EXPECT_EQ(Read("\x0a\x05").status, 400);
   EXPECT_THAT(Read(ReadRequest({}, {5})).body, HasSubstr("STREAMED_XOR_CHUNKS"));
   EXPECT_THAT(Read(ReadRequest({QueryBytes(0, 1, {MatcherBytes(4, "a", "b")})})).body, HasSubstr("type 4"));
+  // Fields of another type: a matcher that is passed over would find too much.
+  std::string matcher, query;
+  ProtoWriter(&matcher).UintAlways(2, 1);
+  ProtoWriter(&query).UintAlways(3, 1);
+  for (const std::string& wrong :
+       {QueryBytes(0, 1, {matcher}), query, QueryBytes(0, 1, {MatcherBytes(0, "a", "b")}) + "\x0a\x01x"}) {
+    EXPECT_THAT(Read(ReadRequest({wrong})).body, HasSubstr("is of another type"));
+  }
+  EXPECT_THAT(Read("\x08\x01").body, HasSubstr("is of another type"));
   const HttpResponse regex = Read(ReadRequest({QueryBytes(0, 1, {MatcherBytes(2, "a", "b(")})}, {1}));
   EXPECT_EQ(regex.status, 400);
   EXPECT_THAT(regex.body, HasSubstr("b("));

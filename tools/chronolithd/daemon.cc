@@ -1,5 +1,7 @@
 #include "tools/chronolithd/daemon.h"
 
+#include <prometheus/gauge.h>
+
 #include <cstdio>
 #include <fstream>
 #include <utility>
@@ -17,6 +19,12 @@ namespace {
 
 // How many requests wait for a worker before more are answered 429.
 constexpr std::size_t kQueuePerWorker = 8;
+
+// What the flags let the process take, of which `database` is the store's; the program itself comes on top (tools/README.md).
+std::uint64_t MemoryLimit(const Flags& flags, std::uint64_t database) {
+  const std::uint64_t grpc = flags.otlp_grpc_listen == kOff ? 0 : flags.otlp_grpc.memory_bytes;
+  return database + flags.in_flight_bytes + grpc + flags.remote_write.cache_bytes + flags.otlp.writer.cache_bytes;
+}
 
 // Whole, or not there at all.
 Status WritePortFile(const std::string& path, std::uint16_t port) {
@@ -43,6 +51,12 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
   Result<std::unique_ptr<Storage>> storage = Storage::Open(flags.store, flags.db);
   if (!storage.ok()) return storage.status();
   daemon->storage_ = std::move(*storage);
+  prometheus::BuildGauge()
+      .Name("chronolith_server_memory_limit_bytes")
+      .Help("Sum of the flags that bound the memory of the process: database, bodies of requests, gRPC, caches of series.")
+      .Register(*daemon->registry_)
+      .Add({})
+      .Set(static_cast<double>(MemoryLimit(flags, daemon->storage_->Stats().memory_limit_bytes)));
   daemon->history_ = std::make_unique<server::StatusHistory>(daemon->storage_.get(), server::StatusHistoryOptions{});
   daemon->history_->Start();
   daemon->cardinality_ = std::make_unique<server::LiveCardinality>(daemon->storage_.get(), server::LiveCardinalityOptions{});

@@ -1,4 +1,5 @@
 // chronolithd: the time-series store as a server.
+#include <malloc.h>
 #include <sys/resource.h>
 
 #include <csignal>
@@ -30,6 +31,15 @@ void RaiseFileLimit() {
   (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// What is large goes back to the system when it is freed. By itself malloc takes the first large block that is freed for a sign
+// that more of its size will come, and from then on each thread keeps what its largest request needed.
+void ReturnLargeBlocks() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  mallopt(M_TRIM_THRESHOLD, 4 << 20);
+#endif
+}
+
 // Blocked in all threads, to be taken by sigwait: what they ask for is more than a signal handler may do.
 sigset_t BlockSignals() {
   sigset_t signals;
@@ -51,6 +61,7 @@ int Main(int argc, char** argv) {
     return app.exit(e) == 0 ? kExitOk : kExitUsage;  // 0: --help, --version
   }
   RaiseFileLimit();
+  ReturnLargeBlocks();
   const sigset_t signals = BlockSignals();
   const std::shared_ptr<Logger> logger = NewLogger(flags.log_level);
   flags.store.logger = logger;
