@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# tools_install.sh BUILD_DIR WORK_DIR: the component tools installed into a fresh prefix: the program, what shells complete it with, and
-# its manual, where they look for them.
+# tools_install.sh BUILD_DIR WORK_DIR: the component tools installed into a fresh prefix: the programs, what shells complete them with,
+# and their manual, where they look for them.
 set -euo pipefail
 build=$1 work=$2
 rm -rf "$work"
@@ -13,3 +13,9 @@ cmp <("$program" completion fish) "$work/share/fish/vendor_completions.d/chronol
 "$program" man --output "$work/expected"
 diff -r "$work/expected" "$work/share/man/man1"
 [[ -e $work/share/man/man1/chronolith.1 && -e $work/share/man/man1/chronolith-bench-write.1 ]]
+daemon=$build/tools/chronolithd
+[[ -x $work/bin/chronolithd ]]
+cmp <("$daemon" --completion bash) "$work/share/bash-completion/completions/chronolithd"
+cmp <("$daemon" --completion zsh) "$work/share/zsh/site-functions/_chronolithd"
+cmp <("$daemon" --completion fish) "$work/share/fish/vendor_completions.d/chronolithd.fish"
+cmp <("$daemon" --man) "$work/share/man/man8/chronolithd.8"
