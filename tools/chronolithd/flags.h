@@ -45,6 +45,9 @@ struct Flags {
 
 // Adds all options, with their defaults shown.
 void AddFlags(CLI::App* app, Flags* flags);
+// --completion and --man, of all that `app` has when they are parsed: leave what is to be printed in `text`, and end parsing with
+// CLI::Success.
+void AddDescriptions(CLI::App* app, std::string* text);
 // After parsing: what is made of several flags. kInvalidArgument names the flag.
 Status Complete(Flags* flags);
 
