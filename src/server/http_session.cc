@@ -1,9 +1,11 @@
 #include "server/http_session.h"
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/read.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/error.hpp>
@@ -24,11 +26,14 @@ using ErrorCode = boost::system::error_code;
 
 constexpr std::size_t kIdleBufferBytes = 1024;
 constexpr std::size_t kStreamPieceBytes = 64 << 10;
+// Of a body that has not come yet, as much is made room for as of it has, or this.
+constexpr std::uint64_t kBodyStepBytes = 4 << 10;
 // What is read and thrown away after an early refusal, so that the client gets to read it: closing at once would reset the
 // connection.
 constexpr std::size_t kLingerBytes = 4 << 20;
 constexpr std::chrono::seconds kLingerTime{2};
 constexpr int kStreamRetrySeconds = 5;
+constexpr std::string_view kBodiesTookAll = "the bodies of other requests have taken the memory that there is for them";
 
 template <typename Stream>
 class HttpSession : public HttpSessionBase {
@@ -45,6 +50,7 @@ class HttpSession : public HttpSessionBase {
     Enter();
     ErrorCode ignored;
     Lowest().socket().set_option(asio::ip::tcp::no_delay(true), ignored);
+    Lowest().socket().non_blocking(true, ignored);
     const auto peer = Lowest().socket().remote_endpoint(ignored);
     peer_ = peer.address().to_string(ignored) + ":" + std::to_string(peer.port());
     asio::dispatch(stream_.get_executor(), [self = Self()] {
@@ -80,7 +86,8 @@ class HttpSession : public HttpSessionBase {
 
   void Wait() {
     buffer_.shrink_to_fit();
-    if (buffer_.size() > 0) return ReadHeader();  // of a request that came right behind the last one
+    // Of a request that came right behind the last one. Not from here: many of them must not fill the stack.
+    if (buffer_.size() > 0) return asio::post(stream_.get_executor(), [self = Self()] { self->ReadHeader(); });
     if (host_->stopping.load(std::memory_order_relaxed)) return Close();
     idle_ = true;
     Lowest().expires_after(host_->options.idle_timeout);
@@ -96,6 +103,9 @@ class HttpSession : public HttpSessionBase {
     header_.emplace();
     header_->header_limit(host_->options.header_bytes_max);
     header_->body_limit(std::numeric_limits<std::uint64_t>::max());  // the route's, once it is known
+    ErrorCode error = http::error::need_more;
+    if (buffer_.size() > 0) buffer_.consume(header_->put(buffer_.data(), error));
+    if (error != http::error::need_more) return OnHeader(error);  // as a rule it comes whole
     ReadWithin(host_->options.header_timeout);
     http::async_read_header(stream_, buffer_, *header_, [self = Self()](ErrorCode error, std::size_t) { self->OnHeader(error); });
   }
@@ -103,6 +113,7 @@ class HttpSession : public HttpSessionBase {
   // The stream's own timeout closes the socket, and nobody is told why. This one ends the reading only; the stream's comes behind
   // it, where a read ended by itself at that moment and another began.
   void ReadWithin(std::chrono::milliseconds timeout) {
+    reading_ = true;
     late_ = false;
     Lowest().expires_after(timeout + kLingerTime);
     read_timer_.expires_after(timeout);
@@ -114,6 +125,8 @@ class HttpSession : public HttpSessionBase {
   }
 
   void DoneReading() {
+    if (!reading_) return;
+    reading_ = false;
     ++reads_;
     read_timer_.cancel();
   }
@@ -177,13 +190,19 @@ class HttpSession : public HttpSessionBase {
   }
 
   void BeginBody() {
-    const std::uint64_t of_all = host_->options.body_bytes_max;
-    body_.emplace(std::move(*header_));
+    if (header_->is_done()) return Dispatch();
+    chunked_ = header_->chunked();
+    if (chunked_) {
+      const std::uint64_t of_all = host_->options.body_bytes_max;
+      body_.emplace(std::move(*header_));
+      body_->body_limit(of_all > 0 ? std::min(of_all, route_->body_bytes_max) : route_->body_bytes_max);
+      body_->eager(true);
+    } else {
+      body_bytes_ = *header_->content_length();  // within the limit, or it was not admitted
+      body_read_ = 0;
+    }
     header_.reset();
-    body_->body_limit(of_all > 0 ? std::min(of_all, route_->body_bytes_max) : route_->body_bytes_max);
-    body_->eager(true);
-    if (body_->is_done()) return Dispatch();
-    ReadWithin(host_->options.body_timeout);
+    if (chunked_ || expects_continue_) ReadWithin(host_->options.body_timeout);  // one deadline for all of it
     if (!expects_continue_) return ReadBody();
     static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
     asio::async_write(stream_, asio::buffer(kContinue.data(), kContinue.size()), [self = Self()](ErrorCode failed, std::size_t) {
@@ -192,27 +211,66 @@ class HttpSession : public HttpSessionBase {
     });
   }
 
-  // One deadline for all of it: ReadWithin is not called again.
   void ReadBody() {
+    if (!chunked_) return ReadKnownBody();
     http::async_read_some(stream_, buffer_, *body_, [self = Self()](ErrorCode error, std::size_t) { self->OnBody(error); });
   }
 
-  void OnBody(ErrorCode error) {
+  // A body whose length the header says goes where it stays, with as few reads as there can be.
+  void ReadKnownBody() {
+    std::string& body = request_.body;
+    ErrorCode error;
+    std::uint64_t here = body_read_ + buffer_.size();  // what came with the header is in buffer_
+    if constexpr (!kTls) here += Lowest().socket().available(error);
+    const std::uint64_t room = std::min(body_bytes_, std::max(here, body_read_ + std::max(kBodyStepBytes, body_read_)));
+    if (!reserved_.GrowTo(room)) {
+      const bool whole = body_read_ + buffer_.size() >= body_bytes_;
+      if (whole) buffer_.consume(body_bytes_ - body_read_);
+      keep_alive_ = keep_alive_ && whole;
+      return Overloaded(kBodiesTookAll);
+    }
+    body.resize(room);
+    if (buffer_.size() > 0) {
+      const std::size_t n = asio::buffer_copy(asio::buffer(body.data() + body_read_, room - body_read_), buffer_.data());
+      buffer_.consume(n);
+      body_read_ += n;
+    }
+    if constexpr (!kTls) {
+      if (body_read_ < room) {
+        body_read_ += Lowest().socket().read_some(asio::buffer(body.data() + body_read_, room - body_read_), error);
+      }
+      if (error && error != asio::error::would_block) return OnBodyError(error);
+    }
+    if (body_read_ == body_bytes_) return Dispatch();
+    if (!reading_) ReadWithin(host_->options.body_timeout);
+    asio::async_read(stream_, asio::buffer(body.data() + body_read_, room - body_read_),
+                     [self = Self()](ErrorCode error, std::size_t n) {
+                       if (error) return self->OnBodyError(error);
+                       self->body_read_ += n;
+                       if (self->body_read_ == self->body_bytes_) return self->Dispatch();
+                       self->ReadKnownBody();
+                     });
+  }
+
+  void OnBodyError(ErrorCode error) {
     if (error == asio::error::operation_aborted && late_) return TooLate();
-    if (error == http::error::body_limit) {
-      keep_alive_ = false;
-      return Refuse(HttpResponse::Text(413, "the body is larger than this path takes"));
-    }
-    if (error && error.category() == http::make_error_code(http::error::bad_version).category()) {
-      keep_alive_ = false;
-      return Refuse(HttpResponse::Text(400, "malformed request: " + error.message()));
-    }
-    if (error) return Close();
+    if (error == asio::error::eof) error = http::error::partial_message;
+    if (error.category() != http::make_error_code(http::error::bad_version).category()) return Close();
+    keep_alive_ = false;
+    if (error == http::error::body_limit) return Refuse(HttpResponse::Text(413, "the body is larger than this path takes"));
+    Refuse(HttpResponse::Text(400, "malformed request: " + error.message()));
+  }
+
+  // Of a chunked body.
+  void OnBody(ErrorCode error) {
+    if (error) return OnBodyError(error);
     if (!reserved_.GrowTo(body_->get().body().size())) {
       keep_alive_ = body_->is_done() && keep_alive_;
-      return Overloaded("the bodies of other requests have taken the memory that there is for them");
+      return Overloaded(kBodiesTookAll);
     }
     if (!body_->is_done()) return ReadBody();
+    request_.body = std::move(body_->get().body());
+    body_.reset();
     Dispatch();
   }
 
@@ -220,8 +278,7 @@ class HttpSession : public HttpSessionBase {
 
   void Dispatch() {
     DoneReading();
-    request_.body = std::move(body_->get().body());
-    body_.reset();
+    header_.reset();
     Lowest().expires_never();
     if (route_->thread == RouteThread::kConnection) return Run();
     auto work = [self = Self()] { self->Run(); };
@@ -243,7 +300,7 @@ class HttpSession : public HttpSessionBase {
 
   void Refuse(HttpResponse response) {
     DoneReading();
-    request_bytes_ = body_ ? body_->get().body().size() : 0;
+    request_bytes_ = body_ ? body_->get().body().size() : request_.body.size();
     header_.reset();
     body_.reset();
     response_ = std::move(response);
@@ -259,8 +316,22 @@ class HttpSession : public HttpSessionBase {
     head_ = HeadOf(response_, streamed ? std::nullopt : std::optional<std::uint64_t>(response_.body.size()), streamed && http11_);
     const bool without_body = request_.method == "HEAD" || response_.status == 204 || response_.status == 304;
     if (without_body) response_.body.clear();
+    std::array<asio::const_buffer, 2> buffers = {asio::buffer(head_), asio::buffer(response_.body)};
+    if constexpr (!kTls) {  // as a rule the socket takes it at once
+      ErrorCode error;
+      std::size_t sent = Lowest().socket().write_some(buffers, error);
+      const bool whole = sent == asio::buffer_size(buffers);
+      if (whole || (error && error != asio::error::would_block)) {
+        Observe(response_.body.size());
+        return OnAnswered(error);
+      }
+      for (asio::const_buffer& buffer : buffers) {
+        const std::size_t n = std::min(sent, buffer.size());
+        buffer += n;
+        sent -= n;
+      }
+    }
     Lowest().expires_after(host_->options.write_timeout);
-    const std::array<asio::const_buffer, 2> buffers = {asio::buffer(head_), asio::buffer(response_.body)};
     asio::async_write(stream_, buffers, [self = Self()](ErrorCode error, std::size_t) {
       self->Observe(self->response_.body.size());
       self->OnAnswered(error);
@@ -404,10 +475,12 @@ class HttpSession : public HttpSessionBase {
   std::string peer_;
   asio::steady_timer read_timer_;
   std::uint64_t reads_ = 0;  // begun and ended: tells a timer whether its read is still the one
-  bool late_ = false;
+  bool reading_ = false, late_ = false;
   beast::flat_buffer buffer_;
   std::optional<http::request_parser<http::empty_body>> header_;
-  std::optional<http::request_parser<http::string_body>> body_;
+  std::optional<http::request_parser<http::string_body>> body_;  // of a chunked body
+  bool chunked_ = false;
+  std::uint64_t body_bytes_ = 0, body_read_ = 0;  // of one that is not
   std::string head_;
   std::string out_;
   std::uint64_t request_bytes_ = 0;
