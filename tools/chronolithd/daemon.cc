@@ -13,6 +13,7 @@
 #include "server/otlp_http.h"
 #include "server/page/page_handlers.h"
 #include "server/remote_read_handler.h"
+#include "server/tsdb_status_handler.h"
 
 namespace chronolith::daemon {
 namespace {
@@ -97,6 +98,7 @@ server::Router Daemon::MakeRouter() {
   server::AddRemoteReadHandler(storage_.get(), &in_flight_, {.timeout = flags_.query_timeout}, &router);
   server::AddLookupHandlers(storage_.get(), flags_.query_timeout, &router);
   server::AddExportHandler(storage_.get(), &router);
+  server::AddTsdbStatusHandler(cardinality_.get(), &router);
   server::AddAdminHandlers(storage_.get(), flags_.admin, &router);
   return router;
 }

@@ -12,7 +12,7 @@
 #include "server/http_server.h"
 #include "server/otlp_grpc.h"
 #include "server/otlp_receiver.h"
-#include "server/page/live_cardinality.h"
+#include "server/live_cardinality.h"
 #include "server/page/status_history.h"
 #include "server/remote_write_handler.h"
 #include "server/worker_pool.h"

@@ -340,7 +340,7 @@ async function loadCardinality() {
     const answer = await fetch('/api/v1/status/page/cardinality', {cache: 'no-store'});
     const top = await answer.json();
     if (top.error) { next = 10e3; bars($('metrics'), [], 'Not counted: ' + top.error); bars($('labels'), [], ''); } else {
-      const note = top.truncated ? 'There are more than were counted; chronolith cardinality counts all.' : '';
+      const note = !top.complete ? 'There are too many to count all of them; chronolith cardinality does.' : top.partial ? 'Without shards that do not serve.' : '';
       bars($('metrics'), top.metrics, top.metrics.length ? note : 'No series yet.');
       bars($('labels'), top.labels, note);
     }

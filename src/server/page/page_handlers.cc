@@ -16,6 +16,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::size_t kTop = 10;  // metrics, and labels
+
 HttpResponse Answer(int status, const json& body) {
   HttpResponse response = HttpResponse::Json(status, body.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
   response.SetHeader("Cache-Control", "no-store");
@@ -184,16 +186,17 @@ HttpResponse PageState(const PageParts& parts, const HttpRequest& request) {
   return Answer(200, out);
 }
 
-json EntriesJson(const std::vector<CardinalityTop::Entry>& entries) {
-  json out = json::array();
-  for (const CardinalityTop::Entry& entry : entries) out.push_back({{"name", entry.name}, {"count", entry.count}});
-  return out;
-}
-
 HttpResponse Cardinality(LiveCardinality* cardinality) {
-  const Result<CardinalityTop> top = cardinality->Get();
+  const Result<std::shared_ptr<const ops::StoreCardinality>> top = cardinality->Get(kTop);
   if (!top.ok()) return Answer(503, {{"error", top.status().message()}});
-  return Answer(200, {{"metrics", EntriesJson(top->metrics)}, {"labels", EntriesJson(top->labels)}, {"truncated", top->truncated}});
+  json metrics = json::array(), labels = json::array();
+  for (const ops::PairCount& metric : (*top)->metrics) {
+    if (metrics.size() < kTop) metrics.push_back({{"name", metric.value}, {"count", metric.series}});
+  }
+  for (const ops::NameCount& label : (*top)->names_by_values) {
+    if (labels.size() < kTop) labels.push_back({{"name", label.name}, {"count", label.values}});
+  }
+  return Answer(200, {{"metrics", metrics}, {"labels", labels}, {"complete", (*top)->complete}, {"partial", (*top)->partial}});
 }
 
 HttpResponse Page() {
