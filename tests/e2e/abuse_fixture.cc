@@ -59,6 +59,12 @@ std::string Gzip(std::string_view bytes) {
   return out;
 }
 
+std::string Repeated(std::string_view text, int times) {
+  std::string all;
+  for (int i = 0; i < times; ++i) all += text;
+  return all;
+}
+
 std::string TypeAndEncoding(std::string_view type, std::string_view encoding) {
   std::string lines = "Content-Type: " + std::string(type) + "\r\n";
   if (!encoding.empty()) lines.append("Content-Encoding: ").append(encoding).append("\r\n");

@@ -27,6 +27,7 @@ inline constexpr const char* kJsonType = "application/json";
 
 std::string Snappy(std::string_view bytes);
 std::string Gzip(std::string_view bytes);
+std::string Repeated(std::string_view text, int times);
 // Header lines for Post.
 std::string TypeAndEncoding(std::string_view type, std::string_view encoding = {});
 

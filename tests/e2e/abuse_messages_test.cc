@@ -90,12 +90,6 @@ std::string Nest(int levels, const std::vector<int>& fields) {
   return bytes;
 }
 
-std::string Repeat(std::string_view text, int times) {
-  std::string all;
-  for (int i = 0; i < times; ++i) all += text;
-  return all;
-}
-
 using AbuseMessages = AbuseTest;
 
 TEST_F(AbuseMessages, SnappyThatLiesOrBursts) {
@@ -372,7 +366,7 @@ TEST_F(AbuseMessages, NestingOf10000Levels) {
       EXPECT_EQ(CallGrpc(bytes), StatusCode::OK);
     }
   }
-  const std::string groups = Repeat("\x0b", kLevels);
+  const std::string groups = Repeated("\x0b", kLevels);
   EXPECT_EQ(PostOtlp(kOtlpType, groups), 400);
   EXPECT_EQ(PostWrite(kWriteType1, Snappy(groups)), 400);
   EXPECT_EQ(PostWrite(kWriteType2, Snappy(groups)), 400);
@@ -381,9 +375,9 @@ TEST_F(AbuseMessages, NestingOf10000Levels) {
   const std::string head = R"({"resourceMetrics":[{"resource":{"attributes":[{"key":"k","value":)", tail = "}]}}]}";
   for (const auto& [open, close] : {std::pair<const char*, const char*>{R"({"arrayValue":{"values":[)", "]}}"},
                                     {R"({"kvlistValue":{"values":[{"key":"k","value":)", "}]}}"}}) {
-    const std::string deep = Repeat(open, kLevels) + R"({"intValue":1})" + Repeat(close, kLevels);
+    const std::string deep = Repeated(open, kLevels) + R"({"intValue":1})" + Repeated(close, kLevels);
     EXPECT_EQ(PostOtlp(kJsonType, head + deep + tail), 400) << open;
-    EXPECT_EQ(PostOtlp(kJsonType, head + Repeat(open, kLevels)), 400) << open;
+    EXPECT_EQ(PostOtlp(kJsonType, head + Repeated(open, kLevels)), 400) << open;
   }
   for (const char c : {'[', '{'}) EXPECT_EQ(PostOtlp(kJsonType, std::string(1 << 20, c)), 400);
   EXPECT_EQ(PostOtlp(kJsonType, R"({"unknown":)" + std::string(1 << 20, '[') + "}"), 400);

@@ -52,12 +52,6 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
   Result<std::unique_ptr<Storage>> storage = Storage::Open(flags.store, flags.db);
   if (!storage.ok()) return storage.status();
   daemon->storage_ = std::move(*storage);
-  prometheus::BuildGauge()
-      .Name("chronolith_server_memory_limit_bytes")
-      .Help("Sum of the flags that bound the memory of the process: database, bodies of requests, gRPC, caches of series.")
-      .Register(*daemon->registry_)
-      .Add({})
-      .Set(static_cast<double>(MemoryLimit(flags, daemon->storage_->Stats().memory_limit_bytes)));
   daemon->history_ = std::make_unique<server::StatusHistory>(daemon->storage_.get(), server::StatusHistoryOptions{});
   daemon->history_->Start();
   daemon->cardinality_ = std::make_unique<server::LiveCardinality>(daemon->storage_.get(), server::LiveCardinalityOptions{});
@@ -73,6 +67,12 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
                                       .metrics = &daemon->http_metrics_,
                                       .logger = flags.store.logger,
                                       .security = daemon->security_.get()};
+  prometheus::BuildGauge()
+      .Name("chronolith_server_memory_limit_bytes")
+      .Help("Sum of the flags that bound the memory of the process: database, bodies of requests, gRPC, caches of series.")
+      .Register(*daemon->registry_)
+      .Add({})
+      .Set(static_cast<double>(MemoryLimit(flags, daemon->storage_->Stats().memory_limit_bytes)));
   Result<std::unique_ptr<server::HttpServer>> http = server::HttpServer::Start(flags.http, daemon->MakeRouter(), parts);
   if (!http.ok()) return http.status();
   daemon->http_ = std::move(*http);
