@@ -2,6 +2,7 @@
 #ifndef CHRONOLITH_SERVER_HTTP_MESSAGE_H_
 #define CHRONOLITH_SERVER_HTTP_MESSAGE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -27,6 +28,8 @@ struct HttpRequest {
   std::string body;    // as it was sent: a Content-Encoding is the handler's to undo
   std::string peer;    // "127.0.0.1:51234"
   std::string user;    // whom the server knows it to be from; "" where it asks nobody
+  // Set where the server ends and has waited long enough: what takes long polls it. Outlives the request and its response.
+  const std::atomic<bool>* cancelled = nullptr;
 
   // The first header of that name, whatever its case; "" where there is none.
   std::string_view Header(std::string_view name) const;

@@ -37,6 +37,7 @@ struct HttpSessionHost {
   std::unordered_map<const Route*, HandlerMetrics*> metrics;
   HandlerMetrics* no_route = nullptr;
   std::atomic<bool> stopping{false};
+  std::atomic<bool> cancelled{false};  // the grace of Stop is over
 
   HandlerMetrics* MetricsOf(const Route* route) const { return route == nullptr ? no_route : metrics.at(route); }
   WorkerPool* ThreadsOf(const Route* route) const {

@@ -146,6 +146,7 @@ std::optional<HttpResponse> HttpSessionBase::Admit(const http::request_parser<ht
 
   // Whatever is refused here leaves the body unread: what comes next could not be told from it.
   std::optional<HttpResponse> refusal;
+  request_.cancelled = &host_->cancelled;
   request_.method.assign(message.method_string().data(), message.method_string().size());
   for (const auto& field : message) request_.headers.emplace_back(field.name_string(), field.value());
   if (Status status = ParseTarget({message.target().data(), message.target().size()}, &request_.path, &request_.query);

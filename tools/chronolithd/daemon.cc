@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <fstream>
+#include <thread>
 #include <utility>
 
 #include "server/admin_handlers.h"
@@ -130,22 +131,31 @@ void Daemon::Reload(bool always) {
   if (security_ != nullptr) security_->Reload(always);
 }
 
+// All at once: the time that requests are given is that of all together.
+void Daemon::StopListeners() {
+  const auto stop = [&](auto* listener) {
+    if (*listener != nullptr) (*listener)->Stop(flags_.shutdown_timeout);
+    listener->reset();
+  };
+  std::thread grpc([&] { stop(&otlp_grpc_); });
+  std::thread otlp_http([&] { stop(&otlp_http_); });
+  stop(&http_);
+  otlp_http.join();
+  grpc.join();
+}
+
 Status Daemon::Stop() {
   if (storage_ == nullptr) return Status::Ok();
-  if (http_ != nullptr) http_->Stop(std::chrono::milliseconds(flags_.grace_ms));
-  http_.reset();
-  if (otlp_grpc_ != nullptr) otlp_grpc_->Stop(std::chrono::milliseconds(flags_.grace_ms));
-  otlp_grpc_.reset();
-  if (otlp_http_ != nullptr) otlp_http_->Stop(std::chrono::milliseconds(flags_.grace_ms));
-  otlp_http_.reset();
+  StopListeners();
   if (workers_ != nullptr) workers_->Stop();
   if (reserved_ != nullptr) reserved_->Stop();
-  otlp_.reset();
+  if (flags_.store.logger != nullptr) flags_.store.logger->Log(LogLevel::kInfo, "requests have ended; storing what is in memory");
   remote_write_.reset();  // its appenders go before the store
   cardinality_.reset();
   history_.reset();
   Status status = storage_->Checkpoint();
   if (Status closed = storage_->Close(); status.ok()) status = std::move(closed);
+  otlp_.reset();  // Close calls what cancelled calls still waited for
   storage_.reset();
   return status;
 }

@@ -43,6 +43,7 @@ class Daemon {
   // All routes. A new handler goes here.
   server::Router MakeRouter();
   Status StartOtlp(const server::HttpServerParts& parts);
+  void StopListeners();
 
   const Flags flags_;
   std::unique_ptr<Storage> storage_;

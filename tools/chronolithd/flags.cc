@@ -138,6 +138,7 @@ void AddFlags(CLI::App* app, Flags* flags) {
   Milliseconds(limits, "--idle-timeout", &flags->http.idle_timeout, "between two requests of a connection");
   Milliseconds(limits, "--query-timeout", &flags->query_timeout, "for a look-up or a remote read, its answer included");
   Milliseconds(limits, "--write-timeout", &flags->http.write_timeout, "for a client to take an answer");
+  Milliseconds(limits, "--shutdown-timeout", &flags->shutdown_timeout, "for requests to end after SIGTERM; then they are cut off");
   app->footer(
       "Exit codes: 0 stopped by SIGTERM or SIGINT, all is stored; 1 failure; 2 wrong arguments.\n\n"
       "SIGTERM and SIGINT finish requests, store what only the log has, and end it; a second one ends it at once, which loses\n"

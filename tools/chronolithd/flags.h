@@ -30,7 +30,7 @@ struct Flags {
   std::string web_config;
   int workers = 0;
   std::uint64_t in_flight_bytes = 256ULL << 20;
-  std::int64_t grace_ms = 10'000;
+  std::chrono::milliseconds shutdown_timeout{10'000};
   Options store;
   server::HttpServerOptions http;
   server::RemoteWriteHandlerOptions remote_write;
