@@ -233,11 +233,13 @@ int Main(int argc, char** argv) {
   app.add_option("--path", flags.path);
   CLI11_PARSE(app, argc, argv);
   Load load(flags);
-  (void)Run(&load, 0, flags.warm_rounds);
+  const Phase warm = Run(&load, 0, flags.warm_rounds);
   const Phase phase = Run(&load, flags.warm_rounds, flags.rounds);
-  std::printf("{\"samples\": %llu, \"seconds\": %.3f, \"cpu_seconds\": %.2f, \"peak_bytes\": %llu, \"first_ms\": %lld}\n",
-              static_cast<unsigned long long>(phase.samples), phase.seconds, phase.cpu,
-              static_cast<unsigned long long>(flags.pid > 0 ? PeakBytes(flags.pid) : 0), static_cast<long long>(load.start));
+  const auto whole = [](std::uint64_t n) { return static_cast<unsigned long long>(n); };
+  std::printf("{\"samples\": %llu, \"all_samples\": %llu, \"seconds\": %.3f, \"cpu_seconds\": %.2f, \"peak_bytes\": %llu, ",
+              whole(phase.samples), whole(warm.samples + phase.samples), phase.seconds, phase.cpu,
+              whole(flags.pid > 0 ? PeakBytes(flags.pid) : 0));
+  std::printf("\"first_ms\": %lld}\n", static_cast<long long>(load.start));
   return 0;
 }
 
