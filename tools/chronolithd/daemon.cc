@@ -13,6 +13,7 @@
 #include "server/lookup_handlers.h"
 #include "server/otlp_http.h"
 #include "server/page/page_handlers.h"
+#include "server/page/refused_items.h"
 #include "server/remote_read_handler.h"
 #include "server/tsdb_status_handler.h"
 
@@ -53,7 +54,9 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
   Result<std::unique_ptr<Storage>> storage = Storage::Open(flags.store, flags.db);
   if (!storage.ok()) return storage.status();
   daemon->storage_ = std::move(*storage);
-  daemon->history_ = std::make_unique<server::StatusHistory>(daemon->storage_.get(), server::StatusHistoryOptions{});
+  daemon->history_ = std::make_unique<server::StatusHistory>(
+      daemon->storage_.get(),
+      server::StatusHistoryOptions{.refused = [registry = daemon->registry_] { return server::RefusedItems(*registry); }});
   daemon->history_->Start();
   daemon->cardinality_ = std::make_unique<server::LiveCardinality>(daemon->storage_.get(), server::LiveCardinalityOptions{});
   daemon->remote_write_ = std::make_unique<server::RemoteWriteHandler>(daemon->storage_.get(), flags.remote_write,

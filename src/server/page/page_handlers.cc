@@ -69,13 +69,12 @@ json ShardsJson(const StorageStats& stats, const std::optional<StatusPoint>& las
   return out;
 }
 
-json TotalsJson(const StorageStats& stats) {
-  std::uint64_t series = 0, samples = 0, refused = 0, log = 0, log_backlog = 0, head = 0, rings = 0, postings = 0;
+json TotalsJson(const StorageStats& stats, std::uint64_t refused) {
+  std::uint64_t series = 0, samples = 0, log = 0, log_backlog = 0, head = 0, rings = 0, postings = 0;
   std::uint64_t hits = 0, misses = 0, label_hits = 0, label_misses = 0, files = 0;
   for (const ShardStats& shard : stats.shards) {
     series += shard.series_total;
     samples += shard.samples_appended;
-    refused += shard.samples_refused;
     log += shard.wal_bytes_pinned;
     log_backlog += shard.wal_archive_backlog_bytes;
     head += shard.head_bytes;
@@ -173,7 +172,7 @@ HttpResponse PageState(const PageParts& parts, const HttpRequest& request) {
       {"version", stats.version},
       {"engine", stats.engine},
       {"shards", ShardsJson(stats, last)},
-      {"totals", TotalsJson(stats)},
+      {"totals", TotalsJson(stats, parts.history->Refused(stats))},
       {"disks", json::array()},
       {"warnings", json::array()},
       {"history", HistoryJson(parts.history->Since(since.value_or(0)), shard ? std::optional<std::size_t>(*shard) : std::nullopt)}};
