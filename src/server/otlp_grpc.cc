@@ -76,6 +76,11 @@ class Service final : public MetricsService::WithRawCallbackMethod_Export<Metric
       reactor->Finish(ToRpc(InvalidArgument("x-chronolith-ack-level must be queued, logged or synced")));
       return reactor;
     }
+    // Of a call that ended within its message, or whose length or flags lie, gRPC makes a call without one.
+    if (!request->Valid()) {
+      reactor->Finish(ToRpc(InvalidArgument("the call has no whole message")));
+      return reactor;
+    }
     grpc::Slice slice;
     if (request->Length() > 0 && !request->TrySingleSlice(&slice).ok() && !request->DumpToSingleSlice(&slice).ok()) {
       reactor->Finish(ToRpc(InvalidArgument("the message cannot be read")));
