@@ -3,7 +3,9 @@
 #include <array>
 #include <utility>
 
+#include "base/coding.h"
 #include "base/hash.h"
+#include "interop/family_names.h"
 #include "interop/text_scan.h"
 
 namespace chronolith::interop {
@@ -21,9 +23,6 @@ constexpr std::array<std::pair<std::string_view, MetricType>, 9> kTypes = {{
     {"stateset", MetricType::kStateSet},
     {"untyped", MetricType::kUnknown},
 }};
-
-constexpr std::array<std::string_view, 8> kSuffixes = {"_total", "_created", "_bucket", "_sum",
-                                                       "_count", "_info",    "_gcount", "_gsum"};
 
 void TrimBlanks(std::string_view* text) {
   const auto blank = [](char c) { return c == ' ' || c == '\t'; };
@@ -55,6 +54,13 @@ bool ParseMetricType(std::string_view word, MetricType* type) {
     }
   }
   return false;
+}
+
+std::uint64_t FingerprintOf(const Metadata& metadata) {
+  std::string bytes(1, static_cast<char>(metadata.type));
+  PutBytes(&bytes, metadata.unit);
+  PutBytes(&bytes, metadata.help);
+  return StableHash(bytes) | 1;
 }
 
 std::string_view MetricTypeName(MetricType type) {
@@ -105,16 +111,12 @@ Status FamilyMetadata::Read(std::string_view keyword, std::string_view rest) {
 
 FamilyMetadata::Entry FamilyMetadata::Find(std::string_view metric) const {
   auto it = families_.find(std::string(metric));
-  for (const std::string_view suffix : kSuffixes) {
+  for (const std::string_view suffix : AllSampleSuffixes()) {
     if (it != families_.end()) break;
     if (metric.ends_with(suffix)) it = families_.find(std::string(metric.substr(0, metric.size() - suffix.size())));
   }
   if (it == families_.end()) return {};
-  const Metadata& m = it->second;
-  std::string bytes(1, static_cast<char>(m.type));
-  bytes.append(m.unit).push_back('\n');
-  bytes.append(m.help);
-  return {&m, StableHash(bytes) | 1};
+  return {&it->second, FingerprintOf(it->second)};
 }
 
 }  // namespace chronolith::interop

@@ -16,6 +16,8 @@ namespace chronolith::interop {
 // "counter", "gauge", ...: OpenMetrics' words; "untyped" is the Prometheus format's word for unknown. False: no such type.
 bool ParseMetricType(std::string_view word, MetricType* type);
 std::string_view MetricTypeName(MetricType type);
+// To tell whether metadata has changed. Not 0.
+std::uint64_t FingerprintOf(const Metadata& metadata);
 
 // Bounded: beyond kFamiliesMax families all are forgotten. Thread safety: one thread at a time.
 class FamilyMetadata {
@@ -31,7 +33,7 @@ class FamilyMetadata {
 
   struct Entry {
     const Metadata* metadata = nullptr;
-    std::uint64_t fingerprint = 0;  // of the metadata; not 0
+    std::uint64_t fingerprint = 0;  // of the metadata
   };
   // The metadata of the family that a sample named `metric` belongs to: of that name, or of the name without a suffix that
   // OpenMetrics gives to samples (_total, _bucket, ...). {} where there is none. Valid until the next Read.

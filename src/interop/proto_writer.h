@@ -55,10 +55,17 @@ class ProtoWriter {
   // for it, and what is longer moves.
   template <typename Write>
   void Nested(int field, Write write) {
-    Tag(field, kLength);
-    const std::size_t at = out_->size();
-    out_->push_back('\0');
+    const std::size_t at = Begin(field);
     write();
+    End(at);
+  }
+  // The same in two steps; parts may lie in each other. End adds at most kMaxVarint64Bytes.
+  std::size_t Begin(int field) {
+    Tag(field, kLength);
+    out_->push_back('\0');
+    return out_->size() - 1;
+  }
+  void End(std::size_t at) {
     const std::size_t length = out_->size() - at - 1;
     char bytes[kMaxVarint64Bytes];
     const auto n = static_cast<std::size_t>(EncodeVarint(bytes, length) - bytes);

@@ -6,14 +6,18 @@
 #include <string>
 #include <string_view>
 
-#include "chronolith/status.h"
+#include "chronolith/result.h"
 
 namespace chronolith::interop {
 
-// *out is replaced. Looks at the length that `block` claims before it takes memory for it: kResourceExhausted where that is beyond
-// `bytes_max`. kInvalidArgument: malformed.
-Status UncompressBlock(std::string_view block, std::uint64_t bytes_max, std::string* out);
+// The length that `block` claims to decode to, to be looked at before there is memory for it. kInvalidArgument: it claims none;
+// kResourceExhausted: more than `bytes_max`.
+Result<std::uint64_t> DecodedLength(std::string_view block, std::uint64_t bytes_max);
+// `out` has room for just that length. kInvalidArgument: malformed.
+Status UncompressTo(std::string_view block, char* out);
 
+// What CompressBlock takes at most while it is at work.
+std::uint64_t CompressedBytesMax(std::uint64_t bytes);
 std::string CompressBlock(std::string_view bytes);
 
 }  // namespace chronolith::interop

@@ -151,16 +151,11 @@ Result<RemoteReadRequest> DecodeRemoteReadRequest(std::string_view message) {
   return request;
 }
 
-void AppendRemoteReadResult(std::string_view series, std::string* out) {
-  ProtoWriter(out).BytesAlways(read_response::kResults, series);
-}
+std::size_t BeginRemoteReadResult(std::string* out) { return ProtoWriter(out).Begin(read_response::kResults); }
 
-void AppendRemoteReadSeries(std::string_view labels, std::span<const Sample> samples, std::span<const HistogramSample> histograms,
-                            std::string* out) {
-  ProtoWriter(out).Nested(query_result::kSeries, [&] {
-    AppendTimeSeries1({.labels = labels, .samples = samples, .histograms = histograms, .exemplars = {}, .metadata = {}}, out);
-  });
-}
+std::size_t BeginRemoteReadSeries(std::string* out) { return ProtoWriter(out).Begin(query_result::kSeries); }
+
+void EndRemoteReadPart(std::size_t place, std::string* out) { ProtoWriter(out).End(place); }
 
 void AppendRemoteReadFrame(std::size_t query, std::string_view labels, std::span<const PrometheusChunk> chunks, std::string* out) {
   std::string message;

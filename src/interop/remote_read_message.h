@@ -36,11 +36,13 @@ inline constexpr std::size_t kRemoteReadMatchersMax = 1024;  // of a query
 // Hints are passed over. kInvalidArgument: malformed, over the bounds above, or a form is asked for that is not known.
 Result<RemoteReadRequest> DecodeRemoteReadRequest(std::string_view message);
 
-// A QueryResult of `series` (of AppendTimeSeries1, each with its tag), appended to a ReadResponse.
-void AppendRemoteReadResult(std::string_view series, std::string* out);
-// A TimeSeries for such a result: labels of AppendRemoteWriteLabels; then samples and histograms, each in ascending order.
-void AppendRemoteReadSeries(std::string_view labels, std::span<const Sample> samples, std::span<const HistogramSample> histograms,
-                            std::string* out);
+// A ReadResponse of samples is written from front to back: a result for each query, in it series, in them what AppendTimeSeries1
+// appends, in as many calls as the caller likes. Both give the place of the part, for its end.
+std::size_t BeginRemoteReadResult(std::string* out);
+std::size_t BeginRemoteReadSeries(std::string* out);
+void EndRemoteReadPart(std::size_t place, std::string* out);
+// What a begin and its end add to *out at most.
+inline constexpr std::size_t kRemoteReadPartBytesMax = 12;
 
 // One frame of a stream: uvarint length | big-endian CRC32C | ChunkedReadResponse of one series, as Prometheus sends them; the
 // labels of AppendRemoteWriteLabels. A series may take several frames.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/coding.h"
+#include "interop/family_names.h"
 #include "interop/proto_writer.h"
 
 namespace chronolith::interop {
@@ -254,20 +255,6 @@ RemoteWriteCounts CountsOf(std::span<const RemoteWriteSeries> series) {
     counts.exemplars += s.exemplars.size();
   }
   return counts;
-}
-
-std::string_view MetricFamilyOf(std::string_view metric, MetricType type) {
-  constexpr std::string_view kHistogram[] = {"_bucket", "_count", "_sum"};
-  constexpr std::string_view kGaugeHistogram[] = {"_bucket", "_gcount", "_gsum"};
-  constexpr std::string_view kSummary[] = {"_count", "_sum"};
-  std::span<const std::string_view> suffixes;
-  if (type == MetricType::kHistogram) suffixes = kHistogram;
-  if (type == MetricType::kGaugeHistogram) suffixes = kGaugeHistogram;
-  if (type == MetricType::kSummary) suffixes = kSummary;
-  for (const std::string_view suffix : suffixes) {
-    if (metric.size() > suffix.size() && metric.ends_with(suffix)) return metric.substr(0, metric.size() - suffix.size());
-  }
-  return metric;
 }
 
 void AppendRemoteWriteLabels(const Labels& labels, std::string* out) {

@@ -38,7 +38,8 @@ RemoteWriteCounts CountsOf(std::span<const RemoteWriteSeries> series);
 void AppendRemoteWriteLabels(const Labels& labels, std::string* out);
 Labels LabelsOfRemoteWrite(std::string_view labels);
 
-// The fields of a message TimeSeries of 1.0, without tag and length; remote read answers with the same. Metadata has no place in it.
+// The fields of a message TimeSeries of 1.0, without tag and length; remote read answers with the same. Metadata has no place in
+// it.
 void AppendTimeSeries1(const RemoteWriteSeries& series, std::string* out);
 
 // Series in the given order; *out is replaced. Labels are written as they stand: sorted, not empty, which is what the receiver
@@ -46,10 +47,6 @@ void AppendTimeSeries1(const RemoteWriteSeries& series, std::string* out);
 // the series. A series of 2.0 has samples or histograms, not both: where both are given it is written twice. Receivers of 2.0
 // refuse a series that has neither.
 void EncodeRemoteWrite(RemoteWriteVersion version, std::span<const RemoteWriteSeries> series, std::string* out);
-
-// The family that a series named `metric` belongs to, as a Prometheus that scraped it calls it: without the suffix that histograms
-// (_bucket, _count, _sum, _gcount, _gsum) and summaries (_count, _sum) add. A counter keeps its _total.
-std::string_view MetricFamilyOf(std::string_view metric, MetricType type);
 
 }  // namespace chronolith::interop
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "interop/label_json.h"
+#include "interop/remote_compression.h"
 #include "interop/selector.h"
 #include "interop/time_text.h"
 
@@ -73,6 +74,20 @@ HttpResponse TextError(const Status& status) {
   HttpResponse response = HttpResponse::Text(HttpStatusOf(status.code()), status.message());
   if (response.status == 503) response.SetHeader("Retry-After", "1");
   return response;
+}
+
+HttpResponse NoMemoryLeft() { return HttpResponse::TryLater(429, "other requests have taken the memory that there is for them"); }
+
+std::optional<HttpResponse> RefuseSnappy(std::string_view block, std::uint64_t bytes_max, MemoryShare* share,
+                                         std::uint64_t* length) {
+  const Result<std::uint64_t> claimed = interop::DecodedLength(block, bytes_max);
+  if (!claimed.ok()) {
+    const bool too_long = claimed.status().code() == StatusCode::kResourceExhausted;
+    return HttpResponse::Text(too_long ? 413 : 400, claimed.status().message());
+  }
+  if (!share->Grow(*claimed)) return NoMemoryLeft();
+  *length = *claimed;
+  return std::nullopt;
 }
 
 std::string EndOfEnvelope(const std::vector<std::string>& warnings) {

@@ -3,6 +3,7 @@
 #define CHRONOLITH_SERVER_API_RESPONSE_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "chronolith/result.h"
 #include "chronolith/types.h"
 #include "server/http_message.h"
+#include "server/memory_share.h"
 
 namespace chronolith::server {
 
@@ -21,6 +23,12 @@ int HttpStatusOf(StatusCode code);
 HttpResponse ApiError(const Status& status);
 // The same status as plain text, for protocols without an envelope.
 HttpResponse TextError(const Status& status);
+
+// 429: other requests have taken the memory that there is for them.
+HttpResponse NoMemoryLeft();
+// Lets a snappy block be decoded: `share` has grown by its *length. Else the answer: 400, 413 beyond `bytes_max`, 429.
+std::optional<HttpResponse> RefuseSnappy(std::string_view block, std::uint64_t bytes_max, MemoryShare* share,
+                                         std::uint64_t* length);
 
 // What stands behind the data of a success: ,"warnings":[...]} or }.
 std::string EndOfEnvelope(const std::vector<std::string>& warnings);

@@ -29,26 +29,26 @@ class Stream {
 
 }  // namespace
 
-Status Inflate(std::string_view compressed, std::uint64_t bytes_max, DecodedBody* body) {
+Status Inflate(std::string_view compressed, std::uint64_t bytes_max, MemoryShare* share, std::string* out) {
   Stream stream;
   if (!stream.ready()) return ResourceExhausted("no memory to decompress the body");
   if (compressed.size() > std::numeric_limits<uInt>::max()) return InvalidArgument("the body is too long");
   z_stream& z = stream.z();
   z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(compressed.data()));
   z.avail_in = static_cast<uInt>(compressed.size());
-  body->bytes.clear();
+  out->clear();
   std::uint64_t used = 0;
   int result = Z_OK;
   while (result != Z_STREAM_END) {
-    if (used == body->bytes.size()) {
+    if (used == out->size()) {
       // One byte more than is allowed, to see whether there is one.
       const std::uint64_t size = std::min(std::max(kFirstBytes, used * 2), bytes_max + 1);
       if (used == size) return FailedPrecondition("the body decodes to more than " + std::to_string(bytes_max) + " bytes");
-      if (!body->Reserve(size - used)) return ResourceExhausted("other requests have taken the memory that there is for them");
-      body->bytes.resize(size);
+      if (!share->Grow(size - used)) return ResourceExhausted("other requests have taken the memory that there is for them");
+      out->resize(size);
     }
-    z.next_out = reinterpret_cast<Bytef*>(body->bytes.data() + used);
-    z.avail_out = static_cast<uInt>(body->bytes.size() - used);
+    z.next_out = reinterpret_cast<Bytef*>(out->data() + used);
+    z.avail_out = static_cast<uInt>(out->size() - used);
     const uInt before = z.avail_out;
     result = inflate(&z, Z_NO_FLUSH);
     used += before - z.avail_out;
@@ -56,7 +56,7 @@ Status Inflate(std::string_view compressed, std::uint64_t bytes_max, DecodedBody
   }
   if (z.avail_in != 0) return InvalidArgument("there are bytes behind the compressed body");
   if (used > bytes_max) return FailedPrecondition("the body decodes to more than " + std::to_string(bytes_max) + " bytes");
-  body->bytes.resize(used);
+  out->resize(used);
   return Status::Ok();
 }
 

@@ -6,36 +6,15 @@
 #include <string>
 #include <string_view>
 
-#include "chronolith/env.h"
-#include "chronolith/result.h"
+#include "chronolith/status.h"
+#include "server/memory_share.h"
 
 namespace chronolith::server {
 
-// What a request decoded, and its share of the memory that there is for requests. Thread safety: one thread at a time.
-class DecodedBody {
- public:
-  explicit DecodedBody(MemoryBudget* budget) : budget_(budget) {}
-  ~DecodedBody() { budget_->Release(reserved_); }
-  DecodedBody(const DecodedBody&) = delete;
-  DecodedBody& operator=(const DecodedBody&) = delete;
-
-  // False where there is no more.
-  bool Reserve(std::uint64_t bytes) {
-    if (!budget_->TryReserve(bytes)) return false;
-    reserved_ += bytes;
-    return true;
-  }
-  std::string bytes;
-
- private:
-  MemoryBudget* const budget_;
-  std::uint64_t reserved_ = 0;
-};
-
-// Both formats, told apart by their first bytes. Memory is reserved before it is used, twice as much each time, so that what the
-// lengths inside say does not matter. kInvalidArgument: not whole, or more than one stream; kFailedPrecondition: more than
+// Both formats, told apart by their first bytes; *out is replaced. `share` grows before *out does, twice as much each time, so that
+// what the lengths inside say does not matter. kInvalidArgument: not whole, or more than one stream; kFailedPrecondition: more than
 // `bytes_max` when decoded; kResourceExhausted: no memory left.
-Status Inflate(std::string_view compressed, std::uint64_t bytes_max, DecodedBody* body);
+Status Inflate(std::string_view compressed, std::uint64_t bytes_max, MemoryShare* share, std::string* out);
 
 }  // namespace chronolith::server
 

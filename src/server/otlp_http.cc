@@ -76,21 +76,22 @@ HttpResponse Handle(OtlpReceiver* receiver, MemoryBudget* in_flight, const HttpR
   if (const std::string_view word = request.Header("X-Chronolith-Ack-Level"); !word.empty() && !ParseAckLevel(word, &level)) {
     return Error(form, 400, RpcCode::kInvalidArgument, "X-Chronolith-Ack-Level must be queued, logged or synced");
   }
-  DecodedBody decoded(in_flight);
+  MemoryShare share(in_flight);
+  std::string decoded;
   std::string_view body = request.body;
   if (const std::string_view coding = request.Header("Content-Encoding"); EqualIgnoringCase(coding, "gzip")) {
-    const Status status = Inflate(body, receiver->options().decoded_bytes_max, &decoded);
+    const Status status = Inflate(body, receiver->options().decoded_bytes_max, &share, &decoded);
     if (status.code() == StatusCode::kFailedPrecondition) {
       return Error(form, 413, RpcCode::kInvalidArgument, status.message());
     }
     if (!status.ok()) return Error(form, status);
-    body = decoded.bytes;
+    body = decoded;
   } else if (!coding.empty() && !EqualIgnoringCase(coding, "identity")) {
     return Error(form, 415, RpcCode::kInvalidArgument, "the Content-Encoding must be gzip or identity");
   }
   std::string wire;
   if (form == Form::kJson) {
-    if (!decoded.Reserve(body.size() * kJsonMemory)) {
+    if (!share.Grow(body.size() * kJsonMemory)) {
       return Error(form, ResourceExhausted("other requests have taken the memory that there is for them"));
     }
     Result<std::string> read = interop::otlp::JsonToWire(body, *ExportMetricsServiceRequest::descriptor());

@@ -1,6 +1,5 @@
 #include "server/remote_read_handler.h"
 
-#include <array>
 #include <memory>
 #include <string>
 #include <utility>
@@ -11,38 +10,13 @@
 #include "interop/remote_write_message.h"
 #include "ops/prometheus_chunks.h"
 #include "server/api_response.h"
+#include "server/memory_share.h"
+#include "server/remote_read_answer.h"
 
 namespace chronolith::server {
 namespace {
 
 constexpr std::size_t kPieceBytes = 64 << 10;
-
-// Bytes of an answer, counted while it grows.
-class Growth {
- public:
-  Growth(MemoryBudget* budget, std::uint64_t bytes_max) : budget_(budget), bytes_max_(bytes_max) {}
-  ~Growth() { budget_->Release(taken_); }
-  Growth(const Growth&) = delete;
-  Growth& operator=(const Growth&) = delete;
-
-  Status Reach(std::uint64_t bytes) {
-    if (bytes > bytes_max_) {
-      return InvalidArgument("the answer takes more than " + std::to_string(bytes_max_) +
-                             " bytes of samples: ask for less, or accept STREAMED_XOR_CHUNKS, which has no such bound");
-    }
-    if (bytes <= taken_) return Status::Ok();
-    constexpr std::uint64_t kStep = 1 << 20;
-    const std::uint64_t more = (bytes - taken_ + kStep - 1) / kStep * kStep;
-    if (!budget_->TryReserve(more)) return ResourceExhausted("the memory for answers is taken by other requests");
-    taken_ += more;
-    return Status::Ok();
-  }
-
- private:
-  MemoryBudget* const budget_;
-  const std::uint64_t bytes_max_;
-  std::uint64_t taken_ = 0;
-};
 
 class RemoteRead {
  public:
@@ -54,97 +28,72 @@ class RemoteRead {
     if (!encoding.empty() && !EqualIgnoringCase(encoding, "snappy")) {
       return HttpResponse::Text(415, "Content-Encoding '" + std::string(encoding) + "' is not taken: compress with snappy");
     }
-    std::string message;
-    if (const Status s = interop::UncompressBlock(request.body, options_.decoded_bytes_max, &message); !s.ok()) {
-      return s.code() == StatusCode::kResourceExhausted ? HttpResponse::Text(413, s.message()) : TextError(s);
-    }
-    Result<interop::RemoteReadRequest> asked = interop::DecodeRemoteReadRequest(message);
+    auto read = std::make_shared<Read>(in_flight_);
+    std::uint64_t length = 0;
+    if (auto refusal = RefuseSnappy(request.body, options_.decoded_bytes_max, &read->share, &length)) return std::move(*refusal);
+    Result<interop::RemoteReadRequest> asked = Decode(request.body, length);
     if (!asked.ok()) return TextError(asked.status());
 
     // All of them before the first byte is answered, so that what is wrong with one gets its own status.
     const Deadline deadline = std::chrono::steady_clock::now() + options_.timeout;
-    auto sets = std::make_shared<Sets>();
     for (const interop::RemoteReadQuery& query : asked->queries) {
       if (query.range.empty()) {
-        sets->push_back(nullptr);
+        read->sets.push_back(nullptr);
         continue;
       }
       Result<std::unique_ptr<SeriesSet>> set =
-          storage_->Select(query.matchers, query.range, {.deadline = deadline, .cancelled = nullptr, .among = {}});
+          storage_->Select(query.matchers, query.range, {.deadline = deadline, .cancelled = request.cancelled, .among = {}});
       if (!set.ok()) return TextError(set.status());
-      sets->push_back(std::move(*set));
+      read->sets.push_back(std::move(*set));
     }
-    return asked->form == interop::RemoteReadForm::kSamples ? Samples(*sets) : Stream(std::move(sets));
+    return asked->form == interop::RemoteReadForm::kSamples ? Samples(read.get()) : Stream(std::move(read));
   }
 
  private:
-  using Sets = std::vector<std::unique_ptr<SeriesSet>>;  // null: of an empty range
+  struct Read {
+    explicit Read(MemoryBudget* in_flight) : share(in_flight) {}
+    MemoryShare share;                             // of the request, and of the answer while it is made
+    std::vector<std::unique_ptr<SeriesSet>> sets;  // null: of an empty range
+  };
 
-  HttpResponse Samples(const Sets& sets) const {
-    Growth growth(in_flight_, options_.samples_bytes_max);
-    std::string message, result;
-    for (const std::unique_ptr<SeriesSet>& set : sets) {
-      result.clear();
-      if (set != nullptr) {
-        const Status s = Result1(
-            set.get(), [&] { return growth.Reach(message.size() + result.size()); }, &result);
-        if (!s.ok()) return TextError(s);
-      }
-      interop::AppendRemoteReadResult(result, &message);
-    }
-    if (const Status s = growth.Reach(message.size()); !s.ok()) return TextError(s);
-    return {.headers = {{"Content-Type", "application/x-protobuf"}, {"Content-Encoding", "snappy"}},
-            .body = interop::CompressBlock(message)};
+  static Result<interop::RemoteReadRequest> Decode(std::string_view body, std::uint64_t length) {
+    std::string message(length, '\0');
+    if (Status s = interop::UncompressTo(body, message.data()); !s.ok()) return s;
+    return interop::DecodeRemoteReadRequest(message);
   }
 
-  template <typename Reached>
-  static Status Result1(SeriesSet* set, const Reached& reached, std::string* result) {
-    std::vector<Sample> samples;
-    std::vector<HistogramSample> histograms;
-    std::string labels;
-    while (set->Next()) {
-      samples.clear();
-      histograms.clear();
-      if (Status s = ReadSamples(&set->samples(), &samples, &histograms); !s.ok()) return s;
-      labels.clear();
-      interop::AppendRemoteWriteLabels(set->labels(), &labels);
-      interop::AppendRemoteReadSeries(labels, samples, histograms, result);
-      if (Status s = reached(); !s.ok()) return s;
+  HttpResponse Samples(Read* read) const {
+    RemoteReadAnswer answer(options_.samples_bytes_max, &read->share);
+    Status status;
+    for (const std::unique_ptr<SeriesSet>& set : read->sets) {
+      if (status = answer.AddResult(set.get()); !status.ok()) break;
     }
-    return set->status();
+    std::string body;
+    if (status.ok()) status = answer.Finish(&body);
+    switch (answer.refusal()) {
+      case RemoteReadAnswer::Refusal::kNone:
+        break;
+      case RemoteReadAnswer::Refusal::kTooLarge:
+        return HttpResponse::Text(413, status.message());
+      case RemoteReadAnswer::Refusal::kNoMemory:
+        return NoMemoryLeft();
+    }
+    if (!status.ok()) return TextError(status);
+    return {.headers = {{"Content-Type", "application/x-protobuf"}, {"Content-Encoding", "snappy"}}, .body = std::move(body)};
   }
 
-  static Status ReadSamples(SampleIterator* in, std::vector<Sample>* samples, std::vector<HistogramSample>* histograms) {
-    std::array<Timestamp, 256> timestamps;
-    std::array<double, 256> values;
-    while (true) {
-      const std::size_t n = in->NextFloats(timestamps.data(), values.data(), values.size());
-      for (std::size_t i = 0; i < n; ++i) samples->push_back({timestamps[i], values[i]});
-      if (n > 0) continue;
-      switch (in->Next()) {
-        case ValueType::kNone:
-          return in->status();
-        case ValueType::kFloat:
-          samples->push_back({in->timestamp(), in->value()});
-          break;
-        default:
-          histograms->push_back({in->timestamp(), in->histogram()});
-      }
-    }
-  }
-
-  HttpResponse Stream(std::shared_ptr<Sets> sets) const {
+  HttpResponse Stream(std::shared_ptr<Read> read) const {
     HttpResponse response;
     response.SetHeader("Content-Type", "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse");
-    response.stream = [sets = std::move(sets), frame_max = options_.frame_bytes_max](BodyWriter& to) {
+    response.stream = [read = std::move(read), frame_max = options_.frame_bytes_max](BodyWriter& to) {
       Frames frames(&to, frame_max);
-      for (std::size_t i = 0; i < sets->size(); ++i) {
-        SeriesSet* const set = (*sets)[i].get();
+      for (std::size_t i = 0; i < read->sets.size(); ++i) {
+        SeriesSet* const set = read->sets[i].get();
         while (set != nullptr && set->Next()) {
           if (Status s = frames.Series(i, set); !s.ok()) return s;
         }
         if (set != nullptr && !set->status().ok()) return set->status();
-        (*sets)[i].reset();
+        read->sets[i].reset();
       }
       return frames.Flush();
     };

@@ -1,9 +1,10 @@
 #include "server/remote_write_handler.h"
 
-#include <snappy.h>
-
 #include <string>
 #include <utility>
+
+#include "interop/remote_compression.h"
+#include "server/api_response.h"
 
 namespace chronolith::server {
 namespace {
@@ -24,10 +25,11 @@ std::string_view Trim(std::string_view text) {
   return text;
 }
 
-// False: no version of remote write.
+// False: no version of remote write. None at all is 1.0, as Prometheus takes it.
 bool VersionOf(std::string_view content_type, RemoteWriteVersion* version) {
-  if (!EqualIgnoringCase(Trim(content_type.substr(0, content_type.find(';'))), "application/x-protobuf")) return false;
   *version = RemoteWriteVersion::k1;
+  if (content_type.empty()) return true;
+  if (!EqualIgnoringCase(Trim(content_type.substr(0, content_type.find(';'))), "application/x-protobuf")) return false;
   for (std::size_t at = content_type.find(';'); at != std::string_view::npos; at = content_type.find(';', at + 1)) {
     const std::string_view rest = content_type.substr(at + 1);
     const std::string_view parameter = Trim(rest.substr(0, rest.find(';')));
@@ -42,20 +44,6 @@ bool VersionOf(std::string_view content_type, RemoteWriteVersion* version) {
   }
   return true;
 }
-
-// Memory that a request has taken for what it decodes. Thread safety: one thread.
-class Reservation {
- public:
-  Reservation(MemoryBudget* budget, std::uint64_t bytes) : budget_(budget), bytes_(budget->TryReserve(bytes) ? bytes : 0) {}
-  ~Reservation() { budget_->Release(bytes_); }
-  Reservation(const Reservation&) = delete;
-  Reservation& operator=(const Reservation&) = delete;
-  std::uint64_t bytes() const { return bytes_; }
-
- private:
-  MemoryBudget* const budget_;
-  const std::uint64_t bytes_;
-};
 
 }  // namespace
 
@@ -101,48 +89,32 @@ void RemoteWriteHandler::AddTo(Router* router) {
 }
 
 std::unique_ptr<RemoteWriteHandler::Context> RemoteWriteHandler::Take() {
-  {
-    MutexLock lock(&mu_);
-    if (!idle_.empty()) {
-      std::unique_ptr<Context> context = std::move(idle_.back());
-      idle_.pop_back();
-      return context;
-    }
-  }
-  return std::make_unique<Context>(&shared_);
+  std::unique_ptr<Context> context = idle_.Take();
+  return context != nullptr ? std::move(context) : std::make_unique<Context>(&shared_);
 }
 
 void RemoteWriteHandler::GiveBack(std::unique_ptr<Context> context) {
   if (context->buffer_bytes > kBufferKept) return;  // and with it the writer's, which grew alike
-  MutexLock lock(&mu_);
-  idle_.push_back(std::move(context));
+  idle_.Give(std::move(context));
 }
 
 HttpResponse RemoteWriteHandler::Handle(const HttpRequest& request) {
-  RemoteWriteVersion version = RemoteWriteVersion::k1;
+  RemoteWriteVersion version;
   if (!VersionOf(request.Header("Content-Type"), &version)) {
     return HttpResponse::Text(415,
                               "the Content-Type must be application/x-protobuf, alone or with ;proto=prometheus.WriteRequest or "
                               ";proto=io.prometheus.write.v2.Request");
   }
-  if (!EqualIgnoringCase(request.Header("Content-Encoding"), "snappy")) {
+  if (const std::string_view coding = request.Header("Content-Encoding"); !coding.empty() && !EqualIgnoringCase(coding, "snappy")) {
     return HttpResponse::Text(415, "the Content-Encoding must be snappy (the block format)");
   }
   AckLevel level = options_.level;
   if (const std::string_view word = request.Header("X-Chronolith-Ack-Level"); !word.empty() && !ParseAckLevel(word, &level)) {
     return HttpResponse::Text(400, "X-Chronolith-Ack-Level must be queued, logged or synced");
   }
-  std::size_t decoded = 0;
-  if (!snappy::GetUncompressedLength(request.body.data(), request.body.size(), &decoded)) {
-    return HttpResponse::Text(400, "the body is no snappy block");
-  }
-  if (decoded > options_.decoded_bytes_max) {
-    return HttpResponse::Text(
-        413, "the body decodes to " + std::to_string(decoded) + " bytes, more than " + std::to_string(options_.decoded_bytes_max));
-  }
-  const Reservation reservation(in_flight_, decoded);
-  if (reservation.bytes() < decoded)
-    return HttpResponse::TryLater(429, "other requests have taken the memory that there is for them");
+  MemoryShare share(in_flight_);
+  std::uint64_t decoded = 0;
+  if (auto refusal = RefuseSnappy(request.body, options_.decoded_bytes_max, &share, &decoded)) return std::move(*refusal);
   return Write(version, level, request.body, decoded);
 }
 
@@ -150,15 +122,18 @@ HttpResponse RemoteWriteHandler::Write(RemoteWriteVersion version, AckLevel leve
                                        std::size_t decoded) {
   std::unique_ptr<Context> context = Take();
   if (context->buffer_bytes < decoded) {
+    context->buffer_bytes = 0;
+    context->buffer.reset();  // before there is another
     context->buffer.reset(new char[decoded]);
     context->buffer_bytes = decoded;
   }
-  if (!snappy::RawUncompress(compressed.data(), compressed.size(), context->buffer.get())) {
+  Status status = interop::UncompressTo(compressed, context->buffer.get());
+  if (!status.ok()) {
     GiveBack(std::move(context));
-    return HttpResponse::Text(400, "the body is no valid snappy block");
+    return HttpResponse::Text(400, status.message());
   }
   WriteOutcome outcome;
-  const Status status = context->writer.Write(version, {context->buffer.get(), decoded}, level, &outcome);
+  status = context->writer.Write(version, {context->buffer.get(), decoded}, level, &outcome);
   hits_.Increment(static_cast<double>(context->writer.cache_hits()));
   misses_.Increment(static_cast<double>(context->writer.cache_misses()));
   GiveBack(std::move(context));

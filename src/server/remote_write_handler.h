@@ -1,10 +1,14 @@
 // POST /api/v1/write: Prometheus remote write, 1.0 and 2.0.
 //
-//   415  another Content-Type than application/x-protobuf (2.0: ;proto=io.prometheus.write.v2.Request), or another Content-Encoding
-//   than snappy 413  compressed or, by the header of the snappy block, decoded larger than the limits; nothing was decoded 400
-//   malformed; or a part was refused, for good: the rest was written 429  a bound was reached (memory, rings, disk), 503 the log
-//   failed: send all of it again, which changes nothing that was written 204  all was written, and has reached the level:
-//   --ack-level, or the request's header X-Chronolith-Ack-Level: queued, logged, synced
+//  * 415: another Content-Type than application/x-protobuf (2.0: ;proto=io.prometheus.write.v2.Request), or another
+//    Content-Encoding than snappy; a header that is not there is 1.0, and snappy
+//  * 413: compressed or, by the header of the snappy block, decoded larger than the limits; nothing was decoded
+//  * 400: malformed; or a part was refused, for good: the rest was written
+//  * 429: a bound was reached (memory, rings, disk), 503: the log failed; send all of it again, which changes nothing that was
+//    written
+//  * 204: all was written, and has reached the level: --ack-level, or the request's header X-Chronolith-Ack-Level: queued, logged,
+//    synced
+//
 // Every answer after decoding says in X-Prometheus-Remote-Write-{Samples,Histograms,Exemplars}-Written what was written.
 #ifndef CHRONOLITH_SERVER_REMOTE_WRITE_HANDLER_H_
 #define CHRONOLITH_SERVER_REMOTE_WRITE_HANDLER_H_
@@ -15,9 +19,9 @@
 #include <cstdint>
 #include <memory>
 #include <string_view>
-#include <vector>
 
-#include "base/mutex.h"
+#include "base/idle_pool.h"
+#include "server/memory_share.h"
 #include "server/remote_writer.h"
 #include "server/router.h"
 
@@ -61,8 +65,7 @@ class RemoteWriteHandler {
   const RemoteWriteHandlerOptions options_;
   MemoryBudget* const in_flight_;
   RemoteWriterShared shared_;
-  Mutex mu_;
-  std::vector<std::unique_ptr<Context>> idle_ ABSL_GUARDED_BY(mu_);
+  IdlePool<Context> idle_;
   prometheus::Counter &samples_, &histograms_, &exemplars_, &refused_, &hits_, &misses_;
 };
 

@@ -6,36 +6,15 @@
 #include <span>
 #include <utility>
 
-#include "base/coding.h"
 #include "base/counters.h"
 #include "base/hash.h"
+#include "interop/family_metadata.h"
+#include "interop/family_names.h"
 
 namespace chronolith::server {
 namespace {
 
 using interop::RemoteWriteVersion;
-
-// Not 0.
-std::uint64_t FingerprintOf(const Metadata& metadata) {
-  std::string bytes(1, static_cast<char>(metadata.type));
-  PutBytes(&bytes, metadata.unit);
-  PutBytes(&bytes, metadata.help);
-  return StableHash(bytes) | 1;
-}
-
-// The names that series of a family have.
-std::vector<std::string> NamesOf(const std::string& family, MetricType type) {
-  std::vector<std::string> names = {family};
-  const auto add = [&](std::initializer_list<const char*> suffixes) {
-    for (const char* suffix : suffixes) names.push_back(family + suffix);
-  };
-  if (type == MetricType::kHistogram) add({"_bucket", "_count", "_sum"});
-  if (type == MetricType::kGaugeHistogram) add({"_bucket", "_gcount", "_gsum"});
-  if (type == MetricType::kSummary) add({"_count", "_sum"});
-  if (type == MetricType::kCounter) add({"_total"});
-  if (type == MetricType::kInfo) add({"_info"});
-  return names;
-}
 
 bool ById(SeriesRef a, SeriesRef b) { return a.id < b.id; }
 
@@ -43,13 +22,13 @@ bool ById(SeriesRef a, SeriesRef b) { return a.id < b.id; }
 
 Status FamilyMetadataWriter::Set(const std::string& family, const Metadata& metadata, Appender* appender, std::uint64_t* set) {
   std::vector<SeriesRef> ids;
-  for (const std::string& name : NamesOf(family, metadata.type)) {
+  for (const std::string& name : interop::SeriesNamesOf(family, metadata.type)) {
     Result<std::vector<SeriesRef>> found = storage_->SeriesIds({Matcher::Equal(std::string(kMetricName), name)});
     if (!found.ok()) return found.status();
     ids.insert(ids.end(), found->begin(), found->end());
   }
   std::sort(ids.begin(), ids.end(), ById);
-  const std::uint64_t fingerprint = FingerprintOf(metadata);
+  const std::uint64_t fingerprint = interop::FingerprintOf(metadata);
   MutexLock lock(&mu_);
   if (ids.empty()) {  // names that nobody writes to must not fill the table
     families_.erase(family);
@@ -203,7 +182,7 @@ void RemoteWriter::AppendMetadata(std::size_t series, std::string_view payload, 
   if (status.ok()) status = decoder_->Expand(metadata.unit.size() + metadata.help.size());
   if (!status.ok()) return Refuse(1, status, series, outcome);
   if (metadata == Metadata{}) return;
-  const std::uint64_t fingerprint = FingerprintOf(metadata);
+  const std::uint64_t fingerprint = interop::FingerprintOf(metadata);
   if (found_[series].metadata == fingerprint) return;
   const bool first = found_[series].metadata == 0;
   found_[series].metadata = fingerprint;

@@ -48,22 +48,24 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view bytes = FuzzBytes(data, size);
   MemoryBudget budget(kMemory);
   {
-    DecodedBody body(&budget);
-    const Status status = Inflate(bytes, kBytesMax, &body);
+    MemoryShare share(&budget);
+    std::string out;
+    const Status status = Inflate(bytes, kBytesMax, &share, &out);
     FUZZ_CHECK(budget.used_bytes() <= kMemory);
     if (status.ok()) {
-      FUZZ_CHECK(body.bytes.size() <= kMemory && body.bytes == AtOnce(bytes));
+      FUZZ_CHECK(out.size() <= share.bytes() && out == AtOnce(bytes));
     } else {
       FUZZ_CHECK(status.code() == StatusCode::kInvalidArgument || status.code() == StatusCode::kResourceExhausted);
     }
   }
   for (const int window_bits : {15, 31}) {
-    DecodedBody body(&budget);
-    const Status status = Inflate(Deflated(bytes, window_bits), size, &body);
-    FUZZ_CHECK(size + 1 > kMemory || (status.ok() && body.bytes == bytes));
+    MemoryShare share(&budget), other(&budget);
+    std::string out;
+    const Status status = Inflate(Deflated(bytes, window_bits), size, &share, &out);
+    FUZZ_CHECK(size + 1 > kMemory || (status.ok() && out == bytes));
+    share.ShrinkTo(0);
     if (size == 0) continue;
-    DecodedBody less(&budget);
-    FUZZ_CHECK(!Inflate(Deflated(bytes, window_bits), size - 1, &less).ok());
+    FUZZ_CHECK(!Inflate(Deflated(bytes, window_bits), size - 1, &other, &out).ok());
   }
   FUZZ_CHECK(budget.used_bytes() == 0);
   return 0;

@@ -167,21 +167,6 @@ TEST(RemoteWriteMessage, StringsOfVersion2StandOnce) {
   EXPECT_EQ(back.series[1].labels, series[1].labels);
 }
 
-TEST(RemoteWriteMessage, FamilyIsTheNameWithoutWhatItsTypeAdds) {
-  const struct {
-    std::string_view metric;
-    MetricType type;
-    std::string_view family;
-  } rows[] = {
-      {"h_bucket", MetricType::kHistogram, "h"},      {"h_gcount", MetricType::kGaugeHistogram, "h"},
-      {"s_sum", MetricType::kSummary, "s"},           {"s", MetricType::kSummary, "s"},
-      {"s_bucket", MetricType::kSummary, "s_bucket"}, {"c_total", MetricType::kCounter, "c_total"},
-      {"g_count", MetricType::kGauge, "g_count"},     {"_sum", MetricType::kSummary, "_sum"},
-      {"h_bucket", MetricType::kUnknown, "h_bucket"},
-  };
-  for (const auto& row : rows) EXPECT_EQ(MetricFamilyOf(row.metric, row.type), row.family);
-}
-
 TEST(RemoteWriteMessage, LabelsComeBackFromTheirForm) {
   for (const Labels& labels : {Labels{}, Labels{{"__name__", "up"}}, Labels{{"", "x"}, {"a", ""}, {"b", std::string(300, 'v')}}}) {
     std::string encoded;

@@ -83,9 +83,9 @@ TEST_F(ChronolithdTest, ServesUntilItIsTold) {
     EXPECT_EQ(ready.status, 200);
     EXPECT_EQ(nlohmann::json::parse(ready.body)["shards"].size(), 16U);
     EXPECT_EQ(HttpCall(server.port(), "GET", "/api/v1/write").status, 405);
-    EXPECT_EQ(HttpCall(server.port(), "POST", "/api/v1/write", "x").status, 415);
+    EXPECT_EQ(HttpCall(server.port(), "POST", "/api/v1/write", "x").status, 400);
     const HttpAnswer metrics = HttpCall(server.port(), "GET", "/metrics");
-    EXPECT_THAT(metrics.body, HasSubstr("chronolith_http_requests_total{handler=\"/api/v1/write\",code=\"415\"} 1\n"));
+    EXPECT_THAT(metrics.body, HasSubstr("chronolith_http_requests_total{handler=\"/api/v1/write\",code=\"400\"} 1\n"));
     EXPECT_THAT(metrics.body, HasSubstr("chronolith_remote_write_written_total{kind=\"sample\"} 0\n"));
     EXPECT_THAT(metrics.body, HasSubstr("chronolith_wal_records_total{shard=\"15\"}"));
     const ProcessResult result = server.Stop(signal);

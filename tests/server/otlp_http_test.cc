@@ -163,19 +163,22 @@ TEST(Inflate, ReadsBothFormatsOfAnySize) {
     const std::string text(size, 'x');
     for (const bool gzip : {true, false}) {
       MemoryBudget budget(8 << 20);
-      DecodedBody body(&budget);
-      ASSERT_TRUE(Inflate(Compress(text, gzip), 1'000'000, &body).ok()) << size;
-      EXPECT_EQ(body.bytes, text);
+      MemoryShare share(&budget);
+      std::string out = "what was there before";
+      ASSERT_TRUE(Inflate(Compress(text, gzip), 1'000'000, &share, &out).ok()) << size;
+      EXPECT_EQ(out, text);
       EXPECT_GE(budget.used_bytes(), size);
     }
   }
   MemoryBudget budget(8 << 20);
-  DecodedBody body(&budget);
-  EXPECT_EQ(Inflate(Compress(std::string(1001, 'x')), 1000, &body).code(), StatusCode::kFailedPrecondition);
-  EXPECT_EQ(Inflate("plain text", 1000, &body).code(), StatusCode::kInvalidArgument);
+  MemoryShare share(&budget);
+  std::string out;
+  EXPECT_EQ(Inflate(Compress(std::string(1001, 'x')), 1000, &share, &out).code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Inflate("plain text", 1000, &share, &out).code(), StatusCode::kInvalidArgument);
   MemoryBudget small(100 << 10);
-  DecodedBody poor(&small);
-  EXPECT_EQ(Inflate(Compress(std::string(200 << 10, 'x')), 1 << 20, &poor).code(), StatusCode::kResourceExhausted);
+  MemoryShare poor(&small);
+  EXPECT_EQ(Inflate(Compress(std::string(200 << 10, 'x')), 1 << 20, &poor, &out).code(), StatusCode::kResourceExhausted);
+  EXPECT_LE(out.size(), small.limit_bytes()) << "nothing grows that is not counted";
 }
 
 }  // namespace

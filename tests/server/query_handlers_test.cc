@@ -12,6 +12,7 @@
 #include "server/export_handler.h"
 #include "server/lookup_handlers.h"
 #include "server/remote_read_handler.h"
+#include "server/tsdb_status_handler.h"
 #include "tests/interop/remote_write_decoder.h"
 #include "tests/support/remote_read.h"
 #include "tests/support/temp_directory.h"
@@ -70,6 +71,8 @@ class QueryHandlers : public ::testing::Test {
     AddRemoteReadHandler(storage_.get(), &in_flight_, read_options_, &router_);
     AddLookupHandlers(storage_.get(), std::chrono::seconds(60), &router_);
     AddExportHandler(storage_.get(), &router_);
+    cardinality_ = std::make_unique<LiveCardinality>(storage_.get(), LiveCardinalityOptions{.max_age = std::chrono::seconds(0)});
+    AddTsdbStatusHandler(cardinality_.get(), &router_);
     AddAdminHandlers(storage_.get(), {.enabled = true, .snapshot_directory = dir_ / "snapshots"}, &router_);
   }
   void TearDown() override { EXPECT_EQ(in_flight_.used_bytes(), 0U); }
@@ -118,6 +121,7 @@ class QueryHandlers : public ::testing::Test {
   std::unique_ptr<Storage> storage_;
   MemoryBudget in_flight_{64 << 20};
   RemoteReadOptions read_options_;
+  std::unique_ptr<LiveCardinality> cardinality_;
   Router router_;
 };
 
@@ -201,7 +205,7 @@ TEST_F(QueryHandlers, AnAnswerOfSamplesIsBoundedAndAStreamIsNot) {
   };
   AddRemoteReadHandler(storage_.get(), &in_flight_, {.samples_bytes_max = 100'000}, &small);
   const HttpResponse refused = ask(&small, 0);
-  ASSERT_EQ(refused.status, 400);
+  ASSERT_EQ(refused.status, 413);
   EXPECT_THAT(refused.body, HasSubstr("STREAMED_XOR_CHUNKS"));
   Collected all;
   EXPECT_TRUE(ask(&small, 1).stream(all).ok());
@@ -210,8 +214,36 @@ TEST_F(QueryHandlers, AnAnswerOfSamplesIsBoundedAndAStreamIsNot) {
 
   Router poor;
   AddRemoteReadHandler(storage_.get(), &little, {}, &poor);
-  EXPECT_EQ(ask(&poor, 0).status, 503);
+  EXPECT_EQ(ask(&poor, 0).status, 413) << "it will never be taken, whatever the others do";
   EXPECT_EQ(little.used_bytes(), 0U);
+}
+
+TEST_F(QueryHandlers, AReadIsCountedBeforeItIsDecodedAndOverloadAsksToTryLater) {
+  const auto retry_after = [](const HttpResponse& response) {
+    for (const auto& [name, value] : response.headers) {
+      if (name == "Retry-After") return value;
+    }
+    return std::string("(none)");
+  };
+  const std::uint64_t all = in_flight_.limit_bytes();
+  // Claims 4 KiB, and is malformed: decoding it would be answered 400.
+  const std::string claims("\x80\x20 no snappy");
+  EXPECT_EQ(Ask("POST", "/api/v1/read", claims).status, 400);
+  in_flight_.ForceReserve(all - 4095);
+  HttpResponse response = Ask("POST", "/api/v1/read", claims);
+  EXPECT_EQ(response.status, 429);
+  EXPECT_EQ(retry_after(response), "1");
+  // Room for the request, none for the answer; a stream needs none.
+  const auto message = [](std::uint32_t form) {
+    return ReadRequest({QueryBytes(kStart, kStart + 10'000'000, {MatcherBytes(2, "job", ".+")})}, {form});
+  };
+  response = Read(message(0));
+  EXPECT_EQ(response.status, 429);
+  EXPECT_EQ(retry_after(response), "1");
+  EXPECT_EQ(Read(message(1)).status, 200);
+  EXPECT_EQ(in_flight_.used_bytes(), all - 4095) << "each gave back what it took";
+  in_flight_.Release(all - 4095);
+  EXPECT_EQ(Read(message(0)).status, 200);
 }
 
 TEST_F(QueryHandlers, LookupsAnswerAsPrometheusDoes) {
@@ -243,6 +275,9 @@ TEST_F(QueryHandlers, WrongParametersAreNamed) {
       {"/api/v1/series?match[]=up&end=1e300", "parameter end"},
       {"/api/v1/labels?limit=-1", "parameter limit"},
       {"/api/v1/labels?match[]={a=~\"(\"}", "("},
+      {"/api/v1/status/tsdb?limit=0", "limit must be a number"},
+      {"/api/v1/status/tsdb?limit=ten", "limit must be a number"},
+      {"/api/v1/status/tsdb?limit=10001", "limit must be a number"},
       {"/api/v1/export", "no match[]"},
       {"/api/v1/export?match[]={a=~\"(\"}", "("},
   };
@@ -264,6 +299,55 @@ TEST_F(QueryHandlers, ExportsJsonLinesWithHistogramsAndExemplars) {
   EXPECT_EQ(line["histograms"].size(), 50U);
   EXPECT_EQ(line["values"].size(), 10U);
   EXPECT_EQ(line["exemplars"][0]["labels"]["trace_id"], "abc");
+}
+
+TEST_F(QueryHandlers, TellsWhatMakesSeriesAsPrometheusDoes) {
+  const json all = Api("/api/v1/status/tsdb");
+  EXPECT_EQ(all["status"], "success");
+  EXPECT_FALSE(all.contains("warnings"));
+  const json& head = all["data"]["headStats"];
+  EXPECT_EQ(head["numSeries"], 22);
+  EXPECT_EQ(head["numLabelPairs"], 26);  // 2 metrics, 20 instances, 2 jobs, 2 kinds
+  EXPECT_GE(head["chunkCount"], 22);
+  EXPECT_EQ(head["maxTime"], kStart + 499 * 15'000);
+  const auto stat = [](const char* name, int value) { return json{{"name", name}, {"value", value}}; };
+  EXPECT_EQ(all["data"]["seriesCountByMetricName"], json::array({stat("up", 20), stat("latency", 2)}));
+  EXPECT_EQ(all["data"]["labelValueCountByLabelName"],
+            json::array({stat("instance", 20), stat("__name__", 2), stat("job", 2), stat("kind", 2)}));
+  EXPECT_EQ(all["data"]["memoryInBytesByLabelName"],
+            json::array({stat("instance", 10 * 6 + 10 * 7), stat("__name__", 2 + 7), stat("kind", 3 + 5), stat("job", 4 + 3)}));
+  const json two = Api("/api/v1/status/tsdb?limit=2")["data"];
+  EXPECT_EQ(two["seriesCountByLabelValuePair"], json::array({stat("__name__=up", 20), stat("job=node", 10)}));
+  EXPECT_EQ(two["labelValueCountByLabelName"].size(), 2U);
+  EXPECT_EQ(two["headStats"]["numLabelPairs"], 26);
+}
+
+TEST_F(QueryHandlers, WhatIsLeftOutOfACountIsSaid) {
+  LiveCardinality some([](const auto&) { return ops::StoreCardinality{.partial = true, .complete = false}; }, {});
+  Router router;
+  AddTsdbStatusHandler(&some, &router);
+  const json answer = json::parse(router.Find("GET", "/api/v1/status/tsdb").route->handler({}).body);
+  EXPECT_EQ(answer["warnings"].size(), 2U);
+  EXPECT_EQ(answer["data"]["headStats"]["minTime"], std::numeric_limits<std::int64_t>::max());
+}
+
+TEST_F(QueryHandlers, OneCountAtATimeWhichIsKept) {
+  int counts = 0;
+  LiveCardinality* in_count = nullptr;
+  StatusCode meanwhile = StatusCode::kOk;
+  LiveCardinality counting(
+      [&](const ops::StoreCardinalityOptions& how) {
+        meanwhile = in_count->Get(10).status().code();  // as another thread would
+        return ops::StoreCardinality{.series = 100U * static_cast<unsigned>(++counts) + how.top};
+      },
+      {.max_age = std::chrono::hours(1)});
+  in_count = &counting;
+  EXPECT_EQ((*counting.Get(10))->series, 110U);
+  EXPECT_EQ(meanwhile, StatusCode::kResourceExhausted);
+  EXPECT_EQ((*counting.Get(5))->series, 110U);
+  EXPECT_EQ((*counting.Get(20))->series, 220U);
+  EXPECT_EQ(meanwhile, StatusCode::kOk);  // it got the older one
+  EXPECT_EQ((*counting.Get(10))->series, 220U);
 }
 
 TEST_F(QueryHandlers, DeletesAndCopies) {

@@ -3,7 +3,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <snappy.h>
 
 #include <atomic>
 #include <bit>
@@ -11,6 +10,7 @@
 
 #include "chronolith/engine_registry.h"
 #include "interop/proto_writer.h"
+#include "interop/remote_compression.h"
 #include "plugins/memory/memory_engine.h"
 #include "tests/interop/remote_write_encode.h"
 #include "tests/support/temp_directory.h"
@@ -31,12 +31,6 @@ class FixedClock : public Clock {
  public:
   std::int64_t NowMs() const override { return kNow; }
 };
-
-std::string Snappy(std::string_view message) {
-  std::string out;
-  snappy::Compress(message.data(), message.size(), &out);
-  return out;
-}
 
 std::string HeaderOf(const HttpResponse& response, const std::string& name) {
   for (const auto& [key, value] : response.headers) {
@@ -63,8 +57,9 @@ class RemoteWriteHandlerTest : public ::testing::Test {
     EXPECT_EQ(in_flight_.used_bytes(), 0U);
   }
   HttpResponse Post(std::string_view message, const std::string& type = kType1, Pairs more = {}) {
-    HttpRequest request{
-        .method = "POST", .headers = {{"Content-Type", type}, {"Content-Encoding", "snappy"}}, .body = Snappy(message)};
+    HttpRequest request{.method = "POST",
+                        .headers = {{"Content-Type", type}, {"Content-Encoding", "snappy"}},
+                        .body = interop::CompressBlock(message)};
     request.headers.insert(request.headers.end(), more.begin(), more.end());
     return handler_->Handle(request);
   }
@@ -147,12 +142,13 @@ TEST_F(RemoteWriteHandlerTest, RefusesWhatIsNoRemoteWrite) {
       {"Application/X-Protobuf; charset=x; proto=prometheus.WriteRequest", "Snappy", 204},
       {"application/x-protobuf;proto=io.prometheus.write.v3.Request", "snappy", 415},
       {"application/json", "snappy", 415},
-      {"", "snappy", 415},
+      {" ", "snappy", 415},
       {"application/x-protobuf", "gzip", 415},
-      {"application/x-protobuf", "", 415},
+      {"application/x-protobuf", "identity", 415},
   };
   for (const Case& c : cases) {
-    const HttpRequest request{.headers = {{"Content-Type", c.type}, {"Content-Encoding", c.encoding}}, .body = Snappy(message)};
+    const HttpRequest request{.headers = {{"Content-Type", c.type}, {"Content-Encoding", c.encoding}},
+                              .body = interop::CompressBlock(message)};
     EXPECT_EQ(handler_->Handle(request).status, c.status) << c.type << " " << c.encoding;
   }
   EXPECT_EQ(Post("\x0a\x7f").status, 400);
@@ -162,6 +158,17 @@ TEST_F(RemoteWriteHandlerTest, RefusesWhatIsNoRemoteWrite) {
     request.body = body;
     EXPECT_EQ(handler_->Handle(request).status, 400) << body.size();
   }
+}
+
+TEST_F(RemoteWriteHandlerTest, WithoutHeadersItIsVersion1AndSnappy) {
+  Open();
+  const std::string body = interop::CompressBlock(
+      EncodeRemoteWrite(RemoteWriteVersion::k1, std::vector<TimeSeries>{{.labels = {{"__name__", "m"}}, .samples = {{kNow, 1}}}}));
+  EXPECT_EQ(handler_->Handle({.body = body}).status, 204);
+  EXPECT_THAT(Stored(), ::testing::ElementsAre("m " + std::to_string(kNow) + "=1"));
+  EXPECT_EQ(handler_->Handle({.headers = {{"Content-Type", "application/x-protobuf"}}, .body = body}).status, 204);
+  EXPECT_EQ(handler_->Handle({.headers = {{"Content-Encoding", "snappy"}}, .body = body}).status, 204);
+  EXPECT_EQ(handler_->Handle({.body = "no snappy"}).status, 400);
 }
 
 TEST_F(RemoteWriteHandlerTest, LooksAtTheDecodedSizeBeforeItDecodes) {

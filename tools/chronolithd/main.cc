@@ -23,6 +23,11 @@ int Fail(const Status& status, ExitCode code = kExitFailure) {
   return code;
 }
 
+int Print(const std::string& text) {
+  const bool written = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+  return written ? kExitOk : Fail(IoError("cannot write to stdout"));
+}
+
 // Thousands of connections, and the database's files.
 void RaiseFileLimit() {
   rlimit limit{};
@@ -53,11 +58,14 @@ sigset_t BlockSignals() {
 int Main(int argc, char** argv) {
   CLI::App app("Serves a Chronolith database: takes Prometheus remote write, and OpenTelemetry's metrics by OTLP.", "chronolithd");
   app.set_version_flag("--version", "chronolithd " CHRONOLITH_VERSION);
+  std::string description;
+  AddDescriptions(&app, &description);
   Flags flags;
   AddFlags(&app, &flags);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
+    if (!description.empty()) return Print(description);
     return app.exit(e) == 0 ? kExitOk : kExitUsage;  // 0: --help, --version
   }
   RaiseFileLimit();

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/idle_pool.h"
 #include "interop/otlp/contexts.h"
 #include "interop/otlp/session.h"
 
@@ -15,27 +16,17 @@ struct MetricsWriter::Shared {
   Storage* const store;
   MetricsWriterOptions options;
   Contexts contexts;
-  Mutex mu;
-  std::vector<std::unique_ptr<Session>> idle ABSL_GUARDED_BY(mu);
+  IdlePool<Session> idle;
 };
 
-// A session for one call; the one that was used last is taken first, as its memory is warm.
+// A session for one call.
 class MetricsWriter::Lease {
  public:
-  explicit Lease(Shared* shared) : shared_(shared) {
-    MutexLock lock(&shared->mu);
-    if (shared->idle.empty()) return;
-    session_ = std::move(shared->idle.back());
-    shared->idle.pop_back();
+  explicit Lease(Shared* shared) : shared_(shared), session_(shared->idle.Take()) {
+    if (session_ == nullptr) session_ = std::make_unique<Session>(shared->store, &shared->contexts);
   }
-  ~Lease() {
-    MutexLock lock(&shared_->mu);
-    shared_->idle.push_back(std::move(session_));
-  }
-  Session* Get() {
-    if (session_ == nullptr) session_ = std::make_unique<Session>(shared_->store, &shared_->contexts);
-    return session_.get();
-  }
+  ~Lease() { shared_->idle.Give(std::move(session_)); }
+  Session* operator->() const { return session_.get(); }
 
  private:
   Shared* const shared_;
@@ -50,8 +41,8 @@ MetricsWriter::~MetricsWriter() = default;
 MetricsWritten MetricsWriter::Write(std::string_view request, const WriteOptions& options) {
   const MetricsWriterOptions& o = shared_->options;
   const Timestamp newest = o.future_ms_max == 0 ? kMaxTimestamp : o.clock->NowMs() + o.future_ms_max;
-  Lease lease(shared_.get());
-  return lease.Get()->Write(request, options, newest);
+  const Lease lease(shared_.get());
+  return lease->Write(request, options, newest);
 }
 
 }  // namespace chronolith::interop::otlp

@@ -8,7 +8,6 @@
 #include <string_view>
 #include <vector>
 
-#include "base/mutex.h"
 #include "chronolith/env.h"
 #include "chronolith/storage.h"
 
