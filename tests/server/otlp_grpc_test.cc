@@ -67,6 +67,29 @@ TEST_F(OtlpGrpc, MalformedMessagesAreRefused) {
   EXPECT_THAT(Stored(), IsEmpty());
 }
 
+TEST_F(OtlpGrpc, ACallWithoutAMessageIsNoEmptyRequest) {
+  Start();
+  grpc::GenericStub stub(channel_);
+  grpc::ClientContext context;
+  context.set_wait_for_ready(true);
+  grpc::CompletionQueue queue;
+  const auto await = [&] {
+    void* tag = nullptr;
+    bool ok = false;
+    EXPECT_TRUE(queue.Next(&tag, &ok) && ok);
+  };
+  auto rpc = stub.PrepareCall(&context, "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", &queue);
+  rpc->StartCall(nullptr);
+  await();
+  rpc->WritesDone(nullptr);
+  await();
+  grpc::Status status;
+  rpc->Finish(&status, nullptr);
+  await();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("no whole message"));
+}
+
 TEST_F(OtlpGrpc, BombsAndLargeMessagesAreRefusedAndTheServerGoesOn) {
   options_.body_bytes_max = 1 << 20;
   options_.decoded_bytes_max = 1 << 20;
