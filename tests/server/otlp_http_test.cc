@@ -158,6 +158,52 @@ TEST_F(OtlpHttp, WithoutMemoryItAsksToTryLater) {
   EXPECT_EQ(Post(kProtobuf, request.body, {{"Content-Encoding", "gzip"}}).status, 200);
 }
 
+TEST_F(OtlpHttp, AFullRingAsksToTryLater) {
+  OpenStore(SmallRing);
+  const std::string request = ManyPoints().SerializeAsString();
+  ASSERT_EQ(Post(kProtobuf, request).status, 200);
+  SetFault(ResourceExhausted("the disk is full"));
+  HttpResponse response;
+  for (int i = 0; i < 1000; ++i) {
+    response = Post(kProtobuf, request, {{"X-Chronolith-Ack-Level", "queued"}});
+    if (response.status != 200) break;
+  }
+  EXPECT_EQ(response.status, 429);
+  EXPECT_EQ(Header(response, "Retry-After"), "1");
+  EXPECT_EQ(Error(response).code(), 8);
+  EXPECT_THAT(Error(response).message(), HasSubstr("ring"));
+  SetFault(Status::Ok());
+  do {
+    response = Post(kProtobuf, request);
+  } while (response.status == 429);
+  EXPECT_EQ(response.status, 200);
+}
+
+TEST_F(OtlpHttp, AFailedLogIsUnavailable) {
+  SetFault(IoError("the disk is gone"));
+  HttpResponse response = Post(kProtobuf, AllKinds().SerializeAsString());
+  EXPECT_EQ(response.status, 503);
+  EXPECT_EQ(Header(response, "Retry-After"), "1");
+  EXPECT_EQ(Error(response).code(), 14);
+  EXPECT_THAT(Error(response).message(), HasSubstr("the disk is gone"));
+  response = Post(kJson, kAllKindsJson);
+  EXPECT_EQ(response.status, 503);
+  EXPECT_EQ(Header(response, "Retry-After"), "1");
+  EXPECT_EQ(nlohmann::json::parse(response.body)["code"], 14);
+}
+
+TEST_F(OtlpHttp, ReferencesThatHaveExpiredAreResolvedOnceMore) {
+  OpenStore([](Options* options) { options->shards = 1; });
+  const std::string request = AllKinds().SerializeAsString();
+  ASSERT_EQ(Post(kProtobuf, request).status, 200);
+  testing_support::ExpireReferences(store_.get(), static_cast<Timestamp>(kOtlpTime / 1'000'000));
+  ASSERT_THAT(Stored(), IsEmpty());
+  const HttpResponse response = Post(kProtobuf, request);
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.body, "") << "nothing was rejected";
+  ExpectAllKindsStored();
+}
+
 TEST(Inflate, ReadsBothFormatsOfAnySize) {
   for (const std::size_t size : {0, 1, 65535, 65536, 65537, 1'000'000}) {
     const std::string text(size, 'x');

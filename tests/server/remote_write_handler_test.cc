@@ -13,6 +13,7 @@
 #include "interop/remote_compression.h"
 #include "plugins/memory/memory_engine.h"
 #include "tests/interop/remote_write_encode.h"
+#include "tests/support/stale_references.h"
 #include "tests/support/temp_directory.h"
 
 namespace chronolith::server {
@@ -409,6 +410,23 @@ TEST_F(RemoteWriteHandlerTest, WhatRequestsLeaveBehindIsCountedAndBounded) {
   EXPECT_EQ(Post(large).status, 204);
   EXPECT_EQ(handler_->idle_bytes(), 0U);
   ASSERT_EQ(Post(small).status, 204);
+}
+
+TEST_F(RemoteWriteHandlerTest, ReferencesThatHaveExpiredAreResolvedOnceMore) {
+  store_options_.shards = 1;
+  Open();
+  TimeSeries m{.labels = {{"__name__", "m"}}, .samples = {{kNow, 1}}};
+  m.exemplars = {{.labels = {{"trace_id", "x"}}, .value = 1, .timestamp = kNow}};
+  for (const RemoteWriteVersion version : {RemoteWriteVersion::k1, RemoteWriteVersion::k2}) {
+    ASSERT_EQ(Post(version, {m}).status, 204);
+    testing_support::ExpireReferences(storage_.get(), kNow);
+    ASSERT_TRUE(Stored().empty());
+    const HttpResponse response = Post(version, {m});
+    EXPECT_EQ(response.status, 204) << response.body;
+    EXPECT_EQ(Counts(response), "1 0 1");
+    EXPECT_THAT(Stored(), ::testing::ElementsAre("m " + std::to_string(kNow) + "=1"));
+    EXPECT_EQ(storage_->Exemplars(m.labels, {})->size(), 1U);
+  }
 }
 
 TEST_F(RemoteWriteHandlerTest, ManyAtOnceLoseNothing) {
