@@ -112,6 +112,28 @@ TEST_F(OtlpHttp, RefusesOtherTypesAndEncodings) {
   EXPECT_EQ(Post(kProtobuf, "", {{"X-Chronolith-Ack-Level", "synced"}}).status, 200);
 }
 
+TEST_F(OtlpHttp, WhatTheServerRefusesItselfIsAStatusToo) {
+  ASSERT_EQ(Post(kProtobuf, "").status, 200);  // the handler is there
+  const struct {
+    int http, rpc;
+  } rows[] = {{400, 3}, {401, 16}, {404, 12}, {405, 12}, {413, 3}, {417, 3}, {429, 8}, {500, 2}, {503, 14}};
+  for (const auto& row : rows) {
+    HttpResponse plain = HttpResponse::TryLater(row.http, "why");
+    router_.Shape({.path = "/v1/traces", .headers = {{"content-type", "application/x-protobuf"}}}, &plain);
+    EXPECT_EQ(plain.status, row.http);
+    EXPECT_EQ(Error(plain).code(), row.rpc) << row.http;
+    EXPECT_EQ(Error(plain).message(), "why");
+    EXPECT_EQ(Header(plain, "Retry-After"), "1") << "other headers stay";
+    HttpResponse json = HttpResponse::Text(row.http, "why");
+    router_.Shape({.path = "/v1/metrics", .headers = {{"Content-Type", "application/json; charset=utf-8"}}}, &json);
+    EXPECT_EQ(Header(json, "Content-Type"), kJson);
+    EXPECT_EQ(nlohmann::json::parse(json.body), (nlohmann::json{{"code", row.rpc}, {"message", "why"}}));
+  }
+  HttpResponse elsewhere = HttpResponse::Text(404, "why");
+  router_.Shape({.path = "/api/v1/traces"}, &elsewhere);
+  EXPECT_EQ(elsewhere.body, "why\n");
+}
+
 TEST_F(OtlpHttp, MalformedBodiesAreTheSendersFault) {
   const HttpResponse response = Post(kProtobuf, "\x0a\x05nope");
   EXPECT_EQ(response.status, 400);
