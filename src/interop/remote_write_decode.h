@@ -16,7 +16,8 @@
 
 namespace chronolith::interop {
 
-// Some series of a message. Views point into the message, or into `arena`.
+// Some series of a message. Views point into the message, or into `arena`. Of a series whose samples and items do not all fit the
+// rest comes in the next batches, with the same labels.
 struct RemoteWriteBatch {
   enum class ItemKind : std::uint8_t { kHistogram, kExemplar, kMetadata };
   struct Item {
@@ -36,7 +37,8 @@ struct RemoteWriteBatch {
   std::vector<Item> items;
   std::vector<std::string_view> metadata;  // of families, 1.0 only: for DecodeMetadata1
   std::string arena;
-  std::size_t item_bytes = 0;  // of payloads
+  std::size_t label_bytes = 0;  // of all series
+  std::size_t item_bytes = 0;   // of payloads
 
   // The same bytes for the same labels in the same order; of 1.0 those of the message, of 2.0 those of Labels::encoded().
   std::string_view LabelsOf(const Series& s) const {
@@ -49,11 +51,15 @@ struct RemoteWriteBatch {
 // Thread safety: one thread at a time. `message` must outlive it and the batches.
 class RemoteWriteDecoder {
  public:
-  // A batch ends with the series that reaches one of these.
+  // A batch ends where it reaches one of these: what is made of it (a histogram of 200 bytes of one of 2) is bounded by them.
   static constexpr std::size_t kBatchSeries = 1 << 14;
-  static constexpr std::size_t kBatchItems = 1 << 16;
-  static constexpr std::size_t kBatchBytes = 4 << 20;  // of the arena, and of the payloads of items
-  // Labels of one series or exemplar of 2.0: a reference of one byte may stand for any number of them.
+  static constexpr std::size_t kBatchSamples = 1 << 16;
+  static constexpr std::size_t kBatchItems = 1 << 13;      // and metadata of families
+  static constexpr std::size_t kBatchBytes = 4 << 20;      // of labels
+  static constexpr std::size_t kBatchItemBytes = 1 << 20;  // of the payloads of items
+  // A series is taken as a whole where it is no longer than this, and may reach over the end of a batch by as much.
+  static constexpr std::size_t kWholeSeriesBytes = 32 << 10;
+  // Labels of one series; in 2.0 a reference of one byte may stand for any number of them.
   static constexpr std::size_t kLabelsBytesMax = 256 << 10;
   // More is refused: each takes 16 bytes.
   static constexpr std::size_t kSymbolsMax = 1 << 21;
@@ -73,8 +79,20 @@ class RemoteWriteDecoder {
   const std::vector<std::string_view>& symbols() const { return symbols_; }
 
  private:
-  Status Series1(const char* at, const char* end, RemoteWriteBatch* batch);
-  Status Series2(const char* at, const char* end, RemoteWriteBatch* batch);
+  // A long series, which is checked as a whole before any of it is taken.
+  struct Rest {
+    std::string labels;  // of the batches behind the first
+    const char* at = nullptr;
+    const char* end = nullptr;
+  };
+
+  Status TakeSeries(std::string_view bytes, RemoteWriteBatch* batch);
+  // `labels_only`: samples and items are checked and left alone.
+  Status Series1(const char* at, const char* end, bool labels_only, RemoteWriteBatch* batch);
+  Status Series2(const char* at, const char* end, bool labels_only, RemoteWriteBatch* batch);
+  // Samples and items of rest_ for the last series of the batch, as many as it takes.
+  void TakeRest(RemoteWriteBatch* batch);
+  void TakeRestLabels(RemoteWriteBatch* batch);
   Status Malformed(const char* at, std::string_view what) const;
 
   const RemoteWriteVersion version_;
@@ -82,14 +100,17 @@ class RemoteWriteDecoder {
   const std::uint64_t expanded_bytes_max_;
   std::uint64_t expanded_bytes_ = 0;
   const char* at_;
+  Rest rest_;
   std::vector<std::string_view> symbols_;
 };
 
-// The label set of a batch's series, sorted, without labels of empty value. kInvalidArgument: malformed, a name twice, or without
-// a metric name.
+// The label set of a batch's series, sorted, without labels of empty value. kInvalidArgument: malformed, too long, a name twice, or
+// without a metric name.
 Status NormalizeLabels(RemoteWriteVersion version, std::string_view labels, std::string* encoded);
 
-// What the store takes of an exemplar's labels, and of unit and help: more is refused before it is copied.
+// What the store takes of an exemplar's labels, of unit and help, and more than it takes of a histogram: what is longer is refused
+// before it is copied.
+inline constexpr std::size_t kHistogramBytesMax = 256 << 10;
 inline constexpr std::size_t kExemplarLabelsMax = 1024;
 inline constexpr std::size_t kMetadataTextMax = 16 << 10;
 

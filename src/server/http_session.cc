@@ -305,6 +305,7 @@ class HttpSession : public HttpSessionBase {
     header_.reset();
     body_.reset();
     response_ = std::move(response);
+    host_->router.Shape(request_, &response_);
     Answer();
   }
 

@@ -18,6 +18,8 @@ using ::opentelemetry::proto::collector::metrics::v1::ExportMetricsServiceRespon
 // What reading JSON takes, and the message that is made of it, by byte of the text.
 constexpr std::uint64_t kJsonMemory = 10;
 constexpr int kRetrySeconds = 1;
+constexpr const char* kJsonType = "application/json";
+constexpr const char* kProtobufType = "application/x-protobuf";
 
 enum class Form { kProtobuf, kJson };
 
@@ -27,23 +29,58 @@ std::string_view TrimmedType(std::string_view content_type) {
   return type;
 }
 
+// Else protobuf.
+Form FormOf(const HttpRequest& request) {
+  return EqualIgnoringCase(TrimmedType(request.Header("Content-Type")), kJsonType) ? Form::kJson : Form::kProtobuf;
+}
+
+const char* TypeOf(Form form) { return form == Form::kJson ? kJsonType : kProtobufType; }
+
+std::string StatusBody(Form form, RpcCode code, const std::string& message) {
+  if (form == Form::kJson) return interop::otlp::StatusJson(static_cast<int>(code), message);
+  google::rpc::Status error;
+  error.set_code(static_cast<int>(code));
+  error.set_message(message);
+  return error.SerializeAsString();
+}
+
 HttpResponse Answer(Form form, int status, std::string body) {
   HttpResponse response{.status = status, .body = std::move(body)};
-  response.SetHeader("Content-Type", form == Form::kJson ? "application/json" : "application/x-protobuf");
+  response.SetHeader("Content-Type", TypeOf(form));
   return response;
 }
 
-HttpResponse Error(Form form, int status, RpcCode code, const std::string& message) {
-  std::string body;
-  if (form == Form::kJson) {
-    body = interop::otlp::StatusJson(static_cast<int>(code), message);
-  } else {
-    google::rpc::Status error;
-    error.set_code(static_cast<int>(code));
-    error.set_message(message);
-    body = error.SerializeAsString();
+// As gRPC's table for proxies that answer in HTTP, with 413 as what it is here.
+RpcCode RpcCodeOfHttp(int status) {
+  switch (status) {
+    case 401:
+      return RpcCode::kUnauthenticated;
+    case 404:
+    case 405:
+      return RpcCode::kUnimplemented;
+    case 429:
+      return RpcCode::kResourceExhausted;
+    case 502:
+    case 503:
+    case 504:
+      return RpcCode::kUnavailable;
+    default:
+      return status < 500 ? RpcCode::kInvalidArgument : RpcCode::kUnknown;
   }
-  HttpResponse response = Answer(form, status, std::move(body));
+}
+
+// The text becomes the message of a google.rpc.Status.
+void ShapeRefusal(const HttpRequest& request, HttpResponse* refusal) {
+  const Form form = FormOf(request);
+  std::string message = std::move(refusal->body);
+  while (message.ends_with('\n')) message.pop_back();
+  refusal->body = StatusBody(form, RpcCodeOfHttp(refusal->status), message);
+  std::erase_if(refusal->headers, [](const auto& header) { return EqualIgnoringCase(header.first, "Content-Type"); });
+  refusal->SetHeader("Content-Type", TypeOf(form));
+}
+
+HttpResponse Error(Form form, int status, RpcCode code, const std::string& message) {
+  HttpResponse response = Answer(form, status, StatusBody(form, code, message));
   if (status == 429 || status == 503) response.SetHeader("Retry-After", std::to_string(kRetrySeconds));
   return response;
 }
@@ -65,11 +102,8 @@ HttpResponse Success(Form form, const interop::otlp::MetricsWritten& written) {
 }
 
 HttpResponse Handle(OtlpReceiver* receiver, MemoryBudget* in_flight, const HttpRequest& request) {
-  Form form = Form::kProtobuf;
-  const std::string_view type = TrimmedType(request.Header("Content-Type"));
-  if (EqualIgnoringCase(type, "application/json")) {
-    form = Form::kJson;
-  } else if (!EqualIgnoringCase(type, "application/x-protobuf")) {
+  const Form form = FormOf(request);
+  if (form != Form::kJson && !EqualIgnoringCase(TrimmedType(request.Header("Content-Type")), kProtobufType)) {
     return Error(form, 415, RpcCode::kInvalidArgument, "the Content-Type must be application/x-protobuf or application/json");
   }
   AckLevel level = receiver->options().level;
@@ -106,6 +140,7 @@ HttpResponse Handle(OtlpReceiver* receiver, MemoryBudget* in_flight, const HttpR
 }  // namespace
 
 void AddOtlpHandler(OtlpReceiver* receiver, MemoryBudget* in_flight, Router* router) {
+  router->ShapeRefusals("/v1/", ShapeRefusal);  // traces and logs too, which senders may try
   router->Add({.method = "POST",
                .pattern = "/v1/metrics",
                .handler = [receiver, in_flight](const HttpRequest& request) { return Handle(receiver, in_flight, request); },

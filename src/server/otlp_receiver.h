@@ -23,7 +23,15 @@ struct OtlpOptions {
 };
 
 // The codes of google.rpc that OTLP's answers use.
-enum class RpcCode : int { kOk = 0, kInvalidArgument = 3, kResourceExhausted = 8, kUnimplemented = 12, kUnavailable = 14 };
+enum class RpcCode : int {
+  kOk = 0,
+  kUnknown = 2,
+  kInvalidArgument = 3,
+  kResourceExhausted = 8,
+  kUnimplemented = 12,
+  kUnavailable = 14,
+  kUnauthenticated = 16,
+};
 
 // kResourceExhausted and kUnavailable: the sender may try again, with all of the request.
 RpcCode RpcCodeOf(const Status& status);

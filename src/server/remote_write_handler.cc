@@ -11,8 +11,9 @@ namespace {
 
 using interop::RemoteWriteVersion;
 
-// Larger buffers are not kept for the next request.
+// What a context may hold, to be kept for the next request: of its buffer, and of what is made of it.
 constexpr std::size_t kBufferKept = 4 << 20;
+constexpr std::size_t kWriterKept = 4 << 20;
 
 prometheus::Counter& CounterOf(prometheus::Registry* registry, const char* name, const char* help,
                                const prometheus::Labels& labels = {}) {
@@ -94,8 +95,10 @@ std::unique_ptr<RemoteWriteHandler::Context> RemoteWriteHandler::Take() {
 }
 
 void RemoteWriteHandler::GiveBack(std::unique_ptr<Context> context) {
-  if (context->buffer_bytes > kBufferKept) return;  // and with it the writer's, which grew alike
-  idle_.Give(std::move(context));
+  const std::size_t writer = context->writer.held_bytes();
+  if (context->buffer_bytes > kBufferKept || writer > kWriterKept) return;
+  const std::size_t bytes = context->buffer_bytes + 2 * writer;
+  idle_.Give(std::move(context), bytes);
 }
 
 HttpResponse RemoteWriteHandler::Handle(const HttpRequest& request) {
@@ -115,11 +118,12 @@ HttpResponse RemoteWriteHandler::Handle(const HttpRequest& request) {
   MemoryShare share(in_flight_);
   std::uint64_t decoded = 0;
   if (auto refusal = RefuseSnappy(request.body, options_.decoded_bytes_max, &share, &decoded)) return std::move(*refusal);
-  return Write(version, level, request.body, decoded);
+  return Write(version, level, request.body, &share);
 }
 
 HttpResponse RemoteWriteHandler::Write(RemoteWriteVersion version, AckLevel level, std::string_view compressed,
-                                       std::size_t decoded) {
+                                       MemoryShare* share) {
+  const std::size_t decoded = share->bytes();
   std::unique_ptr<Context> context = Take();
   if (context->buffer_bytes < decoded) {
     context->buffer_bytes = 0;
@@ -133,7 +137,7 @@ HttpResponse RemoteWriteHandler::Write(RemoteWriteVersion version, AckLevel leve
     return HttpResponse::Text(400, status.message());
   }
   WriteOutcome outcome;
-  status = context->writer.Write(version, {context->buffer.get(), decoded}, level, &outcome);
+  status = context->writer.Write(version, {context->buffer.get(), decoded}, level, share, &outcome);
   hits_.Increment(static_cast<double>(context->writer.cache_hits()));
   misses_.Increment(static_cast<double>(context->writer.cache_misses()));
   GiveBack(std::move(context));
@@ -142,7 +146,7 @@ HttpResponse RemoteWriteHandler::Write(RemoteWriteVersion version, AckLevel leve
   exemplars_.Increment(static_cast<double>(outcome.exemplars));
   refused_.Increment(static_cast<double>(outcome.refused()));
 
-  const int code = status.ok() ? outcome.HttpStatus() : 400;
+  const int code = status.ok() ? outcome.HttpStatus() : status.code() == StatusCode::kResourceExhausted ? 429 : 400;
   HttpResponse response{.status = code};
   if (code != 204) {
     std::string text = outcome.Text();

@@ -48,6 +48,8 @@ class RemoteWriteHandler {
 
   void AddTo(Router* router);
   HttpResponse Handle(const HttpRequest& request);
+  // What is kept of past requests for the next ones; kIdleBytes at most.
+  std::size_t idle_bytes() const { return idle_.bytes(); }
 
  private:
   // A writer and a buffer for what it decodes.
@@ -60,12 +62,13 @@ class RemoteWriteHandler {
   // As many as there are requests at the same time, so at most one a worker.
   std::unique_ptr<Context> Take();
   void GiveBack(std::unique_ptr<Context> context);
-  HttpResponse Write(interop::RemoteWriteVersion version, AckLevel level, std::string_view compressed, std::size_t decoded_bytes);
+  HttpResponse Write(interop::RemoteWriteVersion version, AckLevel level, std::string_view compressed, MemoryShare* share);
+  static constexpr std::size_t kIdleBytes = 64 << 20;
 
   const RemoteWriteHandlerOptions options_;
   MemoryBudget* const in_flight_;
   RemoteWriterShared shared_;
-  IdlePool<Context> idle_;
+  IdlePool<Context> idle_{kIdleBytes};
   prometheus::Counter &samples_, &histograms_, &exemplars_, &refused_, &hits_, &misses_;
 };
 

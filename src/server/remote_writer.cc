@@ -2,57 +2,43 @@
 
 #include <algorithm>
 #include <array>
-#include <iterator>
 #include <span>
 #include <utility>
 
 #include "base/counters.h"
 #include "base/hash.h"
 #include "interop/family_metadata.h"
-#include "interop/family_names.h"
 
 namespace chronolith::server {
 namespace {
 
 using interop::RemoteWriteVersion;
 
-bool ById(SeriesRef a, SeriesRef b) { return a.id < b.id; }
+// What a batch takes: of each, in the vectors here (twice, as they grow) and in the appender.
+constexpr std::uint64_t kSampleBytes = 2 * (sizeof(Sample) + 24 + 12);
+constexpr std::uint64_t kSeriesBytes =
+    2 * (sizeof(interop::RemoteWriteBatch::Series) + sizeof(SeriesCache::Key) + sizeof(SeriesCache::Value));
+constexpr std::uint64_t kItemBytes = 1024;       // a histogram without buckets, or an exemplar with its labels
+constexpr std::uint64_t kPayloadByteBytes = 16;  // two spans of a bucket each
+constexpr std::uint64_t kNewSeriesBytes = 512;
+constexpr std::uint64_t kNewLabelByteBytes = 4;  // its labels, as a key in the batch, as a record
+
+// The level was not reached: of none of it is known that it survives. Else the status is the first refusal's.
+bool IsUnreached(const WriteResult& result) {
+  return !result.ok() && (result.refused.empty() || result.status != result.refused.front().reason);
+}
+
+template <typename... Vectors>
+std::size_t BytesOf(const Vectors&... vectors) {
+  return ((vectors.capacity() * sizeof(typename Vectors::value_type)) + ...);
+}
 
 }  // namespace
 
-Status FamilyMetadataWriter::Set(const std::string& family, const Metadata& metadata, Appender* appender, std::uint64_t* set) {
-  std::vector<SeriesRef> ids;
-  for (const std::string& name : interop::SeriesNamesOf(family, metadata.type)) {
-    Result<std::vector<SeriesRef>> found = storage_->SeriesIds({Matcher::Equal(std::string(kMetricName), name)});
-    if (!found.ok()) return found.status();
-    ids.insert(ids.end(), found->begin(), found->end());
-  }
-  std::sort(ids.begin(), ids.end(), ById);
-  const std::uint64_t fingerprint = interop::FingerprintOf(metadata);
-  MutexLock lock(&mu_);
-  if (ids.empty()) {  // names that nobody writes to must not fill the table
-    families_.erase(family);
-    return Status::Ok();
-  }
-  if (families_.size() >= kFamiliesMax && !families_.contains(family)) families_.clear();
-  Family& known = families_[family];
-  if (known.metadata != fingerprint) known.told.clear();
-  std::vector<SeriesRef> news;
-  std::set_difference(ids.begin(), ids.end(), known.told.begin(), known.told.end(), std::back_inserter(news), ById);
-  for (const SeriesRef ref : news) appender->SetMetadata(ref, metadata);
-  *set += news.size();
-  known = {fingerprint, std::move(ids)};
-  return Status::Ok();
-}
-
-void FamilyMetadataWriter::Forget() {
-  MutexLock lock(&mu_);
-  families_.clear();
-}
-
 RemoteWriter::RemoteWriter(RemoteWriterShared* shared) : shared_(shared), appender_(shared->storage->NewAppender()) {}
 
-Status RemoteWriter::Write(RemoteWriteVersion version, std::string_view message, AckLevel level, WriteOutcome* outcome) {
+Status RemoteWriter::Write(RemoteWriteVersion version, std::string_view message, AckLevel level, MemoryShare* share,
+                           WriteOutcome* outcome) {
   const std::int64_t now = shared_->clock->NowMs();
   version_ = version;
   cache_ = version == RemoteWriteVersion::k1 ? &shared_->cache1 : &shared_->cache2;
@@ -61,18 +47,32 @@ Status RemoteWriter::Write(RemoteWriteVersion version, std::string_view message,
   interop::RemoteWriteDecoder decoder(version, message, shared_->expanded_bytes_max);
   decoder_ = &decoder;
   hits_ = misses_ = 0;
+  own_bytes_ = share->bytes();
   Status status = decoder.Begin();
   while (status.ok()) {
     status = decoder.Next(&batch_);
     if (!status.ok() || batch_.empty()) break;
-    WriteBatch(level, outcome);
+    status = WriteBatch(level, share, outcome);
   }
   batch_.Clear();
   decoder_ = nullptr;
   return status;
 }
 
-void RemoteWriter::WriteBatch(AckLevel level, WriteOutcome* outcome) {
+std::size_t RemoteWriter::held_bytes() const {
+  return BytesOf(batch_.series, batch_.samples, batch_.items, batch_.metadata, batch_.arena, keys_, found_, calls_, missing_,
+                 retold_);
+}
+
+std::uint64_t RemoteWriter::BatchBytes() const {
+  std::uint64_t new_labels = 0;
+  for (const std::uint32_t i : missing_) new_labels += keys_[i].bytes.size();
+  return batch_.series.size() * kSeriesBytes + batch_.samples.size() * kSampleBytes + batch_.items.size() * kItemBytes +
+         batch_.item_bytes * kPayloadByteBytes + missing_.size() * kNewSeriesBytes + new_labels * kNewLabelByteBytes +
+         (batch_.metadata.empty() ? 0 : kFamilyBytes);
+}
+
+Status RemoteWriter::WriteBatch(AckLevel level, MemoryShare* share, WriteOutcome* outcome) {
   keys_.clear();
   for (const Batch::Series& series : batch_.series) {
     const std::string_view labels = batch_.LabelsOf(series);
@@ -87,10 +87,15 @@ void RemoteWriter::WriteBatch(AckLevel level, WriteOutcome* outcome) {
   }
   hits_ += found_.size() - missing_.size();
   misses_ += missing_.size();
+  if (!share->GrowTo(own_bytes_ + BatchBytes())) {
+    return ResourceExhausted("other requests have taken the memory that there is for them");
+  }
   if (!missing_.empty()) Resolve(outcome);
   for (std::size_t i = 0; i < batch_.series.size(); ++i) AppendSeries(i, outcome);
-  AppendFamilies(outcome);
-  if (Commit(level, false, outcome)) return;
+  if (Commit(level, false, outcome)) {
+    WriteFamilies(level, outcome);
+    return Status::Ok();
+  }
   const std::vector<Call> again = std::exchange(calls_, {});
   for (const Call& call : again) {
     if (found_[call.series].ref.id == 0) continue;  // refused by Resolve
@@ -103,6 +108,8 @@ void RemoteWriter::WriteBatch(AckLevel level, WriteOutcome* outcome) {
     }
   }
   (void)Commit(level, true, outcome);
+  WriteFamilies(level, outcome);
+  return Status::Ok();
 }
 
 // What is in missing_.
@@ -153,7 +160,7 @@ void RemoteWriter::AppendSeries(std::size_t series, WriteOutcome* outcome) {
 void RemoteWriter::AppendItem(std::size_t series, std::size_t index, WriteOutcome* outcome) {
   const Batch::Item& item = batch_.items[index];
   const Call call{static_cast<std::uint32_t>(series), static_cast<std::uint32_t>(index), true};
-  if (item.kind == Batch::ItemKind::kMetadata) return AppendMetadata(series, item.payload, outcome);
+  if (item.kind == Batch::ItemKind::kMetadata) return AppendMetadata(call, outcome);
   if (item.kind == Batch::ItemKind::kHistogram) {
     HistogramSample sample;
     Status status = interop::DecodeHistogram(item.payload, &sample);
@@ -176,9 +183,10 @@ void RemoteWriter::AppendItem(std::size_t series, std::size_t index, WriteOutcom
 }
 
 // Of 2.0, which sends it with each request: written where it is new.
-void RemoteWriter::AppendMetadata(std::size_t series, std::string_view payload, WriteOutcome* outcome) {
+void RemoteWriter::AppendMetadata(const Call& call, WriteOutcome* outcome) {
+  const std::uint32_t series = call.series;
   Metadata metadata;
-  Status status = interop::DecodeMetadata2(payload, decoder_->symbols(), &metadata);
+  Status status = interop::DecodeMetadata2(batch_.items[call.index].payload, decoder_->symbols(), &metadata);
   if (status.ok()) status = decoder_->Expand(metadata.unit.size() + metadata.help.size());
   if (!status.ok()) return Refuse(1, status, series, outcome);
   if (metadata == Metadata{}) return;
@@ -186,7 +194,7 @@ void RemoteWriter::AppendMetadata(std::size_t series, std::string_view payload, 
   if (found_[series].metadata == fingerprint) return;
   const bool first = found_[series].metadata == 0;
   found_[series].metadata = fingerprint;
-  retold_.push_back(static_cast<std::uint32_t>(series));
+  retold_.push_back(series);
   if (first) {  // of this process: the store may have it
     std::string encoded;
     if (!interop::NormalizeLabels(version_, keys_[series].bytes, &encoded).ok()) return;
@@ -194,27 +202,49 @@ void RemoteWriter::AppendMetadata(std::size_t series, std::string_view payload, 
     if (stored.ok() && *stored == metadata) return;
   }
   appender_->SetMetadata(found_[series].ref, std::move(metadata));
-  // Found again by its payload, where it must be written once more.
-  for (std::size_t i = ItemsBegin(series); i < batch_.series[series].items_end; ++i) {
-    if (batch_.items[i].payload.data() != payload.data()) continue;
-    calls_.push_back({static_cast<std::uint32_t>(series), static_cast<std::uint32_t>(i), true});
-    break;
-  }
+  calls_.push_back(call);
 }
 
-void RemoteWriter::AppendFamilies(WriteOutcome* outcome) {
+void RemoteWriter::WriteFamilies(AckLevel level, WriteOutcome* outcome) {
   family_items_ = 0;
+  std::uint64_t bytes = 0;
+  std::vector<SeriesRef> untold;
   for (const std::string_view payload : batch_.metadata) {
     std::string family;
     Metadata metadata;
     Status status = interop::DecodeMetadata1(payload, &family, &metadata);
-    if (status.ok()) status = shared_->families.Set(family, metadata, appender_.get(), &family_items_);
-    if (!status.ok()) outcome->Refuse(1, KindOf(status), status, "metadata of " + family.substr(0, 300));
+    if (status.ok()) status = shared_->families.Untold(family, metadata, &untold);
+    if (!status.ok()) {
+      outcome->Refuse(1, KindOf(status), status, "metadata of " + family.substr(0, 300));
+      continue;
+    }
+    for (const SeriesRef ref : untold) {
+      bytes += kItemBytes + metadata.unit.size() + metadata.help.size();
+      appender_->SetMetadata(ref, metadata);
+      if (++family_items_ < kFamilyItems && bytes < kFamilyBytes) continue;
+      if (!CommitFamilies(level, outcome)) return;
+      bytes = 0;
+    }
   }
+  (void)CommitFamilies(level, outcome);
+}
+
+bool RemoteWriter::CommitFamilies(AckLevel level, WriteOutcome* outcome) {
+  const std::uint64_t items = std::exchange(family_items_, 0);
+  if (items == 0) return true;
+  const WriteResult result = appender_->Commit({.level = level});
+  if (result.ok()) {
+    outcome->metadata += items;
+    return true;
+  }
+  shared_->families.Forget();
+  for (const Refusal& refusal : result.refused) outcome->Refuse(1, KindOf(refusal.reason), refusal.reason);
+  if (IsUnreached(result)) outcome->Refuse(items - result.refused.size(), KindOf(result.status), result.status);
+  return KindOf(result.status) == RefusalKind::kDrop;
 }
 
 bool RemoteWriter::Commit(AckLevel level, bool again, WriteOutcome* outcome) {
-  if (calls_.empty() && family_items_ == 0) return true;
+  if (calls_.empty()) return true;
   const WriteResult result = appender_->Commit({.level = level});
   std::uint64_t* const of_kind[] = {&outcome->histograms, &outcome->exemplars, &outcome->metadata};
   const auto counter = [&](const Call& call) {
@@ -227,19 +257,12 @@ bool RemoteWriter::Commit(AckLevel level, bool again, WriteOutcome* outcome) {
     } else {
       for (const Call& call : calls_) ++*counter(call);
     }
-    outcome->metadata += family_items_;
     return true;
   }
-  shared_->families.Forget();
-  // The level was not reached: of none of it is known that it survives. Else the status is the first refusal's.
-  const bool unreached = result.refused.empty() || result.status != result.refused.front().reason;
+  const bool unreached = IsUnreached(result);
   std::vector<bool> refused(calls_.size());
   std::vector<Call> expired;
   for (const Refusal& refusal : result.refused) {
-    if (refusal.series >= calls_.size()) {  // of a family's metadata
-      outcome->Refuse(1, KindOf(refusal.reason), refusal.reason);
-      continue;
-    }
     const Call& call = calls_[refusal.series];
     refused[refusal.series] = true;
     if (refusal.reason.code() == StatusCode::kNotFound && !again) {
@@ -265,7 +288,6 @@ bool RemoteWriter::Commit(AckLevel level, bool again, WriteOutcome* outcome) {
     cache_->Erase(keys_[call.series]);
   }
   Resolve(outcome);
-  family_items_ = 0;
   calls_ = std::move(expired);
   return false;
 }

@@ -2,10 +2,10 @@
 //
 //   decode a batch -> hash the bytes of each label set -> SeriesCache -> the rest through Labels and Appender::Refs, together
 //   -> append -> commit, which waits for the level that was asked for
+//
+// Metadata of families, which 1.0 has, follows in commits of its own: a family may have any number of series.
 #ifndef CHRONOLITH_SERVER_REMOTE_WRITER_H_
 #define CHRONOLITH_SERVER_REMOTE_WRITER_H_
-
-#include <absl/container/flat_hash_map.h>
 
 #include <cstdint>
 #include <memory>
@@ -13,35 +13,14 @@
 #include <string_view>
 #include <vector>
 
-#include "base/mutex.h"
 #include "chronolith/storage.h"
 #include "interop/remote_write_decode.h"
+#include "server/memory_share.h"
 #include "server/series_cache.h"
+#include "server/told_families.h"
 #include "server/write_outcome.h"
 
 namespace chronolith::server {
-
-// Metadata that 1.0 sends by metric family, apart from any series, every minute: written to the series of the family that have not
-// been told yet. Bounded by the number of series, and of families. Thread safety: safe.
-class FamilyMetadataWriter {
- public:
-  explicit FamilyMetadataWriter(Storage* storage) : storage_(storage) {}
-  // Sets it for the family's series in `appender`; they count as told, unless Forget is called.
-  Status Set(const std::string& family, const Metadata& metadata, Appender* appender, std::uint64_t* set);
-  // After a commit that refused something: all is told again the next time.
-  void Forget();
-
- private:
-  struct Family {
-    std::uint64_t metadata = 0;   // its fingerprint
-    std::vector<SeriesRef> told;  // ascending
-  };
-  static constexpr std::size_t kFamiliesMax = 1 << 16;
-
-  Storage* const storage_;
-  Mutex mu_;
-  absl::flat_hash_map<std::string, Family> families_ ABSL_GUARDED_BY(mu_);
-};
 
 // What the writers of a process share. All must outlive them.
 struct RemoteWriterShared {
@@ -49,24 +28,28 @@ struct RemoteWriterShared {
       : storage(storage_in), cache1(cache_bytes / 2), cache2(cache_bytes / 2), families(storage_in) {}
   Storage* const storage;
   SeriesCache cache1, cache2;  // by version: keys of one are not keys of the other
-  FamilyMetadataWriter families;
+  ToldFamilies families;
   std::uint64_t expanded_bytes_max = interop::RemoteWriteDecoder::kExpandedBytesMax;
   std::int64_t future_ms_max = 0;  // samples further ahead of now are refused
   std::shared_ptr<Clock> clock;
 };
 
-// Has an Appender and buffers of its own; they grow to what the largest batch needs. Thread safety: one thread at a time.
+// Has an Appender and buffers of its own; they grow to what the largest batch needs, and batches are bounded. Thread safety: one
+// thread at a time.
 class RemoteWriter {
  public:
   explicit RemoteWriter(RemoteWriterShared* shared);
 
-  // kInvalidArgument: the message is malformed; batches in front of that were written. What was refused of a whole one is in
-  // *outcome.
-  Status Write(interop::RemoteWriteVersion version, std::string_view message, AckLevel level, WriteOutcome* outcome);
+  // kInvalidArgument: the message is malformed; kResourceExhausted: `share`, which holds the message, cannot grow by what a batch
+  // of it takes. Batches in front of that were written. What was refused of a whole one is in *outcome.
+  Status Write(interop::RemoteWriteVersion version, std::string_view message, AckLevel level, MemoryShare* share,
+               WriteOutcome* outcome);
 
   // Of the last message: series that the cache knew, and others.
   std::uint64_t cache_hits() const { return hits_; }
   std::uint64_t cache_misses() const { return misses_; }
+  // What it keeps for the next message, about: the appender holds as much again.
+  std::size_t held_bytes() const;
 
  private:
   using Batch = interop::RemoteWriteBatch;
@@ -77,18 +60,26 @@ class RemoteWriter {
     bool is_item = false;
   };
 
-  void WriteBatch(AckLevel level, WriteOutcome* outcome);
+  Status WriteBatch(AckLevel level, MemoryShare* share, WriteOutcome* outcome);
+  // Of writing batch_, at most, about.
+  std::uint64_t BatchBytes() const;
   void Resolve(WriteOutcome* outcome);
   void AppendSeries(std::size_t series, WriteOutcome* outcome);
   void AppendItem(std::size_t series, std::size_t index, WriteOutcome* outcome);
-  void AppendMetadata(std::size_t series, std::string_view payload, WriteOutcome* outcome);
-  void AppendFamilies(WriteOutcome* outcome);
+  void AppendMetadata(const Call& call, WriteOutcome* outcome);
+  void WriteFamilies(AckLevel level, WriteOutcome* outcome);
+  // False where it is of no use to go on.
+  bool CommitFamilies(AckLevel level, WriteOutcome* outcome);
   // False where something was refused because its reference has expired: it was resolved again, and *calls_ holds what to append.
   bool Commit(AckLevel level, bool again, WriteOutcome* outcome);
   void Refuse(std::uint64_t items, const Status& reason, std::size_t series, WriteOutcome* outcome);
   std::string NameOf(std::size_t series);
   std::size_t SamplesBegin(std::size_t series) const { return series == 0 ? 0 : batch_.series[series - 1].samples_end; }
   std::size_t ItemsBegin(std::size_t series) const { return series == 0 ? 0 : batch_.series[series - 1].items_end; }
+
+  // Metadata of families in one commit, with its texts.
+  static constexpr std::uint64_t kFamilyItems = 4096;
+  static constexpr std::uint64_t kFamilyBytes = 4 << 20;
 
   RemoteWriterShared* const shared_;
   const std::unique_ptr<Appender> appender_;
@@ -98,13 +89,15 @@ class RemoteWriter {
   Timestamp latest_ = kMaxTimestamp;
   std::uint32_t minutes_ = 0;
 
+  std::uint64_t own_bytes_ = 0;  // of the share, before the first batch
+
   Batch batch_;
   std::vector<SeriesCache::Key> keys_;
   std::vector<SeriesCache::Value> found_;
   std::vector<Call> calls_;
   std::vector<std::uint32_t> missing_;  // series
   std::vector<std::uint32_t> retold_;   // series whose metadata is new
-  std::uint64_t family_items_ = 0;
+  std::uint64_t family_items_ = 0;      // collected in the appender
   std::uint64_t hits_ = 0, misses_ = 0;
 };
 

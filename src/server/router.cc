@@ -46,6 +46,14 @@ void Router::Add(Route route) {
   }
 }
 
+void Router::ShapeRefusals(std::string prefix, RefusalShape shape) { shapes_.emplace_back(std::move(prefix), std::move(shape)); }
+
+void Router::Shape(const HttpRequest& request, HttpResponse* refusal) const {
+  for (const auto& [prefix, shape] : shapes_) {
+    if (request.path.starts_with(prefix)) return shape(request, refusal);
+  }
+}
+
 Router::Match Router::Find(std::string_view method, std::string_view path) const {
   Match match;
   for (const Route& route : routes_) {

@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "server/http_message.h"
@@ -30,11 +32,17 @@ struct Route {
   RouteThread thread = RouteThread::kWorker;
 };
 
-// Thread safety: Add before the server starts; then const access from several threads.
+// Thread safety: Add and ShapeRefusals before the server starts; then const access from several threads.
 class Router {
  public:
   // Aborts where method and pattern are there already, or the pattern is malformed.
   void Add(Route route);
+
+  // Gives what the server answers itself, before a handler is asked (404, 405, 413, 429, ...), the form that a protocol wants: of
+  // requests whose path begins with `prefix`. Status and headers but for the Content-Type stay.
+  using RefusalShape = std::function<void(const HttpRequest& request, HttpResponse* refusal)>;
+  void ShapeRefusals(std::string prefix, RefusalShape shape);
+  void Shape(const HttpRequest& request, HttpResponse* refusal) const;
 
   struct Match {
     const Route* route = nullptr;  // null: nobody answers
@@ -48,6 +56,7 @@ class Router {
 
  private:
   std::deque<Route> routes_;  // a Match points into it
+  std::vector<std::pair<std::string, RefusalShape>> shapes_;
 };
 
 }  // namespace chronolith::server

@@ -61,8 +61,15 @@ void Writer::Clear() {
     Bucket& bucket = buckets_[static_cast<std::size_t>(std::countr_zero(touched_))];
     bucket.samples.clear();
     bucket.items.clear();
+    if (bucket.held_bytes() > kBucketBytesKept) bucket = {};
   }
   unknown_.clear();
+}
+
+std::size_t Writer::held_bytes() const {
+  std::size_t bytes = 0;
+  for (const Bucket& bucket : buckets_) bytes += bucket.held_bytes();
+  return bytes;
 }
 
 // ---- Resolving ----

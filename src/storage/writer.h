@@ -48,7 +48,11 @@ class Writer {
     buckets_[shard].samples.push_back({OrdinalOf(ref), index, t, value});
   }
   void AddItem(SeriesRef ref, Item item, std::uint32_t index);
+  // Keeps some memory for the next batch: kBucketBytesKept for each shard.
   void Clear();
+  // Of what was collected, and kept of earlier batches.
+  std::size_t held_bytes() const;
+  static constexpr std::size_t kBucketBytesKept = 256 << 10;
 
   // ---- Committing ----
   // Writes what was collected, waits for the level, and clears. `admitted`: what Core::Admit said; not ok refuses everything.
@@ -66,6 +70,7 @@ class Writer {
     std::vector<SampleEntry> samples;
     std::vector<PendingItem> items;
     bool empty() const { return samples.empty() && items.empty(); }
+    std::size_t held_bytes() const { return samples.capacity() * sizeof(SampleEntry) + items.capacity() * sizeof(PendingItem); }
   };
   struct Unknown {
     std::uint32_t index;

@@ -193,7 +193,8 @@ std::uint64_t AbuseTest::StatusBytes(pid_t pid, const std::string& field) {
 }
 
 double AbuseTest::Metric(const std::string& name) {
-  const RawAnswer answer = Ask(Get("/metrics"));
+  RawAnswer answer;
+  Await("/metrics, which may be refused for a moment", [&] { return (answer = Ask(Get("/metrics"))).status != 429; });
   for (const std::string& line : Lines(answer.body)) {
     if (line.starts_with(name + " ")) return std::strtod(line.c_str() + name.size(), nullptr);
   }

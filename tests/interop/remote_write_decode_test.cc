@@ -188,6 +188,110 @@ TEST(RemoteWriteDecoder, TakesBigMessagesInBatches) {
   EXPECT_EQ(batches, 3);
 }
 
+// What is left of one series of several batches.
+struct Pieces {
+  Status status;
+  int batches = 0;
+  std::vector<Sample> samples;
+  std::size_t items = 0;
+};
+
+Pieces PiecesOf(RemoteWriteVersion version, std::string_view message, const Labels& labels) {
+  Pieces all;
+  RemoteWriteDecoder decoder(version, message);
+  all.status = decoder.Begin();
+  for (RemoteWriteBatch batch; all.status.ok(); ++all.batches) {
+    all.status = decoder.Next(&batch);
+    if (!all.status.ok() || batch.empty()) break;
+    EXPECT_LE(batch.samples.size(), RemoteWriteDecoder::kBatchSamples);
+    EXPECT_LE(batch.items.size(), RemoteWriteDecoder::kBatchItems);
+    std::string encoded;
+    for (const RemoteWriteBatch::Series& s : batch.series) {
+      EXPECT_TRUE(NormalizeLabels(version, batch.LabelsOf(s), &encoded).ok());
+      EXPECT_EQ(Labels::FromEncoded(encoded), labels);
+    }
+    EXPECT_EQ(batch.series.back().samples_end, batch.samples.size());
+    EXPECT_EQ(batch.series.back().items_end, batch.items.size());
+    all.samples.insert(all.samples.end(), batch.samples.begin(), batch.samples.end());
+    all.items += batch.items.size();
+  }
+  return all;
+}
+
+TEST(RemoteWriteDecoder, ALongSeriesComesInPiecesWithTheSameLabels) {
+  TimeSeries series{.labels = {{"__name__", "m"}, {"a", "1"}, {"b", "2"}}};
+  const std::size_t samples = 2 * RemoteWriteDecoder::kBatchSamples + 5, exemplars = RemoteWriteDecoder::kBatchItems + 1;
+  for (std::size_t i = 0; i < samples; ++i) series.samples.push_back({static_cast<Timestamp>(i), 0.5});
+  series.exemplars.assign(exemplars, {.labels = {}, .value = 1, .timestamp = 2});
+  for (const RemoteWriteVersion version : {RemoteWriteVersion::k1, RemoteWriteVersion::k2}) {
+    const Pieces all = PiecesOf(version, EncodeRemoteWrite(version, std::vector<TimeSeries>{series}), series.labels);
+    ASSERT_TRUE(all.status.ok()) << all.status.ToString();
+    EXPECT_EQ(all.batches, 4);
+    EXPECT_EQ(all.items, exemplars);
+    ASSERT_EQ(all.samples.size(), samples);
+    for (std::size_t i = 0; i < samples; ++i) ASSERT_EQ(all.samples[i].timestamp, static_cast<Timestamp>(i));
+  }
+}
+
+// No encoder writes them so, but they may.
+TEST(RemoteWriteDecoder, LabelsOfALongSeriesMayStandBehindItsSamples) {
+  const std::size_t n = RemoteWriteDecoder::kBatchSamples + 7;
+  std::string samples;
+  for (std::size_t i = 0; i < n; ++i) samples += std::string("\x12\x02\x10\x05", 4);
+  const std::string message =
+      SeriesMessage(LabelMessage("__name__", "m") + samples.substr(0, samples.size() / 2 / 4 * 4) + LabelMessage("a", "1") +
+                    samples.substr(samples.size() / 2 / 4 * 4) + LabelMessage("b", "2"));
+  const Pieces all = PiecesOf(RemoteWriteVersion::k1, message, {{"__name__", "m"}, {"a", "1"}, {"b", "2"}});
+  ASSERT_TRUE(all.status.ok()) << all.status.ToString();
+  EXPECT_EQ(all.batches, 2);
+  EXPECT_EQ(all.samples.size(), n);
+}
+
+TEST(RemoteWriteDecoder, NothingIsTakenOfALongSeriesThatIsMalformedAtItsEnd) {
+  std::string samples;
+  for (std::size_t i = 0; i < RemoteWriteDecoder::kBatchSamples + 7; ++i) samples += std::string("\x12\x02\x10\x05", 4);
+  const std::string message = SeriesMessage(LabelMessage("__name__", "m") + samples + std::string("\x12\x02\x08\x01", 4));
+  RemoteWriteDecoder decoder(RemoteWriteVersion::k1, message);
+  ASSERT_TRUE(decoder.Begin().ok());
+  RemoteWriteBatch batch;
+  EXPECT_EQ(decoder.Next(&batch).code(), StatusCode::kInvalidArgument);
+  EXPECT_TRUE(batch.samples.empty());
+}
+
+TEST(RemoteWriteDecoder, LabelsOfABatchAreBoundedInBothVersions) {
+  std::vector<TimeSeries> series(100);
+  for (std::size_t i = 0; i < series.size(); ++i) {
+    series[i] = {.labels = {{"__name__", "m"}, {"v", std::string(100 << 10, static_cast<char>('a' + i % 26))}},
+                 .samples = {{1, 1}}};
+  }
+  for (const RemoteWriteVersion version : {RemoteWriteVersion::k1, RemoteWriteVersion::k2}) {
+    const std::string message = EncodeRemoteWrite(version, series);
+    RemoteWriteDecoder decoder(version, message);
+    ASSERT_TRUE(decoder.Begin().ok());
+    std::size_t all = 0;
+    for (RemoteWriteBatch batch; decoder.Next(&batch).ok() && !batch.empty();) {
+      std::size_t bytes = 0;
+      for (const RemoteWriteBatch::Series& s : batch.series) bytes += batch.LabelsOf(s).size();
+      EXPECT_LE(bytes, RemoteWriteDecoder::kBatchBytes + RemoteWriteDecoder::kLabelsBytesMax);
+      all += batch.series.size();
+    }
+    EXPECT_EQ(all, series.size());
+  }
+}
+
+TEST(RemoteWriteDecoder, OneItemIsBoundedBeforeItIsDecoded) {
+  std::string labels, encoded;
+  for (int i = 0; i < 70; ++i) labels += LabelMessage("n" + std::to_string(i), std::string(4000, 'v'));
+  EXPECT_EQ(NormalizeLabels(RemoteWriteVersion::k1, LabelMessage("__name__", "m") + labels, &encoded).code(),
+            StatusCode::kInvalidArgument);
+  // Empty spans: two bytes each, eight in memory.
+  std::string spans;
+  for (std::size_t i = 0; i <= kHistogramBytesMax / 2; ++i) spans += std::string("\x5a\x00", 2);
+  HistogramSample histogram;
+  EXPECT_EQ(DecodeHistogram(spans, &histogram).code(), StatusCode::kInvalidArgument);
+  EXPECT_TRUE(DecodeHistogram(spans.substr(0, kHistogramBytesMax), &histogram).ok());
+}
+
 TEST(RemoteWriteDecoder, RefusesWhatIsMalformed) {
   const std::string good1 = EncodeRemoteWrite(RemoteWriteVersion::k1, SomeSeries());
   struct Case {

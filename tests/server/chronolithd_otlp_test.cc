@@ -81,7 +81,7 @@ TEST_F(ChronolithdOtlpTest, WhatWasAcknowledgedSurvivesKill9) {
 }
 
 TEST_F(ChronolithdOtlpTest, AllRoadsLeadToTheStoreAndAreCounted) {
-  Start({"--ack-level", "synced"});
+  Start({"--ack-level", "synced", "--max-body-bytes", "1KiB"});
   ASSERT_TRUE(Export(Point(0)).ok());
   const std::string json = R"({"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"g","gauge":{"dataPoints":[
       {"timeUnixNano":"1760000000000000000","asDouble":0.5},{"asDouble":1}]}}]}]}]})";
@@ -91,7 +91,13 @@ TEST_F(ChronolithdOtlpTest, AllRoadsLeadToTheStoreAndAreCounted) {
     EXPECT_EQ(nlohmann::json::parse(answer.body)["partialSuccess"]["rejectedDataPoints"], "1");
   }
   EXPECT_EQ(HttpCall(http_port_, "GET", "/v1/metrics").status, 405);
+  const HttpAnswer traces = HttpCall(http_port_, "POST", "/v1/traces", "{}", {"Content-Type: application/json"});
+  EXPECT_EQ(traces.status, 404);
+  EXPECT_EQ(nlohmann::json::parse(traces.body)["code"], 12);
   EXPECT_EQ(HttpCall(http_port_, "POST", "/v1/metrics", "x", {"Content-Type: application/x-protobuf"}).status, 400);
+  const HttpAnswer large = HttpCall(main_port_, "POST", "/v1/metrics", std::string(1025, ' '), {"Content-Type: application/json"});
+  EXPECT_EQ(large.status, 413);
+  EXPECT_EQ(nlohmann::json::parse(large.body)["code"], 3);
   const HttpAnswer metrics = HttpCall(main_port_, "GET", "/metrics");
   EXPECT_THAT(metrics.body, HasSubstr("chronolith_otlp_points_total{result=\"written\"} 3\n"));
   EXPECT_THAT(metrics.body, HasSubstr("chronolith_otlp_points_total{result=\"rejected\"} 2\n"));

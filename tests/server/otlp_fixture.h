@@ -7,14 +7,19 @@
 #include <zlib.h>
 
 #include <bit>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/mutex.h"
+#include "chronolith/engine_registry.h"
 #include "interop/otlp/metrics_service.pb.h"
 #include "interop/value_text.h"
+#include "plugins/memory/memory_engine.h"
 #include "server/otlp_receiver.h"
+#include "tests/support/stale_references.h"
 #include "tests/support/temp_directory.h"
 
 namespace chronolith::server {
@@ -90,11 +95,37 @@ inline ExportMetricsServiceRequest AllKinds() {
 
 class OtlpFixture : public ::testing::Test {
  protected:
-  OtlpFixture() {
+  OtlpFixture() { OpenStore(); }
+  // Another one, in place of the one that there is.
+  void OpenStore(const std::function<void(Options*)>& change = {}) {
     Options options;
     options.engine = "memory";
     options.shards = 2;
-    store_ = Storage::Open(options, directory_ / "db").value();
+    AdversarialOptions adversary;
+    adversary.on_call = [this](EngineMethod method, const std::string&) {
+      MutexLock lock(&fault_mu_);
+      return method == EngineMethod::kWrite ? fault_ : Status::Ok();
+    };
+    options.engines = std::make_shared<EngineRegistry>();
+    EXPECT_TRUE(options.engines->Register(MakeAdversarialMemoryEngineFactory(adversary)).ok());
+    if (change) change(&options);
+    store_.reset();
+    store_ = Storage::Open(options, directory_ / ("db" + std::to_string(++stores_))).value();
+  }
+  // What writing the log answers from now on.
+  void SetFault(Status fault) {
+    MutexLock lock(&fault_mu_);
+    fault_ = std::move(fault);
+  }
+  // A ring that some requests fill, where nothing empties it.
+  static void SmallRing(Options* options) {
+    options->ring_bytes = 64 << 10;
+    options->backpressure_wait_ms = 1;
+  }
+  static ExportMetricsServiceRequest ManyPoints() {
+    ExportMetricsServiceRequest request;
+    for (int i = 0; i < 500; ++i) AddGauge(&request, "many", i / 7.0)->set_time_unix_nano(kOtlpTime + i * 1'000'000ULL);
+    return request;
   }
   void MakeReceiver() { receiver_ = std::make_unique<OtlpReceiver>(store_.get(), options_, &registry_); }
 
@@ -125,6 +156,9 @@ class OtlpFixture : public ::testing::Test {
   }
 
   testing_support::TempDirectory directory_;
+  Mutex fault_mu_;
+  Status fault_ ABSL_GUARDED_BY(fault_mu_);
+  int stores_ = 0;
   OtlpOptions options_;
   MemoryBudget in_flight_{64ULL << 20};
   prometheus::Registry registry_;

@@ -12,6 +12,15 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
+// -1: without RetryInfo.
+std::int64_t RetrySeconds(const grpc::Status& status) {
+  google::rpc::Status details;
+  google::rpc::RetryInfo retry;
+  const bool told = details.ParseFromString(status.error_details()) && details.details_size() == 1 &&
+                    details.code() == status.error_code() && details.details(0).UnpackTo(&retry);
+  return told ? retry.retry_delay().seconds() : -1;
+}
+
 TEST_F(OtlpGrpc, StoresEachKindPlainAndCompressed) {
   for (const auto compression : {GRPC_COMPRESS_NONE, GRPC_COMPRESS_GZIP, GRPC_COMPRESS_DEFLATE}) {
     ExportMetricsServiceResponse response;
@@ -111,14 +120,45 @@ TEST_F(OtlpGrpc, OverloadAsksToTryLater) {
   for (int i = 0; i < 200; ++i) AddGauge(&request, "a_long_name_that_compresses_well", i);
   const grpc::Status status = Export(request, &response, GRPC_COMPRESS_GZIP);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
-  google::rpc::Status details;
-  ASSERT_TRUE(details.ParseFromString(status.error_details()));
-  ASSERT_EQ(details.details_size(), 1);
-  google::rpc::RetryInfo retry;
-  ASSERT_TRUE(details.details(0).UnpackTo(&retry));
-  EXPECT_EQ(retry.retry_delay().seconds(), 1);
+  EXPECT_EQ(RetrySeconds(status), 1);
   in_flight_.Release(in_flight_.limit_bytes());
   EXPECT_TRUE(Export(request, &response, GRPC_COMPRESS_GZIP).ok());
+}
+
+TEST_F(OtlpGrpc, AFullRingAsksToTryLater) {
+  OpenStore(SmallRing);
+  const ExportMetricsServiceRequest request = ManyPoints();
+  ExportMetricsServiceResponse response;
+  ASSERT_TRUE(Export(request, &response).ok());
+  SetFault(ResourceExhausted("the disk is full"));
+  grpc::Status status;
+  for (int i = 0; i < 1000 && status.ok(); ++i) status = Export(request, &response, GRPC_COMPRESS_NONE, "queued");
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(status.error_message(), HasSubstr("ring"));
+  EXPECT_EQ(RetrySeconds(status), 1);
+  SetFault(Status::Ok());
+  do {
+    status = Export(request, &response);
+  } while (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+}
+
+TEST_F(OtlpGrpc, AFailedLogIsUnavailable) {
+  SetFault(IoError("the disk is gone"));
+  ExportMetricsServiceResponse response;
+  const grpc::Status status = Export(AllKinds(), &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_THAT(status.error_message(), HasSubstr("the disk is gone"));
+}
+
+TEST_F(OtlpGrpc, ReferencesThatHaveExpiredAreResolvedOnceMore) {
+  OpenStore([](Options* options) { options->shards = 1; });
+  ExportMetricsServiceResponse response;
+  ASSERT_TRUE(Export(AllKinds(), &response).ok());
+  testing_support::ExpireReferences(store_.get(), static_cast<Timestamp>(kOtlpTime / 1'000'000));
+  ASSERT_TRUE(Export(AllKinds(), &response).ok());
+  EXPECT_FALSE(response.has_partial_success());
+  ExpectAllKindsStored();
 }
 
 TEST_F(OtlpGrpc, ManyClientsAtOnceAreAllAcknowledged) {

@@ -112,6 +112,28 @@ TEST_F(OtlpHttp, RefusesOtherTypesAndEncodings) {
   EXPECT_EQ(Post(kProtobuf, "", {{"X-Chronolith-Ack-Level", "synced"}}).status, 200);
 }
 
+TEST_F(OtlpHttp, WhatTheServerRefusesItselfIsAStatusToo) {
+  ASSERT_EQ(Post(kProtobuf, "").status, 200);  // the handler is there
+  const struct {
+    int http, rpc;
+  } rows[] = {{400, 3}, {401, 16}, {404, 12}, {405, 12}, {413, 3}, {417, 3}, {429, 8}, {500, 2}, {503, 14}};
+  for (const auto& row : rows) {
+    HttpResponse plain = HttpResponse::TryLater(row.http, "why");
+    router_.Shape({.path = "/v1/traces", .headers = {{"content-type", "application/x-protobuf"}}}, &plain);
+    EXPECT_EQ(plain.status, row.http);
+    EXPECT_EQ(Error(plain).code(), row.rpc) << row.http;
+    EXPECT_EQ(Error(plain).message(), "why");
+    EXPECT_EQ(Header(plain, "Retry-After"), "1") << "other headers stay";
+    HttpResponse json = HttpResponse::Text(row.http, "why");
+    router_.Shape({.path = "/v1/metrics", .headers = {{"Content-Type", "application/json; charset=utf-8"}}}, &json);
+    EXPECT_EQ(Header(json, "Content-Type"), kJson);
+    EXPECT_EQ(nlohmann::json::parse(json.body), (nlohmann::json{{"code", row.rpc}, {"message", "why"}}));
+  }
+  HttpResponse elsewhere = HttpResponse::Text(404, "why");
+  router_.Shape({.path = "/api/v1/traces"}, &elsewhere);
+  EXPECT_EQ(elsewhere.body, "why\n");
+}
+
 TEST_F(OtlpHttp, MalformedBodiesAreTheSendersFault) {
   const HttpResponse response = Post(kProtobuf, "\x0a\x05nope");
   EXPECT_EQ(response.status, 400);
@@ -156,6 +178,52 @@ TEST_F(OtlpHttp, WithoutMemoryItAsksToTryLater) {
   EXPECT_EQ(Header(response, "Retry-After"), "1");
   EXPECT_EQ(Error(response).code(), 8);
   EXPECT_EQ(Post(kProtobuf, request.body, {{"Content-Encoding", "gzip"}}).status, 200);
+}
+
+TEST_F(OtlpHttp, AFullRingAsksToTryLater) {
+  OpenStore(SmallRing);
+  const std::string request = ManyPoints().SerializeAsString();
+  ASSERT_EQ(Post(kProtobuf, request).status, 200);
+  SetFault(ResourceExhausted("the disk is full"));
+  HttpResponse response;
+  for (int i = 0; i < 1000; ++i) {
+    response = Post(kProtobuf, request, {{"X-Chronolith-Ack-Level", "queued"}});
+    if (response.status != 200) break;
+  }
+  EXPECT_EQ(response.status, 429);
+  EXPECT_EQ(Header(response, "Retry-After"), "1");
+  EXPECT_EQ(Error(response).code(), 8);
+  EXPECT_THAT(Error(response).message(), HasSubstr("ring"));
+  SetFault(Status::Ok());
+  do {
+    response = Post(kProtobuf, request);
+  } while (response.status == 429);
+  EXPECT_EQ(response.status, 200);
+}
+
+TEST_F(OtlpHttp, AFailedLogIsUnavailable) {
+  SetFault(IoError("the disk is gone"));
+  HttpResponse response = Post(kProtobuf, AllKinds().SerializeAsString());
+  EXPECT_EQ(response.status, 503);
+  EXPECT_EQ(Header(response, "Retry-After"), "1");
+  EXPECT_EQ(Error(response).code(), 14);
+  EXPECT_THAT(Error(response).message(), HasSubstr("the disk is gone"));
+  response = Post(kJson, kAllKindsJson);
+  EXPECT_EQ(response.status, 503);
+  EXPECT_EQ(Header(response, "Retry-After"), "1");
+  EXPECT_EQ(nlohmann::json::parse(response.body)["code"], 14);
+}
+
+TEST_F(OtlpHttp, ReferencesThatHaveExpiredAreResolvedOnceMore) {
+  OpenStore([](Options* options) { options->shards = 1; });
+  const std::string request = AllKinds().SerializeAsString();
+  ASSERT_EQ(Post(kProtobuf, request).status, 200);
+  testing_support::ExpireReferences(store_.get(), static_cast<Timestamp>(kOtlpTime / 1'000'000));
+  ASSERT_THAT(Stored(), IsEmpty());
+  const HttpResponse response = Post(kProtobuf, request);
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.body, "") << "nothing was rejected";
+  ExpectAllKindsStored();
 }
 
 TEST(Inflate, ReadsBothFormatsOfAnySize) {

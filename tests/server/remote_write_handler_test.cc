@@ -13,6 +13,7 @@
 #include "interop/remote_compression.h"
 #include "plugins/memory/memory_engine.h"
 #include "tests/interop/remote_write_encode.h"
+#include "tests/support/stale_references.h"
 #include "tests/support/temp_directory.h"
 
 namespace chronolith::server {
@@ -43,8 +44,8 @@ IntHistogram SomeHistogram() { return {.zero_count = 2, .count = 5, .sum = 3, .p
 
 class RemoteWriteHandlerTest : public ::testing::Test {
  protected:
+  RemoteWriteHandlerTest() { store_options_.shards = 4; }
   void Open() {
-    store_options_.shards = 4;
     store_options_.engine = "memory";
     auto storage = Storage::Open(store_options_, dir_ / "db");
     ASSERT_TRUE(storage.ok()) << storage.status().ToString();
@@ -323,6 +324,109 @@ TEST_F(RemoteWriteHandlerTest, MetadataOfAFamilyReachesItsSeriesNewOnesToo) {
   const std::uint64_t told = items();
   EXPECT_EQ(Post(metadata).status, 204);
   EXPECT_EQ(items(), told);  // all have been told
+}
+
+TEST_F(RemoteWriteHandlerTest, MetadataOfALargeFamilyIsWrittenInPieces) {
+  store_options_.shards = 1;
+  Open();
+  constexpr int kSeries = 9000;  // two commits of 4,096, and one of the rest
+  std::vector<TimeSeries> series;
+  for (int i = 0; i < kSeries; ++i)
+    series.push_back({.labels = {{"__name__", "m"}, {"i", std::to_string(i)}}, .samples = {{kNow, 1}}});
+  ASSERT_EQ(Post(RemoteWriteVersion::k1, series).status, 204);
+  std::string metadata;
+  ProtoWriter to(&metadata);
+  to.Nested(3, [&] {
+    to.Uint(1, 2);  // a gauge
+    to.Bytes(2, "m");
+    to.Bytes(4, "Help.");
+  });
+  const auto commits = [&] { return storage_->Stats().shards[0].write_latency[static_cast<int>(AckLevel::kLogged)].count; };
+  const std::uint64_t before = commits();
+  EXPECT_EQ(Post(metadata).status, 204);
+  EXPECT_EQ(commits() - before, 3U);
+  for (int i = 0; i < kSeries; i += 500) {
+    const auto found = storage_->SeriesMetadata(series[static_cast<std::size_t>(i)].labels);
+    ASSERT_TRUE(found.ok() && found->has_value()) << i;
+    EXPECT_EQ((*found)->help, "Help.");
+  }
+}
+
+TEST_F(RemoteWriteHandlerTest, ASeriesOfAnyLengthIsWrittenWithinTheMemoryOfABatch) {
+  constexpr std::size_t kSamples = 300'000;
+  std::vector<TimeSeries> series = {{.labels = {{"__name__", "m"}}}};
+  for (std::size_t i = 0; i < kSamples; ++i) series[0].samples.push_back({kNow - static_cast<Timestamp>(i), 1});
+  const std::string message = EncodeRemoteWrite(RemoteWriteVersion::k1, series);
+  MemoryBudget little(message.size() + (8 << 20));  // all of them at once take 30 MiB
+  Open();
+  handler_ = std::make_unique<RemoteWriteHandler>(storage_.get(), options_, &little, &registry_);
+  const HttpResponse response = Post(message);
+  EXPECT_EQ(response.status, 204) << response.body;
+  EXPECT_EQ(Counts(response), std::to_string(kSamples) + " 0 0");
+  EXPECT_EQ(little.used_bytes(), 0U);
+  auto set = storage_->Select({}, {});
+  ASSERT_TRUE(set.ok() && (*set)->Next());
+  std::size_t stored = 0;
+  while ((*set)->samples().Next() != ValueType::kNone) ++stored;
+  EXPECT_EQ(stored, kSamples);
+  EXPECT_FALSE((*set)->Next());
+}
+
+TEST_F(RemoteWriteHandlerTest, WhatABatchTakesIsCountedBesideTheMessage) {
+  Open();
+  // Two bytes each in the message, hundreds in the store's batch.
+  std::string items, out;
+  for (int i = 0; i < 10'000; ++i) items += std::string("\x1a\x00", 2);
+  std::string one;
+  ProtoWriter(&one).NestedPair(1, 1, "__name__", 2, "m");
+  ProtoWriter(&out).BytesAlways(1, one + items);
+  in_flight_.ForceReserve(in_flight_.limit_bytes() - out.size() - (1 << 20));
+  const HttpResponse response = Post(out);
+  EXPECT_EQ(response.status, 429) << response.body;
+  EXPECT_EQ(HeaderOf(response, "Retry-After"), "1");
+  EXPECT_EQ(Counts(response), "0 0 0");
+  in_flight_.Release(in_flight_.used_bytes());
+  EXPECT_NE(Post(out).status, 429);
+}
+
+TEST_F(RemoteWriteHandlerTest, WhatRequestsLeaveBehindIsCountedAndBounded) {
+  Open();
+  const std::string small =
+      EncodeRemoteWrite(RemoteWriteVersion::k1, std::vector<TimeSeries>{{.labels = {{"__name__", "m"}}, .samples = {{kNow, 1}}}});
+  EXPECT_EQ(handler_->idle_bytes(), 0U);
+  ASSERT_EQ(Post(small).status, 204);
+  EXPECT_GT(handler_->idle_bytes(), small.size());
+  EXPECT_LT(handler_->idle_bytes(), 100U << 10);
+  // A small message of many samples, each of two bytes: the buffer says nothing of the rest.
+  std::string one, many;
+  ProtoWriter(&one).NestedPair(1, 1, "__name__", 2, "m");
+  for (int i = 0; i < 60'000; ++i) one += std::string("\x12\x00", 2);
+  ProtoWriter(&many).BytesAlways(1, one);
+  EXPECT_NE(Post(many).status, 429);
+  EXPECT_GT(handler_->idle_bytes(), 60'000 * sizeof(Sample));
+  EXPECT_LE(handler_->idle_bytes(), 12U << 20);
+  // Too large to be kept.
+  const std::string large = small + std::string("\x42\x80\x80\x80\x04", 5) + std::string(8 << 20, 'x');  // an unknown field
+  EXPECT_EQ(Post(large).status, 204);
+  EXPECT_EQ(handler_->idle_bytes(), 0U);
+  ASSERT_EQ(Post(small).status, 204);
+}
+
+TEST_F(RemoteWriteHandlerTest, ReferencesThatHaveExpiredAreResolvedOnceMore) {
+  store_options_.shards = 1;
+  Open();
+  TimeSeries m{.labels = {{"__name__", "m"}}, .samples = {{kNow, 1}}};
+  m.exemplars = {{.labels = {{"trace_id", "x"}}, .value = 1, .timestamp = kNow}};
+  for (const RemoteWriteVersion version : {RemoteWriteVersion::k1, RemoteWriteVersion::k2}) {
+    ASSERT_EQ(Post(version, {m}).status, 204);
+    testing_support::ExpireReferences(storage_.get(), kNow);
+    ASSERT_TRUE(Stored().empty());
+    const HttpResponse response = Post(version, {m});
+    EXPECT_EQ(response.status, 204) << response.body;
+    EXPECT_EQ(Counts(response), "1 0 1");
+    EXPECT_THAT(Stored(), ::testing::ElementsAre("m " + std::to_string(kNow) + "=1"));
+    EXPECT_EQ(storage_->Exemplars(m.labels, {})->size(), 1U);
+  }
 }
 
 TEST_F(RemoteWriteHandlerTest, ManyAtOnceLoseNothing) {

@@ -22,6 +22,29 @@ constexpr Timestamp kT = 1'700'000'000'000;
 
 Labels Named(std::string_view name, int i = 0) { return {{"__name__", name}, {"i", std::to_string(i)}}; }
 
+// ---- Memory ----
+
+// A batch of one series lies in one shard: each of many such batches leaves its own behind.
+TEST(Writer, KeepsABoundedPartOfEachShardsLastBatch) {
+  Writer writer;
+  constexpr std::uint32_t kShards = 31, kSamples = 50'000;
+  for (std::uint32_t shard = 0; shard < kShards; ++shard) {
+    const SeriesRef ref = MakeSeriesRef(shard, 7);
+    for (std::uint32_t i = 0; i < kSamples; ++i) writer.AddSample(ref, i, 1, i);
+    EXPECT_GE(writer.held_bytes(), kSamples * sizeof(SampleEntry));
+    writer.Clear();
+    for (std::uint32_t i = 0; i < 5000; ++i) writer.AddItem(ref, Exemplar{.labels = {}, .value = 1, .timestamp = i}, i);
+    writer.Clear();
+    EXPECT_EQ(writer.held_bytes(), 0U);
+  }
+  for (std::uint32_t shard = 0; shard < kShards; ++shard) {
+    for (std::uint32_t i = 0; i < 1000; ++i) writer.AddSample(MakeSeriesRef(shard, 7), i, 1, i);
+  }
+  writer.Clear();
+  EXPECT_GE(writer.held_bytes(), kShards * 1000 * sizeof(SampleEntry)) << "the usual is kept, for speed";
+  EXPECT_LE(writer.held_bytes(), kShards * Writer::kBucketBytesKept);
+}
+
 // ---- References to removed series ----
 
 // A writer that waited for the end of the compaction here would wait for ever.

@@ -8,6 +8,14 @@
 
 namespace chronolith::interop::otlp {
 
+namespace {
+
+// Of sessions that wait for a request, all together.
+constexpr std::size_t kIdleBytes = 64 << 20;
+constexpr std::size_t kSessionBytes = 1 << 20;
+
+}  // namespace
+
 struct MetricsWriter::Shared {
   Shared(Storage* s, MetricsWriterOptions o) : store(s), options(std::move(o)), contexts(options.cache_bytes) {
     if (options.clock == nullptr) options.clock = Clock::System();
@@ -16,7 +24,7 @@ struct MetricsWriter::Shared {
   Storage* const store;
   MetricsWriterOptions options;
   Contexts contexts;
-  IdlePool<Session> idle;
+  IdlePool<Session> idle{kIdleBytes};
 };
 
 // A session for one call.
@@ -25,7 +33,7 @@ class MetricsWriter::Lease {
   explicit Lease(Shared* shared) : shared_(shared), session_(shared->idle.Take()) {
     if (session_ == nullptr) session_ = std::make_unique<Session>(shared->store, &shared->contexts);
   }
-  ~Lease() { shared_->idle.Give(std::move(session_)); }
+  ~Lease() { shared_->idle.Give(std::move(session_), kSessionBytes); }
   Session* operator->() const { return session_.get(); }
 
  private:
