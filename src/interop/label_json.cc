@@ -71,4 +71,15 @@ void AppendJsonString(std::string_view text, std::string* json) {
   json->push_back('"');
 }
 
+void AppendJsonLabels(const Labels& labels, std::string* json) {
+  const char* before = "{";
+  for (const Label& label : labels) {
+    json->append(std::exchange(before, ","));
+    AppendJsonString(label.name, json);
+    json->push_back(':');
+    AppendJsonString(label.value, json);
+  }
+  json->append(labels.empty() ? "{}" : "}");
+}
+
 }  // namespace chronolith::interop
