@@ -93,7 +93,7 @@ class Service final : public MetricsService::WithRawCallbackMethod_Export<Metric
       }
       bytes = decoded;
     }
-    receiver_->WriteThen(bytes, level, RoomDeadline(*context), [reactor, response](MetricsWritten written) {
+    receiver_->WriteThen(bytes, level, RoomDeadline(*context), &share, [reactor, response](MetricsWritten written) {
       if (!written.status.ok()) {
         reactor->Finish(ToRpc(written.status));
         return;
