@@ -3,8 +3,10 @@
 //   remote_write_bench --port 9201 --pid PID --series 20000 --per-request 500 --connections 2 --rounds 100 [--new] [--path
 //   /api/v1/write]
 //
-// Each round sends one sample of each series, of 9 labels as a node exporter's have; with --new each round has series of its own.
-// Each connection has its part of the series and one request at a time, so that a receiver that wants order gets it.
+// Each round sends one sample of each series, of 9 labels as a node exporter's have, 15 s after the last; with --new each round has
+// series of its own. Each connection has its part of the series and one request at a time, so that a receiver that wants order gets
+// it. Of eight series four are counters that grow by 0 to 999, two gauges of whole numbers that walk, one a random walk with full
+// mantissas, one does not change. Prints one JSON object.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -40,6 +42,9 @@ struct Flags {
   std::string path = "/api/v1/write";
 };
 
+constexpr int kMetrics = 50;
+constexpr std::int64_t kStepMs = 15'000;
+
 [[noreturn]] void Die(const std::string& what) {
   std::fprintf(stderr, "remote_write_bench: %s\n", what.c_str());
   std::exit(1);
@@ -67,9 +72,9 @@ std::uint64_t PeakBytes(int pid) {
 Labels LabelsOf(int series, int generation) {
   const std::string instance = "host-" + std::to_string(series / 1000) + ".example.com:9100";
   return Labels(
-      std::vector<std::pair<std::string, std::string>>{{"__name__", "node_metric_" + std::to_string(series % 200) + "_total"},
+      std::vector<std::pair<std::string, std::string>>{{"__name__", "node_metric_" + std::to_string(series % kMetrics) + "_total"},
                                                        {"cluster", "production-eu-west-1"},
-                                                       {"cpu", std::to_string(series / 200 % 5)},
+                                                       {"cpu", std::to_string(series / kMetrics % 20)},
                                                        {"datacenter", "frankfurt-2"},
                                                        {"environment", "production"},
                                                        {"instance", instance},
@@ -122,15 +127,48 @@ class Connection {
   const int fd_;
 };
 
+// The values of one series.
+class Values {
+ public:
+  explicit Values(int series) : kind_(series % 8), state_(0x9e3779b97f4a7c15ULL * static_cast<std::uint64_t>(series + 1)) {}
+
+  double Next() {
+    state_ ^= state_ << 13;
+    state_ ^= state_ >> 7;
+    state_ ^= state_ << 17;
+    const std::uint64_t random = state_ >> 11;  // 53 bits
+    if (kind_ < 4) value_ += static_cast<double>(random % 1000);
+    if (kind_ == 4 || kind_ == 5) value_ += static_cast<double>(random % 21) - 10;
+    if (kind_ == 6) value_ += static_cast<double>(random) / 0x1p53 - 0.5;
+    return value_;
+  }
+
+ private:
+  int kind_;
+  std::uint64_t state_;
+  double value_ = 1000;
+};
+
+// What all phases share.
+struct Load {
+  explicit Load(const Flags& f) : flags(f) {
+    // The last round lies a minute before now.
+    const auto now = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch());
+    start = 1000 * now.count() - kStepMs * (f.warm_rounds + f.rounds) - 60'000;
+    for (int i = 0; i < f.series; ++i) values.emplace_back(i);
+  }
+  const Flags& flags;
+  std::int64_t start = 0;
+  std::vector<Values> values;
+  std::atomic<std::uint64_t> sent{0};
+};
+
 // One connection's part of the series, through all rounds of a phase.
-void Send(const Flags& flags, int part, int first_round, int rounds, std::atomic<std::uint64_t>* sent) {
+void Send(Load* load, int part, int first_round, int rounds) {
+  const Flags& flags = load->flags;
   Connection connection(flags.port);
   const int begin = static_cast<int>(static_cast<std::int64_t>(flags.series) * part / flags.connections);
   const int end = static_cast<int>(static_cast<std::int64_t>(flags.series) * (part + 1) / flags.connections);
-  // Rounds end before now, and a day is room for thousands of them.
-  const std::int64_t start =
-      1000 * std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count() -
-      3'600'000;
   std::vector<std::string> labels(static_cast<std::size_t>(end - begin));
   std::vector<Sample> samples(static_cast<std::size_t>(flags.per_request));
   std::vector<interop::RemoteWriteSeries> series;
@@ -147,13 +185,13 @@ void Send(const Flags& flags, int part, int first_round, int rounds, std::atomic
       series.clear();
       for (int i = at; i < std::min(end, at + flags.per_request); ++i) {
         Sample& sample = samples[static_cast<std::size_t>(i - at)];
-        sample = {start + round * 15'000LL, static_cast<double>(round * 13 + i % 50)};
+        sample = {load->start + round * kStepMs, load->values[static_cast<std::size_t>(i)].Next()};
         series.push_back({.labels = labels[static_cast<std::size_t>(i - begin)], .samples = {&sample, 1}});
       }
       interop::EncodeRemoteWrite(interop::RemoteWriteVersion::k1, series, &message);
       snappy::Compress(message.data(), message.size(), &body);
       connection.Post(flags.path, body);
-      sent->fetch_add(series.size());
+      load->sent.fetch_add(series.size());
     }
   }
 }
@@ -164,19 +202,20 @@ struct Phase {
   double cpu = 0;
 };
 
-Phase Run(const Flags& flags, int first_round, int rounds) {
+Phase Run(Load* load, int first_round, int rounds) {
+  const Flags& flags = load->flags;
   Phase phase;
-  std::atomic<std::uint64_t> sent{0};
+  load->sent = 0;
   const double cpu = flags.pid > 0 ? CpuSeconds(flags.pid) : 0;
   const auto start = std::chrono::steady_clock::now();
   std::vector<std::thread> threads;
   for (int part = 0; part < flags.connections; ++part) {
-    threads.emplace_back([&, part] { Send(flags, part, first_round, rounds, &sent); });
+    threads.emplace_back([=] { Send(load, part, first_round, rounds); });
   }
   for (std::thread& thread : threads) thread.join();
   phase.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   phase.cpu = flags.pid > 0 ? CpuSeconds(flags.pid) - cpu : 0;
-  phase.samples = sent.load();
+  phase.samples = load->sent.load();
   return phase;
 }
 
@@ -193,13 +232,14 @@ int Main(int argc, char** argv) {
   app.add_flag("--new", flags.is_new, "each round has series of its own");
   app.add_option("--path", flags.path);
   CLI11_PARSE(app, argc, argv);
-  if (flags.warm_rounds + flags.rounds > 5000) Die("at most 5000 rounds: samples of the future are refused");
-  (void)Run(flags, 0, flags.warm_rounds);
-  const Phase phase = Run(flags, flags.warm_rounds, flags.rounds);
-  std::printf("samples %llu  seconds %.2f  samples/s %.0f  server CPU %.2f s  us/sample %.3f  peak %.0f MB\n",
-              static_cast<unsigned long long>(phase.samples), phase.seconds, static_cast<double>(phase.samples) / phase.seconds,
-              phase.cpu, phase.cpu * 1e6 / static_cast<double>(phase.samples),
-              flags.pid > 0 ? static_cast<double>(PeakBytes(flags.pid)) / 1e6 : 0);
+  Load load(flags);
+  const Phase warm = Run(&load, 0, flags.warm_rounds);
+  const Phase phase = Run(&load, flags.warm_rounds, flags.rounds);
+  const auto whole = [](std::uint64_t n) { return static_cast<unsigned long long>(n); };
+  std::printf("{\"samples\": %llu, \"all_samples\": %llu, \"seconds\": %.3f, \"cpu_seconds\": %.2f, \"peak_bytes\": %llu, ",
+              whole(phase.samples), whole(warm.samples + phase.samples), phase.seconds, phase.cpu,
+              whole(flags.pid > 0 ? PeakBytes(flags.pid) : 0));
+  std::printf("\"first_ms\": %lld}\n", static_cast<long long>(load.start));
   return 0;
 }
 

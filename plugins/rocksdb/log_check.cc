@@ -1,7 +1,9 @@
 #include "plugins/rocksdb/log_check.h"
 
+#include <fcntl.h>
 #include <rocksdb/env.h>
 #include <rocksdb/write_batch.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -26,17 +28,35 @@ namespace fs = std::filesystem;
 // Held while the log is looked at and cut, as RocksDB holds it while an instance is open.
 class InstanceLock {
  public:
-  InstanceLock(rocksdb::Env* env, const std::string& path) : env_(env) { (void)env_->LockFile(path + "/LOCK", &lock_); }
+  // `only_look`: beside others that keep writers out, too.
+  InstanceLock(rocksdb::Env* env, const std::string& path, bool only_look) : env_(env) {
+    const std::string name = path + "/LOCK";
+    const rocksdb::Status taken = env_->LockFile(name, &lock_);
+    held_ = taken.ok();
+    if (held_ || !only_look) return;
+    // The closing of a file gives up the locks that this process has on it. What the process itself has locked RocksDB refuses
+    // before it opens the file; in the two other cases there is nothing to give up.
+    const std::string why = taken.ToString();
+    if (why.find("While lock file") == std::string::npos && why.find("while open a file for lock") == std::string::npos) return;
+    file_ = open(name.c_str(), O_RDONLY | O_CLOEXEC);
+    struct flock shared {};
+    shared.l_type = F_RDLCK;
+    shared.l_whence = SEEK_SET;
+    held_ = file_ >= 0 && fcntl(file_, F_OFD_SETLK, &shared) == 0;
+  }
   ~InstanceLock() {
     if (lock_ != nullptr) (void)env_->UnlockFile(lock_);
+    if (file_ >= 0) (void)close(file_);
   }
   InstanceLock(const InstanceLock&) = delete;
   InstanceLock& operator=(const InstanceLock&) = delete;
-  bool held() const { return lock_ != nullptr; }
+  bool held() const { return held_; }
 
  private:
   rocksdb::Env* const env_;
   rocksdb::FileLock* lock_ = nullptr;
+  int file_ = -1;
+  bool held_ = false;
 };
 
 // Hands the puts of a write to the judge.
@@ -178,10 +198,10 @@ std::uint64_t NewestLogNumber(const std::string& path) {
   return files.ok() && !files->empty() ? files->back().number : 0;
 }
 
-Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path, LogJudge* judge,
+Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path, bool only_look, LogJudge* judge,
                                      const std::function<Result<LogView>(LogReading)>& open_view) {
   if (env == nullptr) env = rocksdb::Env::Default();
-  const InstanceLock lock(env, path);
+  const InstanceLock lock(env, path, only_look);
   if (!lock.held()) return std::string();  // Open says why
   Result<std::vector<LogFile>> files = ListLogFiles(path);
   if (!files.ok()) return files.status();
@@ -223,6 +243,7 @@ Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path,
   const Result<std::optional<std::size_t>> torn = judge->Decide();
   view->engine.reset();
   if (!torn.ok()) return torn.status();
+  if (only_look) return std::string();
   if (!torn->has_value() && !judge->GivesUpDamage()) return std::string();
   if (!torn->has_value()) {
     std::set<std::size_t> damaged;

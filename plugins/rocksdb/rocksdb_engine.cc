@@ -317,7 +317,7 @@ class RocksDbEngineFactory : public EngineFactory {
     }
     EngineOptions reading = options;
     reading.read_only = true;
-    return CheckInstanceLog(env_, path, judge, [&](LogReading reading_log) -> Result<LogView> {
+    return CheckInstanceLog(env_, path, options.read_only, judge, [&](LogReading reading_log) -> Result<LogView> {
       EngineSettings how = *settings;
       how.tolerate_tail = reading_log == LogReading::kUpToDamage;
       how.skip_damage = reading_log == LogReading::kAroundDamage;

@@ -504,8 +504,23 @@ void HeadShard::Collect(std::span<const Ordinal> ordinals, TimeRange range, Chun
   }
 }
 
-void HeadShard::OrdinalsWithData(TimeRange range, OrdinalSet* ordinals) const {
-  std::vector<Ordinal> found;
+template <typename Stop>
+bool HeadShard::AnyChunk(const Entry& e, Ordinal ordinal, const Stop& stop) const {
+  if (e.open.count > 0 && stop(OpenMeta(e, ordinal))) return true;
+  for (const Closed* c = ClosedAt(e.closed, ordinal); c != nullptr; c = ClosedAt(c->previous, ordinal)) {
+    if (stop(c->chunk.meta)) return true;
+  }
+  const ColdSeries* cold = FindCold(e, ordinal);
+  if (cold == nullptr) return false;
+  const auto of_overlay = [&](const auto& at) { return stop(at.second.meta); };
+  return std::any_of(cold->floats.begin(), cold->floats.end(), of_overlay) ||
+         std::any_of(cold->histograms.begin(), cold->histograms.end(), of_overlay) ||
+         (cold->open_histograms && stop(cold->open_histograms->meta)) || (cold->open_exemplars && stop(cold->open_exemplars->meta));
+}
+
+// A page under one hold of the lock.
+template <typename Visit>
+void HeadShard::EachEntry(const Visit& visit) const {
   std::size_t pages;
   {
     MeasuredReaderLock lock(&mu_);
@@ -514,31 +529,38 @@ void HeadShard::OrdinalsWithData(TimeRange range, OrdinalSet* ordinals) const {
   for (std::size_t page = 0; page < pages; ++page) {
     MeasuredReaderLock lock(&mu_);
     for (std::uint32_t i = 0; i < kPageEntries && pages_[page] != nullptr; ++i) {
-      const Entry& e = pages_[page][i];
-      const auto ordinal = static_cast<Ordinal>(page << kPageBits | i);
-      bool has = e.open.count > 0 && range.Overlaps(HeaderOf(e)->min_time, e.open.t);
-      for (const Closed* c = has ? nullptr : ClosedAt(e.closed, ordinal); c != nullptr && !has;
-           c = ClosedAt(c->previous, ordinal)) {
-        has = c->chunk.meta.type != ChunkType::kExemplar && range.Overlaps(c->chunk.meta.min_time, c->chunk.meta.max_time);
-      }
-      if (const ColdSeries* cold = has ? nullptr : FindCold(e, ordinal)) {
-        for (const auto& [w, o] : cold->floats) has = has || range.Overlaps(o.meta.min_time, o.meta.max_time);
-        for (const auto& [w, o] : cold->histograms) has = has || range.Overlaps(o.meta.min_time, o.meta.max_time);
-        const auto& h = cold->open_histograms;
-        has = has || (h && range.Overlaps(h->meta.min_time, h->meta.max_time));
-      }
-      if (has) found.push_back(ordinal);
+      visit(pages_[page][i], static_cast<Ordinal>(page << kPageBits | i));
     }
   }
+}
+
+void HeadShard::OrdinalsWithData(TimeRange range, OrdinalSet* ordinals) const {
+  std::vector<Ordinal> found;
+  EachEntry([&](const Entry& e, Ordinal ordinal) ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+    const bool has = AnyChunk(
+        e, ordinal, [&](const ChunkMeta& m) { return m.type != ChunkType::kExemplar && range.Overlaps(m.min_time, m.max_time); });
+    if (has) found.push_back(ordinal);
+  });
   ordinals->AddMany(found);
+}
+
+HeadExtent HeadShard::Extent() const {
+  HeadExtent extent;
+  EachEntry([&](const Entry& e, Ordinal ordinal) ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+    AnyChunk(e, ordinal, [&](const ChunkMeta& m) {
+      ++extent.chunks;
+      if (m.type == ChunkType::kExemplar) return false;
+      extent.min_time = std::min(extent.min_time, m.min_time);
+      extent.max_time = std::max(extent.max_time, m.max_time);
+      return false;
+    });
+  });
+  return extent;
 }
 
 bool HeadShard::HasData(Ordinal ordinal) const {
   const Entry* e = Find(ordinal);
-  if (e == nullptr) return false;
-  if (e->open.count > 0 || ClosedAt(e->closed, ordinal) != nullptr) return true;
-  const ColdSeries* cold = FindCold(*e, ordinal);
-  return cold != nullptr && (!cold->floats.empty() || !cold->histograms.empty() || cold->open_histograms || cold->open_exemplars);
+  return e != nullptr && AnyChunk(*e, ordinal, [](const ChunkMeta&) { return true; });
 }
 
 bool HeadShard::MayGrow(const ChunkMeta& chunk) const {

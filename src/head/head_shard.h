@@ -64,6 +64,13 @@ struct CheckpointSlice {
   }
 };
 
+// What a head holds: chunks of all types, and the time span of samples; kMaxTimestamp and kMinTimestamp where there are none.
+struct HeadExtent {
+  std::uint64_t chunks = 0;
+  Timestamp min_time = kMaxTimestamp;
+  Timestamp max_time = kMinTimestamp;
+};
+
 class HeadShard : public HeadView {
  public:
   explicit HeadShard(const HeadOptions& options) : options_(options) {}
@@ -116,6 +123,8 @@ class HeadShard : public HeadView {
   // Whether the chunk is still open here, or closed and not yet in a finished checkpoint: compaction leaves its row alone.
   bool MayGrow(const ChunkMeta& chunk) const;
 
+  // O(series); a page of them under one hold of the lock.
+  HeadExtent Extent() const;
   // Newest timestamp of all; kMinTimestamp: empty.
   Timestamp newest() const { return newest_.load(std::memory_order_relaxed); }
   // Bytes that a checkpoint would write, roughly; and all bytes held.
@@ -182,6 +191,11 @@ class HeadShard : public HeadView {
   Timestamp WindowOf(Timestamp t) const;
   Timestamp WindowEnd(Timestamp window) const;
   ChunkMeta OpenMeta(const Entry& e, Ordinal ordinal) const;
+  // Calls stop(meta) for each chunk of the series, the newest closed one after the open one, until it returns true.
+  template <typename Stop>
+  bool AnyChunk(const Entry& e, Ordinal ordinal, const Stop& stop) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
+  template <typename Visit>
+  void EachEntry(const Visit& visit) const ABSL_LOCKS_EXCLUDED(mu_);
   void CollectOne(const Entry& e, Ordinal ordinal, TimeRange range, ChunkType from, ChunkType to, std::vector<Chunk>* chunks) const
       ABSL_SHARED_LOCKS_REQUIRED(mu_);
   const Closed* ClosedAt(std::uint32_t index, Ordinal ordinal) const ABSL_SHARED_LOCKS_REQUIRED(mu_);

@@ -10,7 +10,7 @@
 namespace chronolith {
 namespace {
 
-constexpr std::int64_t kRegexBytesMax = 8 << 20;
+constexpr std::int64_t kRegexBytesMax = 8 << 20;  // of the expressions of a query
 
 bool IsMeta(char c) { return std::strchr("\\.+*?()|[]{}^$", c) != nullptr && c != '\0'; }
 
@@ -82,7 +82,9 @@ bool HasAlternation(std::string_view pattern) { return pattern.find('|') != std:
 
 }  // namespace
 
-Result<CompiledMatcher> CompiledMatcher::Compile(const Matcher& matcher) {
+Result<CompiledMatcher> CompiledMatcher::Compile(const Matcher& matcher) { return Compile(matcher, kRegexBytesMax); }
+
+Result<CompiledMatcher> CompiledMatcher::Compile(const Matcher& matcher, std::int64_t regex_bytes_max) {
   if (matcher.name.empty()) return InvalidArgument("matcher " + matcher.ToString() + " has an empty label name");
   CompiledMatcher compiled;
   compiled.matcher_ = matcher;
@@ -90,7 +92,7 @@ Result<CompiledMatcher> CompiledMatcher::Compile(const Matcher& matcher) {
   if (matcher.type == Matcher::Type::kEqual || matcher.type == Matcher::Type::kNotEqual) {
     compiled.shape_ = Shape::kLiterals;
     compiled.literals_.push_back(matcher.value);
-  } else if (Status s = compiled.CompileRegex(); !s.ok()) {
+  } else if (Status s = compiled.CompileRegex(regex_bytes_max); !s.ok()) {
     return s;
   }
   compiled.matches_empty_ = compiled.Matches("");
@@ -100,15 +102,18 @@ Result<CompiledMatcher> CompiledMatcher::Compile(const Matcher& matcher) {
 Status CompiledMatcher::CompileAll(std::span<const Matcher> matchers, std::vector<CompiledMatcher>* compiled) {
   compiled->clear();
   compiled->reserve(matchers.size());
+  const auto expressions = std::count_if(matchers.begin(), matchers.end(), [](const Matcher& m) {
+    return m.type == Matcher::Type::kRegex || m.type == Matcher::Type::kNotRegex;
+  });
   for (const Matcher& matcher : matchers) {
-    Result<CompiledMatcher> one = Compile(matcher);
+    Result<CompiledMatcher> one = Compile(matcher, kRegexBytesMax / std::max<std::int64_t>(expressions, 1));
     if (!one.ok()) return one.status();
     compiled->push_back(std::move(one).value());
   }
   return Status::Ok();
 }
 
-Status CompiledMatcher::CompileRegex() {
+Status CompiledMatcher::CompileRegex(std::int64_t bytes_max) {
   const std::string& pattern = matcher_.value;
   if (!IsValidUtf8(pattern)) return InvalidArgument("matcher " + matcher_.ToString() + ": the expression is not valid UTF-8");
   if (pattern == ".*" || pattern == ".+") {
@@ -132,7 +137,7 @@ Status CompiledMatcher::CompileRegex() {
   RE2::Options options;
   options.set_log_errors(false);
   options.set_dot_nl(true);
-  options.set_max_mem(kRegexBytesMax);
+  options.set_max_mem(bytes_max);
   options.set_never_capture(true);
   auto regex = std::make_shared<RE2>(pattern, options);
   if (!regex->ok()) {

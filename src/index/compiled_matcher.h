@@ -34,6 +34,7 @@ class CompiledMatcher {
   // kInvalidArgument names the matcher: an empty label name, an expression that RE2 refuses (with its reason) or that would take
   // more than 8 MiB.
   static Result<CompiledMatcher> Compile(const Matcher& matcher);
+  // Of one query: its expressions share the 8 MiB, however many they are.
   static Status CompileAll(std::span<const Matcher> matchers, std::vector<CompiledMatcher>* compiled);
 
   // Whether a series with this value of the label matches; "" also stands for no such label.
@@ -51,7 +52,8 @@ class CompiledMatcher {
 
  private:
   CompiledMatcher() = default;
-  Status CompileRegex();
+  static Result<CompiledMatcher> Compile(const Matcher& matcher, std::int64_t regex_bytes_max);
+  Status CompileRegex(std::int64_t bytes_max);
 
   Matcher matcher_;
   Shape shape_ = Shape::kGeneral;

@@ -39,6 +39,11 @@ constexpr int kMinTime = 1, kMaxTime = 2, kType = 3, kData = 4;
 
 Status Malformed(std::string_view what) { return InvalidArgument("malformed read request: " + std::string(what)); }
 
+// Passed over as an unknown field, a matcher of another type would be missing: the query would find more than was asked for.
+Status OtherwiseTyped(const ProtoField& field, std::string_view of) {
+  return Malformed("field " + std::to_string(field.number) + " of " + std::string(of) + " is of another type");
+}
+
 Result<Matcher> DecodeMatcher(std::string_view message) {
   constexpr Matcher::Type kTypes[] = {Matcher::Type::kEqual, Matcher::Type::kNotEqual, Matcher::Type::kRegex,
                                       Matcher::Type::kNotRegex};
@@ -52,6 +57,8 @@ Result<Matcher> DecodeMatcher(std::string_view message) {
       made.name = field.bytes;
     } else if (field.Is(matcher::kValue, WireType::kLength)) {
       made.value = field.bytes;
+    } else if (field.number <= matcher::kValue) {
+      return OtherwiseTyped(field, "a matcher");
     }
   }
   if (!in.ok()) return Malformed("a matcher");
@@ -75,6 +82,8 @@ Result<RemoteReadQuery> DecodeQuery(std::string_view message) {
       Result<Matcher> one = DecodeMatcher(field.bytes);
       if (!one.ok()) return one.status();
       made.matchers.push_back(std::move(*one));
+    } else if (field.number <= query::kMatchers) {
+      return OtherwiseTyped(field, "a query");
     }
   }
   if (!in.ok()) return Malformed("a query");
@@ -129,8 +138,10 @@ Result<RemoteReadRequest> DecodeRemoteReadRequest(std::string_view message) {
       request.queries.push_back(std::move(*one));
     } else if (field.Is(read_request::kForms, WireType::kVarint)) {
       forms.Add(field.value);
-    } else if (field.Is(read_request::kForms, WireType::kLength) && !forms.AddPacked(field.bytes)) {
-      return Malformed("the accepted response types");
+    } else if (field.Is(read_request::kForms, WireType::kLength)) {
+      if (!forms.AddPacked(field.bytes)) return Malformed("the accepted response types");
+    } else if (field.number <= read_request::kForms) {
+      return OtherwiseTyped(field, "the request");
     }
   }
   if (!in.ok()) return Malformed("it is cut off, or no Protocol Buffers message");

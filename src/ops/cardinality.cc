@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
-#include <set>
 #include <tuple>
 #include <utility>
 
@@ -14,6 +13,7 @@
 #include "format/index_rows.h"
 #include "format/wal_record.h"
 #include "index/row_reader.h"
+#include "ops/cardinality_top.h"
 #include "ops/inspect.h"
 #include "storage/store_directory.h"
 #include "wal/sharded_wal.h"
@@ -34,30 +34,6 @@ struct ShardState {
   OrdinalSet alive;    // stored, without `removed`
 };
 
-// Keeps the k largest.
-template <typename T, typename Before>
-class Top {
- public:
-  Top(std::size_t k, Before before) : k_(k), kept_(before) {}
-  void Offer(T item) {
-    if (k_ == 0) return;
-    kept_.insert(std::move(item));
-    if (kept_.size() > k_) kept_.erase(std::prev(kept_.end()));
-  }
-  // Whether an item with so many may be among them.
-  bool Wants(std::uint64_t series) const { return kept_.size() < k_ || (k_ > 0 && series >= std::prev(kept_.end())->series); }
-  std::vector<T> Take() const { return {kept_.begin(), kept_.end()}; }
-
- private:
-  const std::size_t k_;
-  std::set<T, Before> kept_;
-};
-
-bool MoreSeries(const PairCount& a, const PairCount& b) {
-  return std::tie(b.series, a.name, a.value) < std::tie(a.series, b.name, b.value);
-}
-bool NameHasMoreSeries(const NameCount& a, const NameCount& b) { return std::tie(b.series, a.name) < std::tie(a.series, b.name); }
-bool NameHasMoreValues(const NameCount& a, const NameCount& b) { return std::tie(b.values, a.name) < std::tie(a.values, b.name); }
 using TopPairs = Top<PairCount, decltype(&MoreSeries)>;
 using TopNames = Top<NameCount, decltype(&NameHasMoreSeries)>;
 

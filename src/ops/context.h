@@ -31,6 +31,10 @@ constexpr std::uint64_t StoreMemoryBytes(std::uint64_t limit) {
   return limit > kept + kLeast ? limit - kept : kLeast;
 }
 
+// Options::backpressure_wait_ms of the stores that operations write to: one that checkpoints, or whose archive is on a slow disk, is
+// waited for; an operation has nothing better to do.
+inline constexpr std::int64_t kPatienceMs = 60'000;
+
 // Time, and waiting for it: tests have one of their own. Thread safety: implementations are safe.
 class OpsClock {
  public:

@@ -40,14 +40,16 @@ Status Rehearsal::Copy(const std::string& source, const std::string& log_path, c
   auto undisturbed = ReaderLock::Take(source, log_path);
   if (!undisturbed.ok()) return undisturbed.status();
   undisturbed_ = std::move(*undisturbed);
-  const Result<std::string> scratch = scratch_.Path();
+  auto scratch = TemporaryDirectory::Make("recover");
   if (!scratch.ok()) return scratch.status();
+  scratch_ = std::move(*scratch);
   source_ = source;
-  path_ = *scratch + "/db";
+  path_ = scratch_->path() + "/db";
   const std::string log = path_ + "/log";
   if (LogInstancePath(path_, *manifest) != log) log_path_ = log;
   instances_ = {{DataInstancePath(source), DataInstancePath(path_)},
                 {log_path.empty() ? LogInstancePath(source, *manifest) : log_path, log}};
+  if (Status s = CheckRoom(); !s.ok()) return s;
   std::error_code error;
   fs::create_directories(path_, error);
   if (error) return ErrnoStatus("cannot create " + path_, error);
@@ -60,6 +62,24 @@ Status Rehearsal::Copy(const std::string& source, const std::string& log_path, c
     if (Status s = CopyInstance(instance, context); !s.ok()) return s;
   }
   return Status::Ok();
+}
+
+// For what is copied, as much again for what is stored of it, and the log that opening it begins.
+Status Rehearsal::CheckRoom() const {
+  constexpr std::uint64_t kFresh = 16ULL << 20;
+  std::uint64_t copied = 0;
+  for (const Instance& instance : instances_) {
+    std::error_code error;
+    if (!fs::exists(instance.source, error) && !error) continue;
+    for (const auto& entry : fs::directory_iterator(instance.source, error)) {
+      std::error_code failed;
+      if (!entry.is_regular_file(failed) || entry.path().extension() == ".sst") continue;
+      const std::uintmax_t size = entry.file_size(failed);
+      if (!failed) copied += size;
+    }
+    if (error) return ErrnoStatus("cannot list " + instance.source, error);
+  }
+  return scratch_->CheckRoom(2 * copied + kFresh).WithContext("a dry run recovers a copy");
 }
 
 // An instance that is not there is not there in the copy either, and a file that cannot be read is an error.

@@ -10,18 +10,18 @@
 #include "chronolith/result.h"
 #include "ops/context.h"
 #include "ops/reader_lock.h"
-#include "ops/salvage_parts.h"
+#include "ops/temporary_directory.h"
 
 namespace chronolith::ops {
 
 // Among temporary files (TMPDIR), and gone with this object: log files and manifests copied, tables as symbolic links. An engine
 // opens tables to read them, makes new ones under numbers above all that it finds, and of a link removes no more than the link. So
-// it takes the room of the log, and of what is stored of it on the copy. Nobody writes to the source meanwhile. Thread safety: one
-// thread.
+// it takes the room of the log, and of what is stored of it on the copy, and asks for that beforehand. Nobody writes to the source
+// meanwhile. Thread safety: one thread.
 class Rehearsal {
  public:
   // `log_path` "": where the manifest says. kNotFound: there is no store. kFailedPrecondition: a process has it open for writing.
-  // kCancelled.
+  // kResourceExhausted: there is too little room. kCancelled.
   static Result<std::unique_ptr<Rehearsal>> Prepare(const std::string& source, const std::string& log_path,
                                                     const OpsContext& context);
 
@@ -37,11 +37,12 @@ class Rehearsal {
     std::string source;
     std::string copy;
   };
-  Rehearsal() : scratch_("") {}
+  Rehearsal() = default;
   Status Copy(const std::string& source, const std::string& log_path, const OpsContext& context);
+  Status CheckRoom() const;
   static Status CopyInstance(const Instance& instance, const OpsContext& context);
 
-  SalvageScratch scratch_;
+  std::unique_ptr<TemporaryDirectory> scratch_;
   std::unique_ptr<ReaderLock> undisturbed_;
   std::string source_;
   std::string path_;

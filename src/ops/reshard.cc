@@ -25,8 +25,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kPatienceMs = 60'000;  // the target may be checkpointing
-
 std::uint64_t BytesBelow(const std::string& directory) {
   std::error_code error;
   std::uint64_t bytes = 0;

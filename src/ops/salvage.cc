@@ -3,12 +3,12 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
 #include <system_error>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -16,6 +16,7 @@
 #include "ops/context.h"
 #include "ops/file_copy.h"
 #include "ops/reader_lock.h"
+#include "ops/salvage_list.h"
 #include "ops/salvage_parts.h"
 #include "storage/store_directory.h"
 
@@ -78,6 +79,7 @@ Options TargetOptions(const StoreManifest& manifest, const OpsContext& context) 
   // An eighth is for the caches and tables of what is read.
   options.memory_limit_bytes = StoreMemoryBytes(context.memory_limit_bytes - context.memory_limit_bytes / 8);
   options.checkpoint_bytes = 64ULL << 20;
+  options.backpressure_wait_ms = kPatienceMs;
   // What the old store took this one takes.
   options.max_labels_per_series = 1U << 20;
   options.max_label_name_bytes = 1U << 20;
@@ -153,23 +155,27 @@ Status Finish(const std::string& source, const std::string& scratch, const std::
   return Status::Ok();
 }
 
-// A salvage of the same source that ended but for clearing up.
-bool IsDoneBut(const std::string& source, const std::string& scratch, const std::string& target) {
+// Whether the salvage that *report names has ended but for clearing up. Then *report is what the target's list says.
+Result<bool> IsDoneBut(const std::string& scratch, const std::string& target, SalvageReport* report) {
   std::error_code error;
   std::ifstream mark(scratch + "/" + kMark);
   if (!mark || fs::exists(scratch + "/db", error) || !fs::exists(target + "/" + kSalvageListName, error)) return false;
-  return std::string(std::istreambuf_iterator<char>(mark), {}) == source + "\n";
+  if (std::string(std::istreambuf_iterator<char>(mark), {}) != report->source + "\n") return false;
+  Result<SalvageReport> made = ReadSalvageList(target + "/" + kSalvageListName);
+  if (!made.ok()) return made.status();
+  const auto what = [](const SalvageReport& r) { return std::tie(r.source, r.source_store, r.log_path, r.keep_unlabelled); };
+  if (what(*made) != what(*report)) return false;
+  *report = std::move(*made);
+  return true;
 }
 
-Result<SalvageReport> ClearUp(const std::string& source, const std::string& scratch, const std::string& target) {
+Status ClearUp(const std::string& source, const std::string& scratch, const std::string& target) {
   const auto lock = PathLock::Take(scratch, true, "salvages to " + target);
   if (!lock.ok()) return lock.status();
-  Result<SalvageReport> report = ReadSalvageList(target + "/" + kSalvageListName);
-  if (!report.ok()) return report;
   std::error_code ignored;
   if (Status s = ClearScratch(source, scratch); !s.ok()) return s;
   fs::remove_all(scratch, ignored);
-  return report;
+  return Status::Ok();
 }
 
 std::string WithoutSlashes(std::string path) {
@@ -199,33 +205,34 @@ std::string_view NameOf(LossKind kind) {
   return "";
 }
 
-SalvageScratch::~SalvageScratch() {
-  std::error_code ignored;
-  if (temporary_ && !path_.empty()) fs::remove_all(path_, ignored);
-}
-
 Result<std::string> SalvageScratch::Path() {
-  if (!path_.empty()) return path_;
-  std::error_code error;
-  std::string pattern = (fs::temp_directory_path(error) / "chronolith-salvage-XXXXXX").string();
-  if (error) return ErrnoStatus("no directory for temporary files (TMPDIR)", error);
-  if (mkdtemp(pattern.data()) == nullptr) return ErrnoStatus("cannot create " + pattern, errno);
-  return path_ = std::move(pattern);
+  if (!temporary()) return path_;
+  if (temporary_ == nullptr) {
+    auto made = TemporaryDirectory::Make("salvage");
+    if (!made.ok()) return made.status();
+    temporary_ = std::move(*made);
+  }
+  return temporary_->path();
 }
 
 Result<SalvageReport> Salvage(const std::string& source, const std::string& target, const SalvageOptions& options,
                               const OpsContext& context) {
   const std::string trimmed = WithoutSlashes(target);
   const std::string scratch = trimmed + ".salvage";
-  if (!options.dry_run && IsDoneBut(source, scratch, trimmed)) return ClearUp(source, scratch, trimmed);
-  SalvageReport report;
-  report.source = source;
+  SalvageReport report{.source = source, .log_path = options.log_path, .keep_unlabelled = options.keep_unlabelled};
   LossList losses(&report);
   const Result<StoreManifest> manifest = FindSalvageManifest(source, options, context, &losses);
   if (!manifest.ok()) return manifest.status();
   if (!manifest->complete)
     return FailedPrecondition("the store in " + source + " was not created to its end: nothing was written to it");
   if (options.dry_run != target.empty()) return InvalidArgument("a dry run has no target, and anything else has one");
+  report.source_store = manifest->UuidHex() + "." + std::to_string(manifest->incarnation);
+  const Result<bool> done = options.dry_run ? false : IsDoneBut(scratch, trimmed, &report);
+  if (!done.ok()) return done.status();
+  if (*done) {
+    if (Status s = ClearUp(source, scratch, trimmed); !s.ok()) return s;
+    return report;
+  }
   if (Status s = options.dry_run ? Status::Ok() : CheckTarget(source, trimmed); !s.ok()) return s;
   // Beside a writer files vanish, and would be told as lost.
   const std::string log_path = options.log_path.empty() ? LogInstancePath(source, *manifest) : options.log_path;

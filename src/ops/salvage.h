@@ -56,7 +56,10 @@ inline constexpr std::size_t kLossesListedMax = 100'000;
 inline constexpr char kSalvageListName[] = "SALVAGED.jsonl";
 
 struct SalvageReport {
-  std::string source;
+  // What was salvaged, and how. `source_store`: its uuid and incarnation.
+  std::string source, source_store;
+  std::string log_path;
+  bool keep_unlabelled = false;
   std::uint64_t shards = 0;
   std::uint64_t samples = 0;  // written to the new store, each at least once: the log may repeat what is stored
   std::uint64_t histograms = 0;
@@ -76,14 +79,14 @@ struct SalvageReport {
 // `source` is only read: tables are hard-linked (else copied) and the log is copied to `target`.salvage where an engine must put
 // something right before it can read them. The new store is made there as well, and gets its name when it is whole and the list of
 // what is lost is synced in it; what an interrupted run left there is removed by the next. One that was interrupted behind that is
-// ended by the next, which returns its report. `target` must be missing or empty ("" with dry_run). Deletes and the retention floor
-// are applied; series without samples are not carried over.
+// ended by the next of the same source with the same options, which returns its report. `target` must be missing or empty ("" with
+// dry_run). Deletes and the retention floor are applied; series without samples are not carried over.
 //
 // Nobody should write to the source meanwhile: what is written then may be missing without being listed.
 //
 // kNotFound, kFailedPrecondition: the source is none, or the target is in use. kDataLoss: nothing can be read, or neither STORE
 // nor an instance says what the store is.
-// Memory: half of the limit for the new store; one batch of rows, and what SalvageLabels keeps.
+// Memory: StoreMemoryBytes of seven eighths of the limit for the new store; one batch of rows, and what SalvageLabels keeps.
 Result<SalvageReport> Salvage(const std::string& source, const std::string& target, const SalvageOptions& options,
                               const OpsContext& context);
 

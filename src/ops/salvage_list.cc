@@ -52,6 +52,13 @@ Status ReadNumber(JsonText* json, ondemand::value value, std::optional<T>* numbe
   return ReadNumber(json, value, &number->emplace());
 }
 
+Status ReadBool(JsonText* json, ondemand::value value, bool* is) {
+  std::string text;
+  if (Status s = json->Scalar(value, "true or false", &text); !s.ok()) return s;
+  *is = text == "true";
+  return *is || text == "false" ? Status::Ok() : json->Error("expected true or false");
+}
+
 Status ReadKind(JsonText* json, ondemand::value value, LossKind* kind) {
   std::string text;
   if (Status s = json->String(value, "a kind of loss", &text); !s.ok()) return s;
@@ -84,6 +91,9 @@ Status ReadLine(const std::string& line, SalvageReport* report, bool* summary) {
     if (name == "last_lsn") return ReadNumber(&json, value, &loss.last_lsn);
     if (name == "what") return json.String(value, "a text", &loss.what);
     if (name == "source") return json.String(value, "a path", &report->source);
+    if (name == "source_store") return json.String(value, "an identity", &report->source_store);
+    if (name == "log_dir") return json.String(value, "a path", &report->log_path);
+    if (name == "keep_unlabelled") return ReadBool(&json, value, &report->keep_unlabelled);
     if (name == "shards") return ReadNumber(&json, value, &report->shards);
     if (name == "series") return ReadNumber(&json, value, &report->series);
     if (name == "samples_written") return ReadNumber(&json, value, &report->samples);
@@ -123,6 +133,9 @@ std::string SummaryJson(const SalvageReport& report) {
   std::string json;
   Members members(&json);
   members.Text("source", report.source);
+  members.Text("source_store", report.source_store);
+  members.Text("log_dir", report.log_path);
+  members.Raw("keep_unlabelled", report.keep_unlabelled ? "true" : "false");
   members.Number("shards", report.shards);
   members.Number("series", report.series);
   members.Number("samples_written", report.samples);

@@ -13,6 +13,7 @@
 #include "interop/file_sink.h"
 #include "ops/salvage.h"
 #include "ops/salvage_list.h"
+#include "ops/temporary_directory.h"
 
 namespace chronolith::ops {
 
@@ -41,17 +42,14 @@ class LossList {
 // Where an engine puts right what it must before it can read it. Thread safety: one thread.
 class SalvageScratch {
  public:
-  // "": a directory for temporary files, made where it is first asked for, and removed when this is destroyed.
-  explicit SalvageScratch(std::string path) : path_(std::move(path)), temporary_(path_.empty()) {}
-  ~SalvageScratch();
-  SalvageScratch(const SalvageScratch&) = delete;
-  SalvageScratch& operator=(const SalvageScratch&) = delete;
+  // "": a temporary directory, made where it is first asked for, and removed when this is destroyed.
+  explicit SalvageScratch(std::string path) : path_(std::move(path)) {}
   Result<std::string> Path();
-  bool temporary() const { return temporary_; }
+  bool temporary() const { return path_.empty(); }
 
  private:
-  std::string path_;
-  const bool temporary_;
+  const std::string path_;
+  std::unique_ptr<TemporaryDirectory> temporary_;
 };
 
 // A table of which nothing can be read, and the range of its keys, both inclusive.

@@ -16,8 +16,6 @@
 namespace chronolith::ops {
 namespace {
 
-constexpr std::int64_t kPatienceMs = 60'000;  // where the store is busy making room
-
 // Whether the store will say the same the next time.
 bool ForGood(StatusCode code) {
   return code == StatusCode::kInvalidArgument || code == StatusCode::kAlreadyExists || code == StatusCode::kNotFound ||

@@ -104,7 +104,9 @@ class Verification {
     const Result<std::shared_ptr<EngineFactory>> factory = engines->Find(manifest.engine);
     if (!factory.ok()) return;
     const std::string path = how.log_path.empty() ? LogInstancePath(path_, manifest) : how.log_path;
-    for (const std::string& place : DamagedPlaces(factory->get(), path, LogInstanceOptions(manifest))) {
+    const Result<std::vector<std::string>> places = DamagedPlaces(factory->get(), path, LogInstanceOptions(manifest));
+    if (!places.ok()) return shared_.Add(ProblemKind::kLog, "log", places.status().message());
+    for (const std::string& place : *places) {
       shared_.Add(ProblemKind::kLog, "log", place + ": the bytes are not those that were written");
     }
   }

@@ -52,6 +52,27 @@ Result<Lookup<std::string>> Gather(const QueryContext& context, const std::vecto
   return lookup;
 }
 
+// Calls `visit(shard, ordinals, &labels)` for all matching series, so many at a time; labels are empty where one is gone.
+template <typename Visit>
+Status EachLabels(const QueryContext& context, const std::vector<Matcher>& matchers, TimeRange range, Poll* poll,
+                  DamagePolicy* damage, const Visit& visit) {
+  std::vector<OrdinalSet> matched;
+  if (Status s = MatchSeries(context, matchers, range, 0, poll, damage, &matched); !s.ok()) return s;
+  std::vector<Labels> labels;
+  for (std::size_t k = 0; k < matched.size(); ++k) {
+    const std::vector<Ordinal> ordinals = matched[k].ToVector();
+    for (std::size_t begin = 0; begin < ordinals.size(); begin += kLabelsAtOnce) {
+      if (Status s = poll->Check(); !s.ok()) return s;
+      const auto some = std::span(ordinals).subspan(begin, std::min(kLabelsAtOnce, ordinals.size() - begin));
+      const Status read = context.shards[k].index->LabelsOf(some, &labels);
+      if (!read.ok()) labels.clear();
+      if (Status s = damage->Filter(context.shards[k].shard, read); !s.ok()) return s;
+      if (read.ok()) visit(context.shards[k].shard, some, &labels);
+    }
+  }
+  return Status::Ok();
+}
+
 }  // namespace
 
 Result<Lookup<Labels>> LookupSeries(const QueryContext& context, const std::vector<Matcher>& matchers,
@@ -60,24 +81,15 @@ Result<Lookup<Labels>> LookupSeries(const QueryContext& context, const std::vect
   Lookup<Labels> lookup;
   if (options.range.empty()) return lookup;
   Poll poll(options.deadline);
-  std::vector<OrdinalSet> matched;
   DamagePolicy damage(options.skip_damaged);
-  if (Status s = MatchSeries(context, matchers, options.range, 0, &poll, &damage, &matched); !s.ok()) return s;
   std::vector<Labels> all;
-  std::vector<Labels> labels;
-  for (std::size_t k = 0; k < matched.size(); ++k) {
-    const std::vector<Ordinal> ordinals = matched[k].ToVector();
-    for (std::size_t begin = 0; begin < ordinals.size(); begin += kLabelsAtOnce) {
-      if (Status s = poll.Check(); !s.ok()) return s;
-      const auto some = std::span(ordinals).subspan(begin, std::min(kLabelsAtOnce, ordinals.size() - begin));
-      const Status read = context.shards[k].index->LabelsOf(some, &labels);
-      if (!read.ok()) labels.clear();
-      if (Status s = damage.Filter(context.shards[k].shard, read); !s.ok()) return s;
-      for (Labels& l : labels) {
-        if (!l.empty()) all.push_back(std::move(l));
-      }
-    }
-  }
+  const Status read =
+      EachLabels(context, matchers, options.range, &poll, &damage, [&](ShardId, const auto&, std::vector<Labels>* some) {
+        for (Labels& l : *some) {
+          if (!l.empty()) all.push_back(std::move(l));
+        }
+      });
+  if (!read.ok()) return read;
   lookup.partial = damage.skipped();
   for (const std::uint32_t i : SortedByLabels(all)) {
     if (options.limit != 0 && lookup.values.size() == options.limit) {
@@ -87,6 +99,20 @@ Result<Lookup<Labels>> LookupSeries(const QueryContext& context, const std::vect
     lookup.values.push_back(std::move(all[i]));
   }
   return lookup;
+}
+
+Result<bool> VisitLabels(const QueryContext& context, Deadline deadline, const VisitSeries& visit) {
+  Poll poll(deadline);
+  DamagePolicy damage(true);
+  std::vector<SeriesRef> refs;
+  const Status read =
+      EachLabels(context, {}, {}, &poll, &damage, [&](ShardId shard, const auto& ordinals, std::vector<Labels>* labels) {
+        refs.clear();
+        for (const Ordinal ordinal : ordinals) refs.push_back(MakeSeriesRef(shard, ordinal));
+        visit(refs, *labels);
+      });
+  if (!read.ok()) return read;
+  return !damage.skipped();
 }
 
 Result<Lookup<std::string>> LookupLabelNames(const QueryContext& context, const std::vector<Matcher>& matchers,

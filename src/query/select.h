@@ -8,6 +8,7 @@
 #define CHRONOLITH_QUERY_SELECT_H_
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -62,6 +63,10 @@ Result<std::unique_ptr<SeriesWalk>> WalkSeries(std::shared_ptr<const QueryContex
 // Where options.range is not the whole of time, only series with a chunk that overlaps it count. Sorted, distinct over all shards.
 Result<Lookup<Labels>> LookupSeries(const QueryContext& context, const std::vector<Matcher>& matchers,
                                     const LookupOptions& options);
+// Gives all series to `visit`, some thousand at a time: their ids, and the labels of each (empty: it is gone meanwhile). False:
+// shards are missing, or damaged, and were left out. kDeadlineExceeded.
+using VisitSeries = std::function<void(std::span<const SeriesRef> refs, std::span<const Labels> labels)>;
+Result<bool> VisitLabels(const QueryContext& context, Deadline deadline, const VisitSeries& visit);
 Result<Lookup<std::string>> LookupLabelNames(const QueryContext& context, const std::vector<Matcher>& matchers,
                                              const LookupOptions& options);
 Result<Lookup<std::string>> LookupLabelValues(const QueryContext& context, const std::string& name,

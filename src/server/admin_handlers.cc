@@ -43,9 +43,12 @@ class Admin {
     return NoContent();
   }
 
-  HttpResponse CleanTombstones(const HttpRequest&) const {
-    const Result<CompactResult> compacted = storage_->Compact();
-    return compacted.ok() ? NoContent() : ApiError(compacted.status());
+  HttpResponse CleanTombstones(const HttpRequest& request) const {
+    CompactOptions options;
+    options.cancelled = request.cancelled;
+    const Result<CompactResult> compacted = storage_->Compact(options);
+    if (!compacted.ok()) return ApiError(compacted.status());
+    return compacted->complete ? NoContent() : ApiError(Unavailable("the server ends; what is done stays, call again"));
   }
 
   HttpResponse Snapshot(const HttpRequest&) const {

@@ -20,11 +20,13 @@ HttpResponse Export(Storage* storage, const HttpRequest& request) {
   }
   HttpResponse response;
   response.SetHeader("Content-Type", "application/stream+json; charset=utf-8");
-  response.stream = [storage, asked = std::move(*asked)](BodyWriter& to) {
+  response.stream = [storage, asked = std::move(*asked), cancelled = request.cancelled](BodyWriter& to) {
     const ops::TextExportOptions options{.form = ops::TextForm::kJsonLines, .selectors = asked.selectors, .range = asked.range};
     ops::TextExportReport report;
+    ops::OpsContext context;
+    context.cancelled = cancelled;
     return ops::ExportText(
-        ops::OpsContext(), storage, options, [&](std::string_view piece) { return to.Write(piece); }, &report);
+        context, storage, options, [&](std::string_view piece) { return to.Write(piece); }, &report);
   };
   return response;
 }

@@ -67,17 +67,20 @@ void AddHealthHandlers(Storage* storage, const HttpMetrics* metrics, std::shared
                .pattern = "/-/healthy",
                .handler = [](const HttpRequest&) { return HttpResponse::Text(200, "Chronolith is healthy."); },
                .body_bytes_max = 0,
-               .open_to_all = true});
+               .open_to_all = true,
+               .thread = RouteThread::kConnection});
   router->Add({.method = "GET",
                .pattern = "/-/ready",
                .handler = [storage](const HttpRequest&) { return Ready(storage); },
                .body_bytes_max = 0,
-               .open_to_all = true});
+               .open_to_all = true,
+               .thread = RouteThread::kReserved});
   router->Add({.method = "GET",
                .pattern = "/metrics",
                .handler = [store = MakeCollectable(storage), metrics, registry = std::move(registry)](
                               const HttpRequest&) { return Metrics(store.get(), *metrics, registry.get()); },
-               .body_bytes_max = 0});
+               .body_bytes_max = 0,
+               .thread = RouteThread::kReserved});
 }
 
 }  // namespace chronolith::server

@@ -2,6 +2,7 @@
 #ifndef CHRONOLITH_SERVER_HTTP_MESSAGE_H_
 #define CHRONOLITH_SERVER_HTTP_MESSAGE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -27,6 +28,8 @@ struct HttpRequest {
   std::string body;    // as it was sent: a Content-Encoding is the handler's to undo
   std::string peer;    // "127.0.0.1:51234"
   std::string user;    // whom the server knows it to be from; "" where it asks nobody
+  // Set where the server ends and has waited long enough: what takes long polls it. Outlives the request and its response.
+  const std::atomic<bool>* cancelled = nullptr;
 
   // The first header of that name, whatever its case; "" where there is none.
   std::string_view Header(std::string_view name) const;
@@ -55,7 +58,8 @@ struct HttpResponse {
   std::string body;
   // Where set: called once, on the thread of the handler after it has returned, to write the body (chunked where the client knows
   // that). What it refers to must outlive that: capture shared pointers. An error before anything was sent becomes an answer 500;
-  // later it cuts the connection off, so that nobody takes half an answer for a whole one. Not called for HEAD.
+  // later it cuts the connection off, so that nobody takes half an answer for a whole one. Not called for HEAD. Where too many are
+  // being sent already, Write fails before anything was sent, and the answer is 503.
   std::function<Status(BodyWriter&)> stream;
 
   // `text` with a line end, as text/plain.
@@ -67,7 +71,7 @@ struct HttpResponse {
   void SetHeader(std::string name, std::string value) { headers.emplace_back(std::move(name), std::move(value)); }
 };
 
-// Called on a worker thread, several at once. May wait for the store; must bound what it holds.
+// Called on a worker thread (Route::thread), several at once. May wait for the store; must bound what it holds.
 using HttpHandler = std::function<HttpResponse(const HttpRequest&)>;
 
 // "a=b&c" as pairs. kInvalidArgument: a malformed escape.

@@ -49,6 +49,8 @@ class HttpMetrics {
   SharedCounter requests_in_flight;    // with a whole header, not yet answered
   SharedCounter body_bytes_in_flight;  // of requests and responses, held in memory
   SharedCounter overloaded;            // answered 429 because workers or memory were taken
+  SharedCounter streams;               // being sent now
+  SharedCounter streams_refused;       // answered 503 because as many as may be were being sent
 
  private:
   mutable Mutex mu_;

@@ -57,6 +57,7 @@ class HttpServer::Impl {
       retry_.cancel(ignored);
     });
     StopSessions(false, std::chrono::steady_clock::now() + grace);
+    host_.cancelled.store(true);
     StopSessions(true, kNoDeadline);
     work_.reset();
     for (std::thread& thread : threads_) thread.join();

@@ -4,6 +4,9 @@
 // limits of its route and of all requests together, then its handler runs on a worker; a connection has one request at a time,
 // later ones (pipelining) wait in the socket. What is refused before its body was read (no such route, too large, not allowed) is
 // answered and the connection closed, so that the body need not be read.
+//
+// An answer that is streamed, and longer than 64 KiB, holds its worker until the client has taken it: half the workers at most do
+// so, more of them are answered 503. Health and metrics need no worker.
 #ifndef CHRONOLITH_SERVER_HTTP_SERVER_H_
 #define CHRONOLITH_SERVER_HTTP_SERVER_H_
 
@@ -29,7 +32,7 @@ struct HttpServerOptions {
   int io_threads = 1;                 // one keeps up with 1 GiB/s of bodies
   std::size_t connections_max = 8192;
   std::uint32_t header_bytes_max = 16 << 10;         // beyond: 431
-  std::chrono::milliseconds header_timeout{10'000};  // from its first byte to its last
+  std::chrono::milliseconds header_timeout{10'000};  // from its first byte to its last; beyond: 408
   std::chrono::milliseconds body_timeout{60'000};    // likewise
   std::chrono::milliseconds idle_timeout{300'000};   // between two requests
   std::chrono::milliseconds write_timeout{60'000};   // of an answer, or of one piece of a streamed one
@@ -39,6 +42,7 @@ struct HttpServerOptions {
 // What listeners of a process share. All must outlive them.
 struct HttpServerParts {
   WorkerPool* workers = nullptr;
+  WorkerPool* reserved = nullptr;     // of routes that ask for it; null: their handlers run on workers
   MemoryBudget* in_flight = nullptr;  // bodies of requests and responses; handlers count there what they decode
   HttpMetrics* metrics = nullptr;
   std::shared_ptr<Logger> logger;               // null: silent
@@ -60,7 +64,7 @@ class HttpServer {
   std::string address() const;
 
   // Accepts no more, closes idle connections, finishes requests whose header has begun, for `grace` at most, then closes what is
-  // left. Waits for handlers that are running, however long they take.
+  // left and sets HttpRequest::cancelled. Waits for handlers that are running, however long they take.
   void Stop(std::chrono::milliseconds grace);
 
  private:

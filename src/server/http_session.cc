@@ -1,15 +1,17 @@
 #include "server/http_session.h"
 
+#include <algorithm>
 #include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/error.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/ssl/ssl_stream.hpp>
-#include <cstdio>
 #include <limits>
 #include <type_traits>
 #include <utility>
@@ -24,10 +26,14 @@ using ErrorCode = boost::system::error_code;
 
 constexpr std::size_t kIdleBufferBytes = 1024;
 constexpr std::size_t kStreamPieceBytes = 64 << 10;
+// Of a body that has not come yet, as much is made room for as of it has, or this.
+constexpr std::uint64_t kBodyStepBytes = 4 << 10;
 // What is read and thrown away after an early refusal, so that the client gets to read it: closing at once would reset the
 // connection.
 constexpr std::size_t kLingerBytes = 4 << 20;
 constexpr std::chrono::seconds kLingerTime{2};
+constexpr int kStreamRetrySeconds = 5;
+constexpr std::string_view kBodiesTookAll = "the bodies of other requests have taken the memory that there is for them";
 
 template <typename Stream>
 class HttpSession : public HttpSessionBase {
@@ -35,12 +41,16 @@ class HttpSession : public HttpSessionBase {
   // `context`: of TLS, null without.
   template <typename... Args>
   HttpSession(HttpSessionHost* host, std::shared_ptr<asio::ssl::context> context, Args&&... args)
-      : HttpSessionBase(host), context_(std::move(context)), stream_(std::forward<Args>(args)...) {}
+      : HttpSessionBase(host),
+        context_(std::move(context)),
+        stream_(std::forward<Args>(args)...),
+        read_timer_(stream_.get_executor()) {}
 
   void Begin() override {
     Enter();
     ErrorCode ignored;
     Lowest().socket().set_option(asio::ip::tcp::no_delay(true), ignored);
+    Lowest().socket().non_blocking(true, ignored);
     const auto peer = Lowest().socket().remote_endpoint(ignored);
     peer_ = peer.address().to_string(ignored) + ":" + std::to_string(peer.port());
     asio::dispatch(stream_.get_executor(), [self = Self()] {
@@ -67,13 +77,17 @@ class HttpSession : public HttpSessionBase {
   using Ptr = std::shared_ptr<HttpSession>;
   Ptr Self() { return std::static_pointer_cast<HttpSession>(shared_from_this()); }
   beast::tcp_stream& Lowest() { return beast::get_lowest_layer(stream_); }
-  void Close() { Lowest().close(); }
+  void Close() {
+    DoneReading();
+    Lowest().close();
+  }
 
   // ---- Reading ----
 
   void Wait() {
     buffer_.shrink_to_fit();
-    if (buffer_.size() > 0) return ReadHeader();  // of a request that came right behind the last one
+    // Of a request that came right behind the last one. Not from here: many of them must not fill the stack.
+    if (buffer_.size() > 0) return asio::post(stream_.get_executor(), [self = Self()] { self->ReadHeader(); });
     if (host_->stopping.load(std::memory_order_relaxed)) return Close();
     idle_ = true;
     Lowest().expires_after(host_->options.idle_timeout);
@@ -89,14 +103,43 @@ class HttpSession : public HttpSessionBase {
     header_.emplace();
     header_->header_limit(host_->options.header_bytes_max);
     header_->body_limit(std::numeric_limits<std::uint64_t>::max());  // the route's, once it is known
-    Lowest().expires_after(host_->options.header_timeout);
+    ErrorCode error = http::error::need_more;
+    if (buffer_.size() > 0) buffer_.consume(header_->put(buffer_.data(), error));
+    if (error != http::error::need_more) return OnHeader(error);  // as a rule it comes whole
+    ReadWithin(host_->options.header_timeout);
     http::async_read_header(stream_, buffer_, *header_, [self = Self()](ErrorCode error, std::size_t) { self->OnHeader(error); });
   }
 
+  // The stream's own timeout closes the socket, and nobody is told why. This one ends the reading only; the stream's comes behind
+  // it, where a read ended by itself at that moment and another began.
+  void ReadWithin(std::chrono::milliseconds timeout) {
+    reading_ = true;
+    late_ = false;
+    Lowest().expires_after(timeout + kLingerTime);
+    read_timer_.expires_after(timeout);
+    read_timer_.async_wait([self = Self(), read = ++reads_](ErrorCode cancelled) {
+      if (cancelled || read != self->reads_) return;
+      self->late_ = true;
+      self->Lowest().cancel();
+    });
+  }
+
+  void DoneReading() {
+    if (!reading_) return;
+    reading_ = false;
+    ++reads_;
+    read_timer_.cancel();
+  }
+
+  void TooLate() {
+    keep_alive_ = false;
+    Refuse(HttpResponse::Text(408, "the request did not come within the time that there is for it"));
+  }
+
   void OnHeader(ErrorCode error) {
-    if (error == http::error::end_of_stream || error == http::error::partial_message || error == beast::error::timeout) {
-      return Close();
-    }
+    DoneReading();
+    if (error == asio::error::operation_aborted && late_) return TooLate();
+    if (error == http::error::end_of_stream) return Close();
     if (error && error.category() != http::make_error_code(http::error::bad_version).category()) return Close();
     if (error) {
       keep_alive_ = false;
@@ -147,13 +190,19 @@ class HttpSession : public HttpSessionBase {
   }
 
   void BeginBody() {
-    const std::uint64_t of_all = host_->options.body_bytes_max;
-    body_.emplace(std::move(*header_));
+    if (header_->is_done()) return Dispatch();
+    chunked_ = header_->chunked();
+    if (chunked_) {
+      const std::uint64_t of_all = host_->options.body_bytes_max;
+      body_.emplace(std::move(*header_));
+      body_->body_limit(of_all > 0 ? std::min(of_all, route_->body_bytes_max) : route_->body_bytes_max);
+      body_->eager(true);
+    } else {
+      body_bytes_ = *header_->content_length();  // within the limit, or it was not admitted
+      body_read_ = 0;
+    }
     header_.reset();
-    body_->body_limit(of_all > 0 ? std::min(of_all, route_->body_bytes_max) : route_->body_bytes_max);
-    body_->eager(true);
-    if (body_->is_done()) return Dispatch();
-    Lowest().expires_after(host_->options.body_timeout);
+    if (chunked_ || expects_continue_) ReadWithin(host_->options.body_timeout);  // one deadline for all of it
     if (!expects_continue_) return ReadBody();
     static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
     asio::async_write(stream_, asio::buffer(kContinue.data(), kContinue.size()), [self = Self()](ErrorCode failed, std::size_t) {
@@ -162,38 +211,78 @@ class HttpSession : public HttpSessionBase {
     });
   }
 
-  // One deadline for all of it: expires_after is not called again.
   void ReadBody() {
+    if (!chunked_) return ReadKnownBody();
     http::async_read_some(stream_, buffer_, *body_, [self = Self()](ErrorCode error, std::size_t) { self->OnBody(error); });
   }
 
+  // A body whose length the header says goes where it stays, with as few reads as there can be.
+  void ReadKnownBody() {
+    std::string& body = request_.body;
+    ErrorCode error;
+    std::uint64_t here = body_read_ + buffer_.size();  // what came with the header is in buffer_
+    if constexpr (!kTls) here += Lowest().socket().available(error);
+    const std::uint64_t room = std::min(body_bytes_, std::max(here, body_read_ + std::max(kBodyStepBytes, body_read_)));
+    if (!reserved_.GrowTo(room)) {
+      const bool whole = body_read_ + buffer_.size() >= body_bytes_;
+      if (whole) buffer_.consume(body_bytes_ - body_read_);
+      keep_alive_ = keep_alive_ && whole;
+      return Overloaded(kBodiesTookAll);
+    }
+    body.resize(room);
+    if (buffer_.size() > 0) {
+      const std::size_t n = asio::buffer_copy(asio::buffer(body.data() + body_read_, room - body_read_), buffer_.data());
+      buffer_.consume(n);
+      body_read_ += n;
+    }
+    if constexpr (!kTls) {
+      if (body_read_ < room) {
+        body_read_ += Lowest().socket().read_some(asio::buffer(body.data() + body_read_, room - body_read_), error);
+      }
+      if (error && error != asio::error::would_block) return OnBodyError(error);
+    }
+    if (body_read_ == body_bytes_) return Dispatch();
+    if (!reading_) ReadWithin(host_->options.body_timeout);
+    asio::async_read(stream_, asio::buffer(body.data() + body_read_, room - body_read_),
+                     [self = Self()](ErrorCode error, std::size_t n) {
+                       if (error) return self->OnBodyError(error);
+                       self->body_read_ += n;
+                       if (self->body_read_ == self->body_bytes_) return self->Dispatch();
+                       self->ReadKnownBody();
+                     });
+  }
+
+  void OnBodyError(ErrorCode error) {
+    if (error == asio::error::operation_aborted && late_) return TooLate();
+    if (error == asio::error::eof) error = http::error::partial_message;
+    if (error.category() != http::make_error_code(http::error::bad_version).category()) return Close();
+    keep_alive_ = false;
+    if (error == http::error::body_limit) return Refuse(HttpResponse::Text(413, "the body is larger than this path takes"));
+    Refuse(HttpResponse::Text(400, "malformed request: " + error.message()));
+  }
+
+  // Of a chunked body.
   void OnBody(ErrorCode error) {
-    if (error == http::error::body_limit) {
-      keep_alive_ = false;
-      return Refuse(HttpResponse::Text(413, "the body is larger than this path takes"));
-    }
-    if (error && error.category() == http::make_error_code(http::error::bad_version).category() &&
-        error != http::error::partial_message && error != http::error::end_of_stream) {
-      keep_alive_ = false;
-      return Refuse(HttpResponse::Text(400, "malformed request: " + error.message()));
-    }
-    if (error) return Close();
+    if (error) return OnBodyError(error);
     if (!reserved_.GrowTo(body_->get().body().size())) {
       keep_alive_ = body_->is_done() && keep_alive_;
-      return Overloaded("the bodies of other requests have taken the memory that there is for them");
+      return Overloaded(kBodiesTookAll);
     }
     if (!body_->is_done()) return ReadBody();
+    request_.body = std::move(body_->get().body());
+    body_.reset();
     Dispatch();
   }
 
   // ---- Answering ----
 
   void Dispatch() {
-    request_.body = std::move(body_->get().body());
-    body_.reset();
+    DoneReading();
+    header_.reset();
     Lowest().expires_never();
+    if (route_->thread == RouteThread::kConnection) return Run();
     auto work = [self = Self()] { self->Run(); };
-    if (!host_->parts.workers->TrySubmit(std::move(work))) Overloaded("all workers are busy");
+    if (!host_->ThreadsOf(route_)->TrySubmit(std::move(work))) Overloaded("all workers are busy");
   }
 
   void Overloaded(std::string_view why) {
@@ -201,7 +290,7 @@ class HttpSession : public HttpSessionBase {
     Refuse(HttpResponse::TryLater(429, why));
   }
 
-  // On a worker.
+  // On the thread of the route's handler.
   void Run() {
     request_bytes_ = request_.body.size();
     response_ = Handle();
@@ -210,7 +299,8 @@ class HttpSession : public HttpSessionBase {
   }
 
   void Refuse(HttpResponse response) {
-    request_bytes_ = body_ ? body_->get().body().size() : 0;
+    DoneReading();
+    request_bytes_ = body_ ? body_->get().body().size() : request_.body.size();
     header_.reset();
     body_.reset();
     response_ = std::move(response);
@@ -227,8 +317,22 @@ class HttpSession : public HttpSessionBase {
     head_ = HeadOf(response_, streamed ? std::nullopt : std::optional<std::uint64_t>(response_.body.size()), streamed && http11_);
     const bool without_body = request_.method == "HEAD" || response_.status == 204 || response_.status == 304;
     if (without_body) response_.body.clear();
+    std::array<asio::const_buffer, 2> buffers = {asio::buffer(head_), asio::buffer(response_.body)};
+    if constexpr (!kTls) {  // as a rule the socket takes it at once
+      ErrorCode error;
+      std::size_t sent = Lowest().socket().write_some(buffers, error);
+      const bool whole = sent == asio::buffer_size(buffers);
+      if (whole || (error && error != asio::error::would_block)) {
+        Observe(response_.body.size());
+        return OnAnswered(error);
+      }
+      for (asio::const_buffer& buffer : buffers) {
+        const std::size_t n = std::min(sent, buffer.size());
+        buffer += n;
+        sent -= n;
+      }
+    }
     Lowest().expires_after(host_->options.write_timeout);
-    const std::array<asio::const_buffer, 2> buffers = {asio::buffer(head_), asio::buffer(response_.body)};
     asio::async_write(stream_, buffers, [self = Self()](ErrorCode error, std::size_t) {
       self->Observe(self->response_.body.size());
       self->OnAnswered(error);
@@ -268,29 +372,46 @@ class HttpSession : public HttpSessionBase {
 
   // ---- Streaming: the handler's thread fills one piece while the connection sends the one before ----
 
+  // Borrows the thread once the client may be slower than it is: what fits into one piece needs none.
   class Writer : public BodyWriter {
    public:
     explicit Writer(Ptr session) : session_(std::move(session)) {}
+    ~Writer() override { GiveBack(); }
     Status Write(std::string_view piece) override {
       written_ += piece.size();
       pending_.append(piece);
-      return pending_.size() < kStreamPieceBytes ? status_ : Send(false);
-    }
-    // Sends what is pending; `last`: and the end of the body, which it waits for.
-    Status Send(bool last) {
-      if (status_.ok() && (last || !pending_.empty())) status_ = session_->SendPiece(std::exchange(pending_, {}), !sent_, last);
-      sent_ = true;
-      if (status_.ok() && last) status_ = session_->AwaitSent();
+      if (!status_.ok() || pending_.size() < kStreamPieceBytes) return status_;
+      if (status_ = sent_ ? session_->handed_over_.Await() : Borrow(); status_.ok()) session_->SendPiece(TakeFrame(false));
       return status_;
     }
+    // What is pending, and the end of the body.
+    std::string TakeEnd() { return TakeFrame(true); }
+    void GiveBack() {
+      if (loan_) session_->host_->parts.metrics->streams.Sub(1);
+      loan_.Return();
+    }
     bool sent() const { return sent_; }
+    bool refused() const { return refused_; }
     std::uint64_t written() const { return written_; }
 
    private:
+    Status Borrow() {
+      const HttpServerParts& parts = session_->host_->parts;
+      loan_ = parts.workers->TryLend();
+      refused_ = !loan_;
+      (refused_ ? parts.metrics->streams_refused : parts.metrics->streams).Add();
+      return refused_ ? ResourceExhausted("as many answers are being streamed as this server streams at once") : Status::Ok();
+    }
+    std::string TakeFrame(bool last) {
+      const bool first = !std::exchange(sent_, true);
+      return session_->FrameOf(std::exchange(pending_, {}), first, last);
+    }
+
     const Ptr session_;
+    WorkerPool::Loan loan_;
     std::string pending_;
     Status status_;
-    bool sent_ = false;
+    bool sent_ = false, refused_ = false;
     std::uint64_t written_ = 0;
   };
 
@@ -299,91 +420,73 @@ class HttpSession : public HttpSessionBase {
     Status status;
     try {
       status = response_.stream(writer);
-      if (status.ok()) status = writer.Send(true);
+      if (status.ok()) status = handed_over_.Await();
+      if (status.ok()) {
+        std::string end = writer.TakeEnd();
+        writer.GiveBack();  // before the client can know the end: its next stream must find the thread free
+        return EndStream(std::move(end), writer.written());
+      }
     } catch (const std::exception& e) {
       status = UnknownOutcome(e.what());
     }
-    if (!status.ok()) host_->Log(LogLevel::kWarning, "a streamed answer to " + request_.path + " was cut off: " + status.message());
-    if (!status.ok() && !writer.sent()) {
-      response_ = HttpResponse::Text(500, status.message());
+    if (!writer.refused()) {
+      host_->Log(LogLevel::kWarning, "a streamed answer to " + request_.path + " was cut off: " + status.message());
+    }
+    if (!writer.sent()) {
+      response_ = writer.refused() ? HttpResponse::TryLater(503, status.message(), kStreamRetrySeconds)
+                                   : HttpResponse::Text(500, status.message());
       return asio::post(stream_.get_executor(), [self = Self()] { self->Answer(); });
     }
-    const bool whole = status.ok();
-    asio::post(stream_.get_executor(), [self = Self(), whole, bytes = writer.written()] {
+    writer.GiveBack();
+    asio::post(stream_.get_executor(), [self = Self(), bytes = writer.written()] {
       self->Observe(bytes);
-      if (whole) {
-        Free(&self->out_);
-        return self->OnAnswered({});
-      }
       self->Forget();  // but not out_, which may be under way
       self->Close();
     });
   }
 
-  // On the handler's thread: waits until the piece before was sent, then hands over this one.
-  Status SendPiece(std::string piece, bool first, bool last) {
-    if (Status status = AwaitSent(); !status.ok()) return status;
-    std::string out;
-    if (first) {
-      // Where the client does not know chunks the end of the connection is the end of the body.
-      if (!http11_ || host_->stopping.load(std::memory_order_relaxed)) keep_alive_ = false;
-      out = HeadOf(response_, std::nullopt, http11_);
-    }
-    if (http11_ && !piece.empty()) {
-      char size[20];
-      out.append(size, static_cast<std::size_t>(std::snprintf(size, sizeof(size), "%zx\r\n", piece.size())));
-      out.append(piece).append("\r\n");
-    } else {
-      out.append(piece);
-    }
-    if (http11_ && last) out.append("0\r\n\r\n");
-    {
-      MutexLock lock(&stream_mu_);
-      sending_ = true;
-    }
-    asio::post(stream_.get_executor(), [self = Self(), out = std::move(out)]() mutable {
+  // On the handler's thread: hands over one piece; the one before was sent.
+  void SendPiece(std::string out) {
+    handed_over_.Begin();
+    Put(std::move(out), [this](ErrorCode error) { handed_over_.End(error); });
+  }
+
+  // No thread waits until the last piece was taken.
+  void EndStream(std::string out, std::uint64_t bytes) {
+    Put(std::move(out), [this, bytes](ErrorCode error) {
+      Observe(bytes);
+      Free(&out_);
+      OnAnswered(error);
+    });
+  }
+
+  template <typename Sent>
+  void Put(std::string out, Sent sent) {
+    asio::post(stream_.get_executor(), [self = Self(), out = std::move(out), sent]() mutable {
       self->out_ = std::move(out);
       self->reserved_.ShrinkTo(0);
       self->reserved_.ForceGrowBy(2 * self->out_.size());
       self->Lowest().expires_after(self->host_->options.write_timeout);
-      asio::async_write(self->stream_, asio::buffer(self->out_), [self](ErrorCode error, std::size_t) { self->OnSent(error); });
+      asio::async_write(self->stream_, asio::buffer(self->out_), [self, sent](ErrorCode error, std::size_t) { sent(error); });
     });
-    return Status::Ok();
-  }
-
-  void OnSent(ErrorCode error) {
-    MutexLock lock(&stream_mu_);
-    sending_ = false;
-    if (error == beast::error::timeout) {
-      stream_status_ = DeadlineExceeded("the client took nothing for the write timeout");
-    } else if (error) {
-      stream_status_ = Cancelled("the client has gone: " + error.message());
-    }
-    stream_sent_.SignalAll();
-  }
-
-  // Ends, since each write has a timeout.
-  Status AwaitSent() {
-    MutexLock lock(&stream_mu_);
-    while (sending_) stream_sent_.Wait(&stream_mu_);
-    return stream_status_;
   }
 
   const std::shared_ptr<asio::ssl::context> context_;
   Stream stream_;
   std::string peer_;
+  asio::steady_timer read_timer_;
+  std::uint64_t reads_ = 0;  // begun and ended: tells a timer whether its read is still the one
+  bool reading_ = false, late_ = false;
   beast::flat_buffer buffer_;
   std::optional<http::request_parser<http::empty_body>> header_;
-  std::optional<http::request_parser<http::string_body>> body_;
+  std::optional<http::request_parser<http::string_body>> body_;  // of a chunked body
+  bool chunked_ = false;
+  std::uint64_t body_bytes_ = 0, body_read_ = 0;  // of one that is not
   std::string head_;
   std::string out_;
   std::uint64_t request_bytes_ = 0;
   bool idle_ = false;
-
-  Mutex stream_mu_;
-  CondVar stream_sent_;
-  bool sending_ ABSL_GUARDED_BY(stream_mu_) = false;
-  Status stream_status_ ABSL_GUARDED_BY(stream_mu_);
+  HandedOver handed_over_;
 };
 
 }  // namespace

@@ -37,8 +37,12 @@ struct HttpSessionHost {
   std::unordered_map<const Route*, HandlerMetrics*> metrics;
   HandlerMetrics* no_route = nullptr;
   std::atomic<bool> stopping{false};
+  std::atomic<bool> cancelled{false};  // the grace of Stop is over
 
   HandlerMetrics* MetricsOf(const Route* route) const { return route == nullptr ? no_route : metrics.at(route); }
+  WorkerPool* ThreadsOf(const Route* route) const {
+    return route->thread == RouteThread::kReserved && parts.reserved != nullptr ? parts.reserved : parts.workers;
+  }
   void Log(LogLevel level, const std::string& message) const {
     if (parts.logger != nullptr) parts.logger->Log(level, message);
   }
@@ -73,6 +77,21 @@ class BodyReservation {
   std::uint64_t taken_ = 0;
 };
 
+// The piece of a streamed answer that the connection is sending. Thread safety: safe.
+class HandedOver {
+ public:
+  void Begin();
+  void End(boost::system::error_code error);
+  // Until it was sent; ends, since each write has a timeout. The first error of all pieces.
+  Status Await();
+
+ private:
+  Mutex mu_;
+  CondVar sent_;
+  bool sending_ ABSL_GUARDED_BY(mu_) = false;
+  Status status_ ABSL_GUARDED_BY(mu_);
+};
+
 class HttpSessionBase : public std::enable_shared_from_this<HttpSessionBase> {
  public:
   explicit HttpSessionBase(HttpSessionHost* host);
@@ -91,6 +110,8 @@ class HttpSessionBase : public std::enable_shared_from_this<HttpSessionBase> {
   std::string HeadOf(const HttpResponse& response, std::optional<std::uint64_t> length, bool chunked) const;
   // Fills request_ from the header; a response where it cannot be served, which ends the connection but for what has no body.
   std::optional<HttpResponse> Admit(const boost::beast::http::request_parser<boost::beast::http::empty_body>& parser);
+  // The bytes that send one piece of a streamed answer, the head in front of the first.
+  std::string FrameOf(std::string piece, bool first, bool last);
   // The handler's answer; never throws.
   HttpResponse Handle() const;
   void Forget();  // request and answer

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <boost/beast/core/error.hpp>
+#include <cstdio>
 #include <ctime>
 #include <exception>
 #include <utility>
@@ -43,6 +45,28 @@ void BodyReservation::ShrinkTo(std::uint64_t bytes) {
   parts_->in_flight->Release(taken_ - bytes);
   parts_->metrics->body_bytes_in_flight.Sub(taken_ - bytes);
   taken_ = bytes;
+}
+
+void HandedOver::Begin() {
+  MutexLock lock(&mu_);
+  sending_ = true;
+}
+
+void HandedOver::End(boost::system::error_code error) {
+  MutexLock lock(&mu_);
+  sending_ = false;
+  if (error == boost::beast::error::timeout) {
+    status_ = DeadlineExceeded("the client took nothing for the write timeout");
+  } else if (error) {
+    status_ = Cancelled("the client has gone: " + error.message());
+  }
+  sent_.SignalAll();
+}
+
+Status HandedOver::Await() {
+  MutexLock lock(&mu_);
+  while (sending_) sent_.Wait(&mu_);
+  return status_;
 }
 
 HttpSessionBase::HttpSessionBase(HttpSessionHost* host) : host_(host), reserved_(&host->parts) {
@@ -92,6 +116,24 @@ std::string HttpSessionBase::HeadOf(const HttpResponse& response, std::optional<
   return head.append("\r\n\r\n");
 }
 
+std::string HttpSessionBase::FrameOf(std::string piece, bool first, bool last) {
+  std::string out;
+  if (first) {
+    // Where the client does not know chunks the end of the connection is the end of the body.
+    if (!http11_ || host_->stopping.load(std::memory_order_relaxed)) keep_alive_ = false;
+    out = HeadOf(response_, std::nullopt, http11_);
+  }
+  if (http11_ && !piece.empty()) {
+    char size[20];
+    out.append(size, static_cast<std::size_t>(std::snprintf(size, sizeof(size), "%zx\r\n", piece.size())));
+    out.append(piece).append("\r\n");
+  } else {
+    out.append(piece);
+  }
+  if (http11_ && last) out.append("0\r\n\r\n");
+  return out;
+}
+
 std::optional<HttpResponse> HttpSessionBase::Admit(const http::request_parser<http::empty_body>& parser) {
   const auto& message = parser.get();
   in_request_ = true;
@@ -104,6 +146,7 @@ std::optional<HttpResponse> HttpSessionBase::Admit(const http::request_parser<ht
 
   // Whatever is refused here leaves the body unread: what comes next could not be told from it.
   std::optional<HttpResponse> refusal;
+  request_.cancelled = &host_->cancelled;
   request_.method.assign(message.method_string().data(), message.method_string().size());
   for (const auto& field : message) request_.headers.emplace_back(field.name_string(), field.value());
   if (Status status = ParseTarget({message.target().data(), message.target().size()}, &request_.path, &request_.query);

@@ -4,6 +4,8 @@
 #include <grpcpp/resource_quota.h>
 
 #include <algorithm>
+#include <atomic>
+#include <memory>
 #include <utility>
 
 #include "interop/otlp/metrics_service.grpc.pb.h"
@@ -62,6 +64,38 @@ Deadline RoomDeadline(const grpc::CallbackServerContext& context) {
   return std::chrono::steady_clock::now() + std::max(wait, std::chrono::nanoseconds(0));
 }
 
+// One call, from its message to its answer. Ends once: when the level is reached, or when it is cancelled (by the client, its
+// deadline, or the end of the server), whichever comes first: a log that stands still must hold no call back. gRPC holds on to it
+// until OnDone; the store may, longer.
+class ExportCall final : public grpc::ServerUnaryReactor, public std::enable_shared_from_this<ExportCall> {
+ public:
+  explicit ExportCall(grpc::ByteBuffer* response) : response_(response) {}
+
+  void Begin() { self_ = shared_from_this(); }
+  // From any thread.
+  void Refuse(const Status& status) {
+    if (!ended_.exchange(true)) Finish(ToRpc(status));
+  }
+  void Answer(const MetricsWritten& written) {
+    if (ended_.load()) return;  // perhaps the server has, too
+    if (!written.status.ok()) return Refuse(written.status);
+    grpc::ByteBuffer answer = ToBuffer(written);
+    if (ended_.exchange(true)) return;  // the response is gone
+    response_->Swap(&answer);
+    Finish(grpc::Status::OK);
+  }
+
+  void OnCancel() override {
+    if (!ended_.exchange(true)) Finish({grpc::StatusCode::CANCELLED, "the call was cancelled"});
+  }
+  void OnDone() override { self_.reset(); }
+
+ private:
+  grpc::ByteBuffer* const response_;
+  std::atomic<bool> ended_{false};
+  std::shared_ptr<ExportCall> self_;  // gRPC's
+};
+
 // Raw: the bytes go to the writer as they are.
 class Service final : public MetricsService::WithRawCallbackMethod_Export<MetricsService::Service> {
  public:
@@ -69,17 +103,23 @@ class Service final : public MetricsService::WithRawCallbackMethod_Export<Metric
 
   grpc::ServerUnaryReactor* Export(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
                                    grpc::ByteBuffer* response) override {
-    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    const auto call = std::make_shared<ExportCall>(response);
+    call->Begin();
+    if (Status status = Write(*context, *request, call); !status.ok()) call->Refuse(status);
+    return call.get();
+  }
+
+ private:
+  Status Write(const grpc::CallbackServerContext& context, const grpc::ByteBuffer& request,
+               const std::shared_ptr<ExportCall>& call) {
     AckLevel level = receiver_->options().level;
-    if (const auto word = context->client_metadata().find("x-chronolith-ack-level");
-        word != context->client_metadata().end() && !ParseAckLevel({word->second.data(), word->second.size()}, &level)) {
-      reactor->Finish(ToRpc(InvalidArgument("x-chronolith-ack-level must be queued, logged or synced")));
-      return reactor;
+    if (const auto word = context.client_metadata().find("x-chronolith-ack-level");
+        word != context.client_metadata().end() && !ParseAckLevel({word->second.data(), word->second.size()}, &level)) {
+      return InvalidArgument("x-chronolith-ack-level must be queued, logged or synced");
     }
     grpc::Slice slice;
-    if (request->Length() > 0 && !request->TrySingleSlice(&slice).ok() && !request->DumpToSingleSlice(&slice).ok()) {
-      reactor->Finish(ToRpc(InvalidArgument("the message cannot be read")));
-      return reactor;
+    if (request.Length() > 0 && !request.TrySingleSlice(&slice).ok() && !request.DumpToSingleSlice(&slice).ok()) {
+      return InvalidArgument("the message cannot be read");
     }
     std::string_view bytes(reinterpret_cast<const char*>(slice.begin()), slice.size());
     MemoryShare share(in_flight_);
@@ -87,25 +127,14 @@ class Service final : public MetricsService::WithRawCallbackMethod_Export<Metric
     if (IsCompressed(bytes)) {
       Status status = Inflate(bytes, receiver_->options().decoded_bytes_max, &share, &decoded);
       if (status.code() == StatusCode::kFailedPrecondition) status = InvalidArgument(status.message());
-      if (!status.ok()) {
-        reactor->Finish(ToRpc(status));
-        return reactor;
-      }
+      if (!status.ok()) return status;
       bytes = decoded;
     }
-    receiver_->WriteThen(bytes, level, RoomDeadline(*context), &share, [reactor, response](MetricsWritten written) {
-      if (!written.status.ok()) {
-        reactor->Finish(ToRpc(written.status));
-        return;
-      }
-      grpc::ByteBuffer answer = ToBuffer(written);
-      response->Swap(&answer);
-      reactor->Finish(grpc::Status::OK);
-    });
-    return reactor;
+    receiver_->WriteThen(bytes, level, RoomDeadline(context), &share,
+                         [call](const MetricsWritten& written) { call->Answer(written); });
+    return Status::Ok();
   }
 
- private:
   OtlpReceiver* const receiver_;
   MemoryBudget* const in_flight_;
 };

@@ -46,7 +46,8 @@ class OtlpGrpcServer {
 
   int port() const;
 
-  // Takes no more calls, finishes those that have begun, for `grace` at most. The store must still be open.
+  // Takes no more calls, finishes those that have begun, for `grace` at most, then cancels what is left: also what waits for a log
+  // that stands still. The store must still be open.
   void Stop(std::chrono::milliseconds grace);
 
  private:

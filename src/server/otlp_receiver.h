@@ -37,7 +37,7 @@ enum class RpcCode : int {
 // kResourceExhausted and kUnavailable: the sender may try again, with all of the request.
 RpcCode RpcCodeOf(const Status& status);
 
-// Thread safety: safe. Must outlive the listeners, and end before the storage is closed.
+// Thread safety: safe. Must outlive the listeners, and the storage's Close, which calls what still waits; not the storage itself.
 class OtlpReceiver {
  public:
   OtlpReceiver(Storage* storage, const OtlpOptions& options, prometheus::Registry* registry);

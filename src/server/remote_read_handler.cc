@@ -42,7 +42,7 @@ class RemoteRead {
         continue;
       }
       Result<std::unique_ptr<SeriesSet>> set =
-          storage_->Select(query.matchers, query.range, {.deadline = deadline, .cancelled = nullptr, .among = {}});
+          storage_->Select(query.matchers, query.range, {.deadline = deadline, .cancelled = request.cancelled, .among = {}});
       if (!set.ok()) return TextError(set.status());
       read->sets.push_back(std::move(*set));
     }

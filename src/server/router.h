@@ -14,6 +14,13 @@
 
 namespace chronolith::server {
 
+// Where a handler runs.
+enum class RouteThread : unsigned char {
+  kWorker,
+  kReserved,    // a thread that is kept for such routes: for what must be answered also while clients hold all workers
+  kConnection,  // that of the connection: it must neither wait nor stream
+};
+
 struct Route {
   std::string method;   // "GET" answers HEAD as well
   std::string pattern;  // "/api/v1/label/{name}/values": {name} stands for one segment that is not empty
@@ -22,6 +29,7 @@ struct Route {
   std::uint64_t body_bytes_max = 1 << 20;
   // Answered without a user name, also where the server knows users: for health checks.
   bool open_to_all = false;
+  RouteThread thread = RouteThread::kWorker;
 };
 
 // Thread safety: Add and ShapeRefusals before the server starts; then const access from several threads.

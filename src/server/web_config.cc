@@ -120,7 +120,10 @@ class Reader {
 Result<WebConfig> LoadWebConfig(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   if (!in) return NotFound("cannot read the web configuration " + path);
-  const std::string text((std::istreambuf_iterator<char>(in)), {});
+  return ParseWebConfig({(std::istreambuf_iterator<char>(in)), {}}, path);
+}
+
+Result<WebConfig> ParseWebConfig(const std::string& text, const std::string& path) {
   try {
     return Reader(path).Read(YAML::Load(text));
   } catch (const YAML::Exception& e) {

@@ -39,6 +39,8 @@ struct WebConfig {
 // kInvalidArgument names file and key: no YAML, a key that is not known (nobody is safer for a setting that is passed over), a hash
 // that is no bcrypt. kNotFound, kPermissionDenied: the file.
 Result<WebConfig> LoadWebConfig(const std::string& path);
+// Of its text; `path` is for messages, and where the files that it names lie.
+Result<WebConfig> ParseWebConfig(const std::string& text, const std::string& path);
 
 }  // namespace chronolith::server
 

@@ -20,6 +20,12 @@ bool WorkerPool::TrySubmit(std::function<void()>&& work) {
   return true;
 }
 
+WorkerPool::Loan WorkerPool::TryLend() {
+  if (lent_.fetch_add(1) < lent_max()) return Loan(&lent_);
+  lent_.fetch_sub(1);
+  return {};
+}
+
 void WorkerPool::Run() {
   while (true) {
     std::function<void()> work;

@@ -27,10 +27,10 @@ Status EachShard(const QueryContext& context, std::span<const SeriesRef> refs, c
 
 }  // namespace
 
-Status StorageImpl::LabelsOf(std::span<const SeriesRef> refs, std::vector<Labels>* labels) {
+Status StorageImpl::LabelsOf(std::span<const SeriesRef> refs, std::vector<Labels>* labels, bool skip_replaying) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
-  const Result<std::shared_ptr<QueryContext>> readers = Readers(kNoDeadline, false);
+  const Result<std::shared_ptr<QueryContext>> readers = Readers(kNoDeadline, skip_replaying);
   if (!readers.ok()) return readers.status();
   labels->assign(refs.size(), Labels());
   std::vector<Labels> found;
@@ -39,6 +39,30 @@ Status StorageImpl::LabelsOf(std::span<const SeriesRef> refs, std::vector<Labels
     for (std::size_t i = 0; s.ok() && i < places.size(); ++i) (*labels)[places[i]] = std::move(found[i]);
     return s;
   });
+}
+
+Result<bool> StorageImpl::VisitLabels(Deadline deadline, const VisitSeries& visit) {
+  if (fork_.InChild()) return UsedAfterFork();
+  ReaderMutexLock lock(&life_mu_);
+  const Result<std::shared_ptr<QueryContext>> readers = Readers(deadline, true);
+  if (!readers.ok()) return readers.status();
+  return chronolith::VisitLabels(**readers, deadline, visit);
+}
+
+Result<HeadExtent> StorageImpl::HeadExtents() const {
+  if (fork_.InChild()) return UsedAfterFork();
+  ReaderMutexLock lock(&life_mu_);
+  if (!reopen_failure_.ok()) return reopen_failure_;
+  HeadExtent all;
+  for (std::size_t i = 0; i < core().size(); ++i) {
+    const Shard& shard = core().shard(i);
+    if (!shard.serving.load(std::memory_order_acquire) || !shard.quarantine.ok()) continue;
+    const HeadExtent one = shard.head->Extent();
+    all.chunks += one.chunks;
+    all.min_time = std::min(all.min_time, one.min_time);
+    all.max_time = std::max(all.max_time, one.max_time);
+  }
+  return all;
 }
 
 Status StorageImpl::MetadataOf(std::span<const SeriesRef> refs, std::vector<std::optional<Metadata>>* metadata) {

@@ -208,19 +208,23 @@ Result<std::optional<std::size_t>> SyncedLogJudge::Decide() {
   return std::optional<std::size_t>(found_.size() - 1);
 }
 
-std::vector<std::string> DamagedPlaces(EngineFactory* factory, const std::string& path, const EngineOptions& options) {
+Result<std::vector<std::string>> DamagedPlaces(EngineFactory* factory, const std::string& path, EngineOptions options) {
   NamingJudge judge;
-  (void)factory->CheckLog(path, options, &judge);
+  options.read_only = true;
+  const Status checked = factory->CheckLog(path, options, &judge).status();
+  const bool told = checked.ok() || checked.code() == StatusCode::kCancelled || checked.code() == StatusCode::kUnimplemented;
+  if (!told) return checked;
   return std::move(judge.places);
 }
 
 Status NamingDamage(Status why, EngineFactory* factory, const std::string& path, const EngineOptions& options) {
   if (why.code() != StatusCode::kDataLoss) return why;
-  const std::vector<std::string> places = DamagedPlaces(factory, path, options);
+  const Result<std::vector<std::string>> places = DamagedPlaces(factory, path, options);
+  if (!places.ok()) return DataLoss(why.message() + "; looking at its log: " + places.status().message());
   std::string text;
-  for (std::size_t i = 0; i < std::min(places.size(), kPlacesNamedMax); ++i) text += (i == 0 ? "" : ", ") + places[i];
-  if (places.size() > kPlacesNamedMax) text += " and " + std::to_string(places.size() - kPlacesNamedMax) + " places more";
-  return places.empty() ? why : why.WithContext("its log is damaged in " + text);
+  for (std::size_t i = 0; i < std::min(places->size(), kPlacesNamedMax); ++i) text += (i == 0 ? "" : ", ") + (*places)[i];
+  if (places->size() > kPlacesNamedMax) text += " and " + std::to_string(places->size() - kPlacesNamedMax) + " places more";
+  return places->empty() ? why : why.WithContext("its log is damaged in " + text);
 }
 
 // ---- Opening ----

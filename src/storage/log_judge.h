@@ -141,8 +141,9 @@ class SyncedLogJudge : public LogJudge {
 };
 
 // The damaged places of an instance's log, for messages, found without changing it. Empty where there are none, or where the engine
-// cannot be asked: a process has the instance open for writing.
-std::vector<std::string> DamagedPlaces(EngineFactory* factory, const std::string& path, const EngineOptions& options);
+// cannot be asked: a process has the instance open for writing. kDataLoss, kIoError: it cannot be read so far as to tell; a place
+// that is known is in the message.
+Result<std::vector<std::string>> DamagedPlaces(EngineFactory* factory, const std::string& path, EngineOptions options);
 // `why` an instance cannot be opened read-only, with these places where they are the reason: the engine may not tell.
 Status NamingDamage(Status why, EngineFactory* factory, const std::string& path, const EngineOptions& options);
 

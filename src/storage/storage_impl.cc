@@ -288,13 +288,8 @@ WriteResult StorageImpl::Delete(const std::vector<Matcher>& matchers, TimeRange 
     return refuse(
         InvalidArgument("the range is reversed: start " + std::to_string(range.start) + " > end " + std::to_string(range.end)));
   std::vector<CompiledMatcher> compiled;
-  bool selective = false;
-  for (const Matcher& matcher : matchers) {
-    Result<CompiledMatcher> one = CompiledMatcher::Compile(matcher);
-    if (!one.ok()) return refuse(one.status());
-    selective = selective || !one->MatchesEmpty();
-    compiled.push_back(std::move(*one));
-  }
+  if (Status s = CompiledMatcher::CompileAll(matchers, &compiled); !s.ok()) return refuse(std::move(s));
+  const bool selective = std::any_of(compiled.begin(), compiled.end(), [](const CompiledMatcher& m) { return !m.MatchesEmpty(); });
   if (!selective) return refuse(InvalidArgument("Delete needs at least one matcher that does not match the empty string"));
   if (Status ready = c.AwaitAll(options.deadline); !ready.ok()) return refuse(ready);
   if (!c.quarantine().ok()) return refuse(c.quarantine());  // what of it matches cannot be told

@@ -61,8 +61,12 @@ class StorageImpl : public Storage {
   // ---- For src/ops, which reads stores series by series, by their ids (by_id.cc) ----
   // What Storage::Open returns is one.
   static StorageImpl* Of(Storage* storage) { return static_cast<StorageImpl*>(storage); }
-  // Of each, in order; empty where there is no such series.
-  Status LabelsOf(std::span<const SeriesRef> refs, std::vector<Labels>* labels);
+  // Of each, in order; empty where there is no such series. Waits for replay, or passes shards by that do not serve yet.
+  Status LabelsOf(std::span<const SeriesRef> refs, std::vector<Labels>* labels, bool skip_replaying = false);
+  // All series (query/select.h). Shards that are quarantined or still being replayed are left out.
+  Result<bool> VisitLabels(Deadline deadline, const VisitSeries& visit);
+  // Of all shards that serve.
+  Result<HeadExtent> HeadExtents() const;
   // As Exemplars and SeriesMetadata, but the labels of stored series are not taken into memory to find them.
   Result<std::vector<Exemplar>> ExemplarsOf(SeriesRef ref, TimeRange range);
   Status MetadataOf(std::span<const SeriesRef> refs, std::vector<std::optional<Metadata>>* metadata);

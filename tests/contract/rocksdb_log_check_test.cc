@@ -1,4 +1,7 @@
 // What CheckLog finds in damaged log files of RocksDB, and how it cuts them. Files are edited by name, as a bad disk would.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <fstream>
 #include <iterator>
@@ -217,10 +220,12 @@ TEST_F(RocksDbLogCheck, AnErrorOfLookingAtADamagedInstanceIsReturned) {
   WriteFile(log_, bytes_);
   RecordingJudge judge(std::optional<std::size_t>(0));
   for (const Status& passing : {IoError("too many open files"), ResourceExhausted("no memory")}) {
-    EXPECT_EQ(CheckInstanceLog(nullptr, path_, &judge, [&](LogReading) -> Result<LogView> { return passing; }).status(), passing);
+    EXPECT_EQ(CheckInstanceLog(nullptr, path_, false, &judge, [&](LogReading) -> Result<LogView> { return passing; }).status(),
+              passing);
   }
   // Creation was cut short before there were families: it is Open that makes them.
-  const auto kept = CheckInstanceLog(nullptr, path_, &judge, [](LogReading) -> Result<LogView> { return NotFound("no family"); });
+  const auto kept =
+      CheckInstanceLog(nullptr, path_, false, &judge, [](LogReading) -> Result<LogView> { return NotFound("no family"); });
   ASSERT_TRUE(kept.ok()) << kept.status().ToString();
   EXPECT_EQ(*kept, "");
   EXPECT_EQ(judge.damages.size(), 0U);
@@ -236,6 +241,44 @@ TEST_F(RocksDbLogCheck, AnInstanceThatIsOpenIsLeftAlone) {
   EXPECT_EQ(Check(&judge).value(), "");
   EXPECT_EQ(judge.damages.size(), 0U);
   EXPECT_EQ(ReadFile(log_), bytes_);
+}
+
+// As a reader that keeps writers out does, in whatever process.
+TEST_F(RocksDbLogCheck, WhoOnlyLooksDoesSoBesideReadersAndChangesNothing) {
+  bytes_[bytes_.size() / 2] ^= 1;
+  WriteFile(log_, bytes_);
+  const int reader = open((path_ + "/LOCK").c_str(), O_RDONLY | O_CLOEXEC);
+  struct flock shared {};
+  shared.l_type = F_RDLCK;
+  shared.l_whence = SEEK_SET;
+  ASSERT_EQ(fcntl(reader, F_OFD_SETLK, &shared), 0);
+  RecordingJudge cutting(std::optional<std::size_t>(0));
+  EXPECT_EQ(Check(&cutting).value(), "");
+  EXPECT_EQ(cutting.damages.size(), 0U) << "it would cut beside a reader";
+  options_.read_only = true;
+  RecordingJudge looking(std::optional<std::size_t>(0));
+  EXPECT_EQ(Check(&looking).value(), "");
+  EXPECT_EQ(looking.damages.size(), 1U);
+  EXPECT_EQ(ReadFile(log_), bytes_);
+  close(reader);
+}
+
+TEST_F(RocksDbLogCheck, WhoOnlyLooksLeavesAWriterOfTheSameProcessItsLock) {
+  auto engine = factory_->Open(path_, options_);
+  ASSERT_TRUE(engine.ok());
+  const int other = open((path_ + "/LOCK").c_str(), O_RDONLY | O_CLOEXEC);
+  bytes_[bytes_.size() / 2] ^= 1;
+  WriteFile(log_, bytes_);
+  options_.read_only = true;
+  RecordingJudge judge;
+  EXPECT_EQ(Check(&judge).value(), "");
+  EXPECT_EQ(judge.damages.size(), 0U);
+  struct flock held {};
+  held.l_type = F_RDLCK;
+  held.l_whence = SEEK_SET;
+  ASSERT_EQ(fcntl(other, F_OFD_GETLK, &held), 0);
+  EXPECT_EQ(held.l_type, F_WRLCK);
+  close(other);
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ CONFINED = {
     "benchmark/": ["bench/"],
     "CLI/": ["tools/", "bench/"],
     "google/protobuf/": ["src/interop/otlp/", "src/server/otlp_", "tests/", "bench/"],
-    "grpcpp/": ["src/server/otlp_", "tests/server/otlp_", "tests/server/chronolithd_", "bench/otlp_bench"],
+    "grpcpp/": ["src/server/otlp_", "tests/server/otlp_", "tests/server/chronolithd_", "tests/e2e/abuse_", "bench/otlp_bench"],
     "curl/": ["src/interop/remote_"],
     "snappy": ["src/interop/prometheus_wal", "src/interop/remote_", "src/server/remote_", "bench/remote_", "tests/server/remote_", "tests/interop/remote_", "tests/ops/remote_", "tests/support/prometheus_"],
 }

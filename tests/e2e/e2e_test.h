@@ -12,25 +12,14 @@
 #include "tests/server/server_process.h"
 #include "tests/support/peer_process.h"
 #include "tests/tools/cli_test_base.h"
+#include "tests/tools/prometheus_peer.h"
 
 namespace chronolith::testing {
 
 // What these tests share. Thread safety: one thread.
 class E2eTest : public CliTest {
  protected:
-  PeerProcess::Setup NodeExporter() const {
-    return {.args =
-                [](int port) {
-                  return std::vector<std::string>{FindProgram("prometheus-node-exporter"),
-                                                  "--collector.disable-defaults",
-                                                  "--collector.cpu",
-                                                  "--collector.meminfo",
-                                                  "--collector.loadavg",
-                                                  "--web.listen-address=127.0.0.1:" + std::to_string(port)};
-                },
-            .ready_path = "/metrics",
-            .log_file = Path("exporter.log")};
-  }
+  PeerProcess::Setup NodeExporter() const { return testing::NodeExporter(directory_); }
   std::vector<std::string> Served(int port) const {
     return {"--db",
             Path("db"),

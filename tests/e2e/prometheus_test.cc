@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <map>
 
 #include "interop/remote_compression.h"
 #include "tests/e2e/e2e_test.h"
@@ -48,6 +49,28 @@ class PrometheusE2e : public E2eTest {
     }
     return cut;
   }
+  static nlohmann::json TsdbStatus(int port) {
+    const HttpAnswer answer = HttpCall(port, "GET", "/api/v1/status/tsdb", "", {});
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    return nlohmann::json::parse(answer.body)["data"];
+  }
+  // Both have the same lists, but for the names at their ends that have equally many.
+  static void ExpectSameTop(const nlohmann::json& own, const nlohmann::json& theirs, const char* list) {
+    SCOPED_TRACE(list);
+    ASSERT_EQ(own[list].size(), theirs[list].size());
+    ASSERT_FALSE(theirs[list].empty());
+    const auto least = theirs[list].back()["value"].get<std::uint64_t>();
+    std::map<std::string, std::uint64_t> above[2];
+    for (std::size_t i = 0; i < own[list].size(); ++i) {
+      EXPECT_EQ(own[list][i]["value"], theirs[list][i]["value"]) << i;
+      int side = 0;
+      for (const nlohmann::json& one : {own[list][i], theirs[list][i]}) {
+        if (one["value"] > least) above[side][one["name"].get<std::string>()] = one["value"];
+        ++side;
+      }
+    }
+    EXPECT_EQ(above[0], above[1]);
+  }
 };
 
 TEST_F(PrometheusE2e, WhatAPrometheusWritesIsReadBackAlikeAlsoAfterAKill) {
@@ -87,6 +110,16 @@ TEST_F(PrometheusE2e, WhatAPrometheusWritesIsReadBackAlikeAlsoAfterAKill) {
   const Said theirs = Cut(Streamed(writer.port(), start, end), start, end);
   EXPECT_GT(theirs.size(), 20U);
   EXPECT_TRUE(Streamed(port, start, end) == theirs) << "streamed chunks";
+
+  const nlohmann::json counted = TsdbStatus(port), of_writer = TsdbStatus(writer.port());
+  for (const char* figure : {"numSeries", "numLabelPairs"}) {
+    EXPECT_EQ(counted["headStats"][figure], of_writer["headStats"][figure]) << figure;
+  }
+  EXPECT_GE(counted["headStats"]["maxTime"].get<Timestamp>(), end);
+  for (const char* list :
+       {"seriesCountByMetricName", "labelValueCountByLabelName", "memoryInBytesByLabelName", "seriesCountByLabelValuePair"}) {
+    ExpectSameTop(counted, of_writer, list);
+  }
 }
 
 }  // namespace

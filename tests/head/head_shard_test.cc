@@ -381,7 +381,8 @@ TEST(HeadShard, EntriesOfSeriesThatAreGoneAreGivenBack) {
   (void)h.head().ReleaseIdle(kMaxTimestamp);
   const std::uint64_t idle = h.head().memory_bytes();
   h.head().Forget(600, live);
-  EXPECT_EQ(h.head().memory_bytes(), idle) << "one of the first page has data, one of the second lives, the third may get new series";
+  EXPECT_EQ(h.head().memory_bytes(), idle)
+      << "one of the first page has data, one of the second lives, the third may get new series";
   h.Checkpoint();
   (void)h.head().ReleaseIdle(kMaxTimestamp);
   const std::uint64_t all_idle = h.head().memory_bytes();
@@ -405,6 +406,22 @@ TEST(HeadShard, EntriesOfSeriesThatAreGoneAreGivenBack) {
   h.Checkpoint();
   EXPECT_EQ(h.head().ReleaseIdle(kMaxTimestamp), (std::vector<Ordinal>{300, 599}));
   h.head().Forget(600, live);
+}
+
+TEST(HeadShard, ItsExtentIsThatOfTheChunksItHolds) {
+  HeadHarness h(Options(1000));
+  EXPECT_EQ(h.head().Extent().chunks, 0U);
+  EXPECT_GT(h.head().Extent().min_time, h.head().Extent().max_time);
+  h.Append(0, 5500, 1);
+  h.Append(300, 6100, 1);
+  h.Append(300, 7200, 2);  // closes the one before
+  h.Append(300, 4100, 3);  // late: an overlay
+  h.Do(HistogramOp{1, {3900, Hist(1)}});
+  h.Do(ExemplarOp{1, {{{"trace_id", "x"}}, 1, 9000}});  // a chunk, but no sample
+  const HeadExtent extent = h.head().Extent();
+  EXPECT_EQ(extent.chunks, 6U);
+  EXPECT_EQ(extent.min_time, 3900);
+  EXPECT_EQ(extent.max_time, 7200);
 }
 
 TEST(HeadShard, CountsTheMemoryOfEveryTypeOfSample) {

@@ -204,5 +204,18 @@ TEST(CompiledMatcher, CompileAllStopsAtTheFirstBadOne) {
   EXPECT_NE(s.message().find("c=~"), std::string::npos);
 }
 
+TEST(CompiledMatcher, TheExpressionsOfAQueryShareTheirMemory) {
+  const Matcher large = Matcher::Regex("l", "[a-z]([a-f]|[0-9]){400}");
+  EXPECT_TRUE(CompiledMatcher::Compile(large).ok());
+  std::vector<CompiledMatcher> compiled;
+  EXPECT_TRUE(CompiledMatcher::CompileAll(std::vector<Matcher>(20, large), &compiled).ok());
+  const Status s = CompiledMatcher::CompileAll(std::vector<Matcher>(2000, large), &compiled);
+  EXPECT_EQ(s.code(), StatusCode::kInvalidArgument);
+  EXPECT_NE(s.message().find("pattern too large"), std::string::npos) << s.ToString();
+  // Those that people write stay possible in any number that they write.
+  EXPECT_TRUE(
+      CompiledMatcher::CompileAll(std::vector<Matcher>(100, Matcher::NotRegex("l", ".*test.*|canary-[0-9]+")), &compiled).ok());
+}
+
 }  // namespace
 }  // namespace chronolith

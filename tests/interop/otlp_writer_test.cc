@@ -460,7 +460,7 @@ TEST_F(OtlpWriter, OfAMalformedRequestNothingIsStored) {
   EXPECT_THAT(Stored(), IsEmpty());
 }
 
-// Points of number `first` on, each at a time of its own.
+// Of one series, each at a time of its own.
 std::string ManyPoints(int n) {
   ExportMetricsServiceRequest request;
   auto* gauge = AddMetric(&request, "m")->mutable_gauge();
@@ -502,7 +502,7 @@ TEST_F(OtlpWriter, WithoutMemoryNothingIsTakenAndTheNextRequestBeginsClean) {
   EXPECT_EQ(Stored()["m"].size(), 10U);
 }
 
-// Attributes of 60 KiB stand in the labels of each of 1,000 buckets.
+// Attributes of 60 KiB stand in the labels of each of 100 buckets.
 TEST_F(OtlpWriter, AHistogramOfManyBucketsWithLongLabelsIsTaken) {
   options_.max_labels_per_series = 64;
   Open();
@@ -519,6 +519,21 @@ TEST_F(OtlpWriter, AHistogramOfManyBucketsWithLongLabelsIsTaken) {
   ASSERT_TRUE(written.status.ok()) << written.status.ToString();
   EXPECT_EQ(written.message, "");
   EXPECT_EQ(Stored().size(), 102U) << "buckets and count; there is no sum";
+}
+
+TEST_F(OtlpWriter, WhatStandsAboveThePointsIsOfItsType) {
+  const auto nested = [](std::string bytes, int levels) {  // as field 2, 2, ... 1 of what stands above
+    for (int level = levels; level > 0; --level) {
+      bytes = std::string(1, level == 1 ? '\x0a' : '\x12') + static_cast<char>(bytes.size()) + bytes;
+    }
+    return bytes;
+  };
+  const std::string gauge_of_varint = "\x0a\x01g\x28\x01", points_of_varint = "\x0a\x01g\x2a\x02\x08\x01";
+  for (const std::string& wrong : {std::string("\x08\x01"), nested("\x10\x01", 1), nested("\x10\x01", 2),
+                                   nested(gauge_of_varint, 3), nested(points_of_varint, 3)}) {
+    EXPECT_EQ(WriteBytes(wrong).status.code(), StatusCode::kInvalidArgument) << ::testing::PrintToString(wrong);
+  }
+  EXPECT_TRUE(WriteBytes(nested("\x78\x01", 3)).status.ok());  // a field that is not known yet
 }
 
 TEST_F(OtlpWriter, TheSeriesLimitRejectsNewSeriesOnly) {

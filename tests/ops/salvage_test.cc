@@ -129,6 +129,35 @@ TEST_F(SalvageTest, ATargetThatIsInUseIsNotTakenForWhatARunLeft) {
   EXPECT_EQ(LookAt(target_), made);
 }
 
+// As one leaves it that is killed before its last step.
+TEST_F(SalvageTest, OnlyTheSameSalvageIsTakenForDone) {
+  FillAndDamage();
+  const Result<SalvageReport> first = Salvage(source_, target_, {.keep_unlabelled = true}, {});
+  ASSERT_TRUE(first.ok()) << first.status().ToString();
+  const Tree made = LookAt(target_);
+  fs::create_directories(scratch_);
+  std::ofstream(scratch_ + "/SALVAGE") << source_ << "\n";
+  const auto refused = [&](const SalvageOptions& options) {
+    const Result<SalvageReport> other = Salvage(source_, target_, options, {});
+    EXPECT_EQ(other.status().code(), StatusCode::kFailedPrecondition);
+    EXPECT_THAT(other.status().message(), HasSubstr(target_ + " is not empty"));
+    EXPECT_EQ(LookAt(target_), made);
+  };
+  refused({});
+  refused({.log_path = source_ + "/log", .keep_unlabelled = true});
+  fs::rename(source_, source_ + ".away");
+  store_.Open();  // another database of that name
+  store_.Close();
+  refused({.keep_unlabelled = true});
+  fs::remove_all(source_);
+  fs::rename(source_ + ".away", source_);
+  const Result<SalvageReport> same = Salvage(source_, target_, {.keep_unlabelled = true}, {});
+  ASSERT_TRUE(same.ok()) << same.status().ToString();
+  EXPECT_EQ(Text(*same), Text(*first));
+  EXPECT_FALSE(fs::exists(scratch_));
+  EXPECT_EQ(LookAt(target_), made);
+}
+
 TEST_F(SalvageTest, ADryRunSaysTheSameAndWritesNothing) {
   FillAndDamage();
   const Tree before = LookAt(store_.directory().path());
@@ -145,6 +174,9 @@ TEST_F(SalvageTest, ADryRunSaysTheSameAndWritesNothing) {
 TEST(SalvageList, ReadsBackWhatItWrote) {
   SalvageReport report;
   report.source = "a \"path\"";
+  report.source_store = "0123.4";
+  report.log_path = "b";
+  report.keep_unlabelled = true;
   report.samples = 7;
   report.losses_total = 2;
   report.notes = {"one", "\xc3\xa4"};
@@ -171,9 +203,9 @@ TEST(SalvageList, ReadsBackWhatItWrote) {
   ASSERT_EQ(back->losses.size(), 2U);
   EXPECT_EQ(LossJson(back->losses[0]), LossJson(report.losses[0]));
   EXPECT_EQ(LossJson(back->losses[1]), LossJson(report.losses[1]));
-  for (const std::string& bad :
-       {losses, std::string(), summary + losses, losses + "{\"kind\":\"odd\",\"what\":\"\"}\n" + summary,
-        losses + "{\"kind\":\"log\",\"shard\":\"x\"}\n" + summary, summary.substr(0, summary.size() - 5)}) {
+  for (const std::string& bad : {losses, std::string(), summary + losses, losses + "{\"kind\":\"odd\",\"what\":\"\"}\n" + summary,
+                                 losses + "{\"kind\":\"log\",\"shard\":\"x\"}\n" + summary, losses + "{\"keep_unlabelled\":1}\n",
+                                 summary.substr(0, summary.size() - 5)}) {
     EXPECT_EQ(read(bad).status().code(), StatusCode::kDataLoss) << bad;
     EXPECT_THAT(read(bad).status().message(), HasSubstr(path));
   }

@@ -1,6 +1,4 @@
 // The server over loopback, with a client that misbehaves.
-#include "server/http_server.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <malloc.h>
@@ -9,6 +7,7 @@
 #include <latch>
 #include <thread>
 
+#include "tests/server/http_server_fixture.h"
 #include "tests/server/raw_client.h"
 
 namespace chronolith::server {
@@ -19,44 +18,6 @@ using ::testing::HasSubstr;
 using testing::Post;
 using testing::RawAnswer;
 using testing::RawClient;
-
-class HttpServerTest : public ::testing::Test {
- protected:
-  void Add(std::string method, std::string pattern, HttpHandler handler, std::uint64_t body_bytes_max = 1 << 20) {
-    router_.Add({.method = std::move(method),
-                 .pattern = std::move(pattern),
-                 .handler = std::move(handler),
-                 .body_bytes_max = body_bytes_max});
-  }
-  void Start(std::size_t workers = 2, std::size_t queue = 2, std::uint64_t memory = 64 << 20) {
-    workers_ = std::make_unique<WorkerPool>(workers, queue);
-    in_flight_ = std::make_unique<MemoryBudget>(memory);
-    Add("GET", "/ok",
-        [](const HttpRequest& r) { return HttpResponse::Text(200, std::string("ok ") + std::string(r.Query("q").value_or(""))); });
-    Add("POST", "/echo", [](const HttpRequest& r) { return HttpResponse{.body = r.body}; });
-    auto server = HttpServer::Start(options_, std::move(router_),
-                                    {.workers = workers_.get(), .in_flight = in_flight_.get(), .metrics = &metrics_});
-    ASSERT_TRUE(server.ok()) << server.status().ToString();
-    server_ = std::move(*server);
-  }
-  void TearDown() override {
-    server_.reset();
-    if (workers_ != nullptr) workers_->Stop();
-    EXPECT_EQ(metrics_.connections.Get(), 0U);
-    EXPECT_EQ(metrics_.requests_in_flight.Get(), 0U);
-    EXPECT_EQ(metrics_.body_bytes_in_flight.Get(), 0U);
-    if (in_flight_ != nullptr) {
-      EXPECT_EQ(in_flight_->used_bytes(), 0U);
-    }
-  }
-
-  HttpServerOptions options_;
-  Router router_;
-  HttpMetrics metrics_;
-  std::unique_ptr<WorkerPool> workers_;
-  std::unique_ptr<MemoryBudget> in_flight_;
-  std::unique_ptr<HttpServer> server_;
-};
 
 TEST_F(HttpServerTest, KeepsAConnectionAndAnswersPipelinedRequestsInOrder) {
   Start();
@@ -206,15 +167,31 @@ TEST_F(HttpServerTest, AnIdleConnectionKeepsNoMemoryOfItsBodies) {
   EXPECT_LT(AllocatedBytes(), before + kBody);
 }
 
-TEST_F(HttpServerTest, ClosesSlowClients) {
+TEST_F(HttpServerTest, TellsSlowClientsAndClosesThem) {
   options_.header_timeout = std::chrono::milliseconds(30);
   options_.body_timeout = std::chrono::milliseconds(30);
   Start();
   RawClient header(server_->port()), body(server_->port());
   ASSERT_TRUE(header.Send("GET /ok HT"));
   ASSERT_TRUE(body.Send("POST /echo HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf"));
-  EXPECT_EQ(header.ReadToEnd(), "");
-  EXPECT_EQ(body.ReadToEnd(), "");
+  for (RawClient* client : {&header, &body}) {
+    const RawAnswer answer = client->Read();
+    EXPECT_EQ(answer.status, 408) << answer.error;
+    client->CloseSending();
+    EXPECT_EQ(client->ReadToEnd(), "");
+  }
+}
+
+TEST_F(HttpServerTest, TellsWhoStoppedSendingWithinARequest) {
+  Start();
+  for (const char* cut : {"GET /ok HT", "POST /echo HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf",
+                          "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"}) {
+    RawClient client(server_->port());
+    ASSERT_TRUE(client.Send(cut));
+    client.CloseSending();
+    EXPECT_EQ(client.Read().status, 400) << cut;
+    EXPECT_EQ(client.ReadToEnd(), "");
+  }
 }
 
 TEST_F(HttpServerTest, ClosesIdleConnections) {
@@ -243,65 +220,6 @@ TEST_F(HttpServerTest, AHandlerThatThrowsIsAnInternalError) {
   RawClient client(server_->port());
   EXPECT_EQ(client.Ask(Get("/throws")).status, 500);
   EXPECT_EQ(client.Ask(Get("/ok")).status, 200);
-}
-
-TEST_F(HttpServerTest, StreamsInChunksOrUntilTheEnd) {
-  std::string whole;
-  for (int i = 0; i < 40'000; ++i) whole += std::to_string(i) + ",";
-  Add("GET", "/stream", [&](const HttpRequest&) {
-    return HttpResponse{.stream = [&](BodyWriter& out) {
-      for (std::size_t at = 0; at < whole.size(); at += 777) {
-        if (Status status = out.Write(std::string_view(whole).substr(at, 777)); !status.ok()) return status;
-      }
-      return Status::Ok();
-    }};
-  });
-  Add("GET", "/empty", [](const HttpRequest&) { return HttpResponse{.stream = [](BodyWriter&) { return Status::Ok(); }}; });
-  Start();
-  RawClient client(server_->port());
-  RawAnswer answer = client.Ask(Get("/stream"));
-  EXPECT_EQ(answer.headers["transfer-encoding"], "chunked");
-  EXPECT_EQ(answer.body, whole) << answer.error;
-  EXPECT_EQ(client.Ask(Get("/empty")).status, 200);
-  ASSERT_TRUE(client.Send("HEAD /stream HTTP/1.1\r\n\r\n"));
-  EXPECT_EQ(client.Read(true).status, 200);
-  EXPECT_EQ(client.Ask("GET /stream HTTP/1.0\r\n\r\n").body, whole);
-}
-
-TEST_F(HttpServerTest, AStreamThatFailsIsNeverTakenForAWholeOne) {
-  Add("GET", "/early", [](const HttpRequest&) { return HttpResponse{.stream = [](BodyWriter&) { return DataLoss("shard 3"); }}; });
-  Add("GET", "/late", [](const HttpRequest&) {
-    return HttpResponse{.stream = [](BodyWriter& out) {
-      for (int i = 0; i < 4; ++i) {
-        if (Status status = out.Write(std::string(100'000, 'x')); !status.ok()) return status;
-      }
-      return DataLoss("shard 3");
-    }};
-  });
-  Start();
-  RawClient early(server_->port());
-  const RawAnswer answer = early.Ask(Get("/early"));
-  EXPECT_EQ(answer.status, 500);
-  EXPECT_THAT(answer.body, HasSubstr("shard 3"));
-  RawClient late(server_->port());
-  EXPECT_THAT(late.Ask(Get("/late")).error, HasSubstr("cut off"));
-}
-
-TEST_F(HttpServerTest, AStreamWaitsForASlowClientAndGivesUpOneThatStopped) {
-  options_.write_timeout = std::chrono::milliseconds(100);
-  std::promise<Status> ended;
-  Add("GET", "/endless", [&](const HttpRequest&) {
-    return HttpResponse{.stream = [&](BodyWriter& out) {
-      Status status;
-      while (status.ok()) status = out.Write(std::string(100'000, 'x'));
-      ended.set_value(status);
-      return status;
-    }};
-  });
-  Start();
-  RawClient client(server_->port(), 4096);
-  ASSERT_TRUE(client.Send(Get("/endless")));
-  EXPECT_EQ(ended.get_future().get().code(), StatusCode::kDeadlineExceeded);
 }
 
 TEST_F(HttpServerTest, StoppingFinishesRequestsAndClosesIdleConnections) {

@@ -12,6 +12,7 @@
 #include "server/export_handler.h"
 #include "server/lookup_handlers.h"
 #include "server/remote_read_handler.h"
+#include "server/tsdb_status_handler.h"
 #include "tests/interop/remote_write_decoder.h"
 #include "tests/support/remote_read.h"
 #include "tests/support/temp_directory.h"
@@ -19,6 +20,7 @@
 namespace chronolith::server {
 namespace {
 
+using interop::ProtoWriter;
 using nlohmann::json;
 using testing::DecodeStream;
 using ::testing::HasSubstr;
@@ -69,6 +71,8 @@ class QueryHandlers : public ::testing::Test {
     AddRemoteReadHandler(storage_.get(), &in_flight_, read_options_, &router_);
     AddLookupHandlers(storage_.get(), std::chrono::seconds(60), &router_);
     AddExportHandler(storage_.get(), &router_);
+    cardinality_ = std::make_unique<LiveCardinality>(storage_.get(), LiveCardinalityOptions{.max_age = std::chrono::seconds(0)});
+    AddTsdbStatusHandler(cardinality_.get(), &router_);
     AddAdminHandlers(storage_.get(), {.enabled = true, .snapshot_directory = dir_ / "snapshots"}, &router_);
   }
   void TearDown() override { EXPECT_EQ(in_flight_.used_bytes(), 0U); }
@@ -117,6 +121,7 @@ class QueryHandlers : public ::testing::Test {
   std::unique_ptr<Storage> storage_;
   MemoryBudget in_flight_{64 << 20};
   RemoteReadOptions read_options_;
+  std::unique_ptr<LiveCardinality> cardinality_;
   Router router_;
 };
 
@@ -173,6 +178,15 @@ TEST_F(QueryHandlers, WrongReadRequestsAreRefusedWithTheReason) {
   EXPECT_EQ(Read("\x0a\x05").status, 400);
   EXPECT_THAT(Read(ReadRequest({}, {5})).body, HasSubstr("STREAMED_XOR_CHUNKS"));
   EXPECT_THAT(Read(ReadRequest({QueryBytes(0, 1, {MatcherBytes(4, "a", "b")})})).body, HasSubstr("type 4"));
+  // Fields of another type: a matcher that is passed over would find too much.
+  std::string matcher, query;
+  ProtoWriter(&matcher).UintAlways(2, 1);
+  ProtoWriter(&query).UintAlways(3, 1);
+  for (const std::string& wrong :
+       {QueryBytes(0, 1, {matcher}), query, QueryBytes(0, 1, {MatcherBytes(0, "a", "b")}) + "\x0a\x01x"}) {
+    EXPECT_THAT(Read(ReadRequest({wrong})).body, HasSubstr("is of another type"));
+  }
+  EXPECT_THAT(Read("\x08\x01").body, HasSubstr("is of another type"));
   const HttpResponse regex = Read(ReadRequest({QueryBytes(0, 1, {MatcherBytes(2, "a", "b(")})}, {1}));
   EXPECT_EQ(regex.status, 400);
   EXPECT_THAT(regex.body, HasSubstr("b("));
@@ -261,6 +275,9 @@ TEST_F(QueryHandlers, WrongParametersAreNamed) {
       {"/api/v1/series?match[]=up&end=1e300", "parameter end"},
       {"/api/v1/labels?limit=-1", "parameter limit"},
       {"/api/v1/labels?match[]={a=~\"(\"}", "("},
+      {"/api/v1/status/tsdb?limit=0", "limit must be a number"},
+      {"/api/v1/status/tsdb?limit=ten", "limit must be a number"},
+      {"/api/v1/status/tsdb?limit=10001", "limit must be a number"},
       {"/api/v1/export", "no match[]"},
       {"/api/v1/export?match[]={a=~\"(\"}", "("},
   };
@@ -282,6 +299,55 @@ TEST_F(QueryHandlers, ExportsJsonLinesWithHistogramsAndExemplars) {
   EXPECT_EQ(line["histograms"].size(), 50U);
   EXPECT_EQ(line["values"].size(), 10U);
   EXPECT_EQ(line["exemplars"][0]["labels"]["trace_id"], "abc");
+}
+
+TEST_F(QueryHandlers, TellsWhatMakesSeriesAsPrometheusDoes) {
+  const json all = Api("/api/v1/status/tsdb");
+  EXPECT_EQ(all["status"], "success");
+  EXPECT_FALSE(all.contains("warnings"));
+  const json& head = all["data"]["headStats"];
+  EXPECT_EQ(head["numSeries"], 22);
+  EXPECT_EQ(head["numLabelPairs"], 26);  // 2 metrics, 20 instances, 2 jobs, 2 kinds
+  EXPECT_GE(head["chunkCount"], 22);
+  EXPECT_EQ(head["maxTime"], kStart + 499 * 15'000);
+  const auto stat = [](const char* name, int value) { return json{{"name", name}, {"value", value}}; };
+  EXPECT_EQ(all["data"]["seriesCountByMetricName"], json::array({stat("up", 20), stat("latency", 2)}));
+  EXPECT_EQ(all["data"]["labelValueCountByLabelName"],
+            json::array({stat("instance", 20), stat("__name__", 2), stat("job", 2), stat("kind", 2)}));
+  EXPECT_EQ(all["data"]["memoryInBytesByLabelName"],
+            json::array({stat("instance", 10 * 6 + 10 * 7), stat("__name__", 2 + 7), stat("kind", 3 + 5), stat("job", 4 + 3)}));
+  const json two = Api("/api/v1/status/tsdb?limit=2")["data"];
+  EXPECT_EQ(two["seriesCountByLabelValuePair"], json::array({stat("__name__=up", 20), stat("job=node", 10)}));
+  EXPECT_EQ(two["labelValueCountByLabelName"].size(), 2U);
+  EXPECT_EQ(two["headStats"]["numLabelPairs"], 26);
+}
+
+TEST_F(QueryHandlers, WhatIsLeftOutOfACountIsSaid) {
+  LiveCardinality some([](const auto&) { return ops::StoreCardinality{.partial = true, .complete = false}; }, {});
+  Router router;
+  AddTsdbStatusHandler(&some, &router);
+  const json answer = json::parse(router.Find("GET", "/api/v1/status/tsdb").route->handler({}).body);
+  EXPECT_EQ(answer["warnings"].size(), 2U);
+  EXPECT_EQ(answer["data"]["headStats"]["minTime"], std::numeric_limits<std::int64_t>::max());
+}
+
+TEST_F(QueryHandlers, OneCountAtATimeWhichIsKept) {
+  int counts = 0;
+  LiveCardinality* in_count = nullptr;
+  StatusCode meanwhile = StatusCode::kOk;
+  LiveCardinality counting(
+      [&](const ops::StoreCardinalityOptions& how) {
+        meanwhile = in_count->Get(10).status().code();  // as another thread would
+        return ops::StoreCardinality{.series = 100U * static_cast<unsigned>(++counts) + how.top};
+      },
+      {.max_age = std::chrono::hours(1)});
+  in_count = &counting;
+  EXPECT_EQ((*counting.Get(10))->series, 110U);
+  EXPECT_EQ(meanwhile, StatusCode::kResourceExhausted);
+  EXPECT_EQ((*counting.Get(5))->series, 110U);
+  EXPECT_EQ((*counting.Get(20))->series, 220U);
+  EXPECT_EQ(meanwhile, StatusCode::kOk);  // it got the older one
+  EXPECT_EQ((*counting.Get(10))->series, 220U);
 }
 
 TEST_F(QueryHandlers, DeletesAndCopies) {

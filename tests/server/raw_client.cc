@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -39,6 +40,16 @@ bool RawClient::Send(std::string_view bytes) {
 }
 
 void RawClient::CloseSending() { shutdown(fd_, SHUT_WR); }
+
+void RawClient::ResetAtEnd() {
+  const linger none{.l_onoff = 1, .l_linger = 0};
+  setsockopt(fd_, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+}
+
+bool RawClient::Readable(std::chrono::milliseconds patience) {
+  pollfd wait{.fd = fd_, .events = POLLIN, .revents = 0};
+  return !got_.empty() || poll(&wait, 1, static_cast<int>(patience.count())) > 0;
+}
 
 bool RawClient::Fill() {
   char buffer[65536];

@@ -2,6 +2,7 @@
 #ifndef CHRONOLITH_TESTS_SERVER_RAW_CLIENT_H_
 #define CHRONOLITH_TESTS_SERVER_RAW_CLIENT_H_
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -32,6 +33,10 @@ class RawClient {
   // Waits until the server closes the connection; what came before that.
   std::string ReadToEnd();
   void CloseSending();
+  // Destroyed, it resets the connection instead of ending it.
+  void ResetAtEnd();
+  // Whether there is something to read, or the end, within `patience`.
+  bool Readable(std::chrono::milliseconds patience);
 
  private:
   bool Fill();

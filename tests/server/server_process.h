@@ -25,6 +25,15 @@ class ServerProcess {
     return args;
   }
   int port() const { return port_; }
+  pid_t pid() const { return process_.pid(); }
+  // What stands behind `mark` on a line of stdout, which it waits for: "OTLP over gRPC on 127.0.0.1:". 0: it did not come.
+  int PortBehind(const std::string& mark) {
+    const auto whole = [&](const std::string& out, const std::string&) {
+      const std::size_t at = out.find(mark);
+      return at != std::string::npos && out.find('\n', at) != std::string::npos;
+    };
+    return process_.WaitUntil(whole) ? std::atoi(process_.out().c_str() + process_.out().find(mark) + mark.size()) : 0;
+  }
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
   ProcessResult Stop(int signal) {
     process_.Kill(signal);

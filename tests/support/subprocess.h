@@ -37,6 +37,7 @@ class Subprocess {
   // Closes its stdin and waits for its end.
   ProcessResult Wait();
 
+  pid_t pid() const { return pid_; }
   const std::string& out() const { return out_; }
   const std::string& err() const { return err_; }
 

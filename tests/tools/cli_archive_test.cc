@@ -230,6 +230,23 @@ TEST_F(CliArchive, WritersFailWhereItHasNotTakenAll) {
   EXPECT_TRUE(fs::exists(full + "/" + files[0].string()));
 }
 
+TEST_F(CliArchive, RecoverTellsOfDamageWhereItHasNotTakenAll) {
+  ASSERT_EQ(
+      Import("m{s=\"0\"} 1 1700000000000\nm{s=\"1\"} 1 1700000000000\nm{s=\"2\"} 1 1700000000000\n", {"--shards", "2"}).exit_code,
+      kOk);
+  ASSERT_EQ(Cli({"recover", db_}).exit_code, kOk);
+  for (const auto& entry : fs::directory_iterator(db_ + "/data")) {
+    const std::string path = entry.path();
+    if (path.ends_with(".sst") && ReadFile(path).find("chunk.1") != std::string::npos) fs::remove(path);
+  }
+  const std::string full = Path("full");
+  fs::create_directories(full + "/segment-0000000001.tmp");
+  const ProcessResult both = Cli({"recover", db_, "--archive", full, "--format", "json"});
+  EXPECT_EQ(both.exit_code, kProblems) << both.err;
+  EXPECT_THAT(Json(both)["shards"][1]["quarantine"].get<std::string>(), HasSubstr("shard 1 is quarantined"));
+  EXPECT_THAT(both.err, HasSubstr("the archive " + full + " has not taken "));
+}
+
 TEST_F(CliArchive, WhoWroteWithoutItLeavesAHoleThatIsNamed) {
   Write(1);
   ASSERT_EQ(Import("m{s=\"0\"} 2 1700000000002\n").exit_code, kOk);

@@ -19,19 +19,6 @@ using ::testing::SizeIs;
 
 class CliPrometheusImport : public CliTest {
  protected:
-  static PeerProcess::Setup NodeExporter(const std::string& directory) {
-    return {.args =
-                [](int port) {
-                  return std::vector<std::string>{FindProgram("prometheus-node-exporter"),
-                                                  "--collector.disable-defaults",
-                                                  "--collector.cpu",
-                                                  "--collector.meminfo",
-                                                  "--collector.loadavg",
-                                                  "--web.listen-address=127.0.0.1:" + std::to_string(port)};
-                },
-            .ready_path = "/metrics",
-            .log_file = directory + "/exporter.log"};
-  }
   static std::string ScrapeConfiguration(int exporter) {
     return "global: {scrape_interval: 200ms, scrape_timeout: 200ms}\n"
            "storage: {tsdb: {out_of_order_time_window: 1h}}\n"

@@ -164,6 +164,38 @@ TEST_F(CliRecover, ADryRunOfAWholeLogFindsNothingToGiveUp) {
   EXPECT_EQ(Query("n").size(), 400U);
 }
 
+TEST_F(CliRecover, ADryRunAsksForRoomBeforehand) {
+  Fill();
+  const std::string large = db_ + "/log/000001.old";
+  std::ofstream(large) << "x";
+  std::filesystem::resize_file(large, 1ULL << 42);  // with nothing in it
+  const ProcessResult refused = Cli({"recover", db_, "--dry-run"});
+  EXPECT_EQ(refused.exit_code, kFailure);
+  EXPECT_THAT(refused.err, HasSubstr("this needs 8796"));
+  EXPECT_THAT(refused.err, HasSubstr("bytes among temporary files"));
+  EXPECT_THAT(refused.err, HasSubstr("TMPDIR"));
+}
+
+TEST_F(CliRecover, WhatAKilledDryRunLeftGoesWithTheNext) {
+  Fill();
+  const std::string temporary = Path("tmp");
+  std::filesystem::create_directory(temporary);
+  bool left = false;
+  for (int i = 0; i < 50 && !left; ++i) {  // it may have come to its end before the kill
+    setenv("TMPDIR", temporary.c_str(), 1);
+    Subprocess dry(Command({"recover", db_, "--dry-run", "-v"}));
+    unsetenv("TMPDIR");
+    ASSERT_TRUE(dry.WaitUntil([](const std::string&, const std::string& err) { return err.find("on a copy") != err.npos; }))
+        << dry.err();
+    dry.Kill(SIGKILL);
+    (void)dry.Wait();
+    left = !std::filesystem::is_empty(temporary);
+  }
+  ASSERT_TRUE(left);
+  EXPECT_THAT(std::filesystem::directory_iterator(temporary)->path().filename().string(), HasSubstr("chronolith-recover-"));
+  EXPECT_EQ(DryRun().exit_code, kOk) << "and looks that nothing is left";
+}
+
 TEST_F(CliRecover, ADryRunTakesALogOfAnotherPlace) {
   Fill();
   FlipInTheMiddleOfTheLog();

@@ -182,5 +182,23 @@ TEST_F(CliReshard, ATargetThatExistsADamagedSourceAndWrongArgumentsAreRefused) {
   }
 }
 
+TEST_F(CliReshard, ADamagedLogIsNamedByFileAndBytes) {
+  Fill();
+  std::string log;
+  for (const auto& entry : fs::directory_iterator(db_ + "/log")) {
+    const std::string path = entry.path();
+    if (path.ends_with(".log") && (log.empty() || entry.file_size() > fs::file_size(log))) log = path;
+  }
+  std::string bytes = ReadFile(log);
+  ASSERT_GT(bytes.size(), 10'000U);
+  bytes[bytes.size() / 2] ^= 0x10;
+  std::ofstream(log, std::ios::binary) << bytes;
+  const ProcessResult damaged = Reshard(db_, target_, 3);
+  EXPECT_EQ(damaged.exit_code, kFailure);
+  EXPECT_THAT(damaged.err, HasSubstr("its log is damaged in " + log + ", bytes "));
+  EXPECT_FALSE(fs::exists(target_));
+  EXPECT_EQ(ReadFile(log), bytes);
+}
+
 }  // namespace
 }  // namespace chronolith::testing

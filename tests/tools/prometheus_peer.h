@@ -54,6 +54,21 @@ inline PeerProcess::Setup PrometheusServer(const std::string& directory, const s
           .log_file = directory + "/prometheus.log"};
 }
 
+// `directory` gets its log.
+inline PeerProcess::Setup NodeExporter(const std::string& directory) {
+  return {.args =
+              [](int port) {
+                return std::vector<std::string>{FindProgram("prometheus-node-exporter"),
+                                                "--collector.disable-defaults",
+                                                "--collector.cpu",
+                                                "--collector.meminfo",
+                                                "--collector.loadavg",
+                                                "--web.listen-address=127.0.0.1:" + std::to_string(port)};
+              },
+          .ready_path = "/metrics",
+          .log_file = directory + "/exporter.log"};
+}
+
 inline nlohmann::json PrometheusQuery(int port, const std::string& query, Timestamp at) {
   char time[40];
   std::snprintf(time, sizeof(time), "%.3f", static_cast<double>(at) / 1000);

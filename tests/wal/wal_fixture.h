@@ -19,48 +19,10 @@
 
 #include "base/mutex.h"
 #include "plugins/memory/memory_engine.h"
+#include "tests/support/gate.h"
 #include "wal/sharded_wal.h"
 
 namespace chronolith {
-
-// Holds engine calls of one method while it is closed, and counts them. Thread safety: all methods may be called concurrently.
-class Gate {
- public:
-  void Close() {
-    MutexLock lock(&mu_);
-    open_ = false;
-  }
-  void Open() {
-    MutexLock lock(&mu_);
-    open_ = true;
-    changed_.SignalAll();
-  }
-  // Called by the engine.
-  void Pass() {
-    MutexLock lock(&mu_);
-    ++calls_;
-    ++held_;
-    changed_.SignalAll();
-    while (!open_) changed_.Wait(&mu_);
-    --held_;
-  }
-  // Returns when `n` calls stand before the closed gate.
-  void AwaitHeld(int n) {
-    MutexLock lock(&mu_);
-    while (held_ < n) changed_.Wait(&mu_);
-  }
-  int calls() {
-    MutexLock lock(&mu_);
-    return calls_;
-  }
-
- private:
-  Mutex mu_;
-  CondVar changed_;
-  bool open_ ABSL_GUARDED_BY(mu_) = true;
-  int held_ ABSL_GUARDED_BY(mu_) = 0;
-  int calls_ ABSL_GUARDED_BY(mu_) = 0;
-};
 
 class FixedClock : public Clock {
  public:

@@ -1,7 +1,10 @@
 #include "tools/chronolithd/daemon.h"
 
+#include <prometheus/gauge.h>
+
 #include <cstdio>
 #include <fstream>
+#include <thread>
 #include <utility>
 
 #include "server/admin_handlers.h"
@@ -10,13 +13,21 @@
 #include "server/lookup_handlers.h"
 #include "server/otlp_http.h"
 #include "server/page/page_handlers.h"
+#include "server/page/refused_items.h"
 #include "server/remote_read_handler.h"
+#include "server/tsdb_status_handler.h"
 
 namespace chronolith::daemon {
 namespace {
 
 // How many requests wait for a worker before more are answered 429.
 constexpr std::size_t kQueuePerWorker = 8;
+
+// What the flags let the process take, of which `database` is the store's; the program itself comes on top (tools/README.md).
+std::uint64_t MemoryLimit(const Flags& flags, std::uint64_t database) {
+  const std::uint64_t grpc = flags.otlp_grpc_listen == kOff ? 0 : flags.otlp_grpc.memory_bytes;
+  return database + flags.in_flight_bytes + grpc + flags.remote_write.cache_bytes + flags.otlp.writer.cache_bytes;
+}
 
 // Whole, or not there at all.
 Status WritePortFile(const std::string& path, std::uint16_t port) {
@@ -43,7 +54,9 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
   Result<std::unique_ptr<Storage>> storage = Storage::Open(flags.store, flags.db);
   if (!storage.ok()) return storage.status();
   daemon->storage_ = std::move(*storage);
-  daemon->history_ = std::make_unique<server::StatusHistory>(daemon->storage_.get(), server::StatusHistoryOptions{});
+  daemon->history_ = std::make_unique<server::StatusHistory>(
+      daemon->storage_.get(),
+      server::StatusHistoryOptions{.refused = [registry = daemon->registry_] { return server::RefusedItems(*registry); }});
   daemon->history_->Start();
   daemon->cardinality_ = std::make_unique<server::LiveCardinality>(daemon->storage_.get(), server::LiveCardinalityOptions{});
   daemon->remote_write_ = std::make_unique<server::RemoteWriteHandler>(daemon->storage_.get(), flags.remote_write,
@@ -51,11 +64,19 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
   daemon->otlp_ = std::make_unique<server::OtlpReceiver>(daemon->storage_.get(), flags.otlp, daemon->registry_.get());
   const auto workers = static_cast<std::size_t>(flags.workers);
   daemon->workers_ = std::make_unique<server::WorkerPool>(workers, workers * kQueuePerWorker);
+  daemon->reserved_ = std::make_unique<server::WorkerPool>(1, kQueuePerWorker);
   const server::HttpServerParts parts{.workers = daemon->workers_.get(),
+                                      .reserved = daemon->reserved_.get(),
                                       .in_flight = &daemon->in_flight_,
                                       .metrics = &daemon->http_metrics_,
                                       .logger = flags.store.logger,
                                       .security = daemon->security_.get()};
+  prometheus::BuildGauge()
+      .Name("chronolith_server_memory_limit_bytes")
+      .Help("Sum of the flags that bound the memory of the process: database, bodies of requests, gRPC, caches of series.")
+      .Register(*daemon->registry_)
+      .Add({})
+      .Set(static_cast<double>(MemoryLimit(flags, daemon->storage_->Stats().memory_limit_bytes)));
   Result<std::unique_ptr<server::HttpServer>> http = server::HttpServer::Start(flags.http, daemon->MakeRouter(), parts);
   if (!http.ok()) return http.status();
   daemon->http_ = std::move(*http);
@@ -81,6 +102,7 @@ server::Router Daemon::MakeRouter() {
   server::AddRemoteReadHandler(storage_.get(), &in_flight_, {.timeout = flags_.query_timeout}, &router);
   server::AddLookupHandlers(storage_.get(), flags_.query_timeout, &router);
   server::AddExportHandler(storage_.get(), &router);
+  server::AddTsdbStatusHandler(cardinality_.get(), &router);
   server::AddAdminHandlers(storage_.get(), flags_.admin, &router);
   return router;
 }
@@ -112,21 +134,31 @@ void Daemon::Reload(bool always) {
   if (security_ != nullptr) security_->Reload(always);
 }
 
+// All at once: the time that requests are given is that of all together.
+void Daemon::StopListeners() {
+  const auto stop = [&](auto* listener) {
+    if (*listener != nullptr) (*listener)->Stop(flags_.shutdown_timeout);
+    listener->reset();
+  };
+  std::thread grpc([&] { stop(&otlp_grpc_); });
+  std::thread otlp_http([&] { stop(&otlp_http_); });
+  stop(&http_);
+  otlp_http.join();
+  grpc.join();
+}
+
 Status Daemon::Stop() {
   if (storage_ == nullptr) return Status::Ok();
-  if (http_ != nullptr) http_->Stop(std::chrono::milliseconds(flags_.grace_ms));
-  http_.reset();
-  if (otlp_grpc_ != nullptr) otlp_grpc_->Stop(std::chrono::milliseconds(flags_.grace_ms));
-  otlp_grpc_.reset();
-  if (otlp_http_ != nullptr) otlp_http_->Stop(std::chrono::milliseconds(flags_.grace_ms));
-  otlp_http_.reset();
+  StopListeners();
   if (workers_ != nullptr) workers_->Stop();
-  otlp_.reset();
+  if (reserved_ != nullptr) reserved_->Stop();
+  if (flags_.store.logger != nullptr) flags_.store.logger->Log(LogLevel::kInfo, "requests have ended; storing what is in memory");
   remote_write_.reset();  // its appenders go before the store
   cardinality_.reset();
   history_.reset();
   Status status = storage_->Checkpoint();
   if (Status closed = storage_->Close(); status.ok()) status = std::move(closed);
+  otlp_.reset();  // Close calls what cancelled calls still waited for
   storage_.reset();
   return status;
 }

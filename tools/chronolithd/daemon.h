@@ -12,7 +12,7 @@
 #include "server/http_server.h"
 #include "server/otlp_grpc.h"
 #include "server/otlp_receiver.h"
-#include "server/page/live_cardinality.h"
+#include "server/live_cardinality.h"
 #include "server/page/status_history.h"
 #include "server/remote_write_handler.h"
 #include "server/worker_pool.h"
@@ -43,6 +43,7 @@ class Daemon {
   // All routes. A new handler goes here.
   server::Router MakeRouter();
   Status StartOtlp(const server::HttpServerParts& parts);
+  void StopListeners();
 
   const Flags flags_;
   std::unique_ptr<Storage> storage_;
@@ -55,6 +56,7 @@ class Daemon {
   std::unique_ptr<server::RemoteWriteHandler> remote_write_;
   std::unique_ptr<server::OtlpReceiver> otlp_;
   std::unique_ptr<server::WorkerPool> workers_;
+  std::unique_ptr<server::WorkerPool> reserved_;  // one thread: health and metrics
   std::unique_ptr<server::HttpServer> http_;
   std::unique_ptr<server::HttpServer> otlp_http_;
   std::unique_ptr<server::OtlpGrpcServer> otlp_grpc_;

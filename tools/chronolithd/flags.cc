@@ -138,8 +138,12 @@ void AddFlags(CLI::App* app, Flags* flags) {
   Milliseconds(limits, "--idle-timeout", &flags->http.idle_timeout, "between two requests of a connection");
   Milliseconds(limits, "--query-timeout", &flags->query_timeout, "for a look-up or a remote read, its answer included");
   Milliseconds(limits, "--write-timeout", &flags->http.write_timeout, "for a client to take an answer");
+  Milliseconds(limits, "--shutdown-timeout", &flags->shutdown_timeout, "for requests to end after SIGTERM; then they are cut off");
   app->footer(
       "Exit codes: 0 stopped by SIGTERM or SIGINT, all is stored; 1 failure; 2 wrong arguments.\n\n"
+      "SIGTERM and SIGINT finish requests, store what only the log has, and end it; a second one ends it at once, which loses\n"
+      "nothing that was acknowledged as logged. SIGHUP reads --web.config.file again. As a service it gets its flags from\n"
+      "CHRONOLITHD_ARGS in /etc/default/chronolithd, and its database is /var/lib/chronolith/db.\n\n"
       "Examples:\n"
       "  chronolithd --db /var/lib/chronolith\n"
       "  chronolithd --db ./db --listen 127.0.0.1:0 --port-file ./port\n"

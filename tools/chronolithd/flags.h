@@ -30,7 +30,7 @@ struct Flags {
   std::string web_config;
   int workers = 0;
   std::uint64_t in_flight_bytes = 256ULL << 20;
-  std::int64_t grace_ms = 10'000;
+  std::chrono::milliseconds shutdown_timeout{10'000};
   Options store;
   server::HttpServerOptions http;
   server::RemoteWriteHandlerOptions remote_write;
@@ -45,6 +45,9 @@ struct Flags {
 
 // Adds all options, with their defaults shown.
 void AddFlags(CLI::App* app, Flags* flags);
+// --completion and --man, of all that `app` has when they are parsed: leave what is to be printed in `text`, and end parsing with
+// CLI::Success.
+void AddDescriptions(CLI::App* app, std::string* text);
 // After parsing: what is made of several flags. kInvalidArgument names the flag.
 Status Complete(Flags* flags);
 

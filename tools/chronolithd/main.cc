@@ -1,4 +1,5 @@
 // chronolithd: the time-series store as a server.
+#include <malloc.h>
 #include <sys/resource.h>
 
 #include <csignal>
@@ -22,12 +23,26 @@ int Fail(const Status& status, ExitCode code = kExitFailure) {
   return code;
 }
 
+int Print(const std::string& text) {
+  const bool written = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+  return written ? kExitOk : Fail(IoError("cannot write to stdout"));
+}
+
 // Thousands of connections, and the database's files.
 void RaiseFileLimit() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// What is large goes back to the system when it is freed. By itself malloc takes the first large block that is freed for a sign
+// that more of its size will come, and from then on each thread keeps what its largest request needed.
+void ReturnLargeBlocks() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  mallopt(M_TRIM_THRESHOLD, 4 << 20);
+#endif
 }
 
 // Blocked in all threads, to be taken by sigwait: what they ask for is more than a signal handler may do.
@@ -43,14 +58,18 @@ sigset_t BlockSignals() {
 int Main(int argc, char** argv) {
   CLI::App app("Serves a Chronolith database: takes Prometheus remote write, and OpenTelemetry's metrics by OTLP.", "chronolithd");
   app.set_version_flag("--version", "chronolithd " CHRONOLITH_VERSION);
+  std::string description;
+  AddDescriptions(&app, &description);
   Flags flags;
   AddFlags(&app, &flags);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
+    if (!description.empty()) return Print(description);
     return app.exit(e) == 0 ? kExitOk : kExitUsage;  // 0: --help, --version
   }
   RaiseFileLimit();
+  ReturnLargeBlocks();
   const sigset_t signals = BlockSignals();
   const std::shared_ptr<Logger> logger = NewLogger(flags.log_level);
   flags.store.logger = logger;

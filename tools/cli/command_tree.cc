@@ -46,8 +46,9 @@ ValueKind KindOf(const OptionInfo& option) {
   return option.value.find("FILE") != std::string::npos ? ValueKind::kFile : ValueKind::kText;
 }
 
-OptionInfo Describe(CLI::Option* option, bool positional) {
+OptionInfo Describe(CLI::Option* option, const std::string& group, bool positional) {
   OptionInfo info;
+  info.group = group;
   if (positional) {
     info.value = option->get_name(true);
     info.names = {info.value};
@@ -64,20 +65,30 @@ OptionInfo Describe(CLI::Option* option, bool positional) {
   return info;
 }
 
-CommandInfo Describe(CLI::App* app, std::vector<std::string> path) {
+void DescribeOptions(CLI::App* app, const std::string& group, CommandInfo* info) {
+  const std::function<bool(CLI::Option*)> shown = [](CLI::Option* option) { return !option->get_group().empty(); };
+  for (CLI::Option* option : app->get_options(shown)) {
+    if (!group.empty() && option == app->get_help_ptr()) continue;
+    if (option->nonpositional()) info->options.push_back(Describe(option, group, false));
+    if (option->get_positional()) info->positionals.push_back(Describe(option, group, true));
+  }
+  // A group of options is a command without a name.
+  for (CLI::App* part : app->get_subcommands([](CLI::App* c) { return c->get_name().empty() && !c->get_group().empty(); })) {
+    DescribeOptions(part, part->get_group(), info);
+  }
+}
+
+CommandInfo Describe(CLI::App* app, const std::string& program, std::vector<std::string> path) {
   CommandInfo info;
+  info.program = program;
   info.description = app->get_description();
   info.footer = app->get_footer();
   info.needs_command = app->get_require_subcommand_min() > 0;
-  const std::function<bool(CLI::Option*)> shown = [](CLI::Option* option) { return !option->get_group().empty(); };
-  for (CLI::Option* option : app->get_options(shown)) {
-    if (option->nonpositional()) info.options.push_back(Describe(option, false));
-    if (option->get_positional()) info.positionals.push_back(Describe(option, true));
-  }
+  DescribeOptions(app, "", &info);
   for (CLI::App* command : app->get_subcommands([](CLI::App* c) { return !c->get_name().empty() && !c->get_group().empty(); })) {
     std::vector<std::string> below = path;
     below.push_back(command->get_name());
-    info.commands.push_back(Describe(command, std::move(below)));
+    info.commands.push_back(Describe(command, program, std::move(below)));
   }
   info.path = std::move(path);
   return info;
@@ -91,12 +102,12 @@ void Collect(const CommandInfo& command, std::vector<const CommandInfo*>* all) {
 }  // namespace
 
 std::string CommandInfo::Name(const char* separator) const {
-  std::string name = "chronolith";
+  std::string name = program;
   for (const std::string& word : path) name.append(separator).append(word);
   return name;
 }
 
-CommandInfo DescribeCommands(CLI::App* app) { return Describe(app, {}); }
+CommandInfo DescribeCommands(CLI::App* app) { return Describe(app, app->get_name(), {}); }
 
 std::vector<const CommandInfo*> AllCommands(const CommandInfo& root) {
   std::vector<const CommandInfo*> all;

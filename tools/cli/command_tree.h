@@ -1,4 +1,4 @@
-// The commands of the program as plain data, read from the parser's own tree at run time: what completes and documents them knows
+// The commands of a program as plain data, read from the parser's own tree at run time: what completes and documents them knows
 // no list of its own.
 #ifndef CHRONOLITH_TOOLS_CLI_COMMAND_TREE_H_
 #define CHRONOLITH_TOOLS_CLI_COMMAND_TREE_H_
@@ -16,6 +16,7 @@ struct OptionInfo {
   std::vector<std::string> names;  // "-v", "--verbose"; of a positional its one name
   std::string value;               // what stands for it in the usage: "DIR"; "": a flag
   std::string description;
+  std::string group;  // the heading that --help shows it under; "": none of its own
   ValueKind kind = ValueKind::kNone;
   std::vector<std::string> choices;
   bool required = false;
@@ -23,6 +24,8 @@ struct OptionInfo {
 };
 
 struct CommandInfo {
+  std::string program;            // "chronolith"
+  int section = 1;                // of the manual
   std::vector<std::string> path;  // {} is the program itself, {"bench", "write"} one of its commands
   std::string description;
   std::string footer;
@@ -30,6 +33,7 @@ struct CommandInfo {
   std::vector<OptionInfo> options;
   std::vector<OptionInfo> positionals;
   std::vector<CommandInfo> commands;
+  std::vector<std::string> see_also;  // pages of other programs: "chronolithd(8)"
 
   std::string Name(const char* separator) const;  // "chronolith bench write"
 };
@@ -39,7 +43,7 @@ CommandInfo DescribeCommands(CLI::App* app);
 // The command itself and all below, in order.
 std::vector<const CommandInfo*> AllCommands(const CommandInfo& root);
 
-// The scripts, and the page of one command in roff.
+// The scripts, and the page of one command in roff, man(7).
 std::string BashCompletion(const CommandInfo& root);
 std::string ZshCompletion(const CommandInfo& root);
 std::string FishCompletion(const CommandInfo& root);

@@ -95,7 +95,13 @@ void AddCompletion(CLI::App* app, Run* run) {
       "Examples:\n"
       "  chronolith man compact | man -l -\n"
       "  chronolith man --output /usr/local/share/man/man1");
-  man->callback([man_flags, run, app] { *run = [man_flags, app] { return Man(DescribeCommands(app), *man_flags); }; });
+  man->callback([man_flags, run, app] {
+    *run = [man_flags, app] {
+      CommandInfo root = DescribeCommands(app);
+      root.see_also = {"chronolithd(8)"};
+      return Man(root, *man_flags);
+    };
+  });
 }
 
 }  // namespace chronolith::cli

@@ -34,13 +34,21 @@ std::string Quoted(const std::string& text, bool fish = false) {
   return quoted + "'";
 }
 
+std::string Named(std::string text, const CommandInfo& root) {
+  constexpr std::string_view kPlace = "PROGRAM";
+  for (std::size_t at = 0; (at = text.find(kPlace, at)) != std::string::npos; at += root.program.size()) {
+    text.replace(at, kPlace.size(), root.program);
+  }
+  return text;
+}
+
 std::string Names(const std::vector<CommandInfo>& commands) {
   std::vector<std::string> names;
   for (const CommandInfo& command : commands) names.push_back(command.path.back());
   return Join(names);
 }
 
-// What bash is told of a value: what its function `_chronolith_value` understands.
+// What bash is told of a value: what its function `_PROGRAM_value` understands.
 std::string BashValue(const OptionInfo& option) {
   switch (option.kind) {
     case ValueKind::kWord:
@@ -56,13 +64,14 @@ std::string BashValue(const OptionInfo& option) {
   return "text";
 }
 
-constexpr const char* kBashHead = R"(# Completion of chronolith for bash. Made by: chronolith completion bash
+// Fixed text; what stands for PROGRAM is put in by Named.
+constexpr const char* kBashHead = R"(# Completion of PROGRAM for bash. Made by the program itself.
 
 # What may follow a path of commands: its commands, its options, and the kinds of what else it takes.
 )";
 
 constexpr const char* kBashTail = R"(
-_chronolith_value() {
+_PROGRAM_value() {
   local cur=$1 kind=$2
   shift 2
   case $kind in
@@ -72,7 +81,7 @@ _chronolith_value() {
   esac
 }
 
-_chronolith() {
+_PROGRAM() {
   local commands options value place=0 path="" word i
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
   local -a places
@@ -83,39 +92,39 @@ _chronolith() {
   elif [[ $prev == "=" ]] && (( COMP_CWORD > 1 )); then
     prev=${COMP_WORDS[COMP_CWORD-2]}
   fi
-  _chronolith_knows "$path"
+  _PROGRAM_knows "$path"
   for (( i = 1; i < COMP_CWORD; ++i )); do
     word=${COMP_WORDS[i]}
     if [[ $word == -* ]]; then
-      _chronolith_option "$path" "$word"
+      _PROGRAM_option "$path" "$word"
       if [[ -n $value ]]; then
         if [[ ${COMP_WORDS[i+1]} == "=" ]]; then (( ++i )); fi
         (( ++i ))
       fi
     elif (( place == 0 )) && [[ " $commands " == *" $word "* ]]; then
       path=${path:+$path }$word
-      _chronolith_knows "$path"
+      _PROGRAM_knows "$path"
     else
       (( ++place ))
     fi
   done
   if [[ $prev == -* ]]; then
-    _chronolith_option "$path" "$prev"
+    _PROGRAM_option "$path" "$prev"
     if [[ -n $value ]]; then
       # shellcheck disable=SC2086
-      _chronolith_value "$cur" $value
+      _PROGRAM_value "$cur" $value
       return
     fi
   fi
   if [[ $cur == -* ]]; then
-    _chronolith_value "$cur" words "$options"
+    _PROGRAM_value "$cur" words "$options"
     return
   fi
   local given=$place
   (( place < ${#places[@]} )) || place=$(( ${#places[@]} - 1 ))
   if (( place >= 0 )); then
     # shellcheck disable=SC2086
-    _chronolith_value "$cur" ${places[place]}
+    _PROGRAM_value "$cur" ${places[place]}
   fi
   if (( given == 0 )); then
     local -a found=("${COMPREPLY[@]}")
@@ -124,7 +133,7 @@ _chronolith() {
   fi
 }
 
-complete -F _chronolith chronolith
+complete -F _PROGRAM PROGRAM
 )";
 
 // ---- zsh ----
@@ -155,7 +164,7 @@ std::string ZshAction(const OptionInfo& option) {
 }
 
 void ZshFunction(const CommandInfo& command, std::string* script) {
-  std::string function = "_chronolith";
+  std::string function = "_" + command.program;
   for (const std::string& word : command.path) function += "_" + word;
   *script += "\n" + function + "() {\n  local curcontext=$curcontext state line\n  typeset -A opt_args\n  _arguments -C -s";
   for (const OptionInfo& option : command.options) {
@@ -190,12 +199,33 @@ void ZshFunction(const CommandInfo& command, std::string* script) {
   *script += "}\n";
 }
 
+// ---- fish ----
+
+constexpr const char* kFishHead = R"(# Completion of PROGRAM for fish. Made by the program itself.
+
+set -g __PROGRAM_paths)";
+
+constexpr const char* kFishTail = R"(
+
+function __PROGRAM_at --description 'Whether the words so far are those of a command'
+    set -l path
+    for word in (commandline -opc)[2..]
+        if contains -- (string join ' ' -- $path $word) $__PROGRAM_paths
+            set -a path $word
+        end
+    end
+    test (string join ' ' -- $path | string collect --allow-empty) = "$argv[1]"
+end
+
+complete -c PROGRAM -f
+)";
+
 }  // namespace
 
 std::string BashCompletion(const CommandInfo& root) {
-  std::string knows = "_chronolith_knows() {\n  places=()\n  case $1 in\n";
+  std::string knows = "_PROGRAM_knows() {\n  places=()\n  case $1 in\n";
   std::string values =
-      "\n# What kind of value an option of a path takes; \"\": none.\n_chronolith_option() {\n  value=\"\"\n  case \"$1 $2\" in\n";
+      "\n# What kind of value an option of a path takes; \"\": none.\n_PROGRAM_option() {\n  value=\"\"\n  case \"$1 $2\" in\n";
   for (const CommandInfo* command : AllCommands(root)) {
     std::vector<std::string> options;
     for (const OptionInfo& option : command->options) {
@@ -210,20 +240,21 @@ std::string BashCompletion(const CommandInfo& root) {
     for (const OptionInfo& option : command->positionals) knows += "      places+=(" + Quoted(BashValue(option)) + ")\n";
     knows += "      ;;\n";
   }
-  return kBashHead + knows + "  esac\n}\n" + values + "  esac\n}\n" + kBashTail;
+  return Named(kBashHead + knows + "  esac\n}\n" + values + "  esac\n}\n" + kBashTail, root);
 }
 
 std::string ZshCompletion(const CommandInfo& root) {
-  std::string script = "#compdef chronolith\n# Completion of chronolith for zsh. Made by: chronolith completion zsh\n";
+  std::string script = Named("#compdef PROGRAM\n# Completion of PROGRAM for zsh. Made by the program itself.\n", root);
   for (const CommandInfo* command : AllCommands(root)) ZshFunction(*command, &script);
-  return script + "\n_chronolith \"$@\"\n";
+  return script + "\n_" + root.program + " \"$@\"\n";
 }
 
 std::string FishCompletion(const CommandInfo& root) {
   std::string paths;
   std::string lines;
   for (const CommandInfo* command : AllCommands(root)) {
-    const std::string at = "complete -c chronolith -n " + Quoted("__chronolith_at " + Quoted(Path(*command), true), true);
+    const std::string at =
+        "complete -c " + root.program + " -n " + Quoted("__" + root.program + "_at " + Quoted(Path(*command), true), true);
     if (!command->path.empty()) paths += " " + Quoted(Path(*command), true);
     for (const CommandInfo& below : command->commands) {
       lines += at + " -a " + Quoted(below.path.back(), true) + " -d " + Quoted(below.description, true) + "\n";
@@ -248,21 +279,7 @@ std::string FishCompletion(const CommandInfo& root) {
       if (option.kind == ValueKind::kWord) lines += at + " -a " + Quoted(Join(option.choices), true) + "\n";
     }
   }
-  return "# Completion of chronolith for fish. Made by: chronolith completion fish\n\n"
-         "set -g __chronolith_paths" +
-         paths +
-         "\n\n"
-         "function __chronolith_at --description 'Whether the words so far are those of a command'\n"
-         "    set -l path\n"
-         "    for word in (commandline -opc)[2..]\n"
-         "        if contains -- (string join ' ' -- $path $word) $__chronolith_paths\n"
-         "            set -a path $word\n"
-         "        end\n"
-         "    end\n"
-         "    test (string join ' ' -- $path | string collect --allow-empty) = \"$argv[1]\"\n"
-         "end\n\n"
-         "complete -c chronolith -f\n" +
-         lines;
+  return Named(kFishHead, root) + paths + Named(kFishTail, root) + lines;
 }
 
 }  // namespace chronolith::cli

@@ -77,7 +77,10 @@ std::string Sentence(const std::string& text) {
 }
 
 void Options(const std::vector<OptionInfo>& options, std::string* page) {
+  std::string group;
   for (const OptionInfo& option : options) {
+    if (option.group != group) *page += ".SS " + Escaped(option.group) + "\n";
+    group = option.group;
     *page += ".TP\n";
     for (std::size_t i = 0; i < option.names.size(); ++i) {
       const bool positional = !option.names[i].starts_with('-');
@@ -113,9 +116,10 @@ std::string Synopsis(const CommandInfo& command) {
 
 std::string ManPage(const CommandInfo& root, const CommandInfo& command) {
   const Footer footer = Parse(command.footer);
-  std::string page = ".\\\" Made by: chronolith man\n.TH " + Upper(Escaped(command.Name("-"))) + " 1 \"\" \"chronolith " +
-                     Escaped(CHRONOLITH_VERSION) + "\" \"Chronolith\"\n.SH NAME\n" + Escaped(command.Name("-")) + " \\- " +
-                     Escaped(command.description) + "\n.SH SYNOPSIS\n" + Synopsis(command);
+  const std::string section = std::to_string(command.section);
+  std::string page = ".\\\" Made by the program itself.\n.TH " + Upper(Escaped(command.Name("-"))) + " " + section + " \"\" \"" +
+                     Escaped(command.program + " " CHRONOLITH_VERSION) + "\" \"Chronolith\"\n.SH NAME\n" +
+                     Escaped(command.Name("-")) + " \\- " + Escaped(command.description) + "\n.SH SYNOPSIS\n" + Synopsis(command);
   page += ".SH DESCRIPTION\n" + Line(Sentence(command.description));
   if (!footer.prose.empty()) page += ".PP\n" + footer.prose;
   if (!command.commands.empty()) {
@@ -136,7 +140,13 @@ std::string ManPage(const CommandInfo& root, const CommandInfo& command) {
   for (const CommandInfo* other : AllCommands(root)) {
     const bool near = other->path.size() <= 1 || (!command.path.empty() && other->path.front() == command.path.front());
     if (other == &command || !near) continue;
-    also += (also.empty() ? "" : ",\n") + std::string("\\fB") + Escaped(other->Name("-")) + "\\fR(1)";
+    also += (also.empty() ? "" : ",\n") + std::string("\\%\\fB") + Escaped(other->Name("-")) + "\\fR(" +
+            std::to_string(other->section) + ")";
+  }
+  for (const std::string& page_of_other : command.see_also) {
+    const std::size_t at = page_of_other.find('(');
+    also += (also.empty() ? "" : ",\n") + std::string("\\%\\fB") + Escaped(page_of_other.substr(0, at)) + "\\fR" +
+            page_of_other.substr(at);
   }
   return page + also + "\n";
 }

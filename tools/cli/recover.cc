@@ -154,8 +154,8 @@ int Recover(const RecoverFlags& flags) {
   bool problems = false;
   for (const ShardStats& shard : stats.shards) problems = problems || !shard.quarantine.empty() || Lost(LossOf(stats, shard.shard));
   if (!out.Finish()) return kExitFailure;
-  if (!outcome->archived.ok()) return Fail(outcome->archived);
-  return problems ? kExitProblems : kExitOk;
+  const int archived = outcome->archived.ok() ? kExitOk : Fail(outcome->archived);
+  return problems ? kExitProblems : archived;
 }
 
 }  // namespace
@@ -173,10 +173,12 @@ void AddRecover(CLI::App* app, Run* run) {
   AddArchiveFlag(command, &flags->store);
   AddFormat(command, &flags->format);
   command->footer(
-      "Exit codes: 0 all is well, 1 the store does not open, 2 wrong arguments, 3 shards are quarantined or data was given up.\n"
+      "Exit codes: 0 all is well, 1 the store does not open or the archive has not taken all, 2 wrong arguments, 3 shards are\n"
+      "quarantined or data was given up, whatever the archive has taken.\n"
       "A dry run recovers a copy among temporary files (TMPDIR), with links to the tables: it takes the room of the log, and as "
       "much\n"
-      "again for what is stored of it. Its exit code is that of the recovery; --archive is left alone.\n"
+      "again for what is stored of it, and begins only where there is as much. Its exit code is that of the recovery; --archive is "
+      "left alone.\n"
       "Make a copy of the directory before you accept a loss: a better disk or a snapshot may still have the rest.\n"
       "Examples:\n"
       "  chronolith recover metrics.db\n"

@@ -80,7 +80,7 @@ Options MakeOptions(const StoreFlags& flags) {
 
 Result<Options> MakeWriterOptions(const StoreFlags& flags) {
   Options options = MakeOptions(flags);
-  options.backpressure_wait_ms = 60'000;  // a checkpoint, or an archive, on a slow disk: a tool has nothing better to do
+  options.backpressure_wait_ms = ops::kPatienceMs;
   if (flags.archive.empty()) return options;
   FileLogArchiverOptions archive;
   archive.store = flags.db;

@@ -17,6 +17,11 @@ constexpr std::uint64_t kCumulative = pb::AGGREGATION_TEMPORALITY_CUMULATIVE;
 
 bool IsNested(const ProtoField& field, std::uint32_t number) { return field.Is(number, WireType::kLength); }
 
+// What stands above the points: passing over it as over an unknown field would drop points that nobody is told of.
+bool IsOtherwise(const ProtoField& field, std::uint32_t number_max) {
+  return field.number <= number_max && field.type != WireType::kLength;
+}
+
 // A message field that may stand there once.
 Status TakeOnce(std::string_view bytes, const char* what, std::string_view* field, bool* given) {
   if (*given) return InvalidArgument(std::string(what) + " is given twice");
@@ -89,6 +94,7 @@ Status Session::TakeRequest(std::string_view bytes) {
   ProtoField field;
   ProtoReader reader(bytes);
   while (reader.Next(&field)) {
+    if (IsOtherwise(field, 1)) return Malformed("request");
     if (!IsNested(field, 1)) continue;
     if (Status s = TakeResourceMetrics(field.bytes); !s.ok()) return s;
   }
@@ -101,6 +107,7 @@ Status Session::TakeResourceMetrics(std::string_view bytes) {
   ProtoField field;
   ProtoReader header(bytes);
   while (header.Next(&field)) {
+    if (IsOtherwise(field, 3)) return Malformed("resource metrics");
     if (!IsNested(field, 1)) continue;
     if (Status s = TakeOnce(field.bytes, "a resource", &resource_bytes, &given); !s.ok()) return s;
   }
@@ -122,6 +129,7 @@ Status Session::TakeScopeMetrics(const ResourceContext& resource, std::string_vi
   ProtoField field;
   ProtoReader header(bytes);
   while (header.Next(&field)) {
+    if (IsOtherwise(field, 3)) return Malformed("scope metrics");
     if (IsNested(field, 3)) schema_url = field.bytes;
     if (!IsNested(field, 1)) continue;
     if (Status s = TakeOnce(field.bytes, "a scope", &scope_bytes, &given); !s.ok()) return s;
@@ -145,6 +153,7 @@ Status Session::TakeMetric(const ScopeContext& scope, std::string_view bytes) {
   ProtoField field;
   ProtoReader reader(bytes);
   while (reader.Next(&field)) {
+    if (IsOtherwise(field, pb::Metric::kSummaryFieldNumber)) return Malformed("metric");
     if (field.type != WireType::kLength) continue;
     switch (field.number) {
       case pb::Metric::kNameFieldNumber:
@@ -175,6 +184,7 @@ Status Session::TakeMetric(const ScopeContext& scope, std::string_view bytes) {
   bool monotonic = false;
   ProtoReader kind(data);
   while (kind.Next(&field)) {
+    if (IsOtherwise(field, 1)) return Malformed("data of a metric");
     if (field.Is(pb::Sum::kAggregationTemporalityFieldNumber, WireType::kVarint)) temporality = field.value;
     if (field.Is(pb::Sum::kIsMonotonicFieldNumber, WireType::kVarint)) monotonic = field.value != 0;
   }

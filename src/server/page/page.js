@@ -1,5 +1,8 @@
 'use strict';
 const kHour = 3600e3;
+// A server that is young shows what there is, not an hour that is mostly empty.
+const kSpans = [240e3, 720e3, kHour];
+const spanOf = (now, time) => kSpans.find((span) => !time.length || now - time[0] <= span) || kHour;
 const $ = (id) => document.getElementById(id);
 
 // ---- Text -----------------------------------------------------------------------------------------------------------------------
@@ -16,7 +19,7 @@ function seconds(s) {
   if (s === 0) return '0 s';
   if (s < 1e-3) return scaled(s * 1e6, 1e3, [' µs']);
   if (s < 1) return scaled(s * 1e3, 1e3, [' ms']);
-  return s < 120 ? s.toFixed(s < 10 ? 1 : 0) + ' s' : s < 7200 ? (s / 60).toFixed(0) + ' min' : s < 172800 ? (s / 3600).toFixed(0) + ' h' : (s / 86400).toFixed(0) + ' days';
+  return s < 120 ? s.toFixed(s < 10 && !Number.isInteger(s) ? 1 : 0) + ' s' : s < 7200 ? (s / 60).toFixed(0) + ' min' : s < 172800 ? (s / 3600).toFixed(0) + ' h' : (s / 86400).toFixed(0) + ' days';
 }
 const wait = (x) => (x === 0 ? '0 ms' : x < 1 ? scaled(x * 1000, 1e4, [' ms']) : x.toFixed(2) + ' s') + ' a second';
 const clock = (ms) => new Date(ms).toLocaleTimeString([], {hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false});
@@ -45,11 +48,12 @@ function table(node, head, rows) {
 }
 
 // ---- Charts ---------------------------------------------------------------------------------------------------------------------
-// Lines over the last hour; the pointer, or the arrow keys where it has the focus, read single points.
+// Lines over the last hour, or less; the pointer, or the arrow keys where it has the focus, read single points.
 class Chart {
-  constructor(figure, label, lines, text) {
+  constructor(figure, label, lines, text, none) {
     this.lines = lines;  // {name, color, area}
     this.text = text;
+    this.none = none;    // what to say where there are points, and no values
     this.at = null;      // index of the point that is read
     this.svg = make('svg', {viewBox: '0 0 1000 100', preserveAspectRatio: 'none', 'aria-hidden': 'true'});
     this.paths = lines.map((line) => make('path', {style: `stroke:var(${line.color})`}));
@@ -57,10 +61,10 @@ class Chart {
     this.svg.append(...this.areas, ...this.paths);
     this.most = make('span', {class: 'most'}, '\u00a0');
     this.cursor = make('i', {class: 'cursor', hidden: ''});
-    this.empty = make('span', {class: 'empty'}, 'Nothing yet: the first point comes within seconds.');
+    this.empty = make('span', {class: 'empty'}, 'The first point comes within seconds.');
     this.plot = make('div', {class: 'plot', tabindex: '0', role: 'img', 'aria-label': label + '; arrow keys read it point by point'},
       this.svg, this.most, this.cursor, this.empty);
-    this.times = make('div', {class: 'times', 'aria-hidden': 'true'}, ...['−60 min', '−45', '−30', '−15', 'now'].map((t) => make('span', {}, t)));
+    this.times = make('div', {class: 'times', 'aria-hidden': 'true'}, ...Array.from({length: 5}, () => make('span')));
     this.values = lines.map(() => make('span', {}, '–'));
     this.when = make('span', {class: 'when'}, 'now');
     this.key = make('div', {class: 'key', 'aria-live': 'off'}, this.when,
@@ -72,15 +76,22 @@ class Chart {
     this.plot.addEventListener('keydown', (e) => this.press(e));
   }
   draw(now, time, columns) {
-    Object.assign(this, {now, time, columns});
+    Object.assign(this, {now, time, columns, span: spanOf(now, past.time)});
+    const labels = [1, 0.75, 0.5, 0.25].map((share, i) => '−' + this.span * share / 60e3 + (i === 0 ? ' min' : ''));
+    [...labels, 'now'].forEach((label, i) => { const at = this.times.children[i]; if (at.textContent !== label) at.textContent = label; });
     const all = columns.flat().filter((v) => v !== null);
     const most = Math.max(...all, 0);
     const top = most > 0 ? most * 1.05 : 1;
     this.empty.hidden = all.length > 0;
+    if (time.length) this.empty.textContent = this.none;
     this.most.textContent = all.length ? this.text(most) : '\u00a0';
     columns.forEach((column, i) => {
       let line = '', area = '', from = null, last = null;
-      const close = () => { if (from !== null) area += `L${last} 100L${from} 100Z`; from = null; };
+      const close = () => {
+        if (from !== null) area += `L${last} 100L${from} 100Z`;
+        if (from !== null && from === last) line += 'h0';  // a point alone is a dot
+        from = null;
+      };
       column.forEach((v, k) => {
         const gap = k > 0 && time[k] - time[k - 1] > 4 * (this.interval || 5000);
         if (v === null || gap) close();
@@ -92,16 +103,17 @@ class Chart {
         last = x;
       });
       close();
-      this.paths[i].setAttribute('d', line);
+      // Nothing refused is no line.
+      this.paths[i].setAttribute('d', this.lines[i].area || column.some((v) => v > 0) ? line : '');
       this.areas[i].setAttribute('d', this.lines[i].area ? area : '');
     });
     this.read(this.at === null ? null : Math.min(this.at, time.length - 1));
   }
-  x(t) { return 1000 * (1 - (this.now - t) / kHour); }
+  x(t) { return 1000 * (1 - (this.now - t) / this.span); }
   point(e) {
     if (!this.time || !this.time.length) return;
     const box = this.plot.getBoundingClientRect();
-    const t = this.now - kHour * (1 - (e.clientX - box.left) / box.width);
+    const t = this.now - this.span * (1 - (e.clientX - box.left) / box.width);
     let best = 0;
     this.time.forEach((at, i) => { if (Math.abs(at - t) < Math.abs(this.time[best] - t)) best = i; });
     this.read(best);
@@ -271,16 +283,16 @@ function drawFigures() {
     ['Postings cache', bytes(t.cache.bytes)], ['Block cache', bytes(t.cache.block_bytes)],
     ['Postings: hits', t.cache.postings_requests ? percent(t.cache.postings_hits) : '–'],
     ['Labels: hits', t.cache.labels_requests ? percent(t.cache.labels_hits) : '–'],
-    ['Select p99', seconds(newest(past.select_p99))], ['Samples refused', count(t.refused)]]);
+    ['Select p99', seconds(newest(past.select_p99))], ['Refused since the start', count(t.refused)]]);
   $('updated').textContent = 'As of ' + clock(state.now_ms) + ', every ' + seconds(state.interval_ms / 1000);
 }
 const perSecond = (v) => count(v) + '/s';
-const shardChart = new Chart($('shard-chart'), 'The shard over the last hour', [{name: 'This shard', color: '--a', area: true}], count);
+const shardChart = new Chart($('shard-chart'), 'The shard over the last hour', [{name: 'This shard', color: '--a', area: true}], count, '');
 const charts = [
-  {id: 'ingestion', names: ['samples', 'refused'], text: perSecond, lines: [{name: 'Appended', color: '--a', area: true}, {name: 'Refused', color: '--d'}]},
-  {id: 'latency', names: ['write_p50', 'write_p99'], text: seconds, worst: true, lines: [{name: 'Median', color: '--b'}, {name: 'p99', color: '--c'}]}];
+  {id: 'ingestion', names: ['samples', 'refused'], text: perSecond, none: '', lines: [{name: 'Appended', color: '--a', area: true}, {name: 'Refused', color: '--d'}]},
+  {id: 'latency', names: ['write_p50', 'write_p99'], text: seconds, worst: true, none: 'No write yet.', lines: [{name: 'Median', color: '--b'}, {name: 'p99', color: '--c'}]}];
 for (const c of charts) {
-  c.chart = new Chart($(c.id), c.id === 'ingestion' ? 'Samples a second over the last hour' : 'Write latency over the last hour', c.lines, c.text);
+  c.chart = new Chart($(c.id), c.id === 'ingestion' ? 'Samples a second over the last hour' : 'Write latency over the last hour', c.lines, c.text, c.none);
   c.details = $(c.id).parentElement.querySelector('details');
   c.details.addEventListener('toggle', () => { if (state) drawCharts(); });
 }
@@ -340,9 +352,9 @@ async function loadCardinality() {
     const answer = await fetch('/api/v1/status/page/cardinality', {cache: 'no-store'});
     const top = await answer.json();
     if (top.error) { next = 10e3; bars($('metrics'), [], 'Not counted: ' + top.error); bars($('labels'), [], ''); } else {
-      const note = top.truncated ? 'There are more than were counted; chronolith cardinality counts all.' : '';
+      const note = !top.complete ? 'There are too many to count all of them; chronolith cardinality does.' : top.partial ? 'Without shards that do not serve.' : '';
       bars($('metrics'), top.metrics, top.metrics.length ? note : 'No series yet.');
-      bars($('labels'), top.labels, note);
+      bars($('labels'), top.labels, top.labels.length ? note : 'No labels yet.');
     }
   } catch (e) { next = 10e3; }
   setTimeout(loadCardinality, document.hidden ? 5 * next : next);

@@ -16,6 +16,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::size_t kTop = 10;  // metrics, and labels
+
 HttpResponse Answer(int status, const json& body) {
   HttpResponse response = HttpResponse::Json(status, body.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
   response.SetHeader("Cache-Control", "no-store");
@@ -67,13 +69,12 @@ json ShardsJson(const StorageStats& stats, const std::optional<StatusPoint>& las
   return out;
 }
 
-json TotalsJson(const StorageStats& stats) {
-  std::uint64_t series = 0, samples = 0, refused = 0, log = 0, log_backlog = 0, head = 0, rings = 0, postings = 0;
+json TotalsJson(const StorageStats& stats, std::uint64_t refused) {
+  std::uint64_t series = 0, samples = 0, log = 0, log_backlog = 0, head = 0, rings = 0, postings = 0;
   std::uint64_t hits = 0, misses = 0, label_hits = 0, label_misses = 0, files = 0;
   for (const ShardStats& shard : stats.shards) {
     series += shard.series_total;
     samples += shard.samples_appended;
-    refused += shard.samples_refused;
     log += shard.wal_bytes_pinned;
     log_backlog += shard.wal_archive_backlog_bytes;
     head += shard.head_bytes;
@@ -171,7 +172,7 @@ HttpResponse PageState(const PageParts& parts, const HttpRequest& request) {
       {"version", stats.version},
       {"engine", stats.engine},
       {"shards", ShardsJson(stats, last)},
-      {"totals", TotalsJson(stats)},
+      {"totals", TotalsJson(stats, parts.history->Refused(stats))},
       {"disks", json::array()},
       {"warnings", json::array()},
       {"history", HistoryJson(parts.history->Since(since.value_or(0)), shard ? std::optional<std::size_t>(*shard) : std::nullopt)}};
@@ -184,16 +185,17 @@ HttpResponse PageState(const PageParts& parts, const HttpRequest& request) {
   return Answer(200, out);
 }
 
-json EntriesJson(const std::vector<CardinalityTop::Entry>& entries) {
-  json out = json::array();
-  for (const CardinalityTop::Entry& entry : entries) out.push_back({{"name", entry.name}, {"count", entry.count}});
-  return out;
-}
-
 HttpResponse Cardinality(LiveCardinality* cardinality) {
-  const Result<CardinalityTop> top = cardinality->Get();
+  const Result<std::shared_ptr<const ops::StoreCardinality>> top = cardinality->Get(kTop);
   if (!top.ok()) return Answer(503, {{"error", top.status().message()}});
-  return Answer(200, {{"metrics", EntriesJson(top->metrics)}, {"labels", EntriesJson(top->labels)}, {"truncated", top->truncated}});
+  json metrics = json::array(), labels = json::array();
+  for (const ops::PairCount& metric : (*top)->metrics) {
+    if (metrics.size() < kTop) metrics.push_back({{"name", metric.value}, {"count", metric.series}});
+  }
+  for (const ops::NameCount& label : (*top)->names_by_values) {
+    if (labels.size() < kTop) labels.push_back({{"name", label.name}, {"count", label.values}});
+  }
+  return Answer(200, {{"metrics", metrics}, {"labels", labels}, {"complete", (*top)->complete}, {"partial", (*top)->partial}});
 }
 
 HttpResponse Page() {

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "chronolith/storage.h"
-#include "server/page/live_cardinality.h"
-#include "server/router.h"
+#include "server/live_cardinality.h"
 #include "server/page/status_history.h"
+#include "server/router.h"
 
 namespace chronolith::server {
 

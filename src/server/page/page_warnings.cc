@@ -167,8 +167,8 @@ std::vector<PageWarning> WarningsOf(const StorageStats& stats, const std::vector
              "Beyond the limit writes are refused. Fewer series, or a larger budget, help.");
   }
   if (refused_per_second > 0) {
-    out.Warn(Number(refused_per_second) + " samples a second are refused.",
-             "Their senders are told why, and so is the log of this process.");
+    out.Warn(Number(refused_per_second) + " items a second are refused.",
+             "The answers to their senders say why, and name some of them.");
   }
   return std::move(out).All();
 }

@@ -32,14 +32,13 @@ StatusPoint Between(const StorageStats& before, const StorageStats& now, double 
   StatusPoint point;
   DurationHistogram writes;
   const ShardStats none;
-  std::uint64_t samples = 0, refused = 0;
+  std::uint64_t samples = 0;
   constexpr auto kLogged = static_cast<std::size_t>(AckLevel::kLogged);
   for (std::size_t i = 0; i < now.shards.size(); ++i) {
     const ShardStats& a = i < before.shards.size() ? before.shards[i] : none;
     const ShardStats& b = now.shards[i];
     const std::uint64_t appended = Increase(a.samples_appended, b.samples_appended);
     samples += appended;
-    refused += Increase(a.samples_refused, b.samples_refused);
     writes.Add(Increase(a.write_latency[kLogged], b.write_latency[kLogged]));
     const double waited = LockWait(b) - LockWait(a);
     point.shards.push_back({.samples_per_second = static_cast<float>(static_cast<double>(appended) / seconds),
@@ -48,7 +47,6 @@ StatusPoint Between(const StorageStats& before, const StorageStats& now, double 
                             .log_bytes = static_cast<float>(b.wal_bytes_pinned)});
   }
   point.samples_per_second = static_cast<double>(samples) / seconds;
-  point.refused_per_second = static_cast<double>(refused) / seconds;
   point.write_p50 = Quantile(writes, 0.5);
   point.write_p99 = Quantile(writes, 0.99);
   point.select_p99 = Quantile(Increase(before.select_latency, now.select_latency), 0.99);
@@ -88,20 +86,31 @@ void StatusHistory::Run() {
   }
 }
 
+std::uint64_t StatusHistory::Refused(const StorageStats& stats) const {
+  if (options_.refused) return options_.refused();
+  std::uint64_t refused = 0;
+  for (const ShardStats& shard : stats.shards) refused += shard.samples_refused;
+  return refused;
+}
+
 void StatusHistory::Take() {
   StorageStats stats = storage_->Stats();
+  const std::uint64_t refused = Refused(stats);
   const std::int64_t now_ms = options_.clock->NowMs();
   MutexLock lock(&mu_);
   if (now_ms == before_ms_) return;
   if (now_ms < before_ms_) {  // the clock was set back: times would no longer ascend
     points_.clear();
   } else if (before_ms_ != 0) {
-    StatusPoint point = Between(before_, stats, static_cast<double>(now_ms - before_ms_) / 1000);
+    const double seconds = static_cast<double>(now_ms - before_ms_) / 1000;
+    StatusPoint point = Between(before_, stats, seconds);
+    point.refused_per_second = static_cast<double>(Increase(refused_before_, refused)) / seconds;
     point.time_ms = now_ms;
     points_.push_back(std::move(point));
     if (points_.size() > options_.points_max) points_.pop_front();
   }
   before_ = std::move(stats);
+  refused_before_ = refused;
   before_ms_ = now_ms;
 }
 

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -37,6 +38,8 @@ struct StatusHistoryOptions {
   std::chrono::milliseconds interval{5000};
   std::size_t points_max = 720;
   std::shared_ptr<Clock> clock = Clock::System();
+  // How many items were refused so far, where others than the store refuse some too; null: what the store has refused.
+  std::function<std::uint64_t()> refused;
 };
 
 // Holds points_max points of 16 bytes a shard and 100 more each: 430 KB at 31 shards. Thread safety: safe, but for the destructor.
@@ -56,6 +59,7 @@ class StatusHistory {
   // The points later than `after_ms`, oldest first.
   std::vector<StatusPoint> Since(std::int64_t after_ms) const;
   std::optional<StatusPoint> Last() const;
+  std::uint64_t Refused(const StorageStats& stats) const;
   std::chrono::milliseconds interval() const { return options_.interval; }
   std::int64_t started_ms() const { return started_ms_; }
   std::int64_t NowMs() const { return options_.clock->NowMs(); }
@@ -72,6 +76,7 @@ class StatusHistory {
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::deque<StatusPoint> points_ ABSL_GUARDED_BY(mu_);
   StorageStats before_ ABSL_GUARDED_BY(mu_);
+  std::uint64_t refused_before_ ABSL_GUARDED_BY(mu_) = 0;
   std::int64_t before_ms_ ABSL_GUARDED_BY(mu_) = 0;  // 0: there is none
   std::thread thread_;
 };

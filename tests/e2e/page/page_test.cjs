@@ -165,6 +165,21 @@ test('says that the server is gone, and finds it again', {timeout: 120_000}, asy
   await server.stop();
 });
 
+// What no store gets to see: a sample without a metric's name by remote write (snappy, as one literal), and a delta by OTLP.
+async function refuse(url) {
+  const message = (number, bytes) => Buffer.concat([Buffer.from([number << 3 | 2, bytes.length]), bytes]);
+  const label = Buffer.concat([message(1, Buffer.from('job')), message(2, Buffer.from('x'))]);
+  const sample = Buffer.from([0x10, 1]);
+  const request = message(1, Buffer.concat([message(1, label), message(2, sample)]));
+  const written = await fetch(url + '/api/v1/write', {method: 'POST', body: Buffer.concat([Buffer.from([request.length, request.length - 1 << 2]), request]),
+    headers: {'Content-Type': 'application/x-protobuf', 'Content-Encoding': 'snappy'}});
+  assert.equal(written.status, 400, await written.text());
+  const sum = {name: 'delta', sum: {aggregationTemporality: 1, isMonotonic: true, dataPoints: [{timeUnixNano: '1700000000000000000', asInt: '1'}]}};
+  const exported = await fetch(url + '/v1/metrics', {method: 'POST', headers: {'Content-Type': 'application/json'},
+    body: JSON.stringify({resourceMetrics: [{scopeMetrics: [{metrics: [sum]}]}]})});
+  assert.equal((await exported.json()).partialSuccess.rejectedDataPoints, '1');
+}
+
 test('is served by chronolithd, over what remote write brings', {timeout: 120_000}, async () => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'chronolith-page-'));
   const server = spawn(process.env.CHRONOLITHD, ['--db', path.join(directory, 'served'), '--listen', '127.0.0.1:0'], {stdio: ['ignore', 'pipe', 'ignore']});
@@ -177,11 +192,16 @@ test('is served by chronolithd, over what remote write brings', {timeout: 120_00
     await page.goto(url);
     await waitForText(page, '#state', 'All 16 shards serve');
     assert.equal(await tile(page, 'Series').innerText(), '0');
+    await waitForText(page, '#latency .empty', 'No write yet');
+    await waitForText(page, '#labels', 'No labels yet');
     const lines = Array.from({length: 300}, (_, i) => `requests_total{path="/${i}"} ${i} 1700000000000`).join('\n') + '\n';
     const from = path.join(directory, 'from');
     execFileSync(process.env.CHRONOLITH, ['import', '--db', from, '--input-format', 'prometheus', '-'], {input: lines, stdio: ['pipe', 'ignore', 'ignore']});
     execFileSync(process.env.CHRONOLITH, ['replay', '--db', from, '--target', 'remote-write:' + url + '/api/v1/write'], {stdio: 'ignore'});
     await page.waitForFunction(() => [...document.querySelectorAll('#tiles div')].some((d) => /Series/.test(d.textContent) && d.lastChild.textContent === '300'), null, kMinute);
+    await refuse(url);
+    await waitForText(page, '#warnings', 'items a second are refused');
+    await page.waitForFunction(() => /Refused since the start\s*2$/m.test(document.querySelector('#cache').innerText), null, kMinute);
     assert.deepEqual(complaints, []);
     await page.close();
   } finally {
@@ -229,6 +249,7 @@ for (const colorScheme of ['light', 'dark']) {
       });
       assert.ok(texts.length > 60);
       for (const [text, ink, paper] of texts) assert.ok(contrast(ink, paper) >= 4.5, `"${text}": ${ink} on ${paper}: ${contrast(ink, paper).toFixed(2)}`);
+      assert.deepEqual(await page.locator('#latency .times span').allInnerTexts(), ['−4 min', '−3', '−2', '−1', 'now']);
       await picture(page, `${colorScheme}-${width}`);
       if (width === 1280) {
         // An hour's worth of points, to see the drawings with something in them.
@@ -249,6 +270,7 @@ for (const colorScheme of ['light', 'dark']) {
           drawStrip(); drawFigures(); drawCharts();
         });
         assert.equal((await page.locator('#ingestion path:not(.area)').first().getAttribute('d')).match(/M/g).length, 1);
+        assert.deepEqual(await page.locator('#latency .times span').allInnerTexts(), ['−60 min', '−45', '−30', '−15', 'now']);
         assert.ok((await page.locator('#latency path:not(.area)').nth(1).getAttribute('d')).match(/M/g).length > 5, 'gaps are gaps');
         await picture(page, `${colorScheme}-hour`);
       }

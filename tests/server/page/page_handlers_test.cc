@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <prometheus/counter.h>
+#include <prometheus/registry.h>
 
 #include <algorithm>
 #include <memory>
@@ -10,6 +12,7 @@
 #include <vector>
 
 #include "server/page/page_warnings.h"
+#include "server/page/refused_items.h"
 #include "tests/server/page/altered_storage.h"
 #include "tests/support/temp_directory.h"
 
@@ -147,6 +150,37 @@ TEST_F(PageTest, CountersThatBeginAnewGiveNoNegativeRates) {
   EXPECT_EQ(State()["history"]["samples"], nlohmann::json::parse("[10]"));
 }
 
+TEST_F(PageTest, WhatOthersThanTheStoreRefuseCountsWhereTheyTell) {
+  storage_->Alter([](StorageStats* stats) { stats->shards[1].samples_refused = 7; });
+  EXPECT_EQ(State()["totals"]["refused"], 7);
+  std::uint64_t refused = 100;
+  StatusHistory history(storage_.get(), {.clock = clock_, .refused = [&] { return refused; }});
+  history.Take();
+  refused = 150;
+  clock_->now_ms += 5000;
+  history.Take();
+  Router router;
+  AddPageHandlers({.storage = storage_.get(), .history = &history, .cardinality = cardinality_.get()}, &router);
+  const nlohmann::json state = nlohmann::json::parse(router.Find("GET", "/api/v1/status/page").route->handler({}).body);
+  EXPECT_EQ(state["totals"]["refused"], 150);
+  EXPECT_EQ(state["history"]["refused"], nlohmann::json::parse("[10]"));
+  EXPECT_THAT(state["warnings"][0]["text"].get<std::string>(), HasSubstr("10 items a second are refused"));
+}
+
+TEST(RefusedItems, AreThoseOfAllReceivers) {
+  prometheus::Registry registry;
+  EXPECT_EQ(RefusedItems(registry), 0U);
+  const auto count = [&](const char* name, const prometheus::Labels& labels, double n) {
+    prometheus::BuildCounter().Name(name).Register(registry).Add(labels).Increment(n);
+  };
+  count("chronolith_remote_write_refused_total", {}, 5);
+  count("chronolith_remote_write_written_total", {{"kind", "sample"}}, 1000);
+  count("chronolith_otlp_points_total", {{"result", "written"}}, 2000);
+  count("chronolith_otlp_points_total", {{"result", "rejected"}}, 30);
+  count("chronolith_otlp_points_total", {{"result", "failed"}}, 100);
+  EXPECT_EQ(RefusedItems(registry), 135U);
+}
+
 TEST_F(PageTest, ParametersThatAreNoneAreRefused) {
   for (const char* bad : {"x", "-1", "1.5", "", "1 ", "99999999999999999999"}) {
     EXPECT_EQ(Get("/api/v1/status/page", {{"since", bad}}).status, 400) << bad;
@@ -165,42 +199,28 @@ TEST_F(PageTest, CardinalityNamesTheLargest) {
   const nlohmann::json top = nlohmann::json::parse(response.body);
   EXPECT_EQ(top["metrics"], nlohmann::json::parse(R"([{"name":"many","count":30},{"name":"few","count":5}])"));
   EXPECT_EQ(top["labels"], nlohmann::json::parse(R"([{"name":"i","count":30},{"name":"__name__","count":2}])"));
-  EXPECT_EQ(top["truncated"], false);
+  EXPECT_EQ(top["complete"], true);
+  EXPECT_EQ(top["partial"], false);
 }
-
-TEST_F(PageTest, CardinalityIsBoundedAndSaysSo) {
-  for (const char* metric : {"a", "b", "c"}) Write(2, metric);
-  LiveCardinality two(store_.get(), {.top = 1, .names_max = 2});
-  const auto top = two.Get();
-  ASSERT_TRUE(top.ok()) << top.status().ToString();
-  EXPECT_THAT(top->metrics, SizeIs(1));
-  EXPECT_EQ(top->metrics_counted, 2U);
-  EXPECT_TRUE(top->truncated);
-  // What was counted is given out again, for a minute.
-  Write(50, "a");
-  EXPECT_EQ(two.Get()->metrics[0].count, 2U);
-}
-
-// As a store answers of which a shard is quarantined.
-class DamagedStorage : public AlteredStorage {
- public:
-  using AlteredStorage::AlteredStorage;
-  Result<std::vector<SeriesRef>> SeriesIds(const std::vector<Matcher>&) override {
-    return DataLoss("shard 3: 000042.sst is damaged");
-  }
-};
 
 TEST_F(PageTest, CardinalityThatCannotBeCountedIsAnErrorAndTriedAnew) {
-  Write(2);
-  DamagedStorage damaged(store_.get());
-  LiveCardinality cardinality(&damaged, {});
+  int counts = 0;
+  LiveCardinality cardinality(
+      [&](const auto&) -> Result<ops::StoreCardinality> {
+        return ++counts == 1 ? Result<ops::StoreCardinality>(Unavailable("the log failed"))
+                             : ops::StoreCardinality{.complete = false};
+      },
+      {});
   Router router;
-  AddPageHandlers({.storage = &damaged, .history = history_.get(), .cardinality = &cardinality}, &router);
-  for (int i = 0; i < 2; ++i) {
-    const HttpResponse response = router.Find("GET", "/api/v1/status/page/cardinality").route->handler({});
-    EXPECT_EQ(response.status, 503);
-    EXPECT_EQ(nlohmann::json::parse(response.body)["error"], "shard 3: 000042.sst is damaged");
-  }
+  AddPageHandlers({.storage = storage_.get(), .history = history_.get(), .cardinality = &cardinality}, &router);
+  const auto ask = [&] { return router.Find("GET", "/api/v1/status/page/cardinality").route->handler({}); };
+  const HttpResponse failed = ask();
+  EXPECT_EQ(failed.status, 503);
+  EXPECT_EQ(nlohmann::json::parse(failed.body)["error"], "the log failed");
+  const HttpResponse counted = ask();
+  EXPECT_EQ(counted.status, 200);
+  EXPECT_EQ(nlohmann::json::parse(counted.body)["complete"], false);
+  EXPECT_EQ(counts, 2);
 }
 
 TEST_F(PageTest, ANameThatIsNotUtf8IsReplacedNotRefused) {
@@ -283,7 +303,7 @@ TEST(PageWarnings, ADiskThatIsNearlyFullIsNamed) {
 TEST(PageWarnings, RefusedSamplesAreTold) {
   const auto warnings = WarningsOf({}, {}, 12, 0);
   ASSERT_THAT(warnings, SizeIs(1));
-  EXPECT_THAT(warnings[0].text, HasSubstr("12 samples a second are refused"));
+  EXPECT_THAT(warnings[0].text, HasSubstr("12 items a second are refused"));
 }
 
 TEST(PageWarnings, CriticalOnesComeFirstAndManyShardsAreSummedUp) {

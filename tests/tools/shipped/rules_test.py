@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 import urllib.parse
@@ -121,20 +122,32 @@ class Peer:
                 self.port = probe.getsockname()[1]
             self.process = subprocess.Popen(
                 ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={data}", f"--web.listen-address=127.0.0.1:{self.port}"],
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
             if self.ready():
                 return
             self.stop()
         raise RuntimeError("Prometheus does not start")
 
     def ready(self):
-        while self.process.poll() is None:
-            try:
-                get(f"http://127.0.0.1:{self.port}/-/ready")
-                return True
-            except OSError:
-                time.sleep(0.05)
-        return False
+        """Whether it has said so, before its end and within two minutes. What it says later is read and dropped."""
+        said = threading.Event()
+        lines = []
+
+        def read():
+            for line in self.process.stderr:
+                if not said.is_set():
+                    lines.append(line)
+                if b"Server is ready" in line:
+                    said.set()
+            ended.set()
+            said.set()
+
+        ended = threading.Event()
+        threading.Thread(target=read, daemon=True).start()
+        if not said.wait(120):
+            self.stop()
+            raise RuntimeError("Prometheus is not ready after two minutes: " + b"".join(lines).decode(errors="replace"))
+        return not ended.is_set()
 
     def query(self, expr):
         query = urllib.parse.urlencode({"query": expr, "time": self.now - 15})
