@@ -12,7 +12,7 @@
 #include "chronolith/result.h"
 #include "chronolith/types.h"
 #include "server/http_message.h"
-#include "server/memory_share.h"
+#include "base/memory_share.h"
 
 namespace chronolith::server {
 

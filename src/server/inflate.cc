@@ -44,8 +44,10 @@ Status Inflate(std::string_view compressed, std::uint64_t bytes_max, MemoryShare
       // One byte more than is allowed, to see whether there is one.
       const std::uint64_t size = std::min(std::max(kFirstBytes, used * 2), bytes_max + 1);
       if (used == size) return FailedPrecondition("the body decodes to more than " + std::to_string(bytes_max) + " bytes");
-      if (!share->Grow(size - used)) return ResourceExhausted("other requests have taken the memory that there is for them");
+      // Both are there while one is copied to the other.
+      if (!share->Grow(size)) return ResourceExhausted("other requests have taken the memory that there is for them");
       out->resize(size);
+      share->ShrinkTo(share->bytes() - used);
     }
     z.next_out = reinterpret_cast<Bytef*>(out->data() + used);
     z.avail_out = static_cast<uInt>(out->size() - used);

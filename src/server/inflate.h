@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "chronolith/status.h"
-#include "server/memory_share.h"
+#include "base/memory_share.h"
 
 namespace chronolith::server {
 

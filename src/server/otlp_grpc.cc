@@ -132,7 +132,8 @@ class Service final : public MetricsService::WithRawCallbackMethod_Export<Metric
       if (!status.ok()) return status;
       bytes = decoded;
     }
-    receiver_->WriteThen(bytes, level, RoomDeadline(context), [call](const MetricsWritten& written) { call->Answer(written); });
+    receiver_->WriteThen(bytes, level, RoomDeadline(context), &share,
+                         [call](const MetricsWritten& written) { call->Answer(written); });
     return Status::Ok();
   }
 

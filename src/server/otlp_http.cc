@@ -133,7 +133,7 @@ HttpResponse Handle(OtlpReceiver* receiver, MemoryBudget* in_flight, const HttpR
     wire = std::move(*read);
     body = wire;
   }
-  const interop::otlp::MetricsWritten written = receiver->Write(body, level, kNoDeadline);
+  const interop::otlp::MetricsWritten written = receiver->Write(body, level, kNoDeadline, &share);
   return written.status.ok() ? Success(form, written) : Error(form, written.status);
 }
 

@@ -52,15 +52,15 @@ void OtlpReceiver::Count(const MetricsWritten& written) {
   written_.Increment(static_cast<double>(written.points - written.rejected));
 }
 
-MetricsWritten OtlpReceiver::Write(std::string_view request, AckLevel level, Deadline deadline) {
-  MetricsWritten written = writer_.Write(request, {.level = level, .deadline = deadline});
+MetricsWritten OtlpReceiver::Write(std::string_view request, AckLevel level, Deadline deadline, MemoryShare* share) {
+  MetricsWritten written = writer_.Write(request, {.level = level, .deadline = deadline}, share);
   Count(written);
   return written;
 }
 
-void OtlpReceiver::WriteThen(std::string_view request, AckLevel level, Deadline deadline,
+void OtlpReceiver::WriteThen(std::string_view request, AckLevel level, Deadline deadline, MemoryShare* share,
                              std::function<void(MetricsWritten)> done) {
-  MetricsWritten written = writer_.Write(request, {.level = AckLevel::kQueued, .deadline = deadline});
+  MetricsWritten written = writer_.Write(request, {.level = AckLevel::kQueued, .deadline = deadline}, share);
   if (!written.status.ok() || level == AckLevel::kQueued || written.points == written.rejected) {
     Count(written);
     done(std::move(written));

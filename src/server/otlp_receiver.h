@@ -10,6 +10,7 @@
 #include <memory>
 #include <string_view>
 
+#include "base/memory_share.h"
 #include "chronolith/storage.h"
 #include "interop/otlp/metrics_writer.h"
 
@@ -43,10 +44,11 @@ class OtlpReceiver {
 
   const OtlpOptions& options() const { return options_; }
 
-  // Waits until the points have reached `level`.
-  interop::otlp::MetricsWritten Write(std::string_view request, AckLevel level, Deadline deadline);
-  // Calls `done` when they have, perhaps before it returns, else on a thread of the store. Waits only for room.
-  void WriteThen(std::string_view request, AckLevel level, Deadline deadline,
+  // Waits until the points have reached `level`. `share` grows by what is made of the request.
+  interop::otlp::MetricsWritten Write(std::string_view request, AckLevel level, Deadline deadline, MemoryShare* share);
+  // Calls `done` when they have, perhaps before it returns, else on a thread of the store. Waits only for room. The share may go
+  // when it returns.
+  void WriteThen(std::string_view request, AckLevel level, Deadline deadline, MemoryShare* share,
                  std::function<void(interop::otlp::MetricsWritten)> done);
 
  private:

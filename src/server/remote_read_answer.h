@@ -9,7 +9,7 @@
 
 #include "chronolith/series_set.h"
 #include "chronolith/status.h"
-#include "server/memory_share.h"
+#include "base/memory_share.h"
 
 namespace chronolith::server {
 

@@ -10,7 +10,7 @@
 #include "interop/remote_write_message.h"
 #include "ops/prometheus_chunks.h"
 #include "server/api_response.h"
-#include "server/memory_share.h"
+#include "base/memory_share.h"
 #include "server/remote_read_answer.h"
 
 namespace chronolith::server {

@@ -21,7 +21,7 @@
 #include <string_view>
 
 #include "base/idle_pool.h"
-#include "server/memory_share.h"
+#include "base/memory_share.h"
 #include "server/remote_writer.h"
 #include "server/router.h"
 

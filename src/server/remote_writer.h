@@ -15,7 +15,7 @@
 
 #include "chronolith/storage.h"
 #include "interop/remote_write_decode.h"
-#include "server/memory_share.h"
+#include "base/memory_share.h"
 #include "server/series_cache.h"
 #include "server/told_families.h"
 #include "server/write_outcome.h"

@@ -66,13 +66,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     bytes = std::move(*wire);
     FUZZ_CHECK(request.ParseFromString(bytes));
   }
-  const MetricsWritten first = target->writer->Write(bytes, {});
+  const MetricsWritten first = target->writer->Write(bytes, {}, nullptr);
   FUZZ_CHECK(first.status.ok() || first.status.code() == StatusCode::kInvalidArgument);
   FUZZ_CHECK(first.rejected <= first.points);
   FUZZ_CHECK(first.rejected == 0 || !first.message.empty());
   if (first.status.ok() && request.ParseFromString(bytes)) FUZZ_CHECK(first.points == PointsOf(request));
   // The second time identities are known; the answer is the same.
-  const MetricsWritten second = target->writer->Write(bytes, {});
+  const MetricsWritten second = target->writer->Write(bytes, {}, nullptr);
   FUZZ_CHECK(second.status.code() == first.status.code() && second.points == first.points && second.rejected == first.rejected);
   return 0;
 }

@@ -53,7 +53,7 @@ class OtlpWriter : public testing::Test {
   MetricsWritten Write(const ExportMetricsServiceRequest& request) { return WriteBytes(request.SerializeAsString()); }
   MetricsWritten WriteBytes(const std::string& bytes) {
     if (store_ == nullptr) Open();
-    return writer_->Write(bytes, {});
+    return writer_->Write(bytes, {}, nullptr);
   }
   // Series -> "time value" of its samples; times relative to kNow.
   std::map<std::string, std::vector<std::string>> Stored() {
@@ -458,6 +458,67 @@ TEST_F(OtlpWriter, OfAMalformedRequestNothingIsStored) {
   AddPoint(request.mutable_resource_metrics(0)->mutable_scope_metrics(0)->mutable_metrics(1)->mutable_gauge())->set_as_int(1);
   EXPECT_EQ(Write(request).status.code(), StatusCode::kInvalidArgument);  // not UTF-8
   EXPECT_THAT(Stored(), IsEmpty());
+}
+
+// Of one series, each at a time of its own.
+std::string ManyPoints(int n) {
+  ExportMetricsServiceRequest request;
+  auto* gauge = AddMetric(&request, "m")->mutable_gauge();
+  for (int i = 0; i < n; ++i) {
+    auto* point = gauge->add_data_points();
+    point->set_time_unix_nano(kNanos - static_cast<std::uint64_t>(i) * 1'000'000);
+    point->set_as_double(i);
+  }
+  return request.SerializeAsString();
+}
+
+TEST_F(OtlpWriter, ALargeRequestIsCommittedInPartsWithinTheirMemory) {
+  options_.shards = 1;
+  Open();
+  constexpr int kPoints = 400'000;  // 12 MiB of them
+  MemoryBudget budget(5 << 20);
+  MemoryShare share(&budget);
+  ASSERT_TRUE(share.Grow(1000));
+  const MetricsWritten written = writer_->Write(ManyPoints(kPoints), {}, &share);
+  ASSERT_TRUE(written.status.ok()) << written.status.ToString();
+  EXPECT_EQ(written.points, static_cast<std::uint64_t>(kPoints));
+  EXPECT_EQ(written.rejected, 0U);
+  EXPECT_GT(share.bytes(), 4U << 20);
+  EXPECT_EQ(Stored()["m"].size(), static_cast<std::size_t>(kPoints));
+  EXPECT_EQ(store_->Stats().shards[0].write_latency[static_cast<int>(AckLevel::kLogged)].count, 4U);
+}
+
+TEST_F(OtlpWriter, WithoutMemoryNothingIsTakenAndTheNextRequestBeginsClean) {
+  Open();
+  MemoryBudget budget(1 << 20);
+  {
+    MemoryShare share(&budget);
+    const MetricsWritten written = writer_->Write(ManyPoints(100'000), {}, &share);
+    EXPECT_EQ(written.status.code(), StatusCode::kResourceExhausted) << written.status.ToString();
+    EXPECT_THAT(Stored(), ::testing::IsEmpty());
+  }
+  MemoryShare share(&budget);
+  EXPECT_TRUE(writer_->Write(ManyPoints(10), {}, &share).status.ok());
+  EXPECT_EQ(Stored()["m"].size(), 10U);
+}
+
+// Attributes of 60 KiB stand in the labels of each of 100 buckets.
+TEST_F(OtlpWriter, AHistogramOfManyBucketsWithLongLabelsIsTaken) {
+  options_.max_labels_per_series = 64;
+  Open();
+  ExportMetricsServiceRequest request;
+  auto* point = AddPoint(Cumulative(AddMetric(&request, "h")->mutable_histogram()));
+  for (int i = 0; i < 30; ++i) SetAttribute(point, "a" + std::to_string(i), std::string(2000, 'v'));
+  for (int i = 0; i < 100; ++i) {
+    point->add_explicit_bounds(i);
+    point->add_bucket_counts(1);
+  }
+  point->add_bucket_counts(1);
+  point->set_count(101);
+  const MetricsWritten written = Write(request);
+  ASSERT_TRUE(written.status.ok()) << written.status.ToString();
+  EXPECT_EQ(written.message, "");
+  EXPECT_EQ(Stored().size(), 102U) << "buckets and count; there is no sum";
 }
 
 TEST_F(OtlpWriter, WhatStandsAboveThePointsIsOfItsType) {

@@ -12,15 +12,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-// -1: without RetryInfo.
-std::int64_t RetrySeconds(const grpc::Status& status) {
-  google::rpc::Status details;
-  google::rpc::RetryInfo retry;
-  const bool told = details.ParseFromString(status.error_details()) && details.details_size() == 1 &&
-                    details.code() == status.error_code() && details.details(0).UnpackTo(&retry);
-  return told ? retry.retry_delay().seconds() : -1;
-}
-
 TEST_F(OtlpGrpc, StoresEachKindPlainAndCompressed) {
   for (const auto compression : {GRPC_COMPRESS_NONE, GRPC_COMPRESS_GZIP, GRPC_COMPRESS_DEFLATE}) {
     ExportMetricsServiceResponse response;

@@ -247,6 +247,13 @@ TEST(Inflate, ReadsBothFormatsOfAnySize) {
   MemoryShare poor(&small);
   EXPECT_EQ(Inflate(Compress(std::string(200 << 10, 'x')), 1 << 20, &poor, &out).code(), StatusCode::kResourceExhausted);
   EXPECT_LE(out.size(), small.limit_bytes()) << "nothing grows that is not counted";
+  // 256 KiB hold it, and the 128 KiB of which they are a copy.
+  for (const std::uint64_t limit : {300 << 10, 400 << 10}) {
+    MemoryBudget copies(limit);
+    MemoryShare both(&copies);
+    EXPECT_EQ(Inflate(Compress(std::string(200 << 10, 'x')), 1 << 20, &both, &out).ok(), limit == 400 << 10);
+    EXPECT_LE(both.bytes(), 256U << 10) << "the first is gone";
+  }
 }
 
 }  // namespace

@@ -12,7 +12,6 @@ namespace {
 
 // Of sessions that wait for a request, all together.
 constexpr std::size_t kIdleBytes = 64 << 20;
-constexpr std::size_t kSessionBytes = 1 << 20;
 
 }  // namespace
 
@@ -33,7 +32,10 @@ class MetricsWriter::Lease {
   explicit Lease(Shared* shared) : shared_(shared), session_(shared->idle.Take()) {
     if (session_ == nullptr) session_ = std::make_unique<Session>(shared->store, &shared->contexts);
   }
-  ~Lease() { shared_->idle.Give(std::move(session_), kSessionBytes); }
+  ~Lease() {
+    const std::size_t bytes = session_->held_bytes();
+    shared_->idle.Give(std::move(session_), bytes);
+  }
   Session* operator->() const { return session_.get(); }
 
  private:
@@ -46,11 +48,11 @@ MetricsWriter::MetricsWriter(Storage* store, MetricsWriterOptions options)
 
 MetricsWriter::~MetricsWriter() = default;
 
-MetricsWritten MetricsWriter::Write(std::string_view request, const WriteOptions& options) {
+MetricsWritten MetricsWriter::Write(std::string_view request, const WriteOptions& options, MemoryShare* share) {
   const MetricsWriterOptions& o = shared_->options;
   const Timestamp newest = o.future_ms_max == 0 ? kMaxTimestamp : o.clock->NowMs() + o.future_ms_max;
   const Lease lease(shared_.get());
-  return lease->Write(request, options, newest);
+  return lease->Write(request, options, newest, share);
 }
 
 }  // namespace chronolith::interop::otlp

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/memory_share.h"
 #include "chronolith/env.h"
 #include "chronolith/storage.h"
 
@@ -22,7 +23,7 @@ struct MetricsWriterOptions {
 };
 
 // Of one request. `status` is ok where what could be taken was, and reached its level; else nothing may be said of any of it:
-//   kInvalidArgument    malformed, nothing was taken; do not retry
+//   kInvalidArgument    malformed; do not retry. Nothing was taken, but for parts of a large request in front of it
 //   kResourceExhausted  overload: retry all of it, later (writing is idempotent)
 //   kUnavailable, kUnknown, kDeadlineExceeded  the log failed or was late: retry as well
 struct MetricsWritten {
@@ -35,15 +36,17 @@ struct MetricsWritten {
 
 // Translates by OpenTelemetry's compatibility rules for Prometheus. Bounds: a point of more than 256 KiB, and the points of a
 // resource, scope or metric whose own bytes are more than 64 KiB, are rejected before they are parsed, so that what is parsed takes
-// some MiB at most. Repeated identities are looked up by their bytes and cost no translation. Thread safety: Write may be called
-// concurrently; each call in progress has an Appender of its own, and they are kept.
+// some MiB at most; a request of which more than 4 MiB are collected is committed in parts. Repeated identities are looked up by
+// their bytes and cost no translation. Thread safety: Write may be called concurrently; each call in progress has an Appender of
+// its own, and they are kept.
 class MetricsWriter {
  public:
   // `store` must outlive it.
   MetricsWriter(Storage* store, MetricsWriterOptions options);
   ~MetricsWriter();
 
-  MetricsWritten Write(std::string_view request, const WriteOptions& options);
+  // `share` grows by what is made of the request; null: nobody counts.
+  MetricsWritten Write(std::string_view request, const WriteOptions& options, MemoryShare* share);
 
  private:
   struct Shared;

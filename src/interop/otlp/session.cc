@@ -59,10 +59,14 @@ void Session::Reset() {
   pending_labels_.clear();
   stale_reference_ = false;
   metric_.reset();
+  collected_ = counted_ = 0;
 }
 
-MetricsWritten Session::Write(std::string_view request, const WriteOptions& options, Timestamp newest) {
+MetricsWritten Session::Write(std::string_view request, const WriteOptions& options, Timestamp newest, MemoryShare* share) {
   newest_ = newest;
+  options_ = &options;
+  share_ = share;
+  others_ = share == nullptr ? 0 : share->bytes();
   appender_->Rollback();  // of a request that ended in an exception
   MetricsWritten written;
   for (int attempt = 0; attempt < 2; ++attempt) {
@@ -73,7 +77,7 @@ MetricsWritten Session::Write(std::string_view request, const WriteOptions& opti
       appender_->Rollback();
       break;
     }
-    written.status = Commit(options, &written.token);
+    written.status = Commit(&written.token);
     if (!written.status.ok() || !stale_reference_) break;
     // A series was gone, with too many others for its reference to lead to a new one. Writing again changes nothing for the rest.
     contexts_->Clear();
@@ -224,6 +228,8 @@ Status Session::TakePoints(MetricKind kind, std::string_view data) {
       Reject("a point takes more than 256 KiB");
     } else if (Status s = TakePoint(kind, field.bytes); !s.ok()) {
       return s;
+    } else if (s = CountCollected(); !s.ok()) {
+      return s;
     }
   }
   return Status::Ok();  // its fields were walked through before
@@ -258,8 +264,7 @@ Status Session::TakeTargetInfo(const ResourceContext& resource) {
     }
     ref = *found;
     contexts_->series().Insert(0, resource.target_info->encoded(), ref);
-    appender_->SetMetadata(ref, {MetricType::kGauge, "", "Target metadata"});
-    calls_.push_back(kNoPoint);
+    SetMetadata(ref, {MetricType::kGauge, "", "Target metadata"});
   }
   Append(ref, latest_, 1);
   return Status::Ok();
@@ -342,16 +347,20 @@ Status Session::AddPending(std::string_view bytes, std::string_view identity, Pe
     return Status::Ok();
   }
   latest_ = std::max(latest_, pending.time);
+  collected_ += kItemBytes + identity.size() + metric_->metadata.unit.size() + metric_->metadata.help.size();
+  for (const Exemplar& e : pending.exemplars) collected_ += sizeof(Exemplar) + e.labels.encoded().size();
   pending.metadata = metric_->metadata;
   pending.identity = identity;
   pending.point = point_;
   pending_.push_back(std::move(pending));
   pending_labels_.push_back(LabelsOf(attributes, ""));
+  collected_ += pending_labels_.back().encoded().size();
   return pending_.size() < kPendingMax ? Status::Ok() : ResolvePending();
 }
 
 Status Session::ResolvePending() {
   if (pending_.empty()) return Status::Ok();
+  const std::uint32_t at_hand = point_;
   std::vector<SeriesRef> refs;
   const WriteResult result = appender_->Refs(pending_labels_, &refs);
   if (!result.status.ok() && result.refused.empty()) return result.status;
@@ -365,12 +374,12 @@ Status Session::ResolvePending() {
     point_ = p.point;
     contexts_->series().Insert(p.parent, p.identity, refs[i]);
     Append(refs[i], p.time, p.value);
-    appender_->SetMetadata(refs[i], std::move(p.metadata));
-    calls_.push_back(point_);
+    SetMetadata(refs[i], std::move(p.metadata));
     AppendExemplars(refs[i], std::move(p.exemplars));
   }
   pending_.clear();
   pending_labels_.clear();
+  point_ = at_hand;
   return Status::Ok();
 }
 
@@ -415,14 +424,37 @@ std::vector<Exemplar> Session::ExemplarsOf(const google::protobuf::RepeatedPtrFi
 }
 
 void Session::AppendExemplars(SeriesRef ref, std::vector<Exemplar> exemplars) {
-  for (Exemplar& exemplar : exemplars) {
-    appender_->AppendExemplar(ref, std::move(exemplar));
-    calls_.push_back(point_);
-  }
+  for (Exemplar& exemplar : exemplars) AppendExemplar(ref, std::move(exemplar));
 }
 
-Status Session::Commit(const WriteOptions& options, CommitToken* token) {
-  const WriteResult result = appender_->Commit(options);
+void Session::AppendExemplar(SeriesRef ref, Exemplar exemplar) {
+  collected_ += kItemBytes + exemplar.labels.encoded().size();
+  appender_->AppendExemplar(ref, std::move(exemplar));
+  calls_.push_back(point_);
+}
+
+void Session::SetMetadata(SeriesRef ref, Metadata metadata) {
+  collected_ += kItemBytes + metadata.unit.size() + metadata.help.size();
+  appender_->SetMetadata(ref, std::move(metadata));
+  calls_.push_back(point_);
+}
+
+Status Session::ReserveOrCommit() {
+  counted_ = collected_ + kCollectedStep;
+  if (share_ != nullptr && !share_->GrowTo(others_ + counted_)) {
+    return ResourceExhausted("other requests have taken the memory that there is for them");
+  }
+  if (collected_ < kCollectedMax) return Status::Ok();
+  if (Status s = ResolvePending(); !s.ok()) return s;
+  CommitToken covered;  // by that of the last commit
+  if (Status s = Commit(&covered); !s.ok()) return s;
+  calls_.clear();
+  collected_ = counted_ = 0;
+  return Status::Ok();
+}
+
+Status Session::Commit(CommitToken* token) {
+  const WriteResult result = appender_->Commit(*options_);
   *token = result.token;
   // Else the status is the first refusal's: the level was not reached, whatever was refused besides.
   if (!result.status.ok() && (result.refused.empty() || result.status != result.refused.front().reason)) return result.status;

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -31,12 +32,20 @@ class Session {
  public:
   Session(Storage* store, Contexts* contexts);
 
-  // Points with a timestamp beyond `newest` are rejected.
-  MetricsWritten Write(std::string_view request, const WriteOptions& options, Timestamp newest);
+  // Points with a timestamp beyond `newest` are rejected. `share`: as MetricsWriter::Write.
+  MetricsWritten Write(std::string_view request, const WriteOptions& options, Timestamp newest, MemoryShare* share);
+  // What it keeps for the next request, about.
+  std::size_t held_bytes() const noexcept { return sizeof(*this) + calls_.capacity() * (sizeof(calls_[0]) + kSampleBytes); }
 
  private:
   static constexpr std::size_t kPointBytesMax = 256 << 10;
   static constexpr std::size_t kPendingMax = 1024;
+  // What is collected before it is committed.
+  static constexpr std::uint64_t kCollectedMax = 4 << 20;
+  static constexpr std::uint64_t kCollectedStep = 256 << 10;
+  // What the appender takes for one, about, texts and buckets apart.
+  static constexpr std::uint64_t kSampleBytes = 32;
+  static constexpr std::uint64_t kItemBytes = 512;
   static constexpr std::uint32_t kNoPoint = 0xffffffff;
 
   // A number point whose series is not known yet.
@@ -65,8 +74,8 @@ class Session {
 
   Status AddPending(std::string_view bytes, std::string_view identity, Pending pending);
   Status ResolvePending();
-  // The series with these labels, remembered for `identity`. Null: the point was rejected.
-  Result<SeriesRefs> CreateGroup(std::span<const Labels> labels, std::string_view identity);
+  // `n` series with labels labels_of(i), remembered for `identity`. Null: the point was rejected.
+  Result<SeriesRefs> CreateGroup(std::size_t n, const std::function<Labels(std::size_t)>& labels_of, std::string_view identity);
   // The labels of the point's attributes and of what stands above it, named `name`; `extra` is le or quantile, or empty.
   Labels LabelsOf(const Pairs& attributes, std::string_view suffix, std::string_view extra = {},
                   std::string extra_value = {}) const;
@@ -81,9 +90,15 @@ class Session {
   void Append(SeriesRef ref, Timestamp time, double value) {
     appender_->Append(ref, time, value);
     calls_.push_back(point_);
+    collected_ += kSampleBytes;
   }
+  void AppendExemplar(SeriesRef ref, Exemplar exemplar);
+  void SetMetadata(SeriesRef ref, Metadata metadata);
   void AppendExemplars(SeriesRef ref, std::vector<Exemplar> exemplars);
-  Status Commit(const WriteOptions& options, CommitToken* token);
+  // Reserves memory for what was collected; commits it where it is much. Cheap; after each point.
+  Status CountCollected() { return collected_ <= counted_ ? Status::Ok() : ReserveOrCommit(); }
+  Status ReserveOrCommit();
+  Status Commit(CommitToken* token);
 
   Contexts* const contexts_;
   const std::unique_ptr<Appender> appender_;
@@ -91,6 +106,11 @@ class Session {
   google::protobuf::Arena arena_;
 
   // Of the request at hand.
+  const WriteOptions* options_ = nullptr;
+  MemoryShare* share_ = nullptr;
+  std::uint64_t others_ = 0;     // of the share, what the caller holds
+  std::uint64_t collected_ = 0;  // bytes, about, since the last commit
+  std::uint64_t counted_ = 0;    // reserved for them
   Rejections rejections_;
   Timestamp newest_ = kMaxTimestamp;
   std::uint64_t points_ = 0;

@@ -16,6 +16,8 @@ using google::protobuf::RepeatedField;
 
 constexpr int kBucketsMax = 1024;
 constexpr int kQuantilesMax = 256;
+// Of series that are looked for together: the point's attributes stand in the labels of each of its buckets.
+constexpr std::size_t kGroupLabelBytes = 1 << 20;
 
 // Without an exponent, as Prometheus' translation writes bounds and quantiles: "0.005", "1000000".
 std::string DecimalText(double value) {
@@ -59,20 +61,30 @@ void AppendAttributes(std::string_view point, std::uint32_t number, std::string*
   PutBytes(identity, attributes);
 }
 
-Result<SeriesRefs> Session::CreateGroup(std::span<const Labels> labels, std::string_view identity) {
-  std::vector<SeriesRef> refs;
-  const WriteResult result = appender_->Refs(labels, &refs);
-  if (!result.status.ok() && result.refused.empty()) return result.status;
-  for (const Refusal& refusal : result.refused) {
-    if (Status s = Refused(refusal.reason); !s.ok()) return s;
-  }
-  if (!result.refused.empty()) {
-    Reject(result.refused.front().reason.message());
-    return SeriesRefs();
+Result<SeriesRefs> Session::CreateGroup(std::size_t n, const std::function<Labels(std::size_t)>& labels_of,
+                                        std::string_view identity) {
+  std::vector<SeriesRef> refs, some;
+  std::vector<Labels> labels;
+  while (refs.size() < n) {
+    labels.clear();
+    for (std::size_t bytes = 0; refs.size() + labels.size() < n && bytes < kGroupLabelBytes;) {
+      labels.push_back(labels_of(refs.size() + labels.size()));
+      bytes += labels.back().encoded().size();
+    }
+    const WriteResult result = appender_->Refs(labels, &some);
+    if (!result.status.ok() && result.refused.empty()) return result.status;
+    for (const Refusal& refusal : result.refused) {
+      if (Status s = Refused(refusal.reason); !s.ok()) return s;
+    }
+    if (!result.refused.empty()) {
+      Reject(result.refused.front().reason.message());
+      return SeriesRefs();
+    }
+    refs.insert(refs.end(), some.begin(), some.end());
   }
   for (const SeriesRef ref : refs) {
-    appender_->SetMetadata(ref, metric_->metadata);
-    calls_.push_back(point_);
+    SetMetadata(ref, metric_->metadata);
+    if (Status s = CountCollected(); !s.ok()) return s;
   }
   auto group = std::make_shared<const std::vector<SeriesRef>>(std::move(refs));
   contexts_->groups().Insert(metric_->id, identity, group, group->size() * sizeof(SeriesRef) + 48);
@@ -103,13 +115,13 @@ Status Session::TakeHistogram(std::string_view bytes) {
       Reject(s.message());
       return Status::Ok();
     }
-    std::vector<Labels> labels;
-    for (int i = 0; i < bounds; ++i)
-      labels.push_back(LabelsOf(attributes, "_bucket", "le", DecimalText(point->explicit_bounds(i))));
-    labels.push_back(LabelsOf(attributes, "_bucket", "le", "+Inf"));
-    labels.push_back(LabelsOf(attributes, "_count"));
-    labels.push_back(LabelsOf(attributes, "_sum"));
-    Result<SeriesRefs> created = CreateGroup(labels, identity_);
+    const auto buckets = static_cast<std::size_t>(bounds);
+    const auto labels_of = [&](std::size_t i) {
+      if (i > buckets) return LabelsOf(attributes, i == buckets + 1 ? "_count" : "_sum");
+      const std::string le = i == buckets ? "+Inf" : DecimalText(point->explicit_bounds(static_cast<int>(i)));
+      return LabelsOf(attributes, "_bucket", "le", le);
+    };
+    Result<SeriesRefs> created = CreateGroup(buckets + 3, labels_of, identity_);
     if (!created.ok()) return created.status();
     if (*created == nullptr) return Status::Ok();
     refs = std::move(*created);
@@ -131,8 +143,7 @@ Status Session::TakeHistogram(std::string_view bytes) {
   for (Exemplar& exemplar : ExemplarsOf(point->exemplars(), time)) {
     const auto first = point->explicit_bounds().begin();
     const auto bucket = std::lower_bound(first, first + bounds, exemplar.value) - first;
-    appender_->AppendExemplar((*refs)[static_cast<std::size_t>(bucket)], std::move(exemplar));
-    calls_.push_back(point_);
+    AppendExemplar((*refs)[static_cast<std::size_t>(bucket)], std::move(exemplar));
   }
   return Status::Ok();
 }
@@ -157,13 +168,14 @@ Status Session::TakeExponential(std::string_view bytes) {
       Reject(s.message());
       return Status::Ok();
     }
-    const Labels labels = LabelsOf(attributes, "");
-    Result<SeriesRefs> created = CreateGroup({&labels, 1}, identity_);
+    Result<SeriesRefs> created = CreateGroup(
+        1, [&](std::size_t) { return LabelsOf(attributes, ""); }, identity_);
     if (!created.ok()) return created.status();
     if (*created == nullptr) return Status::Ok();
     refs = std::move(*created);
   }
   latest_ = std::max(latest_, time);
+  collected_ += kItemBytes + 16 * (histogram->positive_deltas.size() + histogram->negative_deltas.size());
   appender_->AppendHistogram(refs->front(), time, std::move(*histogram));
   calls_.push_back(point_);
   AppendExemplars(refs->front(), ExemplarsOf(point->exemplars(), time));
@@ -190,17 +202,17 @@ Status Session::TakeSummary(std::string_view bytes) {
       Reject(s.message());
       return Status::Ok();
     }
-    std::vector<Labels> labels;
     for (const auto& at : point->quantile_values()) {
-      if (!(at.quantile() >= 0 && at.quantile() <= 1)) {
-        Reject("a quantile is not between 0 and 1");
-        return Status::Ok();
-      }
-      labels.push_back(LabelsOf(attributes, "", "quantile", DecimalText(at.quantile())));
+      if (at.quantile() >= 0 && at.quantile() <= 1) continue;
+      Reject("a quantile is not between 0 and 1");
+      return Status::Ok();
     }
-    labels.push_back(LabelsOf(attributes, "_count"));
-    labels.push_back(LabelsOf(attributes, "_sum"));
-    Result<SeriesRefs> created = CreateGroup(labels, identity_);
+    const auto quantiles = static_cast<std::size_t>(point->quantile_values_size());
+    const auto labels_of = [&](std::size_t i) {
+      if (i >= quantiles) return LabelsOf(attributes, i == quantiles ? "_count" : "_sum");
+      return LabelsOf(attributes, "", "quantile", DecimalText(point->quantile_values(static_cast<int>(i)).quantile()));
+    };
+    Result<SeriesRefs> created = CreateGroup(quantiles + 2, labels_of, identity_);
     if (!created.ok()) return created.status();
     if (*created == nullptr) return Status::Ok();
     refs = std::move(*created);

@@ -1,12 +1,12 @@
-// MemoryShare: what one request holds of the memory that there is for requests.
-#ifndef CHRONOLITH_SERVER_MEMORY_SHARE_H_
-#define CHRONOLITH_SERVER_MEMORY_SHARE_H_
+// MemoryShare: what one piece of work holds of a MemoryBudget.
+#ifndef CHRONOLITH_BASE_MEMORY_SHARE_H_
+#define CHRONOLITH_BASE_MEMORY_SHARE_H_
 
 #include <cstdint>
 
 #include "chronolith/env.h"
 
-namespace chronolith::server {
+namespace chronolith {
 
 // Grows before the memory does that it stands for, and gives back all of it when it ends. Thread safety: one thread at a time.
 class MemoryShare {
@@ -38,6 +38,6 @@ class MemoryShare {
   std::uint64_t bytes_ = 0;
 };
 
-}  // namespace chronolith::server
+}  // namespace chronolith
 
-#endif  // CHRONOLITH_SERVER_MEMORY_SHARE_H_
+#endif  // CHRONOLITH_BASE_MEMORY_SHARE_H_

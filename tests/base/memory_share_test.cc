@@ -1,8 +1,8 @@
-#include "server/memory_share.h"
+#include "base/memory_share.h"
 
 #include <gtest/gtest.h>
 
-namespace chronolith::server {
+namespace chronolith {
 namespace {
 
 static_assert(noexcept(std::declval<MemoryShare&>().Grow(1)) && noexcept(std::declval<MemoryShare&>().ShrinkTo(1)));
@@ -37,4 +37,4 @@ TEST(MemoryShare, SizesBeyondTheBudgetDoNotWrapAround) {
 }
 
 }  // namespace
-}  // namespace chronolith::server
+}  // namespace chronolith
