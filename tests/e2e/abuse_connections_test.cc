@@ -264,7 +264,10 @@ TEST_F(AbuseConnections, BombsInParallelStayWithinTheMemory) {
   Start();
   const std::string zeros(kDecodedMax, '\0');
   const std::string json = R"({"resourceMetrics":[)" + std::string(kBodyMax - 100, ' ') + "5]}";
+  // As many symbols as there may be, and a series of an odd number of references to them.
+  const std::string symbols = Repeated(std::string("\x22\x00", 2), 2 << 20) + std::string("\x2a\x03\x0a\x01\x00", 5);
   const std::vector<std::string> bombs = {
+      Post("/api/v1/write", Snappy(symbols), TypeAndEncoding(kWriteType2, "snappy")),
       Post("/api/v1/write", Snappy(zeros), TypeAndEncoding(kWriteType1, "snappy")),
       Post("/api/v1/write", Snappy(zeros), TypeAndEncoding(kWriteType2, "snappy")),
       Post("/v1/metrics", Gzip(zeros), TypeAndEncoding(kOtlpType, "gzip")),

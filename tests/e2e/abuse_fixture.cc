@@ -194,7 +194,10 @@ std::uint64_t AbuseTest::StatusBytes(pid_t pid, const std::string& field) {
 
 double AbuseTest::Metric(const std::string& name) {
   RawAnswer answer;
-  Await("/metrics, which may be refused for a moment", [&] { return (answer = Ask(Get("/metrics"))).status != 429; });
+  Await("an answer of /metrics", [&] {
+    answer = Ask(Get("/metrics"));
+    return answer.status != 429;  // where many clients ask for it at once
+  });
   for (const std::string& line : Lines(answer.body)) {
     if (line.starts_with(name + " ")) return std::strtod(line.c_str() + name.size(), nullptr);
   }
