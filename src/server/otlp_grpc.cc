@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -137,7 +138,9 @@ class Service final : public MetricsService::WithRawCallbackMethod_Export<Metric
   MemoryBudget* const in_flight_;
 };
 
-int Milliseconds(std::chrono::milliseconds duration) { return static_cast<int>(duration.count()); }
+// gRPC's numbers are int, and a negative one would mean no limit.
+int Clamped(std::uint64_t n) { return static_cast<int>(std::min<std::uint64_t>(n, std::numeric_limits<int>::max())); }
+int Milliseconds(std::chrono::milliseconds duration) { return Clamped(static_cast<std::uint64_t>(duration.count())); }
 
 }  // namespace
 
@@ -150,7 +153,7 @@ class OtlpGrpcServer::Impl {
     grpc::ResourceQuota quota("chronolith-otlp");
     quota.Resize(options.memory_bytes);
     builder.SetResourceQuota(quota);
-    builder.SetMaxReceiveMessageSize(static_cast<int>(limits.body_bytes_max));
+    builder.SetMaxReceiveMessageSize(Clamped(limits.body_bytes_max));
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.streams_max);
     builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytesMax);
     builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
@@ -158,6 +161,9 @@ class OtlpGrpcServer::Impl {
     builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, Milliseconds(options.idle_timeout));
     builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, Milliseconds(options.handshake_timeout));
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(options.keepalive));
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(options.keepalive_timeout));
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, Milliseconds(options.age_max));
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, Milliseconds(options.age_grace));
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, Milliseconds(options.ping_interval_min));
     builder.AddListeningPort(options.address, grpc::InsecureServerCredentials(), &port_);

@@ -27,7 +27,12 @@ struct OtlpGrpcOptions {
   int streams_max = 128;  // of one connection at the same time
   std::chrono::milliseconds idle_timeout{300'000};
   std::chrono::milliseconds handshake_timeout{10'000};
-  std::chrono::milliseconds keepalive{60'000};          // asked of a silent client
+  std::chrono::milliseconds keepalive{60'000};          // a silent client is asked
+  std::chrono::milliseconds keepalive_timeout{20'000};  // and cut off, where it does not answer
+  // A connection older than this (a tenth more or less) is told to come again, and cut off after the grace: so a call ends although
+  // its client gave it no deadline, and clients spread over what stands behind one address.
+  std::chrono::milliseconds age_max{1'800'000};
+  std::chrono::milliseconds age_grace{60'000};
   std::chrono::milliseconds ping_interval_min{10'000};  // clients that ask more often are cut off
 };
 

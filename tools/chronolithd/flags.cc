@@ -65,6 +65,7 @@ Status CompleteOtlp(Flags* flags) {
     const bool v6 = host.find(':') != std::string::npos;
     flags->otlp_grpc.address = (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
   }
+  flags->otlp_grpc.idle_timeout = flags->http.idle_timeout;
   flags->otlp.level = flags->remote_write.level;
   flags->otlp.body_bytes_max = flags->remote_write.body_bytes_max;
   flags->otlp.decoded_bytes_max = flags->remote_write.decoded_bytes_max;
