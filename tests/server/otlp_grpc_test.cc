@@ -149,7 +149,7 @@ TEST_F(OtlpGrpc, APortThatIsTakenIsAnError) {
   Start();
   OtlpGrpcOptions same;
   same.address = "127.0.0.1:" + std::to_string(server_->port());
-  const auto second = OtlpGrpcServer::Start(same, receiver_.get(), &in_flight_);
+  const auto second = OtlpGrpcServer::Start(same, Parts());
   ASSERT_FALSE(second.ok());
   EXPECT_THAT(second.status().message(), HasSubstr(same.address));
 }
