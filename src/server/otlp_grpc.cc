@@ -13,8 +13,8 @@
 #include "base/counters.h"
 #include "interop/otlp/metrics_service.grpc.pb.h"
 #include "interop/otlp/rpc_status.pb.h"
-#include "server/grpc_credentials.h"
 #include "server/inflate.h"
+#include "server/otlp_grpc_credentials.h"
 #include "server/remote_write_handler.h"
 
 namespace chronolith::server {

@@ -1,6 +1,6 @@
 // What a web configuration means for a port of gRPC: TLS, with certificates that are read again while it is open.
-#ifndef CHRONOLITH_SERVER_GRPC_CREDENTIALS_H_
-#define CHRONOLITH_SERVER_GRPC_CREDENTIALS_H_
+#ifndef CHRONOLITH_SERVER_OTLP_GRPC_CREDENTIALS_H_
+#define CHRONOLITH_SERVER_OTLP_GRPC_CREDENTIALS_H_
 
 #include <grpc/grpc_security.h>
 #include <grpcpp/security/server_credentials.h>
@@ -41,4 +41,4 @@ bool KeepsGrpc(const TlsMaterial* opened, const TlsMaterial* now);
 
 }  // namespace chronolith::server
 
-#endif  // CHRONOLITH_SERVER_GRPC_CREDENTIALS_H_
+#endif  // CHRONOLITH_SERVER_OTLP_GRPC_CREDENTIALS_H_

@@ -1,4 +1,4 @@
-#include "server/grpc_credentials.h"
+#include "server/otlp_grpc_credentials.h"
 
 #include <grpc/grpc.h>
 
