@@ -55,6 +55,7 @@ void HttpMetrics::AddTo(std::vector<prometheus::MetricFamily>* families) const {
   value("chronolith_http_streams", "Answers being streamed now, each of which holds a worker.", Gauge, streams);
   value("chronolith_http_streams_refused_total", "Requests answered 503: as many answers were being streamed as may be.", Counter,
         streams_refused);
+  grpc.AddTo(families);
 }
 
 }  // namespace chronolith::server

@@ -13,6 +13,7 @@
 
 #include "base/counters.h"
 #include "base/mutex.h"
+#include "server/grpc_metrics.h"
 
 namespace chronolith::server {
 
@@ -42,6 +43,8 @@ class HttpMetrics {
   // The same object for the same name; lives as long as this. Names come from routes, so they are few.
   HandlerMetrics* Of(std::string_view handler);
   void AddTo(std::vector<prometheus::MetricFamily>* families) const;
+
+  GrpcMetrics grpc;  // of the listener for gRPC, where there is one
 
   SharedCounter connections;  // open now
   SharedCounter connections_accepted;

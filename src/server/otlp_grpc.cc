@@ -5,12 +5,16 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
+#include <limits>
 #include <memory>
 #include <utility>
 
+#include "base/counters.h"
 #include "interop/otlp/metrics_service.grpc.pb.h"
 #include "interop/otlp/rpc_status.pb.h"
 #include "server/inflate.h"
+#include "server/otlp_grpc_credentials.h"
 #include "server/remote_write_handler.h"
 
 namespace chronolith::server {
@@ -58,8 +62,8 @@ bool IsCompressed(std::string_view bytes) {
   return gzip || zlib;
 }
 
-Deadline RoomDeadline(const grpc::CallbackServerContext& context) {
-  const auto left = context.deadline() - std::chrono::system_clock::now();
+Deadline RoomDeadline(std::chrono::system_clock::time_point deadline) {
+  const auto left = deadline - std::chrono::system_clock::now();
   const auto wait = std::min<std::chrono::nanoseconds>(kRoomWait, std::chrono::duration_cast<std::chrono::nanoseconds>(left));
   return std::chrono::steady_clock::now() + std::max(wait, std::chrono::nanoseconds(0));
 }
@@ -69,92 +73,160 @@ Deadline RoomDeadline(const grpc::CallbackServerContext& context) {
 // until OnDone; the store may, longer.
 class ExportCall final : public grpc::ServerUnaryReactor, public std::enable_shared_from_this<ExportCall> {
  public:
-  explicit ExportCall(grpc::ByteBuffer* response) : response_(response) {}
+  ExportCall(grpc::ByteBuffer* response, GrpcMetrics* metrics) : response_(response), metrics_(metrics) {
+    if (metrics_ != nullptr) metrics_->Begin();
+  }
 
-  void Begin() { self_ = shared_from_this(); }
+  // As the last thing before it is given to gRPC.
+  grpc::ServerUnaryReactor* ToGrpc() {
+    self_ = shared_from_this();
+    return this;
+  }
   // From any thread.
-  void Refuse(const Status& status) {
-    if (!ended_.exchange(true)) Finish(ToRpc(status));
+  bool ended() const { return ended_.load(); }
+  void Refuse(const Status& status) { End(ToRpc(status)); }
+  void End(grpc::Status status) {
+    if (ended_.exchange(true)) return;
+    Count(status);
+    Finish(std::move(status));
   }
   void Answer(const MetricsWritten& written) {
-    if (ended_.load()) return;  // perhaps the server has, too
+    if (ended()) return;  // perhaps the server has, too
     if (!written.status.ok()) return Refuse(written.status);
     grpc::ByteBuffer answer = ToBuffer(written);
     if (ended_.exchange(true)) return;  // the response is gone
     response_->Swap(&answer);
+    Count(grpc::Status::OK);
     Finish(grpc::Status::OK);
   }
 
-  void OnCancel() override {
-    if (!ended_.exchange(true)) Finish({grpc::StatusCode::CANCELLED, "the call was cancelled"});
-  }
+  void OnCancel() override { End({grpc::StatusCode::CANCELLED, "the call was cancelled"}); }
   void OnDone() override { self_.reset(); }
 
  private:
+  void Count(const grpc::Status& status) {
+    if (metrics_ != nullptr) metrics_->End(static_cast<int>(status.error_code()), NowNanos() - begun_nanos_);
+  }
+
   grpc::ByteBuffer* const response_;
+  GrpcMetrics* const metrics_;
+  const std::uint64_t begun_nanos_ = NowNanos();
   std::atomic<bool> ended_{false};
   std::shared_ptr<ExportCall> self_;  // gRPC's
 };
 
+std::string MetadataOf(const grpc::CallbackServerContext& context, const char* key) {
+  const auto found = context.client_metadata().find(key);
+  return found == context.client_metadata().end() ? std::string() : std::string(found->second.data(), found->second.size());
+}
+
+// What is kept of a request while it waits for a worker: gRPC's own goes with a call that is cancelled.
+struct Request {
+  grpc::ByteBuffer message;  // shares the bytes
+  std::string level;
+  std::chrono::system_clock::time_point deadline;
+};
+
+Status TryWrite(const OtlpGrpcParts& parts, const Request& request, const std::shared_ptr<ExportCall>& call) {
+  AckLevel level = parts.receiver->options().level;
+  if (!request.level.empty() && !ParseAckLevel(request.level, &level)) {
+    return InvalidArgument("x-chronolith-ack-level must be queued, logged or synced");
+  }
+  grpc::Slice slice;
+  const grpc::ByteBuffer& message = request.message;
+  // Of a call that ended within its message, or whose length lies, gRPC makes one without a message.
+  if (!message.Valid()) return InvalidArgument("the call has no whole message");
+  if (message.Length() > 0 && !message.TrySingleSlice(&slice).ok() && !message.DumpToSingleSlice(&slice).ok()) {
+    return InvalidArgument("the message cannot be read");
+  }
+  std::string_view bytes(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  MemoryShare share(parts.in_flight);
+  std::string decoded;
+  if (IsCompressed(bytes)) {
+    Status status = Inflate(bytes, parts.receiver->options().decoded_bytes_max, &share, &decoded);
+    if (status.code() == StatusCode::kFailedPrecondition) status = InvalidArgument(status.message());
+    if (!status.ok()) return status;
+    bytes = decoded;
+  }
+  parts.receiver->WriteThen(bytes, level, RoomDeadline(request.deadline), &share,
+                            [call](const MetricsWritten& written) { call->Answer(written); });
+  return Status::Ok();
+}
+
+// Nothing of a request is looked at before it is known whose it is.
+void WriteFor(const Authenticator::Answer& who, const OtlpGrpcParts& parts, const Request& request,
+              const std::shared_ptr<ExportCall>& call) {
+  using Kind = Authenticator::Answer::Kind;
+  if (call->ended()) return;
+  if (who.kind == Kind::kBusy) return call->Refuse(ResourceExhausted("other passwords are being checked"));
+  if (who.kind != Kind::kUser) {
+    return call->End(
+        {grpc::StatusCode::UNAUTHENTICATED, "a user name and password, or a token, is needed in the metadata 'authorization'"});
+  }
+  if (const Status status = TryWrite(parts, request, call); !status.ok()) call->Refuse(status);
+}
+
 // Raw: the bytes go to the writer as they are.
 class Service final : public MetricsService::WithRawCallbackMethod_Export<MetricsService::Service> {
  public:
-  Service(OtlpReceiver* receiver, MemoryBudget* in_flight) : receiver_(receiver), in_flight_(in_flight) {}
+  // `opened`: what TLS the port was opened with.
+  Service(const OtlpGrpcParts& parts, std::shared_ptr<const TlsMaterial> opened) : parts_(parts), opened_(std::move(opened)) {}
 
-  grpc::ServerUnaryReactor* Export(grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
+  bool KeepsConfiguration() const {
+    return parts_.security == nullptr || KeepsGrpc(opened_.get(), parts_.security->Get()->tls_material.get());
+  }
+
+  grpc::ServerUnaryReactor* Export(grpc::CallbackServerContext* context, const grpc::ByteBuffer* message,
                                    grpc::ByteBuffer* response) override {
-    const auto call = std::make_shared<ExportCall>(response);
-    call->Begin();
-    if (Status status = Write(*context, *request, call); !status.ok()) call->Refuse(status);
-    return call.get();
+    const auto call = std::make_shared<ExportCall>(response, parts_.metrics);
+    if (parts_.metrics != nullptr) parts_.metrics->AddBytes(message->Length());
+    Admit(*context, {*message, MetadataOf(*context, "x-chronolith-ack-level"), context->deadline()}, call);
+    return call->ToGrpc();
   }
 
  private:
-  Status Write(const grpc::CallbackServerContext& context, const grpc::ByteBuffer& request,
-               const std::shared_ptr<ExportCall>& call) {
-    AckLevel level = receiver_->options().level;
-    if (const auto word = context.client_metadata().find("x-chronolith-ack-level");
-        word != context.client_metadata().end() && !ParseAckLevel({word->second.data(), word->second.size()}, &level)) {
-      return InvalidArgument("x-chronolith-ack-level must be queued, logged or synced");
-    }
-    // Of a call that ended within its message, or whose length lies, gRPC makes one without a message.
-    if (!request.Valid()) return InvalidArgument("the call has no whole message");
-    grpc::Slice slice;
-    if (request.Length() > 0 && !request.TrySingleSlice(&slice).ok() && !request.DumpToSingleSlice(&slice).ok()) {
-      return InvalidArgument("the message cannot be read");
-    }
-    std::string_view bytes(reinterpret_cast<const char*>(slice.begin()), slice.size());
-    MemoryShare share(in_flight_);
-    std::string decoded;
-    if (IsCompressed(bytes)) {
-      Status status = Inflate(bytes, receiver_->options().decoded_bytes_max, &share, &decoded);
-      if (status.code() == StatusCode::kFailedPrecondition) status = InvalidArgument(status.message());
-      if (!status.ok()) return status;
-      bytes = decoded;
-    }
-    receiver_->WriteThen(bytes, level, RoomDeadline(context), &share,
-                         [call](const MetricsWritten& written) { call->Answer(written); });
-    return Status::Ok();
+  void Admit(const grpc::CallbackServerContext& context, Request request, const std::shared_ptr<ExportCall>& call) {
+    using Kind = Authenticator::Answer::Kind;
+    if (!KeepsConfiguration()) return call->Refuse(Unavailable("the configuration asks for another TLS: restart the server"));
+    std::shared_ptr<const WebSecurity> security = parts_.security != nullptr ? parts_.security->Get() : nullptr;
+    if (security == nullptr || security->users == nullptr) return WriteFor({Kind::kUser, ""}, parts_, request, call);
+    std::string header = MetadataOf(context, "authorization");
+    const Authenticator::Answer answer = security->users->Look(header);
+    if (answer.kind != Kind::kAskBcrypt) return WriteFor(answer, parts_, request, call);
+    // Not the service: a call that is cancelled meanwhile lets that go.
+    auto work = [parts = parts_, security = std::move(security), header = std::move(header), request = std::move(request), call] {
+      try {
+        WriteFor(security->users->Check(header), parts, request, call);
+      } catch (const std::exception& e) {  // out of memory
+        call->Refuse(Unavailable(e.what()));
+      }
+    };
+    if (!parts_.workers->TrySubmit(std::move(work))) call->Refuse(ResourceExhausted("all workers are busy"));
   }
 
-  OtlpReceiver* const receiver_;
-  MemoryBudget* const in_flight_;
+  const OtlpGrpcParts parts_;
+  const std::shared_ptr<const TlsMaterial> opened_;
 };
 
-int Milliseconds(std::chrono::milliseconds duration) { return static_cast<int>(duration.count()); }
+// gRPC's numbers are int, and a negative one would mean no limit.
+int Clamped(std::uint64_t n) { return static_cast<int>(std::min<std::uint64_t>(n, std::numeric_limits<int>::max())); }
+int Milliseconds(std::chrono::milliseconds duration) { return Clamped(static_cast<std::uint64_t>(duration.count())); }
 
 }  // namespace
 
 class OtlpGrpcServer::Impl {
  public:
-  Impl(OtlpReceiver* receiver, MemoryBudget* in_flight) : service_(receiver, in_flight) {}
+  Impl(const OtlpGrpcParts& parts, std::shared_ptr<const TlsMaterial> tls)
+      : credentials_(tls != nullptr ? std::make_shared<GrpcTlsCredentials>(parts.security, tls->client_auth)
+                                    : grpc::InsecureServerCredentials()),
+        service_(parts, std::move(tls)) {}
 
   Status Start(const OtlpGrpcOptions& options, const OtlpOptions& limits) {
     grpc::ServerBuilder builder;
     grpc::ResourceQuota quota("chronolith-otlp");
     quota.Resize(options.memory_bytes);
     builder.SetResourceQuota(quota);
-    builder.SetMaxReceiveMessageSize(static_cast<int>(limits.body_bytes_max));
+    builder.SetMaxReceiveMessageSize(Clamped(limits.body_bytes_max));
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.streams_max);
     builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytesMax);
     builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
@@ -162,9 +234,12 @@ class OtlpGrpcServer::Impl {
     builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, Milliseconds(options.idle_timeout));
     builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, Milliseconds(options.handshake_timeout));
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(options.keepalive));
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, Milliseconds(options.keepalive_timeout));
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, Milliseconds(options.age_max));
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, Milliseconds(options.age_grace));
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, Milliseconds(options.ping_interval_min));
-    builder.AddListeningPort(options.address, grpc::InsecureServerCredentials(), &port_);
+    builder.AddListeningPort(options.address, credentials_, &port_);
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0)
@@ -180,8 +255,10 @@ class OtlpGrpcServer::Impl {
   }
 
   int port() const { return port_; }
+  bool KeepsConfiguration() const { return service_.KeepsConfiguration(); }
 
  private:
+  const std::shared_ptr<grpc::ServerCredentials> credentials_;
   Service service_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
@@ -191,14 +268,16 @@ OtlpGrpcServer::OtlpGrpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(imp
 
 OtlpGrpcServer::~OtlpGrpcServer() { Stop(std::chrono::milliseconds(0)); }
 
-Result<std::unique_ptr<OtlpGrpcServer>> OtlpGrpcServer::Start(const OtlpGrpcOptions& options, OtlpReceiver* receiver,
-                                                              MemoryBudget* in_flight) {
-  auto impl = std::make_unique<Impl>(receiver, in_flight);
-  if (Status status = impl->Start(options, receiver->options()); !status.ok()) return status;
+Result<std::unique_ptr<OtlpGrpcServer>> OtlpGrpcServer::Start(const OtlpGrpcOptions& options, const OtlpGrpcParts& parts) {
+  std::shared_ptr<const TlsMaterial> tls = parts.security != nullptr ? parts.security->Get()->tls_material : nullptr;
+  if (Status status = CheckForGrpc(tls.get()); !status.ok()) return status;
+  auto impl = std::make_unique<Impl>(parts, std::move(tls));
+  if (Status status = impl->Start(options, parts.receiver->options()); !status.ok()) return status;
   return std::unique_ptr<OtlpGrpcServer>(new OtlpGrpcServer(std::move(impl)));
 }
 
 int OtlpGrpcServer::port() const { return impl_->port(); }
+bool OtlpGrpcServer::KeepsConfiguration() const { return impl_->KeepsConfiguration(); }
 
 void OtlpGrpcServer::Stop(std::chrono::milliseconds grace) { impl_->Stop(grace); }
 

@@ -3,7 +3,9 @@
 //   OK                  partial_success says what was rejected, for good
 //   INVALID_ARGUMENT    malformed, or decoded larger than the limit: nothing was written
 //   RESOURCE_EXHAUSTED  overload, with RetryInfo, or a message larger than the limit (without: gRPC refuses it before it is read)
-//   UNAVAILABLE         the log failed: try again
+//   UNAVAILABLE         the log failed: try again; or the port cannot keep what the web configuration asks for since it was loaded
+//   again UNAUTHENTICATED     the web configuration knows users, and the call's metadata `authorization` names none: nothing was
+//   read
 // What was written has reached the level: --ack-level, or the call's metadata x-chronolith-ack-level.
 #ifndef CHRONOLITH_SERVER_OTLP_GRPC_H_
 #define CHRONOLITH_SERVER_OTLP_GRPC_H_
@@ -15,7 +17,10 @@
 
 #include "chronolith/env.h"
 #include "chronolith/result.h"
+#include "server/grpc_metrics.h"
 #include "server/otlp_receiver.h"
+#include "server/web_security.h"
+#include "server/worker_pool.h"
 
 namespace chronolith::server {
 
@@ -27,24 +32,39 @@ struct OtlpGrpcOptions {
   int streams_max = 128;  // of one connection at the same time
   std::chrono::milliseconds idle_timeout{300'000};
   std::chrono::milliseconds handshake_timeout{10'000};
-  std::chrono::milliseconds keepalive{60'000};          // asked of a silent client
+  std::chrono::milliseconds keepalive{60'000};          // a silent client is asked
+  std::chrono::milliseconds keepalive_timeout{20'000};  // and cut off, where it does not answer
+  // A connection older than this (a tenth more or less) is told to come again, and cut off after the grace: so a call ends although
+  // its client gave it no deadline, and clients spread over what stands behind one address.
+  std::chrono::milliseconds age_max{1'800'000};
+  std::chrono::milliseconds age_grace{60'000};
   std::chrono::milliseconds ping_interval_min{10'000};  // clients that ask more often are cut off
+};
+
+// All must outlive the server.
+struct OtlpGrpcParts {
+  OtlpReceiver* receiver = nullptr;
+  MemoryBudget* in_flight = nullptr;            // counts what is decoded
+  GrpcMetrics* metrics = nullptr;               // null: nothing is counted
+  const WebSecuritySource* security = nullptr;  // TLS and users; null: neither
+  WorkerPool* workers = nullptr;                // for passwords that are not known yet; needed with `security`
 };
 
 // Calls run on gRPC's threads (half the cores, two at least) and do not wait for the log there: the answer goes out when the store
 // says that the level is reached. Thread safety: Start and Stop on one thread.
 class OtlpGrpcServer {
  public:
-  // kInvalidArgument or kFailedPrecondition: it cannot listen there. `receiver` and `in_flight`, which counts what is decoded, must
-  // outlive it.
-  static Result<std::unique_ptr<OtlpGrpcServer>> Start(const OtlpGrpcOptions& options, OtlpReceiver* receiver,
-                                                       MemoryBudget* in_flight);
+  // kInvalidArgument or kFailedPrecondition: it cannot listen there, or not with such TLS.
+  static Result<std::unique_ptr<OtlpGrpcServer>> Start(const OtlpGrpcOptions& options, const OtlpGrpcParts& parts);
   // Stops at once.
   ~OtlpGrpcServer();
   OtlpGrpcServer(const OtlpGrpcServer&) = delete;
   OtlpGrpcServer& operator=(const OtlpGrpcServer&) = delete;
 
   int port() const;
+  // Certificates, keys, authorities and users are those of the newest configuration. Whether there is TLS, and whether clients show
+  // certificates, are those of Start: where the configuration has changed that since, this is false and each call is refused.
+  bool KeepsConfiguration() const;
 
   // Takes no more calls, finishes those that have begun, for `grace` at most, then cancels what is left: also what waits for a log
   // that stands still. The store must still be open.

@@ -3,15 +3,37 @@
 #include <openssl/ssl.h>
 #include <sys/stat.h>
 
+#include <boost/asio/buffer.hpp>
 #include <boost/system/error_code.hpp>
+#include <fstream>
+#include <iterator>
 
 namespace chronolith::server {
 namespace {
 
-namespace ssl = boost::asio::ssl;
+namespace asio = boost::asio;
+namespace ssl = asio::ssl;
 using ErrorCode = boost::system::error_code;
 
-Result<std::shared_ptr<ssl::context>> MakeContext(const TlsConfig& config) {
+Status ReadPem(const std::string& path, const char* what, std::string* text) {
+  if (path.empty()) return Status::Ok();
+  std::ifstream in(path, std::ios::binary);
+  text->assign(std::istreambuf_iterator<char>(in), {});
+  return in ? Status::Ok() : InvalidArgument("cannot read the " + std::string(what) + " " + path);
+}
+
+Result<std::shared_ptr<const TlsMaterial>> ReadMaterial(const TlsConfig& config) {
+  auto material = std::make_shared<TlsMaterial>();
+  material->client_auth = config.client_auth;
+  material->only_tls13 = config.only_tls13;
+  Status status = ReadPem(config.cert_file, "certificate", &material->certificate_pem);
+  if (status.ok()) status = ReadPem(config.key_file, "key", &material->key_pem);
+  if (status.ok()) status = ReadPem(config.client_ca_file, "authorities", &material->client_ca_pem);
+  if (!status.ok()) return status;
+  return std::shared_ptr<const TlsMaterial>(std::move(material));
+}
+
+Result<std::shared_ptr<ssl::context>> MakeContext(const TlsConfig& config, const TlsMaterial& material) {
   auto context = std::make_shared<ssl::context>(ssl::context::tls_server);
   ErrorCode error;
   context->set_options(ssl::context::default_workarounds | ssl::context::no_sslv2 | ssl::context::no_sslv3 |
@@ -21,12 +43,12 @@ Result<std::shared_ptr<ssl::context>> MakeContext(const TlsConfig& config) {
   SSL_CTX_set_mode(context->native_handle(), SSL_MODE_RELEASE_BUFFERS);
   static constexpr unsigned char kSessions[] = "chronolithd";
   SSL_CTX_set_session_id_context(context->native_handle(), kSessions, sizeof(kSessions) - 1);
-  context->use_certificate_chain_file(config.cert_file, error);
+  context->use_certificate_chain(asio::buffer(material.certificate_pem), error);
   if (error) return InvalidArgument("cannot use the certificate " + config.cert_file + ": " + error.message());
-  context->use_private_key_file(config.key_file, ssl::context::pem, error);
+  context->use_private_key(asio::buffer(material.key_pem), ssl::context::pem, error);
   if (error) return InvalidArgument("cannot use the key " + config.key_file + " with " + config.cert_file + ": " + error.message());
   if (!config.client_ca_file.empty()) {
-    context->load_verify_file(config.client_ca_file, error);
+    context->add_certificate_authority(asio::buffer(material.client_ca_pem), error);
     if (error) return InvalidArgument("cannot use the authorities " + config.client_ca_file + ": " + error.message());
   }
   using Auth = TlsConfig::ClientAuth;
@@ -62,9 +84,12 @@ Result<std::shared_ptr<const WebSecurity>> LoadWebSecurity(const std::string& pa
   if (!config.ok()) return config.status();
   auto security = std::make_shared<WebSecurity>();
   if (!config->tls.cert_file.empty()) {
-    Result<std::shared_ptr<ssl::context>> context = MakeContext(config->tls);
+    Result<std::shared_ptr<const TlsMaterial>> material = ReadMaterial(config->tls);
+    if (!material.ok()) return material.status().WithContext(path);
+    Result<std::shared_ptr<ssl::context>> context = MakeContext(config->tls, **material);
     if (!context.ok()) return context.status().WithContext(path);
     security->tls = std::move(*context);
+    security->tls_material = std::move(*material);
   }
   if (config->asks_for_user()) security->users = std::make_unique<Authenticator>(std::move(*config));
   return std::shared_ptr<const WebSecurity>(std::move(security));

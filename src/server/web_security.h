@@ -15,11 +15,21 @@
 
 namespace chronolith::server {
 
+// The texts of a configuration's files, as they were when it was loaded, for listeners that make their own of them.
+struct TlsMaterial {
+  std::string certificate_pem;  // the chain
+  std::string key_pem;
+  std::string client_ca_pem;  // "": none
+  TlsConfig::ClientAuth client_auth = TlsConfig::ClientAuth::kNone;
+  bool only_tls13 = false;
+};
+
 // Constant but for what the authenticator remembers. Connections hold on to the one that they began with for TLS; who may ask is
 // looked up in the newest, for each request.
 struct WebSecurity {
-  std::shared_ptr<boost::asio::ssl::context> tls;  // null: plain HTTP
-  std::unique_ptr<Authenticator> users;            // null: nobody is asked
+  std::shared_ptr<boost::asio::ssl::context> tls;   // null: plain HTTP
+  std::shared_ptr<const TlsMaterial> tls_material;  // what `tls` was made of
+  std::unique_ptr<Authenticator> users;             // null: nobody is asked
 };
 
 // kInvalidArgument: file or certificates cannot be used, and why.

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "interop/otlp/metrics_service.grpc.pb.h"
+#include "tests/server/tls_files.h"
 #include "tests/support/peer_process.h"
 #include "tests/tools/cli_test_base.h"
 
@@ -53,9 +54,11 @@ class ChronolithdOtlpTest : public CliTest {
     point->set_as_int(i);
     return request;
   }
-  grpc::Status Export(const ExportMetricsServiceRequest& request) {
+  grpc::Status Export(const ExportMetricsServiceRequest& request, bool wait_for_ready = true,
+                      const std::string& authorization = {}) {
     grpc::ClientContext context;
-    context.set_wait_for_ready(true);
+    context.set_wait_for_ready(wait_for_ready);
+    if (!authorization.empty()) context.AddMetadata("authorization", authorization);
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(2));
     ExportMetricsServiceResponse response;
     return stub_->Export(&context, request, &response);
@@ -105,6 +108,34 @@ TEST_F(ChronolithdOtlpTest, AllRoadsLeadToTheStoreAndAreCounted) {
   const ProcessResult result = server_->Wait();
   EXPECT_EQ(result.exit_code, kOk) << result.err;
   EXPECT_EQ(Query("{__name__=~\"g|steps_total\"}", {"--start", std::to_string(kStartMs)}).size(), 2U);
+}
+
+TEST_F(ChronolithdOtlpTest, GrpcHasTheTlsAndTheUsersOfTheWebConfiguration) {
+  MakeCertificate(directory_, "server");
+  const auto configure = [&](const std::string& token) {  // replaced as a whole, as who edits it should
+    WriteFile("web.new",
+              "tls_server_config: {cert_file: server.crt, key_file: server.key}\nbearer_tokens: {agent: " + token + "}\n");
+    std::filesystem::rename(Path("web.new"), Path("web.yml"));
+  };
+  configure("0123456789abcdef");
+  Start({"--web.config.file", Path("web.yml")});
+  EXPECT_EQ(Export(Point(0), false).error_code(), grpc::StatusCode::UNAVAILABLE);  // in plain text
+  stub_ = MetricsService::NewStub(grpc::CreateChannel("127.0.0.1:" + std::to_string(grpc_port_),
+                                                      grpc::SslCredentials({.pem_root_certs = ReadFile(Path("server.crt"))})));
+  EXPECT_EQ(Export(Point(0)).error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_TRUE(Export(Point(0), true, "Bearer 0123456789abcdef").ok());
+  configure("changed0123456789");
+  ASSERT_TRUE(server_->WaitUntil([](const std::string&, const std::string& err) {
+    return err.find("was loaded again") != std::string::npos;
+  })) << server_->err();
+  EXPECT_EQ(Export(Point(1), true, "Bearer 0123456789abcdef").error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_TRUE(Export(Point(1), true, "Bearer changed0123456789").ok());
+  configure("short");
+  server_->Kill(SIGHUP);
+  ASSERT_TRUE(server_->WaitUntil([](const std::string&, const std::string& err) {
+    return err.find("what was loaded before stays") != std::string::npos;
+  })) << server_->err();
+  EXPECT_TRUE(Export(Point(2), true, "Bearer changed0123456789").ok());
 }
 
 TEST_F(ChronolithdOtlpTest, AnAddressThatCannotBeListenedOnIsNamed) {

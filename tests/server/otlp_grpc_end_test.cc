@@ -23,6 +23,13 @@ class OtlpGrpcEnd : public OtlpGrpc {
     store_ = Storage::Open(options, directory_ / "stuck").value();
     options_.level = AckLevel::kSynced;
   }
+  ~OtlpGrpcEnd() override {  // the gate goes before the store
+    server_.reset();
+    syncs_.Open();
+    (void)store_->Close();
+    receiver_.reset();
+    store_.reset();
+  }
   double Counted(const std::string& result) {
     for (const auto& family : registry_.Collect()) {
       for (const auto& metric : family.metric) {
@@ -75,6 +82,18 @@ TEST_F(OtlpGrpcEnd, ACallThatItsClientGaveUpIsOver) {
   syncs_.Open();
   EXPECT_TRUE(store_->Close().ok());
   EXPECT_EQ(Counted("written"), 1);
+}
+
+TEST_F(OtlpGrpcEnd, ACallWithoutADeadlineEndsWithItsConnection) {
+  grpc_options_.age_max = grpc_options_.age_grace = std::chrono::milliseconds(50);
+  Start();
+  syncs_.Close();
+  ExportMetricsServiceRequest request;
+  AddGauge(&request, "g", 1);
+  ExportMetricsServiceResponse response;
+  grpc::ClientContext context;
+  EXPECT_EQ(MetricsService::NewStub(channel_)->Export(&context, request, &response).error_code(), grpc::StatusCode::UNAVAILABLE);
+  syncs_.Open();
 }
 
 }  // namespace

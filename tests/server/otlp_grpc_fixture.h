@@ -19,10 +19,17 @@ using ::opentelemetry::proto::collector::metrics::v1::MetricsService;
 
 class OtlpGrpc : public OtlpFixture {
  protected:
+  OtlpGrpcParts Parts() {
+    return {.receiver = receiver_.get(),
+            .in_flight = &in_flight_,
+            .metrics = &metrics_,
+            .security = security_.get(),
+            .workers = &workers_};
+  }
   void Start() {
     MakeReceiver();
     grpc_options_.address = "127.0.0.1:0";
-    auto server = OtlpGrpcServer::Start(grpc_options_, receiver_.get(), &in_flight_);
+    auto server = OtlpGrpcServer::Start(grpc_options_, Parts());
     ASSERT_TRUE(server.ok()) << server.status().ToString();
     server_ = std::move(*server);
     channel_ = NewChannel();
@@ -54,6 +61,9 @@ class OtlpGrpc : public OtlpFixture {
   }
 
   OtlpGrpcOptions grpc_options_;
+  GrpcMetrics metrics_;
+  WorkerPool workers_{2, 8};
+  std::unique_ptr<WebSecuritySource> security_;
   std::unique_ptr<OtlpGrpcServer> server_;
   std::shared_ptr<grpc::Channel> channel_;
 };

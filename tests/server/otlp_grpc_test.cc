@@ -104,6 +104,31 @@ TEST_F(OtlpGrpc, BombsAndLargeMessagesAreRefusedAndTheServerGoesOn) {
   EXPECT_EQ(in_flight_.used_bytes(), 0U);
 }
 
+TEST_F(OtlpGrpc, ALimitBeyondAnIntIsNoSmallerOne) {
+  options_.body_bytes_max = (1ULL << 32) + 8;
+  options_.decoded_bytes_max = 1ULL << 32;
+  ExportMetricsServiceResponse response;
+  const grpc::Status status = Export(AllKinds(), &response);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+}
+
+TEST_F(OtlpGrpc, IdleAndOldConnectionsAreClosed) {
+  for (auto* const timeout : {&grpc_options_.idle_timeout, &grpc_options_.age_max}) {
+    OtlpGrpcOptions saved = grpc_options_;
+    *timeout = std::chrono::milliseconds(50);
+    Start();
+    ExportMetricsServiceResponse response;
+    ASSERT_TRUE(Export(AllKinds(), &response).ok());
+    const auto patience = std::chrono::system_clock::now() + std::chrono::minutes(2);
+    for (auto state = channel_->GetState(false); state == GRPC_CHANNEL_READY; state = channel_->GetState(false)) {
+      ASSERT_TRUE(channel_->WaitForStateChange(state, patience));
+    }
+    EXPECT_TRUE(Export(AllKinds(), &response).ok());  // over another one
+    server_->Stop(std::chrono::milliseconds(0));
+    grpc_options_ = saved;
+  }
+}
+
 TEST_F(OtlpGrpc, OverloadAsksToTryLater) {
   in_flight_.ForceReserve(in_flight_.limit_bytes());
   ExportMetricsServiceResponse response;
@@ -178,7 +203,7 @@ TEST_F(OtlpGrpc, APortThatIsTakenIsAnError) {
   Start();
   OtlpGrpcOptions same;
   same.address = "127.0.0.1:" + std::to_string(server_->port());
-  const auto second = OtlpGrpcServer::Start(same, receiver_.get(), &in_flight_);
+  const auto second = OtlpGrpcServer::Start(same, Parts());
   ASSERT_FALSE(second.ok());
   EXPECT_THAT(second.status().message(), HasSubstr(same.address));
 }

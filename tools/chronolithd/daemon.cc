@@ -118,7 +118,11 @@ Status Daemon::StartOtlp(const server::HttpServerParts& parts) {
     otlp_http_ = std::move(*http);
   }
   if (flags_.otlp_grpc_listen == kOff) return Status::Ok();
-  auto grpc = server::OtlpGrpcServer::Start(flags_.otlp_grpc, otlp_.get(), &in_flight_);
+  auto grpc = server::OtlpGrpcServer::Start(flags_.otlp_grpc, {.receiver = otlp_.get(),
+                                                               .in_flight = &in_flight_,
+                                                               .metrics = &http_metrics_.grpc,
+                                                               .security = security_.get(),
+                                                               .workers = workers_.get()});
   if (!grpc.ok()) return grpc.status().WithContext("--otlp-grpc-listen");
   otlp_grpc_ = std::move(*grpc);
   return Status::Ok();
@@ -133,7 +137,16 @@ std::string Daemon::otlp_grpc_address() const {
 std::string Daemon::scheme() const { return security_ != nullptr && security_->Get()->tls != nullptr ? "https://" : "http://"; }
 
 void Daemon::Reload(bool always) {
-  if (security_ != nullptr) security_->Reload(always);
+  if (security_ == nullptr) return;
+  security_->Reload(always);
+  const bool refuses = otlp_grpc_ != nullptr && !otlp_grpc_->KeepsConfiguration();
+  if (refuses && !grpc_refuses_ && flags_.store.logger != nullptr) {
+    flags_.store.logger->Log(LogLevel::kError,
+                             flags_.web_config +
+                                 ": TLS or client_auth_type has changed, which gRPC's port takes at a restart only; "
+                                 "it refuses calls until then");
+  }
+  grpc_refuses_ = refuses;
 }
 
 // All at once: the time that requests are given is that of all together.

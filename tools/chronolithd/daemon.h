@@ -60,6 +60,7 @@ class Daemon {
   std::unique_ptr<server::HttpServer> http_;
   std::unique_ptr<server::HttpServer> otlp_http_;
   std::unique_ptr<server::OtlpGrpcServer> otlp_grpc_;
+  bool grpc_refuses_ = false;  // the configuration has changed so that it does, and that is logged
 };
 
 }  // namespace chronolith::daemon

@@ -65,6 +65,7 @@ Status CompleteOtlp(Flags* flags) {
     const bool v6 = host.find(':') != std::string::npos;
     flags->otlp_grpc.address = (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
   }
+  flags->otlp_grpc.idle_timeout = flags->http.idle_timeout;
   flags->otlp.level = flags->remote_write.level;
   flags->otlp.body_bytes_max = flags->remote_write.body_bytes_max;
   flags->otlp.decoded_bytes_max = flags->remote_write.decoded_bytes_max;
@@ -87,7 +88,7 @@ void AddFlags(CLI::App* app, Flags* flags) {
                   std::string("address and port for OTLP over HTTP, or off (") + kOtlpHttp + ")")
       ->option_text("ADDRESS:PORT");
   app->add_option("--web.config.file", flags->web_config,
-                  "TLS and users, in Prometheus' format; read again when it changes and on SIGHUP")
+                  "TLS and users of all ports, in Prometheus' format; read again when it changes and on SIGHUP")
       ->option_text("FILE");
   app->add_flag("--web.enable-admin-api", flags->admin.enabled, "answer /api/v1/admin/tsdb: deletes and snapshots");
   app->add_option("--snapshot-dir", flags->admin.snapshot_directory, "where snapshots go (beside the database: DIR.snapshots)")

@@ -1,7 +1,7 @@
 """The dashboard and the rules that ship with chronolithd, against what a built program exports: each expression parses, names only
 metrics and labels that are there, and answers; each alert has a test in which it fires and a section of the guide.
 
-    rules_test.py --cli PROGRAM --source DIRECTORY
+    rules_test.py --server PROGRAM --source DIRECTORY
 """
 import argparse
 import json
@@ -24,7 +24,7 @@ import yaml  # noqa: E402
 from promql import names  # noqa: E402
 
 ARGS = argparse.ArgumentParser()
-ARGS.add_argument("--cli", required=True)
+ARGS.add_argument("--server", required=True)
 ARGS.add_argument("--source", required=True)
 OPTIONS = None
 TARGET = {"job": "chronolithd", "instance": "localhost:9201"}
@@ -46,29 +46,32 @@ def get(url):
         return answer.read().decode()
 
 
+def points(name, count):
+    """An OTLP request, as JSON, of that many series."""
+    now = str(time.time_ns())
+    data = [{"timeUnixNano": now, "asDouble": i, "attributes": [{"key": "path", "value": {"stringValue": f"/{i}"}}]} for i in range(count)]
+    metrics = [{"name": name, "gauge": {"dataPoints": data}}]
+    return json.dumps({"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]}).encode()
+
+
 def scrape_twice(directory):
     """What the program exports before and after it has taken samples."""
-    command = [OPTIONS.cli, "import", "--db", os.path.join(directory, "db"), "--metrics-port", "0", "--progress", "none", "-"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as program:
-        url = None
-        for line in program.stderr:
-            if line.startswith("metrics: "):
-                url = line.split()[1]
-                break
-        if url is None:
-            raise RuntimeError("the program serves no metrics")
-        before = get(url)
-        now = time.time()
-        for i in range(20000):
-            program.stdin.write(f'requests{{path="/{i}"}} {i} {now:.3f}\n')
-        program.stdin.flush()
-        after = before
-        while appended(after) == 0:  # until it has read enough to write a batch
-            after = get(url)
-        program.stdin.write("# EOF\n")
-        program.stdin.close()
+    command = [OPTIONS.server, "--db", os.path.join(directory, "db"), "--listen", "127.0.0.1:0", "--log-level", "error"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        line = program.stdout.readline()
+        if not line.startswith("listening on "):
+            raise RuntimeError("the program does not listen")
+        url = line.split()[2]
+        before = get(url + "/metrics")
+        for i in range(10):
+            urllib.request.urlopen(urllib.request.Request(
+                url + "/v1/metrics", points(f"requests_{i}", 2000), {"Content-Type": "application/json"}), timeout=60).close()
+        after = get(url + "/metrics")
+        program.terminate()
         if program.wait() != 0:
-            raise RuntimeError("the import failed")
+            raise RuntimeError("the program failed")
+    if appended(after) == 0:
+        raise RuntimeError("the program took no samples")
     return before, after
 
 

@@ -1,0 +1,38 @@
+// What is counted of calls over gRPC, beside the requests over HTTP.
+#ifndef CHRONOLITH_SERVER_GRPC_METRICS_H_
+#define CHRONOLITH_SERVER_GRPC_METRICS_H_
+
+#include <prometheus/metric_family.h>
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "base/counters.h"
+
+namespace chronolith::server {
+
+// Thread safety: safe.
+class GrpcMetrics {
+ public:
+  static constexpr std::size_t kCodes = 17;  // gRPC's, from OK to UNAUTHENTICATED
+  void Begin() { in_flight_.Add(); }
+  void End(int code, std::uint64_t nanos) {
+    in_flight_.Sub(1);
+    if (code >= 0 && static_cast<std::size_t>(code) < kCodes) codes_[static_cast<std::size_t>(code)].Add();
+    duration_.Observe(nanos);
+  }
+  void AddBytes(std::uint64_t bytes) { bytes_.Add(bytes); }
+  std::uint64_t in_flight() const { return in_flight_.Get(); }
+  void AddTo(std::vector<prometheus::MetricFamily>* families) const;
+
+ private:
+  std::array<SharedCounter, kCodes> codes_;
+  DurationCell duration_;  // from the whole message until the answer
+  SharedCounter bytes_;
+  SharedCounter in_flight_;
+};
+
+}  // namespace chronolith::server
+
+#endif  // CHRONOLITH_SERVER_GRPC_METRICS_H_

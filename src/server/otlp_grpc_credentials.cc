@@ -1,0 +1,64 @@
+#include "server/otlp_grpc_credentials.h"
+
+#include <grpc/grpc.h>
+
+namespace chronolith::server {
+namespace {
+
+grpc_ssl_client_certificate_request_type RequestOf(TlsConfig::ClientAuth auth) {
+  switch (auth) {
+    case TlsConfig::ClientAuth::kNone:
+      return GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE;
+    case TlsConfig::ClientAuth::kRequest:
+      return GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_BUT_DONT_VERIFY;
+    case TlsConfig::ClientAuth::kRequireAny:
+      return GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_BUT_DONT_VERIFY;
+    case TlsConfig::ClientAuth::kVerifyIfGiven:
+      return GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY;
+    case TlsConfig::ClientAuth::kRequireAndVerify:
+      break;
+  }
+  return GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
+}
+
+}  // namespace
+
+GrpcTlsCredentials::GrpcTlsCredentials(const WebSecuritySource* source, TlsConfig::ClientAuth auth)
+    : source_(source),
+      credentials_(grpc_ssl_server_credentials_create_with_options(
+          grpc_ssl_server_credentials_create_options_using_config_fetcher(RequestOf(auth), &Fetch, this))) {}
+
+GrpcTlsCredentials::~GrpcTlsCredentials() { grpc_server_credentials_release(credentials_); }
+
+grpc_ssl_certificate_config_reload_status GrpcTlsCredentials::Fetch(void* self, grpc_ssl_server_certificate_config** config) {
+  auto* const that = static_cast<GrpcTlsCredentials*>(self);
+  const std::shared_ptr<const TlsMaterial> newest = that->source_->Get()->tls_material;
+  MutexLock lock(&that->mu_);
+  // Where the configuration gave TLS up, the port keeps it: calls are refused.
+  if (newest == nullptr || newest == that->used_) return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
+  const grpc_ssl_pem_key_cert_pair pair{newest->key_pem.c_str(), newest->certificate_pem.c_str()};
+  // gRPC wants authorities also where nothing is verified.
+  const std::string& authorities = newest->client_ca_pem.empty() ? newest->certificate_pem : newest->client_ca_pem;
+  *config = grpc_ssl_server_certificate_config_create(authorities.c_str(), &pair, 1);
+  that->used_ = newest;
+  return GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_NEW;
+}
+
+int GrpcTlsCredentials::AddPortToServer(const std::string& address, grpc_server* server) {
+  return grpc_server_add_http2_port(server, address.c_str(), credentials_);
+}
+
+Status CheckForGrpc(const TlsMaterial* tls) {
+  if (tls == nullptr || !tls->only_tls13) return Status::Ok();
+  return FailedPrecondition(
+      "tls_server_config.min_version TLS13 cannot be kept on gRPC's port, which speaks TLS 1.2 as well: set TLS12, or turn the "
+      "port "
+      "off (--otlp-grpc-listen off)");
+}
+
+bool KeepsGrpc(const TlsMaterial* opened, const TlsMaterial* now) {
+  if (opened == nullptr || now == nullptr) return opened == now;
+  return opened->client_auth == now->client_auth && opened->only_tls13 == now->only_tls13;
+}
+
+}  // namespace chronolith::server
