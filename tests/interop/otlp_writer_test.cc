@@ -502,13 +502,13 @@ TEST_F(OtlpWriter, WithoutMemoryNothingIsTakenAndTheNextRequestBeginsClean) {
   EXPECT_EQ(Stored()["m"].size(), 10U);
 }
 
-// Attributes of 60 KiB stand in the labels of each of 100 buckets.
+// Attributes of 40 KiB stand in the labels of each of 100 buckets.
 TEST_F(OtlpWriter, AHistogramOfManyBucketsWithLongLabelsIsTaken) {
   options_.max_labels_per_series = 64;
   Open();
   ExportMetricsServiceRequest request;
   auto* point = AddPoint(Cumulative(AddMetric(&request, "h")->mutable_histogram()));
-  for (int i = 0; i < 30; ++i) SetAttribute(point, "a" + std::to_string(i), std::string(2000, 'v'));
+  for (int i = 0; i < 20; ++i) SetAttribute(point, "a" + std::to_string(i), std::string(2000, 'v'));
   for (int i = 0; i < 100; ++i) {
     point->add_explicit_bounds(i);
     point->add_bucket_counts(1);
