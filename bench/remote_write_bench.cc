@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -39,6 +40,7 @@ struct Flags {
   int rounds = 100;
   int warm_rounds = 5;
   bool is_new = false;
+  std::string values = "mixed";
   std::string path = "/api/v1/write";
 };
 
@@ -127,19 +129,25 @@ class Connection {
   const int fd_;
 };
 
+const std::vector<std::string>& Kinds() {
+  static const std::vector<std::string> kinds = {"counters", "gauges", "walks", "constants"};
+  return kinds;
+}
+
 // The values of one series.
 class Values {
  public:
-  explicit Values(int series) : kind_(series % 8), state_(0x9e3779b97f4a7c15ULL * static_cast<std::uint64_t>(series + 1)) {}
+  // `kind`: of Kinds().
+  Values(int series, int kind) : kind_(kind), state_(0x9e3779b97f4a7c15ULL * static_cast<std::uint64_t>(series + 1)) {}
 
   double Next() {
     state_ ^= state_ << 13;
     state_ ^= state_ >> 7;
     state_ ^= state_ << 17;
     const std::uint64_t random = state_ >> 11;  // 53 bits
-    if (kind_ < 4) value_ += static_cast<double>(random % 1000);
-    if (kind_ == 4 || kind_ == 5) value_ += static_cast<double>(random % 21) - 10;
-    if (kind_ == 6) value_ += static_cast<double>(random) / 0x1p53 - 0.5;
+    if (kind_ == 0) value_ += static_cast<double>(random % 1000);
+    if (kind_ == 1) value_ += static_cast<double>(random % 21) - 10;
+    if (kind_ == 2) value_ += static_cast<double>(random) / 0x1p53 - 0.5;
     return value_;
   }
 
@@ -155,7 +163,9 @@ struct Load {
     // The last round lies a minute before now.
     const auto now = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch());
     start = 1000 * now.count() - kStepMs * (f.warm_rounds + f.rounds) - 60'000;
-    for (int i = 0; i < f.series; ++i) values.emplace_back(i);
+    const auto chosen = static_cast<int>(std::find(Kinds().begin(), Kinds().end(), f.values) - Kinds().begin());
+    static constexpr int kMixed[] = {0, 0, 0, 0, 1, 1, 2, 3};
+    for (int i = 0; i < f.series; ++i) values.emplace_back(i, f.values == "mixed" ? kMixed[i % 8] : chosen);
   }
   const Flags& flags;
   std::int64_t start = 0;
@@ -230,6 +240,8 @@ int Main(int argc, char** argv) {
   app.add_option("--rounds", flags.rounds);
   app.add_option("--warm-rounds", flags.warm_rounds, "before what is measured");
   app.add_flag("--new", flags.is_new, "each round has series of its own");
+  app.add_option("--values", flags.values, "mixed, counters, gauges, walks or constants")
+      ->check(CLI::IsMember({"mixed", "counters", "gauges", "walks", "constants"}));
   app.add_option("--path", flags.path);
   CLI11_PARSE(app, argc, argv);
   Load load(flags);

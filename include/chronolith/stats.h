@@ -72,6 +72,7 @@ struct ShardStats {
   std::uint64_t series_total = 0;
   std::uint64_t series_created = 0;
   std::uint64_t series_removed = 0;
+  std::uint64_t series_released = 0;  // stored series that left memory because it was scarce, since open; each time counts
   std::uint64_t head_bytes = 0;
 
   // Index

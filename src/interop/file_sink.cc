@@ -79,6 +79,10 @@ Status FileSource::ReadAt(std::uint64_t offset, std::size_t n, std::string* byte
   return have.status();
 }
 
+Result<std::size_t> FileSource::Read(std::uint64_t offset, std::span<char> buffer) const {
+  return ReadFully(fd_, offset, buffer, path_);
+}
+
 Result<std::uint64_t> FileSource::Size() const {
   struct stat info;
   if (::fstat(fd_, &info) != 0) return ErrnoStatus("cannot read " + path_, errno);

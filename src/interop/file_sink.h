@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -56,6 +57,8 @@ class FileSource {
   Status Open(std::string path);
   // Replaces `bytes` by those from `offset` on, `n` of them, or fewer where the file ends.
   Status ReadAt(std::uint64_t offset, std::size_t n, std::string* bytes) const;
+  // Fills the buffer from `offset` on and returns how much there was; less only at the end.
+  Result<std::size_t> Read(std::uint64_t offset, std::span<char> buffer) const;
   Result<std::uint64_t> Size() const;
 
  private:

@@ -27,18 +27,6 @@ void AppendNumber(double v, std::string* json) { AppendDouble(v, json); }
 void AppendNumber(std::int64_t v, std::string* json) { json->append(std::to_string(v)); }
 void AppendNumber(std::uint64_t v, std::string* json) { json->append(std::to_string(v)); }
 
-void AppendLabels(const Labels& labels, std::string* json) {
-  const char* separator = "{";
-  for (const Label& label : labels) {
-    json->append(separator);
-    AppendJsonString(label.name, json);
-    json->push_back(':');
-    AppendJsonString(label.value, json);
-    separator = ",";
-  }
-  json->append(labels.empty() ? "{}" : "}");
-}
-
 void AppendSpans(const char* name, const std::vector<BucketSpan>& spans, std::string* json) {
   if (spans.empty()) return;
   json->append(",\"").append(name).append("\":");
@@ -217,7 +205,7 @@ Status ReadHistogram(JsonText* json, ondemand::value object, HistogramSample* sa
 
 void JsonLinesWriter::BeginSeries(const Labels& labels, const std::optional<Metadata>& metadata) {
   metric_.clear();
-  AppendLabels(labels, &metric_);
+  AppendJsonLabels(labels, &metric_);
   metadata_.clear();
   if (!metadata) return;
   metadata_.append("{\"type\":\"").append(MetricTypeName(metadata->type)).append("\",\"unit\":");
@@ -255,7 +243,7 @@ void JsonLinesWriter::AddHistogram(Timestamp t, const Histogram& histogram) {
 
 void JsonLinesWriter::AddExemplar(const Exemplar& exemplar) {
   exemplars_.append(exemplars_.empty() ? "{\"labels\":" : ",{\"labels\":");
-  AppendLabels(exemplar.labels, &exemplars_);
+  AppendJsonLabels(exemplar.labels, &exemplars_);
   exemplars_.append(",\"value\":");
   AppendDouble(exemplar.value, &exemplars_);
   exemplars_.append(",\"timestamp\":").append(std::to_string(exemplar.timestamp)).append("}");

@@ -42,9 +42,16 @@ Result<Labels> ParseLabelJson(std::string_view line) {
 }
 
 void AppendJsonString(std::string_view text, std::string* json) {
+  // Nearly every label is plain ASCII, and an answer has hundreds of thousands of them.
+  bool plain = true;
+  for (const char c : text) plain &= (c >= 0x20) & (c < 0x7f) & (c != '"') & (c != '\\');
+  json->push_back('"');
+  if (plain) {
+    json->append(text).push_back('"');
+    return;
+  }
   static constexpr char kHex[] = "0123456789abcdef";
   const bool valid = IsValidUtf8(text);
-  json->push_back('"');
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     const auto byte = static_cast<unsigned char>(c);
@@ -62,6 +69,17 @@ void AppendJsonString(std::string_view text, std::string* json) {
     }
   }
   json->push_back('"');
+}
+
+void AppendJsonLabels(const Labels& labels, std::string* json) {
+  const char* before = "{";
+  for (const Label& label : labels) {
+    json->append(std::exchange(before, ","));
+    AppendJsonString(label.name, json);
+    json->push_back(':');
+    AppendJsonString(label.value, json);
+  }
+  json->append(labels.empty() ? "{}" : "}");
 }
 
 }  // namespace chronolith::interop

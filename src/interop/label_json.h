@@ -16,6 +16,8 @@ Result<Labels> ParseLabelJson(std::string_view line);
 
 // Appends `text` as a JSON string with its quotes. Bytes that are not UTF-8 are replaced by U+FFFD.
 void AppendJsonString(std::string_view text, std::string* json);
+// The same of a label set, as one flat object.
+void AppendJsonLabels(const Labels& labels, std::string* json);
 
 }  // namespace chronolith::interop
 

@@ -67,6 +67,8 @@ constexpr ShardValue kShardValues[] = {
      &ShardStats::samples_out_of_order},
     {"chronolith_head_refused_samples_total", "Samples refused.", kCounter, &ShardStats::samples_refused},
     {"chronolith_head_resident_series", "Series with state in memory.", kGauge, &ShardStats::series_resident},
+    {"chronolith_head_released_series_total", "Stored series that left memory because it was scarce.", kCounter,
+     &ShardStats::series_released},
     {"chronolith_head_memory_bytes", "Memory of the head.", kGauge, &ShardStats::head_bytes},
     {"chronolith_index_series", "Series in the index.", kGauge, &ShardStats::series_total},
     {"chronolith_index_created_series_total", "Series created.", kCounter, &ShardStats::series_created},

@@ -1,7 +1,6 @@
 #include "ops/file_copy.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 
 #include "base/checksum.h"
 #include "base/posix_file.h"
+#include "interop/file_sink.h"
 
 namespace chronolith::ops {
 namespace {
@@ -45,24 +45,6 @@ Status Pace::Pass(std::uint64_t bytes) {
   return context_.WaitUntil(pacer_.Next(bytes, context_.clock->NowNanos()));
 }
 
-Result<std::unique_ptr<SourceFile>> SourceFile::Open(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return ErrnoStatus("cannot open " + path, errno);
-  return std::unique_ptr<SourceFile>(new SourceFile(path, fd));
-}
-
-SourceFile::~SourceFile() { close(fd_); }
-
-Result<std::size_t> SourceFile::Read(std::uint64_t offset, std::span<char> buffer) const {
-  return ReadFully(fd_, offset, buffer, path_);
-}
-
-Result<std::uint64_t> SourceFile::Size() const {
-  struct stat info {};
-  if (fstat(fd_, &info) != 0) return ErrnoStatus("cannot look at " + path_, errno);
-  return static_cast<std::uint64_t>(info.st_size);
-}
-
 Result<std::uint32_t> CopyFile(const ReadAt& source, std::uint64_t bytes, const std::string& to, Pace* pace) {
   const std::string temporary = to + ".tmp";
   const int fd = open(temporary.c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0644);
@@ -77,23 +59,23 @@ Result<std::uint32_t> CopyFile(const ReadAt& source, std::uint64_t bytes, const 
 }
 
 Status CopyFile(const std::string& from, const std::string& to, Pace* pace) {
-  const auto source = SourceFile::Open(from);
-  if (!source.ok()) return source.status();
-  const Result<std::uint64_t> size = (*source)->Size();
+  FileSource source;
+  if (Status s = source.Open(from); !s.ok()) return s;
+  const Result<std::uint64_t> size = source.Size();
   if (!size.ok()) return size.status();
-  return CopyFile([&](std::uint64_t at, std::span<char> buffer) { return (*source)->Read(at, buffer); }, *size, to, pace).status();
+  return CopyFile([&](std::uint64_t at, std::span<char> buffer) { return source.Read(at, buffer); }, *size, to, pace).status();
 }
 
 Result<std::uint32_t> ChecksumOfFile(const std::string& path, std::uint64_t bytes, Pace* pace) {
-  const auto file = SourceFile::Open(path);
-  if (!file.ok()) return file.status();
-  const Result<std::uint64_t> size = (*file)->Size();
+  FileSource file;
+  if (Status s = file.Open(path); !s.ok()) return s;
+  const Result<std::uint64_t> size = file.Size();
   if (!size.ok()) return size.status();
   if (*size != bytes) {
     return DataLoss(path + " has " + std::to_string(*size) + " bytes, " + std::to_string(bytes) + " were expected");
   }
   Result<std::uint32_t> crc =
-      ReadAll([&](std::uint64_t at, std::span<char> buffer) { return (*file)->Read(at, buffer); }, bytes, pace, nullptr);
+      ReadAll([&](std::uint64_t at, std::span<char> buffer) { return file.Read(at, buffer); }, bytes, pace, nullptr);
   return crc.ok() ? crc : crc.status().WithContext(path);
 }
 

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <span>
 #include <string>
 
@@ -30,22 +29,6 @@ class Pace {
 
 // Fills the buffer from `offset` on and returns how much there was; less only at the end.
 using ReadAt = std::function<Result<std::size_t>(std::uint64_t offset, std::span<char> buffer)>;
-
-// A file open for reading.
-class SourceFile {
- public:
-  static Result<std::unique_ptr<SourceFile>> Open(const std::string& path);
-  ~SourceFile();
-  SourceFile(const SourceFile&) = delete;
-  SourceFile& operator=(const SourceFile&) = delete;
-  Result<std::size_t> Read(std::uint64_t offset, std::span<char> buffer) const;
-  Result<std::uint64_t> Size() const;
-
- private:
-  SourceFile(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
-  const std::string path_;
-  const int fd_;
-};
 
 // The first `bytes` as a new file, written and synced before it has its name `to` (which the caller syncs, with SyncDirectory);
 // what had the name is replaced. Returns their CRC32C. kDataLoss: the source is shorter.

@@ -13,6 +13,7 @@
 
 #include "base/posix_file.h"
 #include "chronolith/engine_registry.h"
+#include "interop/file_sink.h"
 #include "ops/backup.h"
 #include "ops/file_copy.h"
 #include "ops/whole_store.h"
@@ -186,12 +187,13 @@ class Restoring {
       }
     }
     const std::string path = from_ + "/" + file.name;
-    const auto source = SourceFile::Open(path);
-    if (source.status().code() == StatusCode::kNotFound) return DataLoss(path + " is missing from the backup");
-    if (!source.ok()) return source.status();
-    const Result<std::uint64_t> size = (*source)->Size();
+    FileSource source;
+    const Status opened = source.Open(path);
+    if (opened.code() == StatusCode::kNotFound) return DataLoss(path + " is missing from the backup");
+    if (!opened.ok()) return opened;
+    const Result<std::uint64_t> size = source.Size();
     if (!size.ok()) return size.status();
-    const auto read = [&](std::uint64_t at, std::span<char> buffer) { return (*source)->Read(at, buffer); };
+    const auto read = [&](std::uint64_t at, std::span<char> buffer) { return source.Read(at, buffer); };
     const Result<std::uint32_t> crc = CopyFile(read, file.bytes, to, &pace_);
     if (!crc.ok()) return crc.status().code() == StatusCode::kCancelled ? crc.status() : crc.status().WithContext(path);
     if (*crc != file.crc32c || *size != file.bytes) {

@@ -238,13 +238,8 @@ class Opening {
   Status Copy(const std::string& from, const std::string& to) {
     std::error_code error;
     fs::remove(to, error);  // a link to it
-    const Result<std::unique_ptr<SourceFile>> source = SourceFile::Open(from);
-    if (!source.ok()) return source.status();
-    const Result<std::uint64_t> size = (*source)->Size();
-    if (!size.ok()) return size.status();
     Pace pace(silent_, 0);
-    return CopyFile([&](std::uint64_t at, std::span<char> buffer) { return (*source)->Read(at, buffer); }, *size, to, &pace)
-        .status();
+    return CopyFile(from, to, &pace);
   }
 
   // ---- Log ----

@@ -31,6 +31,7 @@ constexpr std::uint64_t kBodyStepBytes = 4 << 10;
 // What is read and thrown away after an early refusal, so that the client gets to read it: closing at once would reset the
 // connection.
 constexpr std::size_t kLingerBytes = 4 << 20;
+constexpr std::size_t kLingerReadBytes = 4 << 10;  // little, as nothing counts it and all that are refused at once have it
 constexpr std::chrono::seconds kLingerTime{2};
 constexpr int kStreamRetrySeconds = 5;
 constexpr std::string_view kBodiesTookAll = "the bodies of other requests have taken the memory that there is for them";
@@ -364,7 +365,7 @@ class HttpSession : public HttpSessionBase {
   void Linger(std::size_t read) {
     if (read > kLingerBytes) return Close();
     buffer_.clear();
-    Lowest().async_read_some(buffer_.prepare(kStreamPieceBytes), [self = Self(), read](ErrorCode error, std::size_t n) {
+    Lowest().async_read_some(buffer_.prepare(kLingerReadBytes), [self = Self(), read](ErrorCode error, std::size_t n) {
       if (error) return self->Close();
       self->Linger(read + n);
     });

@@ -43,16 +43,7 @@ Result<Lookup<T>> Unite(const std::vector<std::vector<Matcher>>& selectors, std:
 }
 
 void AppendJson(const std::string& text, std::string* json) { interop::AppendJsonString(text, json); }
-void AppendJson(const Labels& labels, std::string* json) {
-  char before = '{';
-  for (const Label& l : labels) {
-    json->push_back(std::exchange(before, ','));
-    interop::AppendJsonString(l.name, json);
-    json->push_back(':');
-    interop::AppendJsonString(l.value, json);
-  }
-  json->append(labels.empty() ? "{}" : "}");
-}
+void AppendJson(const Labels& labels, std::string* json) { interop::AppendJsonLabels(labels, json); }
 
 // Writes the results while it goes, so that no answer stands in memory as text.
 template <typename T>

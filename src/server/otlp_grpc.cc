@@ -117,6 +117,8 @@ class Service final : public MetricsService::WithRawCallbackMethod_Export<Metric
         word != context.client_metadata().end() && !ParseAckLevel({word->second.data(), word->second.size()}, &level)) {
       return InvalidArgument("x-chronolith-ack-level must be queued, logged or synced");
     }
+    // Of a call that ended within its message, or whose length lies, gRPC makes one without a message.
+    if (!request.Valid()) return InvalidArgument("the call has no whole message");
     grpc::Slice slice;
     if (request.Length() > 0 && !request.TrySingleSlice(&slice).ok() && !request.DumpToSingleSlice(&slice).ok()) {
       return InvalidArgument("the message cannot be read");

@@ -10,13 +10,16 @@ WorkerPool::WorkerPool(std::size_t threads, std::size_t queue_max) : queue_max_(
 }
 
 bool WorkerPool::TrySubmit(std::function<void()>&& work) {
-  {
-    MutexLock lock(&mu_);
-    // An idle thread takes one out of the queue at once: only what waits behind those counts.
-    if (stopping_ || queue_.size() >= queue_max_ + idle_) return false;
-    queue_.push_back(std::move(work));
+  MutexLock lock(&mu_);
+  // An idle thread takes one out of the queue at once: only what waits behind those counts.
+  if (stopping_ || queue_.size() >= queue_max_ + idle_) return false;
+  queue_.push_back(std::move(work));
+  if (!asleep_.empty()) {
+    Sleeper* const last = asleep_.back();
+    asleep_.pop_back();
+    last->called = true;
+    last->wake.Signal();
   }
-  wake_.Signal();
   return true;
 }
 
@@ -27,12 +30,17 @@ WorkerPool::Loan WorkerPool::TryLend() {
 }
 
 void WorkerPool::Run() {
+  Sleeper self;
   while (true) {
     std::function<void()> work;
     {
       MutexLock lock(&mu_);
       ++idle_;
-      while (queue_.empty() && !stopping_) wake_.Wait(&mu_);
+      while (queue_.empty() && !stopping_) {
+        self.called = false;
+        asleep_.push_back(&self);
+        while (!self.called) self.wake.Wait(&mu_);
+      }
       --idle_;
       if (queue_.empty()) return;
       work = std::move(queue_.front());
@@ -46,8 +54,11 @@ void WorkerPool::Stop() {
   {
     MutexLock lock(&mu_);
     stopping_ = true;
+    for (Sleeper* sleeper : std::exchange(asleep_, {})) {
+      sleeper->called = true;
+      sleeper->wake.Signal();
+    }
   }
-  wake_.SignalAll();
   for (std::thread& thread : threads_) {
     if (thread.joinable()) thread.join();
   }

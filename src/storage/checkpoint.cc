@@ -381,6 +381,7 @@ void Core::FillStats(StorageStats* stats) const {
     s.samples_refused = shard->samples_refused.Get();
     s.series_created = shard->series_created.Get();
     s.series_removed = shard->series_removed.Get();
+    s.series_released = shard->series_released.Get();
     s.series_total = shard->series_total.load();
     for (std::size_t i = 0; i < s.write_latency.size(); ++i) s.write_latency[i] = shard->write_latency[i].Snapshot();
     stats->shards.push_back(std::move(s));

@@ -158,7 +158,9 @@ class Core {
   void SetMemoryShare(std::uint64_t bytes);
   bool SettleMemory();  // whether writers must wait for memory
   void SettleMemoryAfterOpen();
-  void ReleaseWhereScarce();
+  void ReleaseWhereScarce() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
+  // Of series that are stored and have no newer sample; returns how many.
+  std::uint64_t ReleaseStored(Timestamp silent_since) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   void ReserveForReplay();
   // *damage: where a row of the shard is damaged.
   Status CheckpointReplay(Shard* shard, const IndexState& index_state, const ChunkState& chunk_state, Status* damage);
@@ -245,6 +247,9 @@ class Core {
   std::vector<std::uint64_t> cut_series_ ABSL_GUARDED_BY(upkeep_mu_);
   std::optional<ArchiveMark> archive_mark_ ABSL_GUARDED_BY(upkeep_mu_);  // of the last checkpoint, not told yet
   Timestamp released_before_ ABSL_GUARDED_BY(upkeep_mu_) = kMinTimestamp;
+  std::size_t release_next_ ABSL_GUARDED_BY(upkeep_mu_) = 0;  // the shard that ReleaseStored begins behind
+  std::uint64_t released_untold_ ABSL_GUARDED_BY(upkeep_mu_) = 0;
+  std::int64_t released_told_ms_ ABSL_GUARDED_BY(upkeep_mu_) = 0;  // 0: never
   DurationCell checkpoint_duration_;
   SharedCounter checkpoints_;
   std::atomic<std::int64_t> last_checkpoint_ms_{0};

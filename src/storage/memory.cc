@@ -3,6 +3,8 @@
 // The store's share of the budget is a figure that follows MemoryBytes: it is settled each megabyte of log, after a checkpoint,
 // after opening, and is nothing after Close. While the store opens it is what replay may need.
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "storage/core.h"
 
@@ -13,6 +15,8 @@ constexpr std::uint64_t kMemoryCheckBytes = 1 << 20;  // of log, between two loo
 constexpr std::uint64_t kLimitMargin = 32;            // this part of the limit is kept free
 constexpr std::uint64_t kScarceMargin = 8;            // a checkpoint starts when less than this part is free
 constexpr std::uint64_t kReleaseMargin = 4;           // and is to leave this part free
+constexpr std::uint64_t kReleasedPart = 2;            // else series leave until no more than this part is used
+constexpr std::int64_t kTellReleasedMs = 60 * 60 * 1000;
 
 }  // namespace
 
@@ -58,13 +62,40 @@ void Core::SettleMemoryAfterOpen() {
 }
 
 // A checkpoint that memory asked for has left too much of it: series that are stored whole leave head and index, as after replay.
-// Who writes to one again pays a look-up.
+// Who writes to one again pays a look-up, so those that have been silent for a window go first, then those of one shard after the
+// other, until there is room for a while.
 void Core::ReleaseWhereScarce() {
   if (!memory_scarce_.exchange(false)) return;
+  const std::uint64_t limit = options_.memory_budget->limit_bytes();
+  if (options_.memory_budget->used_bytes() <= limit - limit / kReleaseMargin) return;
+  Timestamp newest = kMinTimestamp;
+  for (const auto& shard : shards_) newest = std::max(newest, shard->head->newest());
+  std::uint64_t released = 0;
+  if (newest > kMinTimestamp + manifest_.window_ms) released = ReleaseStored(newest - manifest_.window_ms);
+  released += ReleaseStored(kMaxTimestamp);
+  released_untold_ += released;
+  const std::int64_t now_ms = options_.clock->NowMs();
+  if (released == 0 || (released_told_ms_ != 0 && now_ms - released_told_ms_ < kTellReleasedMs)) return;
+  released_told_ms_ = now_ms;
+  Log(LogLevel::kInfo, std::to_string(std::exchange(released_untold_, 0)) + " stored series have left the memory, of which " +
+                           std::to_string(limit) + " bytes may be used: a write to one of them looks it up again");
+}
+
+// Begins where it ended the last time, so that no shard's series go more often than another's.
+std::uint64_t Core::ReleaseStored(Timestamp silent_since) {
   const MemoryBudget& budget = *options_.memory_budget;
-  if (budget.used_bytes() <= budget.limit_bytes() - budget.limit_bytes() / kReleaseMargin) return;
-  for (const auto& shard : shards_) shard->index->Evict(shard->head->ReleaseIdle(kMaxTimestamp));
-  (void)SettleMemory();
+  std::uint64_t released = 0;
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    if (budget.used_bytes() <= budget.limit_bytes() / kReleasedPart) break;
+    release_next_ = (release_next_ + 1) % shards_.size();
+    Shard& shard = *shards_[release_next_];
+    const std::vector<Ordinal> ordinals = shard.head->ReleaseIdle(silent_since);
+    shard.index->Evict(ordinals);
+    shard.series_released.Add(ordinals.size());
+    released += ordinals.size();
+    (void)SettleMemory();
+  }
+  return released;
 }
 
 // Runs in the leader after each group: keeps the store's share of the budget and starts checkpoints. Cheap: counters as a rule.

@@ -68,6 +68,7 @@ struct alignas(kCacheLine) Shard {
   SharedCounter samples_refused;
   SharedCounter series_created;
   SharedCounter series_removed;
+  SharedCounter series_released;
   std::atomic<std::uint64_t> series_total{0};
   std::atomic<std::uint64_t> replayed_records{0};
   std::atomic<std::uint64_t> replayed_bytes{0};

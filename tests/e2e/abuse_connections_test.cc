@@ -39,6 +39,13 @@ class AbuseConnections : public AbuseTest {
     Await("the end of all connections", [&] { return Metric("chronolith_http_connections") == 1; });
     EXPECT_EQ(Metric("chronolith_http_body_bytes_in_flight"), 0);
   }
+  static void RaiseFileLimit(rlim_t needed) {
+    rlimit files{};
+    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &files), 0);
+    files.rlim_cur = files.rlim_max;
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &files), 0);
+    ASSERT_GT(files.rlim_max, needed) << "ulimit -Hn: this test opens that many connections";
+  }
   int StatusAlone(const std::string& bytes, bool stop_sending = false) {
     RawClient client(port());
     client.Send(bytes);
@@ -180,12 +187,8 @@ TEST_F(AbuseConnections, ClientsThatVanish) {
 }
 
 TEST_F(AbuseConnections, FiveThousandIdleConnections) {
-  rlimit files{};
-  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &files), 0);
-  files.rlim_cur = files.rlim_max;
-  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &files), 0);
   constexpr std::size_t kIdle = 5000, kUsed = kIdle / 2;
-  ASSERT_GT(files.rlim_max, kIdle + 500) << "of this machine, for a test of that many connections";
+  RaiseFileLimit(kIdle + 500);
   Start();
   const std::uint64_t before = StatusBytes(server_->pid(), "VmRSS");
   std::vector<std::unique_ptr<RawClient>> idle;
@@ -210,6 +213,29 @@ TEST_F(AbuseConnections, FiveThousandIdleConnections) {
   for (int i = 0; i < 1000; ++i) idle.push_back(std::make_unique<RawClient>(static_cast<std::uint16_t>(grpc_port_)));
   for (std::size_t i = 0; i < idle.size(); i += 2) idle[i]->Send(i % 4 == 0 ? "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" : Get("/"));
   GoodWorks();
+}
+
+// As much of a header as there may be, and of bodies more than the memory for bodies.
+TEST_F(AbuseConnections, ThousandsOfHalfRequests) {
+  constexpr std::size_t kHalf = 5000;
+  RaiseFileLimit(kHalf + 500);
+  Start();
+  const std::string header = "GET /api/v1/labels HTTP/1.1\r\n" + Repeated("Some-Name: some value of no use at all\r\n", 380);
+  std::vector<std::unique_ptr<RawClient>> clients;
+  double accepted = 0;
+  for (const std::string& half : {header, kHalfBody + std::string(15'000, 'x')}) {
+    while (clients.size() < kHalf) {
+      clients.push_back(std::make_unique<RawClient>(port()));
+      ASSERT_TRUE(clients.back()->Send(half));
+    }
+    accepted += kHalf;
+    Await("the server to take all", [&] { return Metric("chronolith_http_connections_accepted_total") > accepted; });
+    std::printf("%zu half requests: %llu MiB of memory\n", kHalf,
+                static_cast<unsigned long long>(StatusBytes(server_->pid(), "VmRSS") >> 20));
+    clients.clear();
+    AwaitQuiet();
+    GoodWorks();
+  }
 }
 
 TEST_F(AbuseConnections, FloodsBeyondTheLimitOfConnections) {

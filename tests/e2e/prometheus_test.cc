@@ -49,8 +49,8 @@ class PrometheusE2e : public E2eTest {
     }
     return cut;
   }
-  static nlohmann::json TsdbStatus(int port) {
-    const HttpAnswer answer = HttpCall(port, "GET", "/api/v1/status/tsdb", "", {});
+  static nlohmann::json DataOf(int port, const std::string& path) {
+    const HttpAnswer answer = HttpCall(port, "GET", path, "", {});
     EXPECT_EQ(answer.status, 200) << answer.body;
     return nlohmann::json::parse(answer.body)["data"];
   }
@@ -86,7 +86,8 @@ TEST_F(PrometheusE2e, WhatAPrometheusWritesIsReadBackAlikeAlsoAfterAKill) {
                        "global: {scrape_interval: 200ms, scrape_timeout: 200ms}\n"
                        "scrape_configs:\n- job_name: node\n  static_configs: [{targets: ['127.0.0.1:" +
                            std::to_string(exporter.port()) + "']}]\nremote_write:\n- url: " + url +
-                           "/api/v1/write\n  queue_config: {batch_send_deadline: 200ms, min_backoff: 30ms, max_backoff: 200ms}\n"));
+                           "/api/v1/write\n  queue_config: {batch_send_deadline: 200ms, min_backoff: 30ms, max_backoff: 200ms}\n"
+                           "  metadata_config: {send_interval: 1s}\n"));
   ASSERT_TRUE(writer.ready()) << writer.Log();
   PeerProcess reader(PrometheusServer(Directory("reader"), "remote_read: [{url: " + url + "/api/v1/read, read_recent: true}]\n"));
   ASSERT_TRUE(reader.ready()) << reader.Log();
@@ -111,7 +112,8 @@ TEST_F(PrometheusE2e, WhatAPrometheusWritesIsReadBackAlikeAlsoAfterAKill) {
   EXPECT_GT(theirs.size(), 20U);
   EXPECT_TRUE(Streamed(port, start, end) == theirs) << "streamed chunks";
 
-  const nlohmann::json counted = TsdbStatus(port), of_writer = TsdbStatus(writer.port());
+  const char* const status = "/api/v1/status/tsdb";
+  const nlohmann::json counted = DataOf(port, status), of_writer = DataOf(writer.port(), status);
   for (const char* figure : {"numSeries", "numLabelPairs"}) {
     EXPECT_EQ(counted["headStats"][figure], of_writer["headStats"][figure]) << figure;
   }
@@ -119,6 +121,12 @@ TEST_F(PrometheusE2e, WhatAPrometheusWritesIsReadBackAlikeAlsoAfterAKill) {
   for (const char* list :
        {"seriesCountByMetricName", "labelValueCountByLabelName", "memoryInBytesByLabelName", "seriesCountByLabelValuePair"}) {
     ExpectSameTop(counted, of_writer, list);
+  }
+  for (const char* metadata : {"/api/v1/metadata?metric=node_load1", "/api/v1/metadata?metric=node_cpu_seconds_total"}) {
+    const nlohmann::json own_metadata = DataOf(writer.port(), metadata);
+    EXPECT_EQ(own_metadata.size(), 1U);
+    Await("metadata", [&] { return !DataOf(port, metadata).empty(); });
+    EXPECT_EQ(DataOf(port, metadata), own_metadata);
   }
 }
 

@@ -154,6 +154,7 @@ TEST(Metrics, NamesTypesAndLabelsAreGolden) {
                          "chronolith_head_out_of_order_samples_total counter shard",
                          "chronolith_head_refused_samples_total counter shard",
                          "chronolith_head_resident_series gauge shard",
+                         "chronolith_head_released_series_total counter shard",
                          "chronolith_head_memory_bytes gauge shard",
                          "chronolith_index_series gauge shard",
                          "chronolith_index_created_series_total counter shard",
@@ -250,6 +251,7 @@ TEST(Metrics, EveryFieldOfAShardShowsItsValue) {
   set("chronolith_head_out_of_order_samples_total", &s.samples_out_of_order);
   set("chronolith_head_refused_samples_total", &s.samples_refused);
   set("chronolith_head_resident_series", &s.series_resident);
+  set("chronolith_head_released_series_total", &s.series_released);
   set("chronolith_head_memory_bytes", &s.head_bytes);
   set("chronolith_index_series", &s.series_total);
   set("chronolith_index_created_series_total", &s.series_created);

@@ -12,6 +12,15 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
+// -1: without RetryInfo.
+std::int64_t RetrySeconds(const grpc::Status& status) {
+  google::rpc::Status details;
+  google::rpc::RetryInfo retry;
+  const bool told = details.ParseFromString(status.error_details()) && details.details_size() == 1 &&
+                    details.code() == status.error_code() && details.details(0).UnpackTo(&retry);
+  return told ? retry.retry_delay().seconds() : -1;
+}
+
 TEST_F(OtlpGrpc, StoresEachKindPlainAndCompressed) {
   for (const auto compression : {GRPC_COMPRESS_NONE, GRPC_COMPRESS_GZIP, GRPC_COMPRESS_DEFLATE}) {
     ExportMetricsServiceResponse response;
@@ -65,6 +74,29 @@ TEST_F(OtlpGrpc, MalformedMessagesAreRefused) {
   EXPECT_EQ(call("\x1f\x8b\x08 no gzip").error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(call("").error_code(), grpc::StatusCode::OK);
   EXPECT_THAT(Stored(), IsEmpty());
+}
+
+TEST_F(OtlpGrpc, ACallWithoutAMessageIsNoEmptyRequest) {
+  Start();
+  grpc::GenericStub stub(channel_);
+  grpc::ClientContext context;
+  context.set_wait_for_ready(true);
+  grpc::CompletionQueue queue;
+  const auto await = [&] {
+    void* tag = nullptr;
+    bool ok = false;
+    EXPECT_TRUE(queue.Next(&tag, &ok) && ok);
+  };
+  auto rpc = stub.PrepareCall(&context, "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", &queue);
+  rpc->StartCall(nullptr);
+  await();
+  rpc->WritesDone(nullptr);
+  await();
+  grpc::Status status;
+  rpc->Finish(&status, nullptr);
+  await();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("no whole message"));
 }
 
 TEST_F(OtlpGrpc, BombsAndLargeMessagesAreRefusedAndTheServerGoesOn) {

@@ -11,6 +11,7 @@
 #include "server/admin_handlers.h"
 #include "server/export_handler.h"
 #include "server/lookup_handlers.h"
+#include "server/metadata_handlers.h"
 #include "server/remote_read_handler.h"
 #include "server/tsdb_status_handler.h"
 #include "tests/interop/remote_write_decoder.h"
@@ -64,6 +65,9 @@ class QueryHandlers : public ::testing::Test {
     // Floats and histograms in one series.
     for (int k = 50; k < 60; ++k) ints.samples.push_back({kStart + k * 15'000, k * 0.5});
     ints.exemplars.push_back({{{"trace_id", "abc"}}, 1.5, kStart + 1});
+    ints.exemplars.push_back({{{"trace_id", "def"}}, 6, kStart + 60'000});
+    ints.metadata.push_back({MetricType::kHistogram, "seconds", "How \"long\" it took."});
+    floats.metadata.push_back({MetricType::kGauge, "", "Another's."});
     Write(ints);
     Write(floats);
     ASSERT_TRUE(storage_->Checkpoint().ok());
@@ -71,6 +75,7 @@ class QueryHandlers : public ::testing::Test {
     AddRemoteReadHandler(storage_.get(), &in_flight_, read_options_, &router_);
     AddLookupHandlers(storage_.get(), std::chrono::seconds(60), &router_);
     AddExportHandler(storage_.get(), &router_);
+    AddMetadataHandlers(storage_.get(), std::chrono::seconds(60), &router_);
     cardinality_ = std::make_unique<LiveCardinality>(storage_.get(), LiveCardinalityOptions{.max_age = std::chrono::seconds(0)});
     AddTsdbStatusHandler(cardinality_.get(), &router_);
     AddAdminHandlers(storage_.get(), {.enabled = true, .snapshot_directory = dir_ / "snapshots"}, &router_);
@@ -278,6 +283,12 @@ TEST_F(QueryHandlers, WrongParametersAreNamed) {
       {"/api/v1/status/tsdb?limit=0", "limit must be a number"},
       {"/api/v1/status/tsdb?limit=ten", "limit must be a number"},
       {"/api/v1/status/tsdb?limit=10001", "limit must be a number"},
+      {"/api/v1/metadata?limit=some", "limit must be a number"},
+      {"/api/v1/metadata?limit_per_metric=-1", "limit_per_metric must be a number"},
+      {"/api/v1/query_exemplars", "no query"},
+      {"/api/v1/query_exemplars?query=rate(latency[5m])", "not PromQL"},
+      {"/api/v1/query_exemplars?query=latency&start=20&end=10", "end lies before start"},
+      {"/api/v1/query_exemplars?query={a=~\"(\"}", "("},
       {"/api/v1/export", "no match[]"},
       {"/api/v1/export?match[]={a=~\"(\"}", "("},
   };
@@ -299,6 +310,41 @@ TEST_F(QueryHandlers, ExportsJsonLinesWithHistogramsAndExemplars) {
   EXPECT_EQ(line["histograms"].size(), 50U);
   EXPECT_EQ(line["values"].size(), 10U);
   EXPECT_EQ(line["exemplars"][0]["labels"]["trace_id"], "abc");
+}
+
+TEST_F(QueryHandlers, MetadataIsToldByMetric) {
+  Write({.labels = {{"__name__", "jobs"}}, .samples = {{kStart, 1}}, .metadata = {{MetricType::kCounter, "", "Done."}}});
+  Write({.labels = {{"__name__", "jobs"}, {"job", "other"}},
+         .samples = {{kStart, 1}},
+         .metadata = {{MetricType::kCounter, "", "Done."}}});
+  const json jobs = json::array({{{"type", "counter"}, {"help", "Done."}, {"unit", ""}}});
+  const json histogram = {{"type", "histogram"}, {"help", "How \"long\" it took."}, {"unit", "seconds"}};
+  const json all = Api("/api/v1/metadata");
+  EXPECT_FALSE(all.contains("warnings"));
+  ASSERT_EQ(all["data"].size(), 2U);  // nothing is known of up
+  EXPECT_EQ(all["data"]["jobs"], jobs);
+  EXPECT_THAT(all["data"]["latency"],
+              ::testing::UnorderedElementsAre(histogram, json{{"type", "gauge"}, {"help", "Another's."}, {"unit", ""}}));
+  EXPECT_EQ(Api("/api/v1/metadata?metric=jobs")["data"], (json{{"jobs", jobs}}));
+  EXPECT_EQ(Api("/api/v1/metadata?metric=none")["data"], json::object());
+  EXPECT_EQ(Api("/api/v1/metadata?limit_per_metric=1")["data"]["latency"].size(), 1U);
+  const json one = Api("/api/v1/metadata?limit=1");
+  EXPECT_EQ(one["data"], (json{{"jobs", jobs}}));
+  EXPECT_EQ(one["warnings"], (json{"results truncated due to limit"}));
+}
+
+TEST_F(QueryHandlers, ExemplarsAreFoundBySelectorAndTime) {
+  const json one = {{"labels", {{"trace_id", "abc"}}}, {"value", "1.5"}, {"timestamp", 1'700'000'000.001}};
+  const json two = {{"labels", {{"trace_id", "def"}}}, {"value", "6"}, {"timestamp", 1'700'000'060.000}};
+  const json series = {{"__name__", "latency"}, {"kind", "int"}};
+  const auto of = [&](const json& exemplars) { return json::array({{{"seriesLabels", series}, {"exemplars", exemplars}}}); };
+  EXPECT_EQ(Api("/api/v1/query_exemplars?query=latency"), (json{{"status", "success"}, {"data", of({one, two})}}));
+  EXPECT_EQ(Api("/api/v1/query_exemplars?query={kind=~\".%2b\"}&start=1700000001&end=1700000060")["data"], of(json::array({two})));
+  EXPECT_EQ(Api("/api/v1/query_exemplars?query=latency&end=1700000059.999")["data"], of(json::array({one})));
+  EXPECT_EQ(Api("/api/v1/query_exemplars?query=up")["data"], json::array());
+  const HttpResponse form = Ask("POST", "/api/v1/query_exemplars", "query=latency%7Bkind%3D%22int%22%7D&start=1700000060",
+                                {{"Content-Type", "application/x-www-form-urlencoded"}});
+  EXPECT_EQ(json::parse(form.body)["data"], of(json::array({two})));
 }
 
 TEST_F(QueryHandlers, TellsWhatMakesSeriesAsPrometheusDoes) {

@@ -64,6 +64,15 @@ std::string RawClient::ReadToEnd() {
   return std::exchange(got_, {});
 }
 
+std::string RawClient::ReadBehind(std::string_view mark, std::size_t bytes) {
+  while (true) {
+    const std::size_t at = got_.find(mark);
+    if (at != std::string::npos && got_.size() >= at + mark.size() + bytes) break;
+    if (!Fill()) break;
+  }
+  return std::exchange(got_, {});
+}
+
 RawAnswer RawClient::Read(bool head) {
   std::size_t end = 0;
   while ((end = got_.find("\r\n\r\n")) == std::string::npos) {

@@ -32,6 +32,8 @@ class RawClient {
   RawAnswer Ask(std::string_view request) { return Send(request) ? Read() : RawAnswer{.error = "cannot send"}; }
   // Waits until the server closes the connection; what came before that.
   std::string ReadToEnd();
+  // What comes until `bytes` more have come behind `mark`, or until the end.
+  std::string ReadBehind(std::string_view mark, std::size_t bytes);
   void CloseSending();
   // Destroyed, it resets the connection instead of ending it.
   void ResetAtEnd();

@@ -178,13 +178,14 @@ TEST_P(Memory, StoredSeriesLeaveWhereMemoryIsScarce) {
       ASSERT_TRUE(result.ok()) << "round " << round << ", series " << first << ": " << result.status.ToString();
     }
   }
-  std::uint64_t resident = 0, total = 0;
+  // Not how many are resident: what left comes back when it is written to.
+  std::uint64_t released = 0, total = 0;
   for (const ShardStats& s : store_->Stats().shards) {
-    resident += s.series_resident;
+    released += s.series_released;
     total += s.series_total;
   }
   EXPECT_EQ(total, kSeries);
-  EXPECT_LT(resident, kSeries);
+  EXPECT_GT(released, 0U);
   const auto check = [&](const char* when) {
     SCOPED_TRACE(when);
     const Contents found = store_.Read({Matcher::Regex("i", "[0-9]*7")});

@@ -11,6 +11,7 @@
 #include "server/export_handler.h"
 #include "server/health_handlers.h"
 #include "server/lookup_handlers.h"
+#include "server/metadata_handlers.h"
 #include "server/otlp_http.h"
 #include "server/page/page_handlers.h"
 #include "server/page/refused_items.h"
@@ -101,6 +102,7 @@ server::Router Daemon::MakeRouter() {
   server::AddOtlpHandler(otlp_.get(), &in_flight_, &router);
   server::AddRemoteReadHandler(storage_.get(), &in_flight_, {.timeout = flags_.query_timeout}, &router);
   server::AddLookupHandlers(storage_.get(), flags_.query_timeout, &router);
+  server::AddMetadataHandlers(storage_.get(), flags_.query_timeout, &router);
   server::AddExportHandler(storage_.get(), &router);
   server::AddTsdbStatusHandler(cardinality_.get(), &router);
   server::AddAdminHandlers(storage_.get(), flags_.admin, &router);

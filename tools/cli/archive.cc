@@ -55,7 +55,7 @@ void PrintTable(const ops::ArchiveSummary& summary, bool csv, Output* out) {
                interop::FormatTime(run.first_ms), interop::FormatTime(run.last_ms), std::to_string(run.rows),
                csv ? std::to_string(run.bytes) : HumanBytes(run.bytes)});
   }
-  csv ? table.PrintCsv(out) : table.Print(out);
+  table.Print(csv, out);
   if (csv) return;
   *out << "store " << summary.uuid << " incarnation " << std::to_string(summary.incarnation) << ", "
        << std::to_string(summary.segments) << " files, " << HumanBytes(summary.bytes) << "; "
@@ -74,12 +74,9 @@ int List(const ArchiveFlags& flags) {
     summary = ops::ListArchive(flags.directory, context);
   }
   if (!summary.ok()) return Fail(summary.status());
-  Output out;
-  if (flags.format == Format::kJson) {
-    PrintList(*summary, &out);
-  } else {
-    PrintTable(*summary, flags.format == Format::kCsv, &out);
-  }
+  const auto json = [&](Output* out) { PrintList(*summary, out); };
+  const auto text = [&](bool csv, Output* out) { PrintTable(*summary, csv, out); };
+  if (!PrintReport(flags.format, json, text)) return kExitFailure;
   bool lacks = !summary->problems.empty() || !summary->gaps.empty();
   for (const std::string& problem : summary->problems) PrintError(problem);
   for (const ArchiveGap& gap : summary->gaps) {
@@ -96,7 +93,6 @@ int List(const ArchiveFlags& flags) {
     PrintError("shard " + std::to_string(run.shard) + " lacks LSN " + std::to_string(before.last_lsn + 1) + " to " +
                std::to_string(run.first_lsn - 1) + ": a process wrote to the database without this archive");
   }
-  if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
   return lacks ? kExitProblems : kExitOk;
 }
 
@@ -121,7 +117,7 @@ int AddLog(const ArchiveFlags& flags) {
     Table table({"rows of the log", "bytes", "restores go to"});
     table.Add({std::to_string(tail->rows), csv ? std::to_string(tail->bytes) : HumanBytes(tail->bytes),
                interop::FormatTime(tail->time_ms)});
-    csv ? table.PrintCsv(&out) : table.Print(&out);
+    table.Print(csv, &out);
   }
   return out.Finish() ? kExitOk : Fail(IoError("cannot write to stdout"));
 }
@@ -150,7 +146,7 @@ int Prune(const ArchiveFlags& flags) {
     Table table({flags.dry_run ? "would be removed" : "removed", "bytes", "left", "bytes left"});
     table.Add({std::to_string(pruned->removed.size()), bytes(pruned->bytes), std::to_string(pruned->segments_left),
                bytes(pruned->bytes_left)});
-    csv ? table.PrintCsv(&out) : table.Print(&out);
+    table.Print(csv, &out);
   }
   return out.Finish() ? kExitOk : Fail(IoError("cannot write to stdout"));
 }

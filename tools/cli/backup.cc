@@ -112,7 +112,7 @@ int Backup(const BackupFlags& flags) {
                                     bytes(backup.bytes())};
     for (const auto& part : kParts) row.push_back(bytes(part.bytes));
     table.Add(std::move(row));
-    csv ? table.PrintCsv(&out) : table.Print(&out);
+    table.Print(csv, &out);
   }
   return Finish(&out, kExitOk);
 }
@@ -145,7 +145,7 @@ int List(const BackupFlags& flags) {
   if (flags.format == Format::kJson) {
     json.EndArray().Newline();
   } else {
-    flags.format == Format::kCsv ? table.PrintCsv(&out) : table.Print(&out);
+    table.Print(flags.format == Format::kCsv, &out);
   }
   return Finish(&out, code);
 }
@@ -222,7 +222,7 @@ void PrintRestored(const BackupFlags& flags, const ops::RestoreReport& report, O
   }
   Table table(std::move(header));
   table.Add(std::move(row));
-  csv ? table.PrintCsv(out) : table.Print(out);
+  table.Print(csv, out);
 }
 
 int Restore(const BackupFlags& flags) {

@@ -118,7 +118,7 @@ void WalBench::Write(Writer* writer, std::size_t index) {
 }
 
 Status WalBench::Run() {
-  const Progress progress(flags_.progress, "bench wal", [this] { return writes(); });
+  const WriteProgress progress(flags_.progress, "bench wal", [this] { return writes(); });
   watch_.Start();
   std::vector<std::thread> threads;
   for (std::size_t i = 0; i < writers_.size(); ++i) threads.emplace_back([this, i] { Write(&writers_[i], i); });

@@ -214,7 +214,7 @@ Status WriteBench::Append() {
     deadline_ = std::chrono::steady_clock::now() +
                 std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(left));
   }
-  const Progress progress(flags_.progress, "bench write", [this] { return samples(); });
+  const WriteProgress progress(flags_.progress, "bench write", [this] { return samples(); });
   all_.Start();
   Status status = OnThreads([this](Share* share, std::size_t index) { AppendShare(share, index); });
   for (Share& share : shares_) {

@@ -11,6 +11,7 @@
 
 #include "chronolith/result.h"
 #include "chronolith/storage.h"
+#include "tools/cli/output.h"
 
 namespace chronolith::cli {
 
@@ -70,6 +71,20 @@ int Partial();
 void AddSkipDamaged(CLI::App* command, bool* skip);
 void AddFormat(CLI::App* command, Format* format);
 void AddLevel(CLI::App* command, AckLevel* level);
+
+// Prints a report: `json(Output*)`, or `text(bool csv, Output*)`. False, after a message, where stdout has not taken it all.
+template <typename Json, typename Text>
+bool PrintReport(Format format, const Json& json, const Text& text) {
+  Output out;
+  if (format == Format::kJson) {
+    json(&out);
+  } else {
+    text(format == Format::kCsv, &out);
+  }
+  if (out.Finish()) return true;
+  PrintError("cannot write to stdout");
+  return false;
+}
 
 struct TimeFlags {
   std::string start;

@@ -90,7 +90,7 @@ void PrintTable(const CompactResult& result, bool dry_run, bool csv, Output* out
       {"shard", bytes + "before", bytes + "after", "saved", "chunks before", "chunks after", "samples deleted", "series removed"});
   for (const ShardCompactResult& shard : result.shards) table.Add(Row(std::to_string(shard.shard), shard, dry_run, csv));
   if (!csv) table.Add(Row("total", result, dry_run, csv));
-  csv ? table.PrintCsv(out) : table.Print(out);
+  table.Print(csv, out);
 }
 
 Result<CompactResult> CompactShowingProgress(Storage* storage, CompactOptions options, ProgressMode mode) {
@@ -141,13 +141,9 @@ int Compact(const CompactFlags& flags) {
     return result.status().code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
   }
 
-  Output out;
-  if (flags.format == Format::kJson) {
-    PrintJson(*result, dry_run, &out);
-  } else {
-    PrintTable(*result, dry_run, flags.format == Format::kCsv, &out);
-  }
-  if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
+  const auto json = [&](Output* out) { PrintJson(*result, dry_run, out); };
+  const auto text = [&](bool csv, Output* out) { PrintTable(*result, dry_run, csv, out); };
+  if (!PrintReport(flags.format, json, text)) return kExitFailure;
   if (!closed.ok()) return Fail(closed);
   if (!archived.ok()) return Fail(archived);
   if (unstored > 0) {

@@ -49,7 +49,7 @@ int Print(const ops::DeleteReport& report, const DeleteFlags& flags) {
   } else {
     Table table({flags.dry_run ? "would delete of series" : "deleted of series", "samples"});
     table.Add({std::to_string(report.series), std::to_string(report.samples)});
-    flags.format == Format::kCsv ? table.PrintCsv(&out) : table.Print(&out);
+    table.Print(flags.format == Format::kCsv, &out);
   }
   return out.Finish() ? kExitOk : kExitFailure;
 }

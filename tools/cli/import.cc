@@ -158,7 +158,7 @@ int ImportInto(const ImportFlags& flags, Storage* storage) {
   bool stopped = false;
   {
     const bool bar = flags.progress == ProgressMode::kAuto;
-    const Progress progress(bar ? ProgressMode::kNone : flags.progress, "import", [&sink] { return sink.samples(); });
+    const WriteProgress progress(bar ? ProgressMode::kNone : flags.progress, "import", [&sink] { return sink.samples(); });
     WorkProgress work(!bar);
     work.Begin("import", BytesOf(flags.files), "bytes");
     for (const std::string& path : flags.files) {

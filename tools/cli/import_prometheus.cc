@@ -107,13 +107,9 @@ int ImportInto(const PrometheusFlags& flags, const ops::PrometheusImportOptions&
   }
   if (s.ok() && storage != nullptr && options.level == AckLevel::kQueued) s = storage->Flush();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  Output out;
-  if (flags.format == Format::kJson) {
-    PrintJson(report, seconds, &out);
-  } else {
-    PrintTable(report, flags.format == Format::kCsv, &out);
-  }
-  if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
+  const auto json = [&](Output* out) { PrintJson(report, seconds, out); };
+  const auto text = [&](bool csv, Output* out) { PrintTable(report, csv, out); };
+  if (!PrintReport(flags.format, json, text)) return kExitFailure;
   if (s.code() == StatusCode::kCancelled) {
     PrintError("interrupted; what was taken is there, and the same command adds the rest");
     return kExitFailure;

@@ -373,13 +373,9 @@ int RunInspect(const InspectFlags& flags) {
     report = ops::Inspect(**store, options, context);
   }
   if (!report.ok()) return Fail(report.status());
-  Output out;
-  if (flags.format == Format::kJson) {
-    PrintJson(**store, *report, what, &out);
-  } else {
-    PrintTables(**store, *report, what, flags.format == Format::kCsv, &out);
-  }
-  if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
+  const auto json = [&](Output* out) { PrintJson(**store, *report, what, out); };
+  const auto text = [&](bool csv, Output* out) { PrintTables(**store, *report, what, csv, out); };
+  if (!PrintReport(flags.format, json, text)) return kExitFailure;
   return ReportProblems(report->problems);
 }
 

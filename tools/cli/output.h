@@ -70,6 +70,7 @@ class Table {
   // As an aligned table, or as CSV.
   void Print(Output* out) const;
   void PrintCsv(Output* out) const;
+  void Print(bool csv, Output* out) const { csv ? PrintCsv(out) : Print(out); }
 
  private:
   std::vector<std::string> header_;

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "tools/cli/output.h"
+#include "tools/cli/status_line.h"
 
 namespace chronolith::cli {
 
@@ -22,7 +23,7 @@ void AddProgress(CLI::App* command, ProgressMode* mode) {
       ->option_text("MODE");
 }
 
-struct Progress::State {
+struct WriteProgress::State {
   bool plain = false;
   std::string what;
   std::function<std::uint64_t()> acknowledged;
@@ -45,7 +46,7 @@ struct Progress::State {
   }
 };
 
-Progress::Progress(ProgressMode mode, std::string what, std::function<std::uint64_t()> acknowledged) {
+WriteProgress::WriteProgress(ProgressMode mode, std::string what, std::function<std::uint64_t()> acknowledged) {
   if (mode == ProgressMode::kNone || (mode == ProgressMode::kAuto && isatty(STDERR_FILENO) != 1)) return;
   state_ = std::make_unique<State>();
   state_->plain = mode == ProgressMode::kPlain;
@@ -58,28 +59,24 @@ Progress::Progress(ProgressMode mode, std::string what, std::function<std::uint6
   });
 }
 
-Progress::~Progress() {
+WriteProgress::~WriteProgress() {
   if (state_ == nullptr) return;
   state_->stop.release();
   state_->thread.join();
 }
 
 struct ReplayBar::State {
-  const bool terminal = isatty(STDERR_FILENO) == 1;
-  bool shown = false;
   std::mutex mu;
   std::map<std::uint32_t, ReplayProgress> shards;
-  std::binary_semaphore stop{0};
-  std::thread thread;
 
-  void Show() {
+  std::string Line(bool terminal) {
     double records = 0;
     double expected = 0;
     double bytes = 0;
     double seconds_left = 0;  // shards are replayed beside each other
     {
       const std::lock_guard lock(mu);
-      if (shards.empty()) return;
+      if (shards.empty()) return "";
       for (const auto& [shard, progress] : shards) {
         records += static_cast<double>(progress.records);
         expected += static_cast<double>(progress.records_expected);
@@ -89,32 +86,19 @@ struct ReplayBar::State {
     }
     std::string line = "replay: ";
     const double part = expected == 0 ? 0 : std::min(1.0, records / expected);
-    if (terminal && part > 0) {
-      constexpr int kWidth = 24;
-      const auto filled = static_cast<std::size_t>(part * kWidth);
-      line += "[" + std::string(filled, '#') + std::string(kWidth - filled, '.') + "] ";
-    }
+    if (terminal && part > 0) line += Bar(part);
     line += HumanCount(records);
     if (part > 0) line += " of " + HumanCount(expected);
     line += " records, " + HumanBytes(static_cast<std::uint64_t>(bytes));
     if (part > 0) line += ", about " + HumanSeconds(seconds_left) + " left";
-    shown = true;
-    std::fprintf(stderr, terminal ? "\r%s \033[K" : "%s\n", line.c_str());
-    std::fflush(stderr);
+    return line;
   }
 };
 
-ReplayBar::ReplayBar() : state_(std::make_shared<State>()) {
-  state_->thread = std::thread([state = state_.get()] {
-    while (!state->stop.try_acquire_for(std::chrono::milliseconds(state->terminal ? 200 : 10'000))) state->Show();
-    if (state->terminal && state->shown) std::fprintf(stderr, "\r\033[K");
-  });
-}
+ReplayBar::ReplayBar()
+    : state_(std::make_shared<State>()), line_([state = state_.get()](bool terminal) { return state->Line(terminal); }) {}
 
-ReplayBar::~ReplayBar() {
-  state_->stop.release();
-  state_->thread.join();
-}
+ReplayBar::~ReplayBar() = default;
 
 std::function<void(const ReplayProgress&)> ReplayBar::Callback() {
   return [state = state_](const ReplayProgress& progress) {

@@ -1,4 +1,4 @@
-// Progress of long-running commands, on stderr.
+// Progress of commands that write, and of replay, on stderr. That of other work: work_progress.h.
 #ifndef CHRONOLITH_TOOLS_CLI_PROGRESS_H_
 #define CHRONOLITH_TOOLS_CLI_PROGRESS_H_
 
@@ -9,6 +9,7 @@
 #include <string>
 
 #include "chronolith/options.h"
+#include "tools/cli/status_line.h"
 
 namespace chronolith::cli {
 
@@ -21,10 +22,10 @@ enum class ProgressMode : std::uint8_t {
 void AddProgress(CLI::App* command, ProgressMode* mode);
 
 // Shows `acknowledged()` a few times a second, from a thread of its own, until it is destroyed (then once more).
-class Progress {
+class WriteProgress {
  public:
-  Progress(ProgressMode mode, std::string what, std::function<std::uint64_t()> acknowledged);
-  ~Progress();
+  WriteProgress(ProgressMode mode, std::string what, std::function<std::uint64_t()> acknowledged);
+  ~WriteProgress();
 
  private:
   struct State;
@@ -41,7 +42,8 @@ class ReplayBar {
 
  private:
   struct State;
-  std::shared_ptr<State> state_;
+  const std::shared_ptr<State> state_;
+  StatusLine line_;
 };
 
 }  // namespace chronolith::cli

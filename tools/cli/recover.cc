@@ -83,7 +83,7 @@ void PrintTable(const Outcome& outcome, bool csv, Output* out) {
                csv ? std::to_string(shard.replayed_bytes) : HumanBytes(shard.replayed_bytes), std::to_string(loss.dropped_samples),
                std::to_string(loss.dropped_items), LostText(loss)});
   }
-  csv ? table.PrintCsv(out) : table.Print(out);
+  table.Print(csv, out);
   if (csv || !outcome.rewrites) return;
   for (const std::string& file : *outcome.rewrites) *out << "would be rewritten without what is damaged: " << file << "\n";
   *out << "Nothing was changed: this is what the same command without --dry-run would do.\n";
@@ -144,16 +144,12 @@ int Recover(const RecoverFlags& flags) {
   const Result<Outcome> outcome = flags.dry_run ? Rehearse(*options, flags.store) : RecoverStore(*options, flags.store);
   if (!outcome.ok()) return Fail(outcome.status());
 
-  Output out;
-  if (flags.format == Format::kJson) {
-    PrintJson(*outcome, &out);
-  } else {
-    PrintTable(*outcome, flags.format == Format::kCsv, &out);
-  }
+  const auto json = [&](Output* out) { PrintJson(*outcome, out); };
+  const auto text = [&](bool csv, Output* out) { PrintTable(*outcome, csv, out); };
+  if (!PrintReport(flags.format, json, text)) return kExitFailure;
   const StorageStats& stats = outcome->stats;
   bool problems = false;
   for (const ShardStats& shard : stats.shards) problems = problems || !shard.quarantine.empty() || Lost(LossOf(stats, shard.shard));
-  if (!out.Finish()) return kExitFailure;
   const int archived = outcome->archived.ok() ? kExitOk : Fail(outcome->archived);
   return problems ? kExitProblems : archived;
 }

@@ -49,7 +49,7 @@ void PrintTable(const ops::ReplayReport& report, bool csv, Output* out) {
                N(s.read.exemplars), N(s.read.metadata), N(s.read.deletes), N(s.delivered.sent), N(s.delivered.skipped),
                N(s.delivered.refused), N(s.read.left_out), N(s.resumed_after), N(s.delivered_lsn)});
   }
-  csv ? table.PrintCsv(out) : table.Print(out);
+  table.Print(csv, out);
   if (csv) return;
   const ops::ScanTotals read = report.Read();
   const ops::Delivered sum = report.Sum();

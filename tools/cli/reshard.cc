@@ -112,13 +112,9 @@ int Reshard(const ReshardFlags& flags) {
     Fail(status);
     return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
   }
-  Output out;
-  if (flags.format == Format::kJson) {
-    PrintJson(*done, flags, watch.ElapsedSeconds(), &out);
-  } else {
-    PrintTable(*done, flags.dry_run, flags.format == Format::kCsv, &out);
-  }
-  if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
+  const auto json = [&](Output* out) { PrintJson(*done, flags, watch.ElapsedSeconds(), out); };
+  const auto text = [&](bool csv, Output* out) { PrintTable(*done, flags.dry_run, csv, out); };
+  if (!PrintReport(flags.format, json, text)) return kExitFailure;
   if (flags.dry_run) {
     std::fprintf(stderr, "%s has %u shards and takes %s; the new one may need %s, the disk has %s\n", flags.source.c_str(),
                  done->source_shards, HumanBytes(done->source_bytes).c_str(), HumanBytes(done->room_needed).c_str(),

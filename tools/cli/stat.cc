@@ -146,6 +146,7 @@ void JsonShard(const ShardStats& s, JsonWriter* json) {
                                                             {"series_resident", s.series_resident},
                                                             {"series_created", s.series_created},
                                                             {"series_removed", s.series_removed},
+                                                            {"series_released", s.series_released},
                                                             {"samples_appended", s.samples_appended},
                                                             {"samples_out_of_order", s.samples_out_of_order},
                                                             {"samples_refused", s.samples_refused},

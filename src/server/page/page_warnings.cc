@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <string_view>
 
 namespace chronolith::server {
 namespace {
@@ -58,17 +59,27 @@ class Warnings {
   std::vector<PageWarning> critical_, others_;
 };
 
+// The store's word on the shard (ShardStats::quarantine) names it, says what is damaged, and then what to do.
+void AddQuarantine(const ShardStats& shard, Warnings* out) {
+  constexpr std::string_view kServe = "the other shards serve: ";
+  constexpr std::string_view kThen = "; nothing of it is changed. ";
+  std::string_view why = shard.quarantine;
+  std::string_view then = "Put the file back from a backup, or restore.";
+  if (const std::size_t at = why.find(kServe); at != std::string_view::npos) why.remove_prefix(at + kServe.size());
+  if (const std::size_t at = why.find(kThen); at != std::string_view::npos) {
+    then = why.substr(at + kThen.size());
+    why = why.substr(0, at);
+  }
+  out->Critical("Shard " + std::to_string(shard.shard) + " is quarantined: " + std::string(why),
+                "Its series are neither read nor written; the other shards go on, and its log is kept. " + std::string(then));
+}
+
 void AddShards(const StorageStats& stats, Warnings* out) {
   std::size_t quarantined = 0, replaying = 0;
   double left = 0;
   for (const ShardStats& shard : stats.shards) {
     if (!shard.quarantine.empty()) {
-      if (++quarantined <= kQuoted) {
-        out->Critical(
-            "Shard " + std::to_string(shard.shard) + " is quarantined: " + shard.quarantine,
-            "Its series are neither read nor written; the other shards go on, and its log is kept. Put the file back from a "
-            "backup, or restore.");
-      }
+      if (++quarantined <= kQuoted) AddQuarantine(shard, out);
     } else if (!shard.serving) {
       ++replaying;
       left = std::max(left, shard.replay_seconds_left);

@@ -14,6 +14,7 @@
 #include "server/page/page_warnings.h"
 #include "server/page/refused_items.h"
 #include "tests/server/page/altered_storage.h"
+#include "tests/storage/quarantine_fixture.h"
 #include "tests/support/temp_directory.h"
 
 namespace chronolith::server {
@@ -289,6 +290,20 @@ INSTANTIATE_TEST_SUITE_P(
                     },
                     false, "973 MiB of 1.0 GiB"}),
     [](const auto& info) { return std::string(info.param.name); });
+
+// With the store's own words.
+TEST_F(QuarantineTest, IsToldOnceWithWhatToDo) {
+  Fill();
+  const std::string path = FileOf("index.2");
+  fs::remove(path);
+  store_.Open();
+  const auto warnings = server::WarningsOf(store_->Stats(), {}, 0, 0);
+  ASSERT_THAT(warnings, SizeIs(1));
+  EXPECT_THAT(warnings[0].text, AllOf(::testing::StartsWith("Shard 2 is quarantined: family 'index.2': file '" + path),
+                                      ::testing::EndsWith("is missing")));
+  EXPECT_THAT(warnings[0].advice, AllOf(HasSubstr("neither read nor written"), HasSubstr("put the file back")));
+  store_.Close();
+}
 
 TEST(PageWarnings, ADiskThatIsNearlyFullIsNamed) {
   const auto on = [](std::uint64_t free, std::uint64_t total) { return WarningsOf({}, {{"/db", free, total}}, 0, 0); };

@@ -108,7 +108,13 @@ class Examples(InScratch):
             for part in ("receivers", "processors", "exporters"):
                 self.assertTrue(pipeline[part])
                 self.assertLessEqual(set(pipeline[part]), set(config[part]))
-        self.assertEqual(config["exporters"]["prometheusremotewrite"]["endpoint"], f"http://{ADDRESS}/api/v1/write")
+        # It sends to where chronolithd listens, and does not listen there itself.
+        with open(shipped("flags.h"), encoding="utf-8") as file:
+            served = dict(re.findall(r'kOtlp(Grpc|Http)[^"\n]*"([0-9.:]+)"', file.read()))
+        self.assertEqual(config["exporters"]["otlp"]["endpoint"], served["Grpc"])
+        self.assertTrue(config["exporters"]["otlp"]["tls"]["insecure"])
+        for protocol in config["receivers"]["otlp"]["protocols"].values():
+            self.assertNotIn(protocol["endpoint"], served.values())
 
 
 if __name__ == "__main__":
