@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "interop/otlp/metrics_service.grpc.pb.h"
+#include "interop/otlp/rpc_status.pb.h"
 #include "server/otlp_grpc.h"
 #include "tests/server/otlp_fixture.h"
 
@@ -48,6 +49,15 @@ class OtlpGrpc : public OtlpFixture {
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(2));
     if (!level.empty()) context.AddMetadata("x-chronolith-ack-level", level);
     return MetricsService::NewStub(channel_)->Export(&context, request, response);
+  }
+
+  // -1: without RetryInfo.
+  static std::int64_t RetrySeconds(const grpc::Status& status) {
+    google::rpc::Status details;
+    google::rpc::RetryInfo retry;
+    const bool told = details.ParseFromString(status.error_details()) && details.details_size() == 1 &&
+                      details.code() == status.error_code() && details.details(0).UnpackTo(&retry);
+    return told ? retry.retry_delay().seconds() : -1;
   }
 
   OtlpGrpcOptions grpc_options_;
