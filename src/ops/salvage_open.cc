@@ -89,15 +89,23 @@ class Opening {
 
   Status OpenData(SalvageSource* found) {
     const std::string path = DataInstancePath(source_);
+    std::error_code error;
+    if (!fs::exists(path, error) && !error) {
+      losses_->Add({.kind = LossKind::kFile, .what = path + " is missing: all that was stored"});
+      return Status::Ok();
+    }
     EngineOptions options = ReadOnly(DataInstanceOptions(found->manifest));
     options.quarantine = true;
     Result<std::unique_ptr<KvEngine>> opened = factory_->Open(path, options);
     if (!opened.ok() && !MeansLost(opened.status())) return opened.status();
+    if (opened.ok()) {
+      const Status identity = CheckIdentity(opened->get(), found->manifest, "data");
+      if (identity.code() == StatusCode::kFailedPrecondition) return identity;
+      if (identity.code() == StatusCode::kNotFound) opened = DataLoss("it is empty: it was lost, or its disk is not mounted");
+    }
     bool rebuild = !opened.ok();
     if (opened.ok()) {
       found->data = std::move(*opened);
-      if (Status s = CheckIdentity(found->data.get(), found->manifest, "data"); s.code() == StatusCode::kFailedPrecondition)
-        return s;
       ListTables(*found);
       if (Status s = NameBadFiles(found); !s.ok()) return s;
       for (FamilyId family = 1; family <= ChunkFamily(found->manifest.shards - 1); ++family) {
@@ -128,7 +136,6 @@ class Opening {
       return Status::Ok();
     }
     found->rebuilt = std::move(*rebuilt);
-    std::error_code error;
     for (const auto& entry : fs::directory_iterator(copy + "/lost", error)) {
       if (entry.path().extension() != ".sst") continue;
       const std::string file = path + "/" + entry.path().filename().string();
@@ -254,12 +261,32 @@ class Opening {
     if (opened.status().code() == StatusCode::kCancelled) return opened.status();
     if (!opened.ok()) opened = ReplayLogFiles(path, options, why);
     if (opened.status().code() == StatusCode::kCancelled) return opened.status();
-    if (opened.ok()) {
-      found->log = std::move(*opened);
-    } else {
+    if (!opened.ok()) {
       losses_->Add({.kind = LossKind::kLog, .what = "the log in " + path + " cannot be read: " + why});
+      return Status::Ok();
     }
+    const Status identity = CheckIdentity(opened->get(), found->manifest, "log");
+    if (identity.code() == StatusCode::kFailedPrecondition) return identity;
+    // Read without its manifest, or with bytes taken out, it may hold records all the same.
+    if (identity.code() == StatusCode::kNotFound && !HasRecords(opened->get(), found->manifest)) {
+      losses_->Add({.kind = LossKind::kLog, .what = "the log in " + path + " is empty: it was lost, or its disk is not mounted"});
+      return (*opened)->Close();
+    }
+    if (identity.code() == StatusCode::kNotFound && why.empty()) {
+      losses_->Add({.kind = LossKind::kLog, .what = "the beginning of the log in " + path + " is lost"});
+    }
+    found->log = std::move(*opened);
     return Status::Ok();
+  }
+
+  static bool HasRecords(KvEngine* log, const StoreManifest& manifest) {
+    for (ShardId shard = 0; shard < manifest.shards; ++shard) {
+      const auto it = log->NewIterator(WalFamily(shard), {.fill_cache = false});
+      if (!it.ok()) return true;
+      (*it)->Seek("");
+      if ((*it)->Valid() || !(*it)->status().ok()) return true;
+    }
+    return false;
   }
 
   // With damaged bytes taken out of a copy.

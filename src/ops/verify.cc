@@ -356,7 +356,9 @@ std::string_view AdviceOn(ProblemKind kind) {
     case ProblemKind::kOrdinal:
     case ProblemKind::kChunk:
     case ProblemKind::kTombstone:
-      return "restore a backup; keep this database and report it where no file is damaged, since it was written so";
+      return "where a damaged file is named above, what is said there; else restore a backup, keep this database and report it, "
+             "since it "
+             "was written so";
   }
   return "";
 }

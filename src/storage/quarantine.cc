@@ -118,8 +118,11 @@ Status Core::WithAffected(const Status& status, InstanceRole instance) const {
                   (known ? " behind LSN " + std::to_string(stored->least()) : " (its stored files are damaged as well)");
     }
   }
-  return DataLoss(status.message() + ". Affected: " + affected +
-                  ". Put back what is damaged, or restore a snapshot or a backup of the store; no command salvages this");
+  return DataLoss(
+      status.message() + ". Affected: " + affected +
+      ". Put back what is damaged, or restore a snapshot or a backup of the store; else `chronolith salvage` copies what "
+      "is sound into a new one, or, where bytes of a log file are damaged, this gives them up: " +
+      LossCommand());
 }
 
 }  // namespace chronolith

@@ -49,9 +49,11 @@ class CliSalvage : public CliTest {
   }
   static std::string Name(int i) { return "n{i=\"" + std::to_string(i) + "\",job=\"j" + std::to_string(i % 7) + "\"}"; }
   // Each sample is a write of its own, synced; then the writer is killed.
-  void Log(int from) const {
-    Subprocess writer(Command(
-        {"import", "--db", db_, "--progress", "plain", "--input-format", "prometheus", "--batch", "1", "--level", "synced", "-"}));
+  void Log(int from, const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> args = {"import",     "--db",    db_, "--progress", "plain",  "--input-format",
+                                     "prometheus", "--batch", "1", "--level",    "synced", "-"};
+    args.insert(args.end(), more.begin(), more.end());
+    Subprocess writer(Command(args));
     std::string text = "# TYPE n gauge\n";
     for (int s = from; s < from + kLogSamples; ++s) {
       text += Name(s % (kSeries + 50)) + " " + std::to_string(s) + " " + std::to_string(kStart + (1000 + s) * kMinute) + "\n";
@@ -435,6 +437,58 @@ TEST_F(CliSalvage, WithoutTheManifestOfAnInstanceItsFilesAreReadByThemselves) {
     return l["kind"] == "log" && t >= kStart + 1000 * kMinute;
   });
   EXPECT_GE(salvaged_.size(), 0U + kSeries);
+}
+
+TEST_F(CliSalvage, AnInstanceThatIsMissingOrEmptyIsLostAndTheOtherIsTaken) {
+  Fill();
+  const std::string intact = Copy("intact");
+  // All that there is is in the log, in one file.
+  const std::string logged = Path("logged");
+  db_ = logged;
+  ASSERT_NO_FATAL_FAILURE(Log(0, {"--shards", "4"}));
+  const Contents in_log = Read(db_);
+  ASSERT_GE(in_log.size(), 0U + kSeries + 50);
+  healthy_ = in_log;
+  const auto of_log = [](const std::string&, std::int64_t, const nlohmann::json& l) { return l["kind"] == "log"; };
+  for (const bool removed : {false, true}) {
+    SCOPED_TRACE(removed ? "its only file removed" : "its only file emptied");
+    const std::string source = Copy(removed ? "removed" : "emptied");
+    const std::string log = LargestLog(source);
+    if (removed) {
+      fs::remove(log);
+    } else {
+      fs::resize_file(log, 0);
+    }
+    EXPECT_EQ(Cli({"verify", source}).exit_code, kProblems);
+    const nlohmann::json report = Salvage(source, kProblems);
+    EXPECT_TRUE(salvaged_.empty());
+    EXPECT_GT(Missing(report, of_log), 0U);
+    EXPECT_THAT(report["lost"][0]["what"].get<std::string>(), HasSubstr("/log is empty: it was lost"));
+    for (int shard = 0; shard < 4; ++shard) EXPECT_EQ(report["lost"][1 + shard]["shard"], shard);
+  }
+  for (const bool emptied : {false, true}) {
+    SCOPED_TRACE(emptied ? "a directory without files" : "no directory");
+    const auto lose = [&](const std::string& instance) {
+      fs::remove_all(instance);
+      if (emptied) fs::create_directory(instance);
+    };
+    const std::string suffix = emptied ? "-emptied" : "-missing";
+    db_ = logged;
+    healthy_ = in_log;
+    const std::string no_data = Copy("data" + suffix);
+    lose(no_data + "/data");
+    nlohmann::json report = Salvage(no_data, kProblems);
+    EXPECT_EQ(Missing(report, kNothing), 0U);
+    EXPECT_THAT(report["lost"][0]["what"].get<std::string>(), HasSubstr(no_data + "/data"));
+    db_ = intact;
+    healthy_ = Read(db_);
+    const std::string no_log = Copy("log" + suffix);
+    lose(no_log + "/log");
+    report = Salvage(no_log, kProblems);
+    EXPECT_GT(Missing(report, of_log), 0U);
+    EXPECT_GE(salvaged_.size(), 0U + kSeries);
+    EXPECT_THAT(report["lost"][0]["what"].get<std::string>(), HasSubstr(no_log + "/log"));
+  }
 }
 
 TEST_F(CliSalvage, WithoutSTOREItIsReadFromTheInstances) {

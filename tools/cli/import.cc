@@ -215,6 +215,8 @@ void AddSharedFlags(CLI::App* command, ImportFlags* flags) {
                     "refuse is not known)");
   AddLevel(command, &flags->level);
   AddProgress(command, &flags->progress);
+  command->get_option("--progress")
+      ->description("auto (default: a bar on a terminal, else a line each 10 s), plain (\"logged N\" lines on stderr), none");
   AddFormat(command, &flags->format);
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "interop/time_text.h"
+#include "ops/verify.h"
 #include "tools/cli/common.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/output.h"
@@ -30,10 +31,17 @@ Result<std::unique_ptr<ops::OfflineStore>> OpenFiles(const FilesFlags& flags) {
 
 int FailOpeningLog(const Status& status, const FilesFlags& files) {
   Fail(status);
-  if (status.code() == StatusCode::kDataLoss) {
+  ops::OfflineOptions log_only;
+  log_only.log_path = files.log_dir;
+  log_only.data = false;
+  if (ops::OfflineStore::Open(files.db, log_only).ok()) {  // it is the data that is damaged
+    const std::string advice(ops::AdviceOn(ops::ProblemKind::kInstance));
+    std::fprintf(stderr, "Nothing was read. The log is sound: %s.\n", advice.c_str());
+  } else if (status.code() == StatusCode::kDataLoss) {
     std::fprintf(stderr,
-                 "Nothing was read. Get the file back, or restore a backup; else, on a copy of the directory,\n"
-                 "`chronolith recover %s` says which records are lost, and with --accept-data-loss gives them up.\n",
+                 "Nothing was read. Get the file back, or restore a backup. Else, where bytes of a log file are damaged,\n"
+                 "`chronolith recover --accept-data-loss --dry-run %s` says which records are lost, and without --dry-run\n"
+                 "gives them up, on a copy of the directory. `chronolith salvage` copies what is left in any case.\n",
                  files.db.c_str());
   }
   return kExitFailure;

@@ -76,7 +76,12 @@ std::string Sentence(const std::string& text) {
   return sentence.ends_with('.') ? sentence : sentence + ".";
 }
 
-void Options(const std::vector<OptionInfo>& options, std::string* page) {
+// Whether the command takes it as its first argument as well.
+bool AlsoPositional(const OptionInfo& option, const CommandInfo& command) {
+  return !command.positionals.empty() && option.value == command.positionals.front().value;
+}
+
+void Options(const CommandInfo& command, const std::vector<OptionInfo>& options, std::string* page) {
   std::string group;
   for (const OptionInfo& option : options) {
     if (option.group != group) *page += ".SS " + Escaped(option.group) + "\n";
@@ -88,7 +93,9 @@ void Options(const std::vector<OptionInfo>& options, std::string* page) {
     }
     const bool flag = option.value.empty() || !option.names.front().starts_with('-');
     *page += flag ? "\n" : " \\fI" + Escaped(option.value) + "\\fR\n";
-    *page += Line(Sentence(option.description) + (option.required && option.names.front().starts_with('-') ? " Required." : ""));
+    const bool required = option.required && option.names.front().starts_with('-');
+    const std::string also = AlsoPositional(option, command) ? ", here or as the argument " + option.value : "";
+    *page += Line(Sentence(option.description) + (required ? " Required" + also + "." : ""));
     if (!option.choices.empty()) {
       std::string choices = "One of";
       for (std::size_t i = 0; i < option.choices.size(); ++i) choices += (i == 0 ? " " : ", ") + option.choices[i];
@@ -101,8 +108,8 @@ std::string Synopsis(const CommandInfo& command) {
   std::string text = "\\fB" + Escaped(command.Name(" ")) + "\\fR [\\fIOPTIONS\\fR]";
   for (const OptionInfo& option : command.options) {
     if (!option.required) continue;
-    const bool also_positional = !command.positionals.empty() && option.value == command.positionals.front().value;
-    if (!also_positional) text += " \\fB" + Escaped(option.names.back()) + "\\fR \\fI" + Escaped(option.value) + "\\fR";
+    if (!AlsoPositional(option, command))
+      text += " \\fB" + Escaped(option.names.back()) + "\\fR \\fI" + Escaped(option.value) + "\\fR";
   }
   for (const OptionInfo& option : command.positionals) {
     const std::string name = "\\fI" + Escaped(option.value) + "\\fR" + (option.repeated ? "..." : "");
@@ -130,9 +137,9 @@ std::string ManPage(const CommandInfo& root, const CommandInfo& command) {
     }
   }
   if (!command.positionals.empty()) page += ".SH ARGUMENTS\n";
-  Options(command.positionals, &page);
+  Options(command, command.positionals, &page);
   page += ".SH OPTIONS\n";
-  Options(command.options, &page);
+  Options(command, command.options, &page);
   page += ".SH \"EXIT STATUS\"\n" + (footer.exit_codes.empty() ? Parse(root.footer).exit_codes : footer.exit_codes);
   if (!footer.examples.empty()) page += ".SH EXAMPLES\n.nf\n" + footer.examples + ".fi\n";
   page += ".SH \"SEE ALSO\"\n";
