@@ -61,6 +61,8 @@ class StorageImpl : public Storage {
   // ---- For src/ops, which reads stores series by series, by their ids (by_id.cc) ----
   // What Storage::Open returns is one.
   static StorageImpl* Of(Storage* storage) { return static_cast<StorageImpl*>(storage); }
+  // SeriesIds of what options say, but for their limit.
+  Result<Lookup<SeriesRef>> MatchingIds(const std::vector<Matcher>& matchers, const LookupOptions& options);
   // Of each, in order; empty where there is no such series.
   Status LabelsOf(std::span<const SeriesRef> refs, std::vector<Labels>* labels);
   // As Exemplars and SeriesMetadata, but the labels of stored series are not taken into memory to find them.
