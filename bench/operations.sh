@@ -89,9 +89,17 @@ memory() {
   "$bin" bench write --db "$db" --series 1000000 --scrapes 3 --values walk >/dev/null 2>&1
   cp -r "$db" "$dir/m2"
   killed "$dir/k" 1000000 3
+  killed "$dir/r" 1000000 3
+  # Each series has a label of its own.
+  awk 'BEGIN { for (i = 0; i < 1000000; ++i) printf "own{id=\"series-%07d-of-a-million\"} %d 1700000000000\n", i, i }' >"$dir/own.txt"
   for tool in "inspect $db --html $dir/m.html" "cardinality $db" "stat $db" "verify $db" "verify $dir/k" "replay $dir/k" \
     "replay $dir/k --target jsonl:$dir/k.jsonl" "replay $dir/k --target db:$dir/k2" "dump-wal $dir/k --limit 1000000" "compact $dir/m2" \
-    "export --db $db --to jsonl $dir/m.jsonl" "export prometheus-block --db $db $dir/mb" "import prometheus --db $dir/m3 $dir/mb" \
+    "query --db $db {}" "series --db $db" "series --db $db --metadata" "labels --db $db" "delete --db $db --match {} --dry-run" \
+    "recover $dir/r" "export --db $db --to jsonl $dir/m.jsonl" "export --db $db --to csv $dir/m.csv" \
+    "export --db $db --to openmetrics $dir/m.om" "import --db $dir/i1 $dir/m.om" "import jsonl --db $dir/i2 $dir/m.jsonl" \
+    "import csv --db $dir/i3 $dir/m.csv" "import --db $dir/own $dir/own.txt" "values --db $dir/own id" \
+    "export prometheus-block --db $dir/own $dir/ob" "import prometheus --db $dir/own2 $dir/ob" \
+    "export prometheus-block --db $db $dir/mb" "import prometheus --db $dir/m3 $dir/mb" \
     "backup --db $db --to $dir/b" "restore --from $dir/b --to $dir/m4" "reshard $db $dir/m5 --shards 4" "salvage $db $dir/m6"; do
     # shellcheck disable=SC2086
     timed "$bin" $tool

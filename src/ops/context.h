@@ -32,8 +32,8 @@ constexpr std::uint64_t StoreMemoryBytes(std::uint64_t limit) {
 }
 
 // Options::backpressure_wait_ms of the stores that operations write to: one that checkpoints, or whose archive is on a slow disk, is
-// waited for; an operation has nothing better to do.
-inline constexpr std::int64_t kPatienceMs = 60'000;
+// waited for; an operation has nothing better to do. Ten minutes: on a busy machine a checkpoint took 34 s.
+inline constexpr std::int64_t kPatienceMs = 600'000;
 
 // Time, and waiting for it: tests have one of their own. Thread safety: implementations are safe.
 class OpsClock {

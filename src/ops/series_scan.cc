@@ -3,21 +3,33 @@
 #include <algorithm>
 #include <span>
 
+#include "storage/storage_impl.h"
+
 namespace chronolith::ops {
 
-Result<std::vector<SeriesRef>> MatchingIds(Storage* storage, const std::vector<std::vector<Matcher>>& selectors) {
-  if (selectors.empty()) return storage->SeriesIds({});
-  std::vector<SeriesRef> all;
+Result<Lookup<SeriesRef>> MatchingIds(Storage* storage, const std::vector<std::vector<Matcher>>& selectors,
+                                      const LookupOptions& options) {
+  StorageImpl* const store = StorageImpl::Of(storage);
+  if (selectors.empty()) return store->MatchingIds({}, options);
+  Lookup<SeriesRef> all;
+  std::vector<SeriesRef>& ids = all.values;
   for (const auto& matchers : selectors) {
-    auto ids = storage->SeriesIds(matchers);
-    if (!ids.ok()) return ids.status();
-    const auto middle = static_cast<std::ptrdiff_t>(all.size());
-    all.insert(all.end(), ids->begin(), ids->end());
+    const auto found = store->MatchingIds(matchers, options);
+    if (!found.ok()) return found.status();
+    all.partial |= found->partial;
+    const auto middle = static_cast<std::ptrdiff_t>(ids.size());
+    ids.insert(ids.end(), found->values.begin(), found->values.end());
     const auto by_id = [](SeriesRef a, SeriesRef b) { return a.id < b.id; };
-    std::inplace_merge(all.begin(), all.begin() + middle, all.end(), by_id);
-    all.erase(std::unique(all.begin(), all.end()), all.end());
+    std::inplace_merge(ids.begin(), ids.begin() + middle, ids.end(), by_id);
+    ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
   }
   return all;
+}
+
+Result<std::vector<SeriesRef>> MatchingIds(Storage* storage, const std::vector<std::vector<Matcher>>& selectors) {
+  Result<Lookup<SeriesRef>> found = MatchingIds(storage, selectors, {});
+  if (!found.ok()) return found.status();
+  return std::move(found->values);
 }
 
 Status ScanPieces(Storage* storage, const std::vector<SeriesRef>& ids, TimeRange range, std::size_t at_once,

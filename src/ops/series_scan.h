@@ -14,7 +14,9 @@ namespace chronolith::ops {
 // Labels of 65,536 series take about 40 MiB, and a Select reads its chunks in batches of about 64 MiB.
 inline constexpr std::size_t kSeriesAtOnce = 1 << 16;
 
-// Ids of the series that match any of `selectors` (none: all), ascending. 8 bytes a series.
+// Ids of the series that match any of `selectors` (none: all), ascending; options.limit is not looked at. 8 bytes a series.
+Result<Lookup<SeriesRef>> MatchingIds(Storage* storage, const std::vector<std::vector<Matcher>>& selectors,
+                                      const LookupOptions& options);
 Result<std::vector<SeriesRef>> MatchingIds(Storage* storage, const std::vector<std::vector<Matcher>>& selectors);
 
 // Calls `visit` for each piece of at most `at_once` of the ids with a set of its series, in order of their labels, which it reads

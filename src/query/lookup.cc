@@ -130,17 +130,22 @@ Result<Lookup<std::string>> LookupLabelValues(const QueryContext& context, const
                 });
 }
 
-Result<std::vector<SeriesRef>> LookupSeriesIds(const QueryContext& context, const std::vector<Matcher>& matchers) {
-  Poll poll(kNoDeadline);
+Result<Lookup<SeriesRef>> LookupSeriesIds(const QueryContext& context, const std::vector<Matcher>& matchers,
+                                          const LookupOptions& options) {
+  if (Status s = CheckRange(options.range); !s.ok()) return s;
+  Lookup<SeriesRef> lookup;
+  if (options.range.empty()) return lookup;
+  Poll poll(options.deadline);
   std::vector<OrdinalSet> matched;
-  DamagePolicy damage(false);
-  if (Status s = MatchSeries(context, matchers, TimeRange{}, 0, &poll, &damage, &matched); !s.ok()) return s;
-  std::vector<SeriesRef> refs;
+  DamagePolicy damage(options.skip_damaged);
+  if (Status s = MatchSeries(context, matchers, options.range, 0, &poll, &damage, &matched); !s.ok()) return s;
+  lookup.partial = damage.skipped();
+  std::vector<SeriesRef>& refs = lookup.values;
   for (std::size_t k = 0; k < matched.size(); ++k) {
     for (const Ordinal ordinal : matched[k].ToVector()) refs.push_back(MakeSeriesRef(context.shards[k].shard, ordinal));
   }
   std::sort(refs.begin(), refs.end(), [](SeriesRef a, SeriesRef b) { return a.id < b.id; });
-  return refs;
+  return lookup;
 }
 
 Status MayHaveExemplars(const QueryContext& context, ShardId shard, std::span<const Ordinal> ordinals, TimeRange range,

@@ -71,8 +71,9 @@ Result<Lookup<std::string>> LookupLabelNames(const QueryContext& context, const 
                                              const LookupOptions& options);
 Result<Lookup<std::string>> LookupLabelValues(const QueryContext& context, const std::string& name,
                                               const std::vector<Matcher>& matchers, const LookupOptions& options);
-// Ascending by id.
-Result<std::vector<SeriesRef>> LookupSeriesIds(const QueryContext& context, const std::vector<Matcher>& matchers);
+// Ascending by id; options.limit is not looked at.
+Result<Lookup<SeriesRef>> LookupSeriesIds(const QueryContext& context, const std::vector<Matcher>& matchers,
+                                          const LookupOptions& options = {});
 // Which of the ordinals (ascending, distinct) may have exemplars in the range: to ask for those of the others is a waste. One pass
 // over the keys of their chunks, so about 0.1 us a chunk. kNotFound, kCancelled, kDataLoss.
 Status MayHaveExemplars(const QueryContext& context, ShardId shard, std::span<const Ordinal> ordinals, TimeRange range,

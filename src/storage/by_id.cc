@@ -27,6 +27,14 @@ Status EachShard(const QueryContext& context, std::span<const SeriesRef> refs, c
 
 }  // namespace
 
+Result<Lookup<SeriesRef>> StorageImpl::MatchingIds(const std::vector<Matcher>& matchers, const LookupOptions& options) {
+  if (fork_.InChild()) return UsedAfterFork();
+  ReaderMutexLock lock(&life_mu_);
+  const Result<std::shared_ptr<QueryContext>> readers = Readers(options.deadline, options.skip_replaying);
+  if (!readers.ok()) return readers.status();
+  return LookupSeriesIds(**readers, matchers, options);
+}
+
 Status StorageImpl::LabelsOf(std::span<const SeriesRef> refs, std::vector<Labels>* labels, bool skip_replaying) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);

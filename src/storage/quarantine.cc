@@ -121,8 +121,7 @@ Status Core::WithAffected(const Status& status, InstanceRole instance) const {
   return DataLoss(
       status.message() + ". Affected: " + affected +
       ". Put back what is damaged, or restore a snapshot or a backup of the store; else `chronolith salvage` copies what "
-      "is sound into a new one, or, where bytes of a log file are damaged, this gives them up: " +
-      LossCommand());
+      "is sound into a new one, and where bytes of a log file are damaged `recover --accept-data-loss` may give up what they held");
 }
 
 }  // namespace chronolith

@@ -407,11 +407,9 @@ Result<std::optional<Metadata>> StorageImpl::SeriesMetadata(const Labels& series
 }
 
 Result<std::vector<SeriesRef>> StorageImpl::SeriesIds(const std::vector<Matcher>& matchers) {
-  if (fork_.InChild()) return UsedAfterFork();
-  ReaderMutexLock lock(&life_mu_);
-  const Result<std::shared_ptr<QueryContext>> readers = Readers(kNoDeadline, false);
-  if (!readers.ok()) return readers.status();
-  return LookupSeriesIds(**readers, matchers);
+  Result<Lookup<SeriesRef>> found = MatchingIds(matchers, {});
+  if (!found.ok()) return found.status();
+  return std::move(found->values);
 }
 
 // ---- Upkeep ----

@@ -61,6 +61,8 @@ class StorageImpl : public Storage {
   // ---- For src/ops, which reads stores series by series, by their ids (by_id.cc) ----
   // What Storage::Open returns is one.
   static StorageImpl* Of(Storage* storage) { return static_cast<StorageImpl*>(storage); }
+  // SeriesIds of what options say, but for their limit.
+  Result<Lookup<SeriesRef>> MatchingIds(const std::vector<Matcher>& matchers, const LookupOptions& options);
   // Of each, in order; empty where there is no such series. Waits for replay, or passes shards by that do not serve yet.
   Status LabelsOf(std::span<const SeriesRef> refs, std::vector<Labels>* labels, bool skip_replaying = false);
   // All series (query/select.h). Shards that are quarantined or still being replayed are left out.

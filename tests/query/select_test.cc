@@ -11,6 +11,7 @@ namespace chronolith {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 using ::testing::HasSubstr;
 
 class SelectTest : public QueryFixture {
@@ -293,9 +294,10 @@ TEST_F(SelectTest, LookUpsHonourMatchersRangesAndLimits) {
   EXPECT_TRUE(LookupSeries(*context_, {Matcher::Equal("job", "a")}, {.range = {0, 3000}})->values.empty());
 
   const auto ids = LookupSeriesIds(*context_, {Matcher::Equal("__name__", "up")});
-  ASSERT_EQ(ids->size(), 2U);
-  EXPECT_EQ((*ids)[0], MakeSeriesRef(0, 0));
-  EXPECT_EQ((*ids)[1], MakeSeriesRef(1, 0));
+  EXPECT_THAT(ids->values, ElementsAre(MakeSeriesRef(0, 0), MakeSeriesRef(1, 0)));
+  EXPECT_EQ(LookupSeriesIds(*context_, {}, {.range = {2000, 3000}})->values.size(),
+            LookupSeries(*context_, {}, {.range = {2000, 3000}})->values.size());
+  EXPECT_THAT(LookupSeriesIds(*context_, {}, {.range = {2000, 2000}})->values, IsEmpty());
 }
 
 TEST_F(SelectTest, ExemplarsOfHeadAndStoreAreSortedAndEachComesOnce) {

@@ -1,5 +1,7 @@
 #include <gmock/gmock.h>
 
+#include <algorithm>
+
 #include "chronolith/storage.h"
 #include "tests/tools/cli_test_base.h"
 
@@ -96,6 +98,37 @@ TEST_F(CliRead, ListsSeriesLabelsAndValues) {
   EXPECT_THAT(Print({"values", "nothing"}), IsEmpty());
   EXPECT_EQ(Json(Cli({"labels", "--db", db_, "load", "--format", "json"}))["labels"],
             nlohmann::json::parse(R"(["__name__","host"])"));
+}
+
+// More than come in one piece.
+TEST_F(CliRead, ManySeriesComePieceByPiece) {
+  constexpr std::size_t kMany = 70'000;
+  std::string text;
+  std::vector<std::string> names, rows;
+  for (std::size_t i = 0; i < kMany; ++i) {
+    const std::string name = "many{i=\"" + std::to_string(100'000 + i) + "\"}";
+    text.append(name).append(" ").append(std::to_string(i)).append(" 1000\n");
+    names.push_back(name);
+    rows.push_back(std::to_string(i));
+  }
+  ASSERT_EQ(Import(text).exit_code, kOk);
+  std::vector<std::string> listed = Print({"series", "many"});
+  EXPECT_FALSE(std::is_sorted(listed.begin(), listed.end()));
+  std::sort(listed.begin(), listed.end());
+  EXPECT_EQ(listed, names);
+
+  const nlohmann::json json = Json(Cli({"query", "--db", db_, "many", "--format", "json"}));
+  EXPECT_EQ(json["truncated"], false);
+  std::vector<std::string> values;
+  for (const auto& series : json["series"]) values.push_back(series["samples"][0][1]);
+  std::sort(values.begin(), values.end());
+  std::sort(rows.begin(), rows.end());
+  EXPECT_EQ(values, rows);
+
+  const nlohmann::json limited = Json(Cli({"query", "--db", db_, "many", "--limit", "69999", "--format", "json"}));
+  EXPECT_EQ(limited["truncated"], true);
+  EXPECT_EQ(limited["series"].size(), kMany - 1);
+  EXPECT_EQ(Json(Cli({"series", "--db", db_, "many", "--limit", "69999", "--format", "json"}))["truncated"], true);
 }
 
 TEST_F(CliRead, StatShowsEveryShard) {

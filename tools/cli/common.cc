@@ -2,13 +2,33 @@
 
 #include <cstdio>
 #include <map>
+#include <string>
+#include <utility>
 
 #include "interop/selector.h"
 #include "interop/time_text.h"
 
 namespace chronolith::cli {
 
-void PrintError(std::string_view message) {
+namespace {
+
+// What a store says of its options, as options of the tools.
+std::string InTermsOfFlags(std::string_view message) {
+  static constexpr std::pair<std::string_view, std::string_view> kTerms[] = {
+      {"Options::memory_limit_bytes", "--memory-limit"}, {"Options::backpressure_wait_ms", "as long as a tool waits"}};
+  std::string text(message);
+  for (const auto& [term, flag] : kTerms) {
+    for (std::size_t at = text.find(term); at != std::string::npos; at = text.find(term, at + flag.size())) {
+      text.replace(at, term.size(), flag);
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+void PrintError(std::string_view text) {
+  const std::string message = InTermsOfFlags(text);
   std::fprintf(stderr, "chronolith: error: %.*s\n", static_cast<int>(message.size()), message.data());
 }
 

@@ -1,4 +1,5 @@
 // chronolith import: metrics as text into a database.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -101,11 +102,14 @@ Status ImportFile(const std::string& path, ImportReader* reader, ImportSink* sin
 }
 
 std::unique_ptr<ImportReader> NewReader(const ImportFlags& flags, ImportSink* sink) {
-  if (flags.form == ImportForm::kJsonLines) return NewJsonLinesReader(flags.strict, sink);
-  if (flags.form == ImportForm::kCsv) return NewCsvReader(flags.columns, flags.delimiter[0], flags.strict, sink);
+  // A part of what the store leaves (ops::StoreMemoryBytes); a series that was forgotten is looked up again.
+  const std::size_t cache_bytes = std::max<std::uint64_t>(flags.store.memory_limit / 16, 1 << 20);
+  if (flags.form == ImportForm::kJsonLines) return NewJsonLinesReader(flags.strict, cache_bytes, sink);
+  if (flags.form == ImportForm::kCsv) return NewCsvReader(flags.columns, flags.delimiter[0], flags.strict, cache_bytes, sink);
   interop::ParserOptions options;
   options.format = flags.input_format;
   options.strict = flags.strict;
+  options.series_cache_bytes = cache_bytes;
   if (!flags.timestamp.empty()) options.default_timestamp = *interop::ParseTime(flags.timestamp, Clock::System()->NowMs());
   return NewExpositionReader(options, sink);
 }

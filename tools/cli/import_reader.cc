@@ -14,12 +14,12 @@ namespace {
 // The sink's numbers of series, remembered up to a bound on the text of their labels.
 class SeriesHandles {
  public:
-  explicit SeriesHandles(ImportSink* sink) : sink_(sink) {}
+  SeriesHandles(std::size_t cache_bytes, ImportSink* sink) : cache_bytes_(cache_bytes), sink_(sink) {}
 
   Result<std::uint64_t> Of(const Labels& labels) {
     const auto known = handles_.find(std::string(labels.encoded()));
     if (known != handles_.end()) return known->second;
-    if (bytes_ > kBytesMax) {
+    if (bytes_ > cache_bytes_) {
       sink_->OnForgetSeries();
       handles_.clear();
       bytes_ = 0;
@@ -32,7 +32,7 @@ class SeriesHandles {
   }
 
  private:
-  static constexpr std::size_t kBytesMax = 64 << 20;
+  const std::size_t cache_bytes_;
   ImportSink* const sink_;
   std::unordered_map<std::string, std::uint64_t> handles_;
   std::size_t bytes_ = 0;
@@ -67,7 +67,8 @@ class ExpositionReader : public ImportReader {
 
 class JsonLinesReader : public ImportReader {
  public:
-  JsonLinesReader(bool strict, ImportSink* sink) : strict_(strict), sink_(sink), handles_(sink) {}
+  JsonLinesReader(bool strict, std::size_t cache_bytes, ImportSink* sink)
+      : strict_(strict), sink_(sink), handles_(cache_bytes, sink) {}
 
   void Begin(const TextInput&) override {
     line_ = 0;
@@ -142,10 +143,10 @@ class JsonLinesReader : public ImportReader {
 
 class CsvImportReader : public ImportReader {
  public:
-  CsvImportReader(const interop::CsvColumns& columns, char delimiter, bool strict, ImportSink* sink)
+  CsvImportReader(const interop::CsvColumns& columns, char delimiter, bool strict, std::size_t cache_bytes, ImportSink* sink)
       : strict_(strict),
         sink_(sink),
-        handles_(sink),
+        handles_(cache_bytes, sink),
         mapper_(columns),
         reader_([this](std::uint64_t line, const Status& status,
                        const std::vector<std::string>& fields) { Record(line, status, fields); },
@@ -210,11 +211,12 @@ ImportReader::~ImportReader() = default;
 std::unique_ptr<ImportReader> NewExpositionReader(const interop::ParserOptions& options, ImportSink* sink) {
   return std::make_unique<ExpositionReader>(options, sink);
 }
-std::unique_ptr<ImportReader> NewJsonLinesReader(bool strict, ImportSink* sink) {
-  return std::make_unique<JsonLinesReader>(strict, sink);
+std::unique_ptr<ImportReader> NewJsonLinesReader(bool strict, std::size_t cache_bytes, ImportSink* sink) {
+  return std::make_unique<JsonLinesReader>(strict, cache_bytes, sink);
 }
-std::unique_ptr<ImportReader> NewCsvReader(const interop::CsvColumns& columns, char delimiter, bool strict, ImportSink* sink) {
-  return std::make_unique<CsvImportReader>(columns, delimiter, strict, sink);
+std::unique_ptr<ImportReader> NewCsvReader(const interop::CsvColumns& columns, char delimiter, bool strict, std::size_t cache_bytes,
+                                           ImportSink* sink) {
+  return std::make_unique<CsvImportReader>(columns, delimiter, strict, cache_bytes, sink);
 }
 
 }  // namespace chronolith::cli

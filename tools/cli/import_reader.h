@@ -27,10 +27,12 @@ class ImportReader {
   virtual std::uint64_t lines() const = 0;  // of all inputs; of CSV: records
 };
 
-// `format` other than kAuto: of all inputs. `sink` must outlive the reader, as for the others.
+// `format` other than kAuto: of all inputs. `cache_bytes`: series are remembered up to so many bytes, about. `sink` must outlive
+// the reader, as for the others.
 std::unique_ptr<ImportReader> NewExpositionReader(const interop::ParserOptions& options, ImportSink* sink);
-std::unique_ptr<ImportReader> NewJsonLinesReader(bool strict, ImportSink* sink);
-std::unique_ptr<ImportReader> NewCsvReader(const interop::CsvColumns& columns, char delimiter, bool strict, ImportSink* sink);
+std::unique_ptr<ImportReader> NewJsonLinesReader(bool strict, std::size_t cache_bytes, ImportSink* sink);
+std::unique_ptr<ImportReader> NewCsvReader(const interop::CsvColumns& columns, char delimiter, bool strict, std::size_t cache_bytes,
+                                           ImportSink* sink);
 
 }  // namespace chronolith::cli
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "interop/family_metadata.h"
+#include "ops/series_list.h"
 #include "tools/cli/common.h"
 #include "tools/cli/output.h"
 #include "tools/cli/store.h"
@@ -25,17 +26,23 @@ struct LookupFlags {
   Format format = Format::kTable;
 };
 
-// Asks for each selector (or once for everything) and unites the answers.
-template <typename T, typename Ask>
-Result<Lookup<T>> Unite(const LookupFlags& flags, const std::vector<std::vector<Matcher>>& selectors, TimeRange range, Ask ask) {
+LookupOptions LookupOptionsOf(const LookupFlags& flags, TimeRange range) {
   LookupOptions options;
   options.range = range;
   options.limit = flags.limit;
   options.skip_damaged = flags.skip_damaged;
-  Lookup<T> all;
+  return options;
+}
+
+// Asks for each selector (or once for everything) and unites the answers.
+template <typename Ask>
+Result<Lookup<std::string>> Unite(const LookupFlags& flags, const std::vector<std::vector<Matcher>>& selectors, TimeRange range,
+                                  Ask ask) {
+  const LookupOptions options = LookupOptionsOf(flags, range);
+  Lookup<std::string> all;
   const std::vector<std::vector<Matcher>> everything(1);
   for (const auto& matchers : selectors.empty() ? everything : selectors) {
-    Result<Lookup<T>> found = ask(matchers, options);
+    Result<Lookup<std::string>> found = ask(matchers, options);
     if (!found.ok()) return found.status();
     all.truncated |= found->truncated;
     all.partial |= found->partial;
@@ -89,17 +96,11 @@ LeftOut PrintStrings(const Lookup<std::string>& found, Format format, std::strin
   return {found.truncated, found.partial};
 }
 
-Result<LeftOut> PrintSeries(const LookupFlags& flags, Storage* storage, const Lookup<Labels>& found, Output* out) {
+Result<LeftOut> PrintSeries(const LookupFlags& flags, Storage* storage, const ops::SeriesListOptions& options, Output* out) {
   JsonWriter json(out);
   if (flags.format == Format::kJson) json.BeginObject().Key("series").BeginArray();
   if (flags.format == Format::kCsv) *out << (flags.metadata ? "series,type,unit,help\n" : "series\n");
-  for (const Labels& labels : found.values) {
-    Metadata metadata;
-    if (flags.metadata) {
-      const auto known = storage->SeriesMetadata(labels);
-      if (!known.ok()) return known.status();
-      metadata = known->value_or(Metadata{});
-    }
+  const auto listed = ops::ListSeries(storage, options, [&](const Labels& labels, const Metadata& metadata) {
     const std::string_view type = interop::MetricTypeName(metadata.type);
     if (flags.format == Format::kJson) {
       if (!flags.metadata) {
@@ -118,24 +119,22 @@ Result<LeftOut> PrintSeries(const LookupFlags& flags, Storage* storage, const Lo
       if (flags.metadata) *out << "  # " << type << (metadata.unit.empty() ? "" : " in ") << metadata.unit << ": " << metadata.help;
       *out << "\n";
     }
-  }
-  if (flags.format == Format::kJson) json.EndArray().Key("truncated").Bool(found.truncated).EndObject().Newline();
-  return LeftOut{found.truncated, found.partial};
+  });
+  if (!listed.ok()) return listed.status();
+  if (flags.format == Format::kJson) json.EndArray().Key("truncated").Bool(listed->truncated).EndObject().Newline();
+  return LeftOut{listed->truncated, listed->partial};
 }
 
 int Series(const LookupFlags& flags) {
   return RunLookup(flags, [&flags](Storage* storage, const auto& selectors, TimeRange range, Output* out) -> Result<LeftOut> {
-    const auto found =
-        Unite<Labels>(flags, selectors, range, [storage](const auto& m, const auto& o) { return storage->Series(m, o); });
-    if (!found.ok()) return found.status();
-    return PrintSeries(flags, storage, *found, out);
+    return PrintSeries(flags, storage, {selectors, LookupOptionsOf(flags, range), flags.metadata}, out);
   });
 }
 
 int LabelNames(const LookupFlags& flags) {
   return RunLookup(flags, [&flags](Storage* storage, const auto& selectors, TimeRange range, Output* out) -> Result<LeftOut> {
     const auto found =
-        Unite<std::string>(flags, selectors, range, [storage](const auto& m, const auto& o) { return storage->LabelNames(m, o); });
+        Unite(flags, selectors, range, [storage](const auto& m, const auto& o) { return storage->LabelNames(m, o); });
     if (!found.ok()) return found.status();
     return PrintStrings(*found, flags.format, "labels", out);
   });
@@ -143,9 +142,8 @@ int LabelNames(const LookupFlags& flags) {
 
 int LabelValues(const LookupFlags& flags) {
   return RunLookup(flags, [&flags](Storage* storage, const auto& selectors, TimeRange range, Output* out) -> Result<LeftOut> {
-    const auto found = Unite<std::string>(flags, selectors, range, [storage, &flags](const auto& m, const auto& o) {
-      return storage->LabelValues(flags.name, m, o);
-    });
+    const auto found = Unite(flags, selectors, range,
+                             [storage, &flags](const auto& m, const auto& o) { return storage->LabelValues(flags.name, m, o); });
     if (!found.ok()) return found.status();
     return PrintStrings(*found, flags.format, "values", out);
   });
@@ -172,7 +170,9 @@ void AddLookups(CLI::App* app, Run* run) {
   CLI::App* command = AddLookup(app, "series", "List the series that selectors match", series);
   command->add_option("SELECTORS", series->selectors, kSelectors);
   command->add_flag("--metadata", series->metadata, "print type, unit and help text as well");
-  command->footer("Example:\n  chronolith series --db metrics.db 'up' '{job=\"node\",mode=~\"idle|user\"}' --limit 10");
+  command->footer(
+      "In order; more than 65,536 series come piece by piece, each in order, so that memory stays bounded.\n\n"
+      "Example:\n  chronolith series --db metrics.db 'up' '{job=\"node\",mode=~\"idle|user\"}' --limit 10");
   command->callback([series, run] { *run = [series] { return Series(*series); }; });
 
   auto labels = std::make_shared<LookupFlags>();

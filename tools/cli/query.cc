@@ -1,10 +1,13 @@
 // chronolith query: the samples of the series that a selector matches.
+#include <algorithm>
 #include <cstdio>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "interop/time_text.h"
 #include "interop/value_text.h"
+#include "ops/series_scan.h"
 #include "tools/cli/common.h"
 #include "tools/cli/output.h"
 #include "tools/cli/store.h"
@@ -112,36 +115,50 @@ Result<bool> PrintSamples(SampleIterator& samples, std::uint64_t* left, PointWri
   return true;
 }
 
-Result<bool> PrintAll(const QueryFlags& flags, Storage* storage, const std::vector<Matcher>& matchers, TimeRange range, Output* out,
-                      bool* partial) {
-  auto found = storage->Select(matchers, range, {.skip_damaged = flags.skip_damaged});
-  if (!found.ok()) return found.status();
-  SeriesSet& set = **found;
-  PointWriter writer(flags.format, out);
-  std::uint64_t left = flags.limit == 0 ? ~0ULL : flags.limit;
+// The same for the series of a set.
+Result<bool> PrintSet(const QueryFlags& flags, Storage* storage, SeriesSet& set, TimeRange range, std::uint64_t* left,
+                      PointWriter* writer) {
   bool complete = true;
   while (complete && set.Next()) {
-    if (left == 0) {  // another series, and a series in a result has a sample
-      complete = false;
-      break;
-    }
-    writer.BeginSeries(set.labels());
-    writer.BeginList("samples");
-    const auto all = PrintSamples(set.samples(), &left, &writer);
+    if (*left == 0) return false;  // another series, and a series in a result has a sample
+    writer->BeginSeries(set.labels());
+    writer->BeginList("samples");
+    const auto all = PrintSamples(set.samples(), left, writer);
     if (!all.ok()) return all.status();
     complete = *all;
-    writer.EndList();
+    writer->EndList();
     if (flags.exemplars) {
       const auto exemplars = storage->Exemplars(set.labels(), range);
       if (!exemplars.ok()) return exemplars.status();
-      writer.BeginList("exemplars");
-      for (const Exemplar& e : *exemplars) writer.ExemplarPoint(e);
-      writer.EndList();
+      writer->BeginList("exemplars");
+      for (const Exemplar& e : *exemplars) writer->ExemplarPoint(e);
+      writer->EndList();
     }
-    writer.EndSeries();
+    writer->EndSeries();
   }
   if (Status s = set.status(); !s.ok()) return s;
-  *partial = set.partial();
+  return complete;
+}
+
+// A Select keeps the labels of all that it matches in memory: many are selected piece by piece.
+Result<bool> PrintAll(const QueryFlags& flags, Storage* storage, const std::vector<Matcher>& matchers, TimeRange range, Output* out,
+                      bool* partial) {
+  const auto ids = ops::MatchingIds(storage, {matchers}, {.range = range, .skip_damaged = flags.skip_damaged});
+  if (!ids.ok()) return ids.status();
+  *partial = ids->partial;
+  PointWriter writer(flags.format, out);
+  std::uint64_t left = flags.limit == 0 ? ~0ULL : flags.limit;
+  bool complete = true;
+  const std::size_t count = ids->values.size();
+  for (std::size_t begin = 0; complete && begin < count; begin += ops::kSeriesAtOnce) {
+    const auto piece = std::span(ids->values).subspan(begin, std::min(ops::kSeriesAtOnce, count - begin));
+    auto set = storage->Select(matchers, range, {.skip_damaged = flags.skip_damaged, .among = piece});
+    if (!set.ok()) return set.status();
+    const auto all = PrintSet(flags, storage, **set, range, &left, &writer);
+    if (!all.ok()) return all.status();
+    complete = *all;
+    *partial |= (*set)->partial();
+  }
   writer.Finish(!complete);
   return complete;
 }
@@ -177,7 +194,8 @@ void AddQuery(CLI::App* app, Run* run) {
   AddSkipDamaged(command, &flags->skip_damaged);
   AddFormat(command, &flags->format);
   command->footer(
-      "Works on a database that another process is writing.\n\n"
+      "Works on a database that another process is writing.\n"
+      "Series come in order of their labels; more than 65,536 come piece by piece, each in order, so that memory stays bounded.\n\n"
       "Examples:\n"
       "  chronolith query --db metrics.db 'node_load1' --start -1h\n"
       "  chronolith query --db metrics.db '{__name__=~\"node_cpu.*\",mode!=\"idle\"}' --limit 100 --format csv");

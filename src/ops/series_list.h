@@ -1,0 +1,34 @@
+// Lists the series of a store with their labels, so that memory does not grow with their number.
+#ifndef CHRONOLITH_OPS_SERIES_LIST_H_
+#define CHRONOLITH_OPS_SERIES_LIST_H_
+
+#include <cstddef>
+#include <functional>
+#include <vector>
+
+#include "chronolith/storage.h"
+#include "ops/series_scan.h"
+
+namespace chronolith::ops {
+
+struct SeriesListOptions {
+  std::vector<std::vector<Matcher>> selectors;  // series that match any; none: all
+  LookupOptions lookup;
+  bool metadata = false;  // visit gets it, too
+  std::size_t at_once = kSeriesAtOnce;
+};
+
+// What of a list was left out.
+struct SeriesListResult {
+  bool truncated = false;  // by lookup.limit
+  bool partial = false;    // by lookup.skip_damaged
+};
+
+// Calls `visit` with each series once: in order of their labels where at most options.at_once match, else in order within pieces of
+// so many; a limit then leaves out other series than the last ones. Memory: the labels of a piece, and 8 bytes a series.
+Result<SeriesListResult> ListSeries(Storage* storage, const SeriesListOptions& options,
+                                    const std::function<void(const Labels&, const Metadata&)>& visit);
+
+}  // namespace chronolith::ops
+
+#endif  // CHRONOLITH_OPS_SERIES_LIST_H_
