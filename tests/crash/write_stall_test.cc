@@ -10,9 +10,9 @@
 #include <string_view>
 #include <vector>
 
-#include "base/mutex.h"
 #include "chronolith/storage.h"
 #include "plugins/rocksdb/rocksdb_engine.h"
+#include "tests/support/gate.h"
 #include "tests/support/temp_directory.h"
 
 namespace chronolith {
@@ -29,26 +29,11 @@ class HeldFlushes : public rocksdb::FileSystemWrapper {
 
   rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
                                     std::unique_ptr<rocksdb::FSWritableFile>* file, rocksdb::IODebugContext* debug) override {
-    if (name.ends_with(".sst") && name.find("/log/") != std::string::npos) {
-      MutexLock lock(&mu_);
-      while (!open_) changed_.Wait(&mu_);
-    }
+    if (name.ends_with(".sst") && name.find("/log/") != std::string::npos) gate.Pass();
     return FileSystemWrapper::NewWritableFile(name, options, file, debug);
   }
-  void Close() {
-    MutexLock lock(&mu_);
-    open_ = false;
-  }
-  void Open() {
-    MutexLock lock(&mu_);
-    open_ = true;
-    changed_.SignalAll();
-  }
 
- private:
-  Mutex mu_;
-  CondVar changed_;
-  bool open_ ABSL_GUARDED_BY(mu_) = true;
+  Gate gate;
 };
 
 Deadline Soon() { return std::chrono::steady_clock::now() + std::chrono::milliseconds(100); }
@@ -67,7 +52,7 @@ TEST(WriteStall, NoCallerIsHeldPastItsDeadlineAndNothingThatWasQueuedIsLost) {
   auto store = Storage::Open(options, directory / "db");
   ASSERT_TRUE(store.ok()) << store.status().ToString();
 
-  flushes->Close();
+  flushes->gate.Close();
   Timestamp t = kT;  // the last that was sent
   std::uint64_t noise = 1;
   const auto write = [&](Deadline deadline) {
@@ -100,7 +85,7 @@ TEST(WriteStall, NoCallerIsHeldPastItsDeadlineAndNothingThatWasQueuedIsLost) {
   EXPECT_FALSE((*store)->Stats().log_failed);
   EXPECT_GT((*store)->Stats().log_engine.write_stalls, 0U);
 
-  flushes->Open();
+  flushes->gate.Open();
   do {
     status = (*store)->Flush();  // waits, for backpressure_wait_ms at a time
   } while (status.code() == StatusCode::kResourceExhausted);
