@@ -154,7 +154,7 @@ int RunCardinality(const CardinalityFlags& flags) {
     context.progress = &progress;
     report = ops::CountCardinality(**store, {.top = flags.top, .chunks = !flags.fast}, context);
   }
-  if (!report.ok()) return Fail(report.status());
+  if (!report.ok()) return FailOrInterrupted(report.status(), "nothing was counted to the end");
   Output out;
   switch (flags.format) {
     case Format::kTable:

@@ -37,13 +37,19 @@ int Fail(const Status& status) {
   return kExitFailure;
 }
 
+int FailOrInterrupted(const Status& status, std::string_view how) {
+  if (status.code() != StatusCode::kCancelled) return Fail(status);
+  PrintError("interrupted; " + std::string(how));
+  return kExitFailure;
+}
+
 int FailUsage(const Status& status) {
   PrintError(status.message());
   return kExitUsage;
 }
 
-int FailReading(const Status& status) {
-  Fail(status);
+int FailReading(const Status& status, std::string_view interrupted_how) {
+  FailOrInterrupted(status, interrupted_how);
   return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
 }
 

@@ -134,7 +134,8 @@ int Compact(const CompactFlags& flags) {
   const Result<CompactResult> result = CompactShowingProgress(opened->get(), std::move(compact), flags.progress);
   std::uint64_t unstored = 0;
   for (const ShardStats& shard : (*opened)->Stats().shards) unstored += dry_run ? shard.samples_appended : 0;
-  const Status archived = dry_run ? Status::Ok() : ArchiveAll(flags.store, opened->get());
+  const bool ended_early = result.ok() && !result->complete;  // what the archive lacks stays in the log for the next
+  const Status archived = dry_run || ended_early ? Status::Ok() : ArchiveAll(flags.store, opened->get());
   const Status closed = (*opened)->Close();
   if (!result.ok()) {
     Fail(result.status());

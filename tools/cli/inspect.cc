@@ -26,6 +26,7 @@ Result<std::unique_ptr<ops::OfflineStore>> OpenFiles(const FilesFlags& flags) {
   ops::OfflineOptions options;
   options.log_path = flags.log_dir;
   options.quarantine = true;
+  const EndsAtOnce interruptible("interrupted while the database was opened; nothing was changed");
   return ops::OfflineStore::Open(flags.db, options);
 }
 
@@ -351,8 +352,9 @@ int WritePage(const OfflineStore& store, const InspectFlags& flags) {
     report = ops::Inspect(store, {.chunks = !flags.fast}, context);
     if (report.ok()) cardinality = ops::CountCardinality(store, {.top = 12, .chunks = !flags.fast}, context);
   }
-  if (!report.ok()) return Fail(report.status());
-  if (!cardinality.ok()) return Fail(cardinality.status());
+  const std::string unwritten = flags.html + " was not written";
+  if (!report.ok()) return FailOrInterrupted(report.status(), unwritten);
+  if (!cardinality.ok()) return FailOrInterrupted(cardinality.status(), unwritten);
   const std::string page = InspectPage(store, *report, *cardinality);
   std::FILE* file = std::fopen(flags.html.c_str(), "wb");
   if (file == nullptr) return Fail(IoError("cannot create " + flags.html + ": " + std::strerror(errno)));
@@ -380,7 +382,7 @@ int RunInspect(const InspectFlags& flags) {
     context.progress = &progress;
     report = ops::Inspect(**store, options, context);
   }
-  if (!report.ok()) return Fail(report.status());
+  if (!report.ok()) return FailOrInterrupted(report.status(), "nothing was read to the end");
   const auto json = [&](Output* out) { PrintJson(**store, *report, what, out); };
   const auto text = [&](bool csv, Output* out) { PrintTables(**store, *report, what, csv, out); };
   if (!PrintReport(flags.format, json, text)) return kExitFailure;

@@ -8,6 +8,7 @@
 #include "interop/family_metadata.h"
 #include "ops/series_list.h"
 #include "tools/cli/common.h"
+#include "tools/cli/interrupt.h"
 #include "tools/cli/output.h"
 #include "tools/cli/store.h"
 
@@ -73,6 +74,7 @@ int RunLookup(const LookupFlags& flags, const Print& print) {
   if (!selection.ok()) return FailUsage(selection.status());
   auto storage = OpenForReading(flags.store);
   if (!storage.ok()) return Fail(storage.status());
+  const EndsAtOnce interruptible("interrupted; what was printed is not all");
   Output out;
   const auto left_out = print(storage->get(), selection->selectors, selection->range, &out);
   const bool written = out.Finish();

@@ -9,6 +9,7 @@
 #include "interop/value_text.h"
 #include "ops/series_scan.h"
 #include "tools/cli/common.h"
+#include "tools/cli/interrupt.h"
 #include "tools/cli/output.h"
 #include "tools/cli/store.h"
 
@@ -143,7 +144,10 @@ Result<bool> PrintSet(const QueryFlags& flags, Storage* storage, SeriesSet& set,
 // A Select keeps the labels of all that it matches in memory: many are selected piece by piece.
 Result<bool> PrintAll(const QueryFlags& flags, Storage* storage, const std::vector<Matcher>& matchers, TimeRange range, Output* out,
                       bool* partial) {
-  const auto ids = ops::MatchingIds(storage, {matchers}, {.range = range, .skip_damaged = flags.skip_damaged});
+  const auto ids = [&] {
+    const EndsAtOnce interruptible("interrupted; nothing was printed");
+    return ops::MatchingIds(storage, {matchers}, {.range = range, .skip_damaged = flags.skip_damaged});
+  }();
   if (!ids.ok()) return ids.status();
   *partial = ids->partial;
   PointWriter writer(flags.format, out);
@@ -152,7 +156,7 @@ Result<bool> PrintAll(const QueryFlags& flags, Storage* storage, const std::vect
   const std::size_t count = ids->values.size();
   for (std::size_t begin = 0; complete && begin < count; begin += ops::kSeriesAtOnce) {
     const auto piece = std::span(ids->values).subspan(begin, std::min(ops::kSeriesAtOnce, count - begin));
-    auto set = storage->Select(matchers, range, {.skip_damaged = flags.skip_damaged, .among = piece});
+    auto set = storage->Select(matchers, range, {.cancelled = InterruptFlag(), .skip_damaged = flags.skip_damaged, .among = piece});
     if (!set.ok()) return set.status();
     const auto all = PrintSet(flags, storage, **set, range, &left, &writer);
     if (!all.ok()) return all.status();

@@ -94,6 +94,16 @@ void PrintJson(const std::string& target, const ops::ReplayReport& report, Outpu
   json.EndArray().EndObject().Newline();
 }
 
+std::string HowToGoOn(const ReplayFlags& flags) {
+  if (!flags.cursor.empty()) return "the same command goes on from the cursor";
+  const std::string& target = flags.target.text;
+  if (target == "null") return "the log was not read to its end";
+  if (TakesStdout(flags)) return "what was printed is not all";
+  if (target.starts_with("jsonl:") || target.starts_with("openmetrics:"))
+    return target.substr(target.find(':') + 1) + " was not written";
+  return "what was sent is with the target; the same command begins anew, and one with --cursor FILE can be gone on with";
+}
+
 int PrintReport(const ReplayFlags& flags, const std::string& target, const ops::ReplayReport& report) {
   const ops::Delivered sum = report.Sum();
   if (TakesStdout(flags)) {
@@ -106,8 +116,7 @@ int PrintReport(const ReplayFlags& flags, const std::string& target, const ops::
   for (const std::string& why : sum.reasons) std::fprintf(stderr, "refused: %s\n", why.c_str());
   const int problems = ReportProblems(report.Problems());
   if (report.interrupted) {
-    PrintError(flags.cursor.empty() ? "interrupted" : "interrupted; the same command goes on from the cursor");
-    return kExitFailure;
+    return FailOrInterrupted(Cancelled(""), HowToGoOn(flags));
   }
   if (ReportProblems(report.Failures()) != kExitOk) return kExitFailure;
   return sum.refused > 0 ? kExitProblems : problems;
@@ -152,7 +161,7 @@ int RunReplay(const ReplayFlags& flags) {
     context.progress = &progress;
     report = ops::Replay(**store, target->get(), options, context);
   }
-  if (!report.ok()) return FailReading(report.status());
+  if (!report.ok()) return FailReading(report.status(), HowToGoOn(flags));
   target->reset();
   return PrintReport(flags, name, *report);
 }

@@ -12,6 +12,7 @@
 #include "chronolith/file_log_archiver.h"
 #include "chronolith/metrics.h"
 #include "ops/context.h"
+#include "tools/cli/interrupt.h"
 #include "tools/cli/progress.h"
 
 namespace chronolith::cli {
@@ -121,6 +122,10 @@ Result<std::unique_ptr<Storage>> OpenForReading(const StoreFlags& flags) {
 }
 
 Result<std::unique_ptr<Storage>> OpenShowingReplay(Options options, const std::string& db) {
+  // An open may be cut off anywhere, as by a crash.
+  const EndsAtOnce interruptible(options.read_only ? "interrupted while the log was read; nothing was changed"
+                                                   : "interrupted while the log was replayed; nothing is lost, and the same "
+                                                     "command begins anew");
   ReplayBar bar;
   options.on_replay = bar.Callback();
   return Storage::Open(options, db);
