@@ -25,6 +25,7 @@ namespace http = beast::http;
 using ErrorCode = boost::system::error_code;
 
 constexpr std::size_t kIdleBufferBytes = 1024;
+constexpr std::size_t kInlineBodyBytes = 64 << 10;  // whose handler takes a millisecond, as a rule
 constexpr std::size_t kStreamPieceBytes = 64 << 10;
 // Of a body that has not come yet, as much is made room for as of it has, or this.
 constexpr std::uint64_t kBodyStepBytes = 4 << 10;
@@ -283,7 +284,11 @@ class HttpSession : public HttpSessionBase {
     Lowest().expires_never();
     if (route_->thread == RouteThread::kConnection) return Run();
     auto work = [self = Self()] { self->Run(); };
-    if (!host_->ThreadsOf(route_)->TrySubmit(std::move(work))) Overloaded("all workers are busy");
+    const bool taken =
+        route_->thread == RouteThread::kEither && host_->inline_runner != nullptr && request_.body.size() <= kInlineBodyBytes
+            ? host_->inline_runner->Run(std::move(work))
+            : host_->ThreadsOf(route_)->TrySubmit(std::move(work));
+    if (!taken) Overloaded("all workers are busy");
   }
 
   void Overloaded(std::string_view why) {
@@ -296,7 +301,7 @@ class HttpSession : public HttpSessionBase {
     request_bytes_ = request_.body.size();
     response_ = Handle();
     if (response_.stream != nullptr && request_.method != "HEAD") return RunStream();
-    asio::post(stream_.get_executor(), [self = Self()] { self->Answer(); });
+    asio::dispatch(stream_.get_executor(), [self = Self()] { self->Answer(); });
   }
 
   void Refuse(HttpResponse response) {

@@ -24,6 +24,7 @@
 
 #include "base/mutex.h"
 #include "server/http_server.h"
+#include "server/inline_runner.h"
 
 namespace chronolith::server {
 
@@ -36,6 +37,7 @@ struct HttpSessionHost {
   HttpServerParts parts;
   std::unordered_map<const Route*, HandlerMetrics*> metrics;
   HandlerMetrics* no_route = nullptr;
+  std::unique_ptr<InlineRunner> inline_runner;  // null: handlers run on workers
   std::atomic<bool> stopping{false};
   std::atomic<bool> cancelled{false};  // the grace of Stop is over
 

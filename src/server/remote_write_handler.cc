@@ -86,7 +86,8 @@ void RemoteWriteHandler::AddTo(Router* router) {
   router->Add({.method = "POST",
                .pattern = "/api/v1/write",
                .handler = [this](const HttpRequest& request) { return Handle(request); },
-               .body_bytes_max = options_.body_bytes_max});
+               .body_bytes_max = options_.body_bytes_max,
+               .thread = RouteThread::kEither});
 }
 
 std::unique_ptr<RemoteWriteHandler::Context> RemoteWriteHandler::Take() {
