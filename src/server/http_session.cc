@@ -268,6 +268,7 @@ class HttpSession : public HttpSessionBase {
     if (error) return OnBodyError(error);
     if (!reserved_.GrowTo(body_->get().body().size())) {
       keep_alive_ = body_->is_done() && keep_alive_;
+      if (reserved_.hopeless()) return Refuse(HttpResponse::Text(413, BodyTakesTooMuch()));
       return Overloaded(kBodiesTookAll);
     }
     if (!body_->is_done()) return ReadBody();
@@ -317,7 +318,7 @@ class HttpSession : public HttpSessionBase {
   void Answer() {
     Free(&request_.body);  // before the answer is counted: a slow reader holds only that
     reserved_.ShrinkTo(0);
-    reserved_.ForceGrowBy(response_.body.size());
+    reserved_.ForceGrow(response_.body.size());
     if (host_->stopping.load(std::memory_order_relaxed)) keep_alive_ = false;
     const bool streamed = response_.stream != nullptr;
     head_ = HeadOf(response_, streamed ? std::nullopt : std::optional<std::uint64_t>(response_.body.size()), streamed && http11_);
@@ -471,7 +472,7 @@ class HttpSession : public HttpSessionBase {
     asio::post(stream_.get_executor(), [self = Self(), out = std::move(out), sent]() mutable {
       self->out_ = std::move(out);
       self->reserved_.ShrinkTo(0);
-      self->reserved_.ForceGrowBy(2 * self->out_.size());
+      self->reserved_.ForceGrow(2 * self->out_.size());
       self->Lowest().expires_after(self->host_->options.write_timeout);
       asio::async_write(self->stream_, asio::buffer(self->out_), [self, sent](ErrorCode error, std::size_t) { sent(error); });
     });

@@ -116,7 +116,7 @@ HttpResponse RemoteWriteHandler::Handle(const HttpRequest& request) {
   if (const std::string_view word = request.Header("X-Chronolith-Ack-Level"); !word.empty() && !ParseAckLevel(word, &level)) {
     return HttpResponse::Text(400, "X-Chronolith-Ack-Level must be queued, logged or synced");
   }
-  MemoryShare share(in_flight_);
+  MemoryShare share(in_flight_, request.body.size());
   std::uint64_t decoded = 0;
   if (auto refusal = RefuseSnappy(request.body, options_.decoded_bytes_max, &share, &decoded)) return std::move(*refusal);
   return Write(version, level, request.body, &share);
@@ -147,7 +147,10 @@ HttpResponse RemoteWriteHandler::Write(RemoteWriteVersion version, AckLevel leve
   exemplars_.Increment(static_cast<double>(outcome.exemplars));
   refused_.Increment(static_cast<double>(outcome.refused()));
 
-  const int code = status.ok() ? outcome.HttpStatus() : status.code() == StatusCode::kResourceExhausted ? 429 : 400;
+  const int code = status.ok()                                        ? outcome.HttpStatus()
+                   : status.code() == StatusCode::kResourceExhausted  ? 429
+                   : status.code() == StatusCode::kFailedPrecondition ? 413
+                                                                      : 400;
   HttpResponse response{.status = code};
   if (code != 204) {
     std::string text = outcome.Text();
