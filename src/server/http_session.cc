@@ -15,6 +15,7 @@
 #include <limits>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace chronolith::server {
 namespace {
@@ -182,7 +183,10 @@ class HttpSession : public HttpSessionBase {
     CloseUnlessBodyless();
     if (answer.kind == Authenticator::Answer::Kind::kBusy) return Overloaded("other passwords are being checked");
     HttpResponse response = HttpResponse::Text(401, "a user name and password, or a token, is needed here");
-    response.SetHeader("WWW-Authenticate", "Basic realm=\"chronolith\", charset=\"UTF-8\"");
+    const std::shared_ptr<const WebSecurity> security = host_->parts.security->Get();
+    const bool tokens_only = security->users != nullptr && !security->users->knows_passwords();
+    response.SetHeader("WWW-Authenticate",
+                       tokens_only ? "Bearer realm=\"chronolith\"" : "Basic realm=\"chronolith\", charset=\"UTF-8\"");
     Refuse(std::move(response));
   }
 
@@ -340,7 +344,10 @@ class HttpSession : public HttpSessionBase {
       }
     }
     Lowest().expires_after(host_->options.write_timeout);
-    asio::async_write(stream_, buffers, [self = Self()](ErrorCode error, std::size_t) {
+    // Of an array of two, Asio offers the first again when it was sent, empty, in front of the second; Beast's TLS stream writes of
+    // that nothing, which ends the answer without its body. Of a vector it offers what is left.
+    const std::vector<asio::const_buffer> left(buffers.begin(), buffers.end());
+    asio::async_write(stream_, left, [self = Self()](ErrorCode error, std::size_t) {
       self->Observe(self->response_.body.size());
       self->OnAnswered(error);
     });
