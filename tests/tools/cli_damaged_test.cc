@@ -202,6 +202,8 @@ TEST_F(CliDamaged, NoReadingCommandPassesHalfForAWhole) {
       {"values", "--db", "", "job", "--format", "json"},
       {"cardinality", "", "--format", "json"},
       {"compact", "", "--dry-run", "--format", "json"},
+      {"delete", "", "--match", "{job=\"j3\"}", "--dry-run"},
+      {"reshard", "", Path("resharded"), "--shards", "2", "--dry-run"},
       {"dump-wal", "", "--records", "--quiet"},
       {"replay", "", "--target", "jsonl:-", "--progress", "none"},
   };
@@ -230,6 +232,9 @@ TEST_F(CliDamaged, NoReadingCommandPassesHalfForAWhole) {
         }
         ++wrong;
         EXPECT_THAT(result.err, ::testing::AnyOf(HasSubstr(family), HasSubstr("shard " + std::string(1, family[6])))) << result.out;
+        EXPECT_TRUE(result.exit_code == kProblems || kCommands[i][0] == "reshard" ||
+                    result.err.find("chronolith verify") != std::string::npos)
+            << result.err;
       }
       fs::remove_all(db);
     }

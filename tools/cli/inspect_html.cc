@@ -372,8 +372,8 @@ class Page {
         }
       }
     }
-    for (ShardId shard = 0; shard < store_.shards(); ++shard)
-      svg.Text(0, top + kCell * shard + 12, "shard " + std::to_string(shard));
+    for (const ops::ShardUse& s : report_.shards)
+      svg.Text(0, top + kCell * s.shard + 12, "shard " + std::to_string(s.shard) + (s.condition.complete() ? "" : " damaged"));
     TimeAxis(&svg, columns, kFrom, step, bottom + 18);
     return Section("Windows",
                    "Stored chunks by time window. Above in all, below by shard: the fuller, the stronger the colour (up to " +
