@@ -111,7 +111,7 @@ TEST_F(CliCompact, OnlyTheShardsThatAreNamed) {
   EXPECT_EQ(csv.exit_code, kOk) << csv.err;
   const std::vector<std::string> lines = Lines(csv.out);
   ASSERT_EQ(lines.size(), 3U) << csv.out;
-  EXPECT_EQ(lines[0], "shard,chunk bytes before,chunk bytes after,saved,chunks before,chunks after,samples deleted,series removed");
+  EXPECT_EQ(lines[0], "shard,chunk bytes before,chunk bytes after,saved,chunks before,chunks after,samples deleted,series removed,state");
   std::uint64_t saved[2] = {0, 0};
   for (std::size_t k = 0; k < 2; ++k) {
     std::uint64_t shard = 9, before = 0, after = 0;
