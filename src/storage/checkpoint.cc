@@ -93,7 +93,9 @@ Status Core::CheckpointLocked(Haste haste) {
   }
   ScopedTimer timer(&checkpoint_duration_);
   const auto now = std::chrono::steady_clock::now();
-  const bool unhurried = haste == Haste::kNone || now - std::exchange(checkpoint_began_, now) >= kUnhurried;
+  const bool unhurried = now - std::exchange(checkpoint_began_, now) >= kUnhurried;
+  const Packing closed_chunks = haste == Haste::kNone || unhurried ? Packing::kFloats : Packing::kNone;
+  const Packing open_chunks = haste == Haste::kNone ? Packing::kFloats : Packing::kNone;
   std::optional<ArchiveMark> mark = MarkOfNow();
   const std::uint64_t bytes = bytes_since_checkpoint_.exchange(0, std::memory_order_relaxed);
   cuts_.resize(shards_.size());
@@ -115,9 +117,7 @@ Status Core::CheckpointLocked(Haste haste) {
   CHRONOLITH_FAILPOINT("checkpoint.synced");
   if (status.ok()) status = CheckpointIndex();
   CHRONOLITH_FAILPOINT("checkpoint.index_flushed");
-  if (status.ok())
-    status =
-        CheckpointChunks(unhurried ? Packing::kFloats : Packing::kNone, haste == Haste::kNone ? Packing::kFloats : Packing::kNone);
+  if (status.ok()) status = CheckpointChunks(closed_chunks, open_chunks);
   CHRONOLITH_FAILPOINT("checkpoint.chunks_flushed");
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     Shard& shard = *shards_[i];

@@ -183,7 +183,7 @@ TEST(PackedChunk, DamageIsReportedAndNeverReadPast) {
   for (std::size_t bit = 0; bit < packed.size() * 8; ++bit) {
     std::string flipped = packed;
     flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ 1 << bit % 8);
-    if (Unpack(flipped, &out).ok()) EXPECT_GT(out.size(), 2U);
+    EXPECT_TRUE(!Unpack(flipped, &out).ok() || out.size() > 2);
   }
 }
 
