@@ -10,7 +10,7 @@
 //  * 204: all was written, and has reached the level: --ack-level, or the request's header X-Chronolith-Ack-Level: queued, logged,
 //    synced
 //
-// Every answer after decoding says in X-Prometheus-Remote-Write-{Samples,Histograms,Exemplars}-Written what was written.
+// Every answer but 415 says in X-Prometheus-Remote-Write-{Samples,Histograms,Exemplars}-Written what was written.
 #ifndef CHRONOLITH_SERVER_REMOTE_WRITE_HANDLER_H_
 #define CHRONOLITH_SERVER_REMOTE_WRITE_HANDLER_H_
 
