@@ -25,7 +25,7 @@ class CliCompact : public CliTest {
       std::string text;
       for (std::int64_t t = kT; t < kT + kWindows * kWindow; t += 60'000) {
         for (int i = 0; i < kSeries; ++i)
-          text += "n{i=\"" + std::to_string(i) + "\"} " + std::to_string(t % 9973 + i) + " " + std::to_string(t + shift) + "\n";
+          text += "n{i=\"" + std::to_string(i) + "\"} " + std::to_string(t / 60'000 * 7919 % 9973 + i) + " " + std::to_string(t + shift) + "\n";
       }
       const ProcessResult result = Import(text, {"--input-format", "prometheus", "--shards", "2"});
       ASSERT_EQ(result.exit_code, kOk) << result.err;

@@ -257,8 +257,12 @@ for (const colorScheme of ['light', 'dark']) {
       await picture(page, `${colorScheme}-${width}`);
       if (width === 1280) {
         // An hour's worth of points, to see the drawings with something in them.
-        await page.evaluate(() => {
+        await page.waitForFunction(() => {  // no answer that is under way may come in between
+          if (asking) return false;
           clearTimeout(timer);
+          return asking = true;
+        });
+        await page.evaluate(() => {
           state.interval_ms = 5000;
           for (const name in past) past[name] = [];
           for (let i = 720; i > 0; i--) {
