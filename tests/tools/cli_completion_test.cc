@@ -25,7 +25,7 @@ std::set<std::string> OptionsIn(const std::string& help) {
   for (std::string line; std::getline(lines, line);) {
     const std::size_t at = line.find("--");
     const std::size_t first = line.find_first_not_of(' ');
-    if (at == std::string::npos || first > 4 || line[first] != '-') continue;
+    if (at == std::string::npos || (first != 2 && first != 4) || line[first] != '-') continue;
     options.insert(line.substr(at, line.find_first_of(" ,=", at) - at));
   }
   return options;

@@ -73,6 +73,62 @@ TEST_F(CliUsage, WrongArgumentsExitWithTwoAndSayWhy) {
   EXPECT_FALSE(std::filesystem::exists(db_));
 }
 
+TEST_F(CliUsage, AWrongArgumentIsSaidInTermsOfWhatToGive) {
+  const std::pair<std::vector<std::string>, const char*> kRows[] = {
+      {{"stat"}, "DIR (or --db DIR) is required: directory of the database\nSee `chronolith stat --help`."},
+      {{"import"}, "--db DIR is required: directory"},
+      {{"restore", "--to", "b"}, "--from BACKUP is required: a backup"},
+      {{"restore", "--from", "a", "--to", "b", "--allow-earlier"}, "--allow-earlier requires --archive"},
+      {{"salvage", "a", "b", "--dry-run"}, "TARGET and --dry-run exclude each other"},
+      {{"bench"}, "a subcommand is required: write, read, index, wal"},
+      {{"backup", "--db"}, "--db needs a value: DIR, directory of the database"},
+      {{"query", "--db", db_, "up", "--format", "xml"}, "--format: 'xml' is none of csv, json, table\n"},
+      {{"query", "--db", db_, "up", "--limit", "-1"}, "--limit: -1 is less than 0\n"},
+      {{"query", "--db", db_, "--db", db_, "up"}, "--db is given more than once\n"},
+      {{"completion", "tcsh"}, "SHELL: 'tcsh' is none of bash, fish, zsh\n"},
+      {{"compact", db_, "--io-limit", "lots"}, "--io-limit: 'lots' is no BYTES: read and write at most"},
+      {{"compact", db_, "--shard", "first"}, "--shard: 'first' is no N: only this shard"},
+      {{"recover", db_, "--dry-run=maybe"}, "--dry-run takes no value, and 'maybe' was given"},
+  };
+  for (const auto& [args, said] : kRows) {
+    const ProcessResult result = Cli(args);
+    EXPECT_EQ(result.exit_code, kUsage) << said;
+    EXPECT_THAT(result.err, ::testing::StartsWith("chronolith: error: " + std::string(said).substr(0, 2)));
+    EXPECT_THAT(result.err, HasSubstr(said));
+    for (const char c : result.err) EXPECT_FALSE(c < ' ' && c != '\n') << said;
+  }
+}
+
+TEST_F(CliUsage, HelpIsProseThatFitsATerminal) {
+  std::vector<std::vector<std::string>> commands = {{}};
+  for (std::size_t i = 0; i < commands.size(); ++i) {
+    std::vector<std::string> args = commands[i];
+    args.emplace_back("--help");
+    const std::string help = Cli(args).out;
+    EXPECT_THAT(help, HasSubstr("Usage: chronolith"));
+    for (const char* word : {"(0x)", "Needs:", "Excludes:", "REQUIRED", " TEXT", "[Option Group", "DIR DIR"}) {
+      EXPECT_THAT(help, Not(HasSubstr(word))) << help;
+    }
+    bool listed = false;
+    for (const std::string& line : Lines(help)) {
+      const bool example = line.starts_with("  ") && line.find_first_not_of(' ') == 2 && line[2] != '-';
+      EXPECT_TRUE(example || line.size() <= 100) << line;
+      if (listed && line.empty()) listed = false;
+      if (listed && line[2] != ' ') {
+        commands.push_back(commands[i]);
+        commands.back().push_back(line.substr(2, line.find(' ', 2) - 2));
+      }
+      listed = listed || line == "Subcommands:";
+    }
+  }
+  EXPECT_GT(commands.size(), 30U);
+  const std::string restore = Cli({"restore", "--help"}).out;
+  EXPECT_THAT(restore, HasSubstr("Usage: chronolith restore [OPTIONS] --from BACKUP --to DIR\n"));
+  EXPECT_THAT(restore, HasSubstr("(needs --archive)"));
+  EXPECT_THAT(Cli({"man", "--help"}).out, HasSubstr("[COMMAND...]\n"));
+  EXPECT_THAT(Cli({"man", "restore"}).out, HasSubstr("Needs \\-\\-archive."));
+}
+
 TEST_F(CliUsage, HelpAndVersionAreData) {
   const ProcessResult version = Cli({"--version"});
   EXPECT_EQ(version.exit_code, kOk);
@@ -92,9 +148,11 @@ TEST_F(CliUsage, HelpAndVersionAreData) {
 }
 
 TEST_F(CliUsage, ReadingNeitherFindsNorCreatesAMissingDatabase) {
-  const std::vector<std::vector<std::string>> kReads = {
-      {"query", "--db", db_, "{}"}, {"series", "--db", db_},        {"labels", "--db", db_},        {"values", "--db", db_, "job"},
-      {"stat", "--db", db_},        {"inspect", db_},             {"cardinality", "--db", db_},   {"recover", db_},                {"bench", "read", "--db", db_}, {"bench", "index", "--db", db_}};
+  const std::vector<std::vector<std::string>> kReads = {{"query", "--db", db_, "{}"},   {"series", "--db", db_},
+                                                        {"labels", "--db", db_},        {"values", "--db", db_, "job"},
+                                                        {"stat", "--db", db_},          {"inspect", db_},
+                                                        {"cardinality", "--db", db_},   {"recover", db_},
+                                                        {"bench", "read", "--db", db_}, {"bench", "index", "--db", db_}};
   for (const auto& args : kReads) {
     const ProcessResult result = Cli(args);
     EXPECT_EQ(result.exit_code, kFailure) << args[0] << result.err;

@@ -62,6 +62,8 @@ OptionInfo Describe(CLI::Option* option, const std::string& group, bool position
   info.kind = KindOf(info);
   info.required = option->get_required();
   info.repeated = option->get_items_expected_max() > 1;
+  for (const CLI::Option* other : option->get_needs()) info.needs.push_back(other->get_name());
+  for (const CLI::Option* other : option->get_excludes()) info.excludes.push_back(other->get_name());
   return info;
 }
 
@@ -108,6 +110,31 @@ std::string CommandInfo::Name(const char* separator) const {
 }
 
 CommandInfo DescribeCommands(CLI::App* app) { return Describe(app, app->get_name(), {}); }
+
+CommandInfo DescribeCommand(const CLI::App* command) {
+  std::vector<std::string> path;
+  const CLI::App* root = command;
+  for (; root->get_parent() != nullptr; root = root->get_parent()) path.insert(path.begin(), root->get_name());
+  return Describe(const_cast<CLI::App*>(command), root->get_name(), std::move(path));  // asking validators changes nothing
+}
+
+bool AlsoPositional(const OptionInfo& option, const CommandInfo& command) {
+  return !command.positionals.empty() && option.value == command.positionals.front().value;
+}
+
+std::string Synopsis(const CommandInfo& command, const Shown& literal, const Shown& placeholder) {
+  std::string text = literal(command.Name(" ")) + " [" + placeholder("OPTIONS") + "]";
+  for (const OptionInfo& option : command.options) {
+    if (option.required && !AlsoPositional(option, command))
+      text += " " + literal(option.names.back()) + " " + placeholder(option.value);
+  }
+  for (const OptionInfo& option : command.positionals) {
+    const std::string name = placeholder(option.value) + (option.repeated ? "..." : "");
+    text += option.required ? " " + name : " [" + name + "]";
+  }
+  if (!command.commands.empty()) text += command.needs_command ? " " + placeholder("COMMAND") : " [" + placeholder("COMMAND") + "]";
+  return text;
+}
 
 std::vector<const CommandInfo*> AllCommands(const CommandInfo& root) {
   std::vector<const CommandInfo*> all;

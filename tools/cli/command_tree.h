@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,8 @@ struct OptionInfo {
   ValueKind kind = ValueKind::kNone;
   std::vector<std::string> choices;
   bool required = false;
-  bool repeated = false;  // takes any number of values
+  bool repeated = false;                     // takes any number of values
+  std::vector<std::string> needs, excludes;  // names of others
 };
 
 struct CommandInfo {
@@ -40,8 +42,16 @@ struct CommandInfo {
 
 // What is hidden from --help is left out.
 CommandInfo DescribeCommands(CLI::App* app);
+// One command and those below it; `command` is part of a program's tree.
+CommandInfo DescribeCommand(const CLI::App* command);
 // The command itself and all below, in order.
 std::vector<const CommandInfo*> AllCommands(const CommandInfo& root);
+
+// Whether the command takes the option as its first argument as well.
+bool AlsoPositional(const OptionInfo& option, const CommandInfo& command);
+// "chronolith stat [OPTIONS] DIR", its words as `literal` and `placeholder` show them.
+using Shown = std::function<std::string(const std::string&)>;
+std::string Synopsis(const CommandInfo& command, const Shown& literal, const Shown& placeholder);
 
 // The scripts, and the page of one command in roff, man(7).
 std::string BashCompletion(const CommandInfo& root);

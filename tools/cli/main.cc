@@ -6,6 +6,7 @@
 #include <string>
 
 #include "tools/cli/common.h"
+#include "tools/cli/help.h"
 #include "tools/cli/interrupt.h"
 
 namespace chronolith::cli {
@@ -27,6 +28,7 @@ bool NamesUnknownCommand(CLI::App* app, int argc, char** argv) {
 int Main(int argc, char** argv) {
   CLI::App app("Stores time series: imports, queries and inspects a Chronolith database.", "chronolith");
   app.set_version_flag("--version", "chronolith " CHRONOLITH_VERSION);
+  SpeakProse(&app);
   app.require_subcommand(1);
   app.footer(
       "Exit codes: 0 ok, 1 failure, 2 wrong arguments, 3 done, but something was refused.\n"

@@ -76,9 +76,13 @@ std::string Sentence(const std::string& text) {
   return sentence.ends_with('.') ? sentence : sentence + ".";
 }
 
-// Whether the command takes it as its first argument as well.
-bool AlsoPositional(const OptionInfo& option, const CommandInfo& command) {
-  return !command.positionals.empty() && option.value == command.positionals.front().value;
+std::string Bold(const std::string& word) { return "\\fB" + Escaped(word) + "\\fR"; }
+std::string Italic(const std::string& word) { return "\\fI" + Escaped(word) + "\\fR"; }
+
+std::string Names(const char* what, const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? std::string(" ") + what + " " : ", ") + name;
+  return text.empty() ? "" : text + ".";
 }
 
 void Options(const CommandInfo& command, const std::vector<OptionInfo>& options, std::string* page) {
@@ -95,28 +99,14 @@ void Options(const CommandInfo& command, const std::vector<OptionInfo>& options,
     *page += flag ? "\n" : " \\fI" + Escaped(option.value) + "\\fR\n";
     const bool required = option.required && option.names.front().starts_with('-');
     const std::string also = AlsoPositional(option, command) ? ", here or as the argument " + option.value : "";
-    *page += Line(Sentence(option.description) + (required ? " Required" + also + "." : ""));
+    *page += Line(Sentence(option.description) + (required ? " Required" + also + "." : "") + Names("Needs", option.needs) +
+                  Names("Not together with", option.excludes));
     if (!option.choices.empty()) {
       std::string choices = "One of";
       for (std::size_t i = 0; i < option.choices.size(); ++i) choices += (i == 0 ? " " : ", ") + option.choices[i];
       *page += Line(choices + ".");
     }
   }
-}
-
-std::string Synopsis(const CommandInfo& command) {
-  std::string text = "\\fB" + Escaped(command.Name(" ")) + "\\fR [\\fIOPTIONS\\fR]";
-  for (const OptionInfo& option : command.options) {
-    if (!option.required) continue;
-    if (!AlsoPositional(option, command))
-      text += " \\fB" + Escaped(option.names.back()) + "\\fR \\fI" + Escaped(option.value) + "\\fR";
-  }
-  for (const OptionInfo& option : command.positionals) {
-    const std::string name = "\\fI" + Escaped(option.value) + "\\fR" + (option.repeated ? "..." : "");
-    text += option.required ? " " + name : " [" + name + "]";
-  }
-  if (!command.commands.empty()) text += command.needs_command ? " \\fICOMMAND\\fR" : " [\\fICOMMAND\\fR]";
-  return text + "\n";
 }
 
 }  // namespace
@@ -126,7 +116,8 @@ std::string ManPage(const CommandInfo& root, const CommandInfo& command) {
   const std::string section = std::to_string(command.section);
   std::string page = ".\\\" Made by the program itself.\n.TH " + Upper(Escaped(command.Name("-"))) + " " + section + " \"\" \"" +
                      Escaped(command.program + " " CHRONOLITH_VERSION) + "\" \"Chronolith\"\n.SH NAME\n" +
-                     Escaped(command.Name("-")) + " \\- " + Escaped(command.description) + "\n.SH SYNOPSIS\n" + Synopsis(command);
+                     Escaped(command.Name("-")) + " \\- " + Escaped(command.description) + "\n.SH SYNOPSIS\n" +
+                     Synopsis(command, Bold, Italic) + "\n";
   page += ".SH DESCRIPTION\n" + Line(Sentence(command.description));
   if (!footer.prose.empty()) page += ".PP\n" + footer.prose;
   if (!command.commands.empty()) {

@@ -106,7 +106,7 @@ void AddSalvage(CLI::App* app, Run* run) {
       command->add_option("TARGET", flags->target, "directory of the new one: missing or empty")->option_text("TARGET");
   command
       ->add_flag("--dry-run", flags->options.dry_run,
-                 "say what would be copied and what is lost, and write nothing; without TARGET")
+                 "say what would be copied and what is lost, and write nothing")
       ->excludes(target);
   command->add_option("--log-dir", flags->options.log_path, "directory of the source's log, where it has been moved since")
       ->option_text("DIR");
