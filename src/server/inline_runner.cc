@@ -8,8 +8,8 @@
 namespace chronolith::server {
 namespace {
 
-constexpr std::chrono::milliseconds kLook{2};
-constexpr int kLooksInVain = 20;  // before the standby sleeps
+constexpr std::chrono::milliseconds kLook{5};
+constexpr int kLooksInVain = 10;  // before the standby sleeps
 constexpr std::size_t kFew =
     2;  // requests at hand that are not worth another thread: one waits for the other for less than for a wake-up
 

@@ -7,7 +7,7 @@
 //   Run -> waiting_ -> RunWaiting, behind what was ready with it -> here, or a worker
 //
 // A handler may wait all the same: for the group commit, for memory, for a disk that stands still. Somebody has to serve the other
-// connections then. The standby thread looks each 2 ms, while handlers run here; where it sees the same one twice it serves them
+// connections then. The standby thread looks each 5 ms, while handlers run here; where it sees the same one twice it serves them
 // until that one has ended. It sleeps where nothing has come for a while; and what comes seldom goes to a worker, so that an idle
 // server is not woken for it.
 //
