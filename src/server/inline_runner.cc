@@ -8,10 +8,9 @@
 namespace chronolith::server {
 namespace {
 
-constexpr std::chrono::milliseconds kLook{2};
-constexpr int kLooksInVain = 20;  // before the standby sleeps
-constexpr std::size_t kFew =
-    2;  // requests at hand that are not worth another thread: one waits for the other for less than for a wake-up
+constexpr std::chrono::milliseconds kLook{5};
+constexpr int kLooksInVain = 10;  // before the standby sleeps
+constexpr std::size_t kFew = 2;   // at hand, and not worth another thread: one waits for the other for less than for a wake-up
 
 }  // namespace
 
@@ -22,19 +21,20 @@ InlineRunner::InlineRunner(Loop loop, WorkerPool* workers, std::chrono::millisec
       standby_([this] { Watch(); }) {}
 
 bool InlineRunner::Run(Work&& work) {
-  bool first = false;
+  bool here = false, first = false;
   {
     MutexLock lock(&mu_);
     const std::uint64_t now = NowNanos();
     const std::uint64_t last = std::exchange(last_ns_, now);
     const bool often = last != 0 && now - last < seldom_ns_;
     // A handler that runs here while another thread is asked: that one is the standby.
-    if (often && (turn_.load(std::memory_order_relaxed) & 1) == 0 && on_workers_.load(std::memory_order_relaxed) < kFew) {
+    here = often && (turn_.load(std::memory_order_relaxed) & 1) == 0 && on_workers_.load(std::memory_order_relaxed) < kFew;
+    if (here) {
       first = waiting_.empty();
       waiting_.push_back(std::move(work));
     }
   }
-  if (work != nullptr) return ToWorker(work);
+  if (!here) return ToWorker(work);
   if (first) loop_.post([this] { RunWaiting(); });
   return true;
 }
@@ -50,18 +50,26 @@ bool InlineRunner::ToWorker(const Work& work) {
   return false;
 }
 
+// Of the loop's thread; and of the standby, which nobody watches and which therefore only hands over.
 void InlineRunner::RunWaiting() {
-  std::vector<Work> taken;
-  {
-    MutexLock lock(&mu_);
-    taken.swap(waiting_);
-  }
-  // The standby, where a handler ended while it served, is not watched itself.
-  const bool watched = std::this_thread::get_id() != standby_.get_id();
-  const bool few = taken.size() + on_workers_.load(std::memory_order_relaxed) <= kFew;
-  for (const Work& work : taken) {
-    if ((!watched || !few) && ToWorker(work)) continue;
-    watched ? RunHere(work) : work();
+  const bool standby = std::this_thread::get_id() == standby_.get_id();
+  while (true) {
+    Work work;
+    bool few = false;
+    {
+      MutexLock lock(&mu_);
+      if (waiting_.empty()) return;
+      few = waiting_.size() + on_workers_.load(std::memory_order_relaxed) <= kFew;
+      work = std::move(waiting_.front());
+      waiting_.pop_front();
+    }
+    if ((standby || !few) && ToWorker(work)) continue;
+    if (standby) {
+      MutexLock lock(&mu_);
+      waiting_.push_front(std::move(work));
+      return;
+    }
+    RunHere(work);
   }
 }
 
@@ -90,7 +98,12 @@ void InlineRunner::Watch() {
     const bool same = turn_.load() == seen;
     const bool runs = (seen & 1) != 0;
     in_vain = same && !runs ? in_vain + 1 : 0;
-    while (runs && turn_.load() == seen && stop_.load() == 0) loop_.serve(kLook);
+    if (!same || !runs) continue;
+    while (turn_.load() == seen && stop_.load() == 0) {
+      RunWaiting();  // what was to run behind it
+      loop_.serve(kLook);
+    }
+    loop_.post([this] { RunWaiting(); });
   }
 }
 

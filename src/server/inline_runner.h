@@ -7,9 +7,9 @@
 //   Run -> waiting_ -> RunWaiting, behind what was ready with it -> here, or a worker
 //
 // A handler may wait all the same: for the group commit, for memory, for a disk that stands still. Somebody has to serve the other
-// connections then. The standby thread looks each 2 ms, while handlers run here; where it sees the same one twice it serves them
-// until that one has ended. It sleeps where nothing has come for a while; and what comes seldom goes to a worker, so that an idle
-// server is not woken for it.
+// connections then. The standby thread looks each 5 ms, while handlers run here; where it sees the same one twice it serves them
+// until that one has ended, and gives to workers what was to run behind it. It sleeps where nothing has come for a while; and what
+// comes seldom goes to a worker, so that an idle server is not woken for it.
 //
 // Thread safety: Run from all threads that serve connections; Stop and the destructor from one that does not.
 #ifndef CHRONOLITH_SERVER_INLINE_RUNNER_H_
@@ -18,9 +18,9 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <thread>
-#include <vector>
 
 #include "base/mutex.h"
 #include "server/worker_pool.h"
@@ -56,7 +56,7 @@ class InlineRunner {
   WorkerPool* const workers_;
   const std::uint64_t seldom_ns_;
   Mutex mu_;
-  std::vector<Work> waiting_ ABSL_GUARDED_BY(mu_);
+  std::deque<Work> waiting_ ABSL_GUARDED_BY(mu_);
   std::uint64_t last_ns_ ABSL_GUARDED_BY(mu_) = 0;
   std::atomic<std::uint32_t> on_workers_{0};
   // Odd while a handler runs on the loop's thread. Against asleep_: each side announces its own and then looks at the other's, both

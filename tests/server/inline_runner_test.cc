@@ -22,7 +22,11 @@ class InlineRunnerTest : public ::testing::Test {
  protected:
   void Start(std::size_t workers, std::size_t queue, std::chrono::milliseconds seldom = kAlwaysOften) {
     workers_.emplace(workers, queue);
-    runner_.emplace(InlineRunner::Loop{.post = [this](InlineRunner::Work work) { posted_.push_back(std::move(work)); },
+    runner_.emplace(InlineRunner::Loop{.post =
+                                           [this](InlineRunner::Work work) {
+                                             MutexLock lock(&mu_);
+                                             posted_.push_back(std::move(work));
+                                           },
                                        .serve = [this](std::chrono::milliseconds) { serve_(); }},
                     &*workers_, seldom);
     // The first comes after nothing: to a worker.
@@ -42,10 +46,19 @@ class InlineRunnerTest : public ::testing::Test {
     }
     all->arrive_and_wait();
   }
+  bool Posted() {
+    MutexLock lock(&mu_);
+    return !posted_.empty();
+  }
   void RunLoop() {
-    while (!posted_.empty()) {
-      const InlineRunner::Work work = std::move(posted_.front());
-      posted_.pop_front();
+    while (true) {
+      InlineRunner::Work work;
+      {
+        MutexLock lock(&mu_);
+        if (posted_.empty()) return;
+        work = std::move(posted_.front());
+        posted_.pop_front();
+      }
       work();
     }
   }
@@ -55,7 +68,8 @@ class InlineRunnerTest : public ::testing::Test {
   }
 
   const std::thread::id loop_ = std::this_thread::get_id();
-  std::deque<InlineRunner::Work> posted_;
+  Mutex mu_;
+  std::deque<InlineRunner::Work> posted_ ABSL_GUARDED_BY(mu_);
   std::function<void()> serve_ = [] {};
   std::optional<WorkerPool> workers_;
   std::optional<InlineRunner> runner_;
@@ -80,7 +94,7 @@ TEST_F(InlineRunnerTest, WhatComesSeldomRunsOnAWorker) {
     on = std::this_thread::get_id();
     ran.count_down();
   }));
-  EXPECT_TRUE(posted_.empty());
+  EXPECT_FALSE(Posted());
   ran.wait();
   EXPECT_NE(on, loop_);
   AwaitWorkers(1);
@@ -122,7 +136,7 @@ TEST_F(InlineRunnerTest, WhileWorkersHaveTwoTheNextGoesToAWorker) {
     on = std::this_thread::get_id();
     ran.count_down();
   }));
-  EXPECT_TRUE(posted_.empty());
+  EXPECT_FALSE(Posted());
   ran.wait();
   EXPECT_NE(on, loop_);
   go.count_down();
@@ -183,6 +197,20 @@ TEST_F(InlineRunnerTest, TheStandbyServesWhileAHandlerWaits) {
     AwaitWorkers(1);
   }
   runner_->Stop();
+}
+
+TEST_F(InlineRunnerTest, WhatWasToRunBehindAHandlerThatWaitsGoesToAWorker) {
+  Start(1, 1);
+  std::latch ran(1);
+  std::thread::id on;
+  ASSERT_TRUE(runner_->Run([&] { ran.wait(); }));
+  ASSERT_TRUE(runner_->Run([&] {
+    on = std::this_thread::get_id();
+    ran.count_down();
+  }));
+  RunLoop();
+  EXPECT_NE(on, loop_);
+  AwaitWorkers(1);
 }
 
 TEST_F(InlineRunnerTest, StopsWithoutHavingRunAnything) {
