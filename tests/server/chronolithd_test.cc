@@ -94,6 +94,21 @@ TEST_F(ChronolithdTest, ServesUntilItIsTold) {
   }
 }
 
+TEST_F(ChronolithdTest, WarnsWhereAPortIsOpenToOthersAndAsksForNobody) {
+  const auto log_of = [&](std::vector<std::string> args) {
+    Server server(Args(std::move(args)));
+    EXPECT_GT(server.port(), 0) << server.err();
+    return server.Stop(SIGTERM).err;
+  };
+  EXPECT_THAT(log_of({}), ::testing::Not(HasSubstr("whoever reaches")));
+  const std::string admin = log_of({"--otlp-grpc-listen", "0.0.0.0:0", "--web.enable-admin-api"});
+  EXPECT_THAT(admin, HasSubstr("warning whoever reaches 0.0.0.0:"));
+  EXPECT_THAT(admin, HasSubstr("may write and read, delete and copy"));
+  WriteFile("web.yml", "bearer_tokens: {agent: 0123456789abcdef}\n");
+  EXPECT_THAT(log_of({"--otlp-http-listen", "0.0.0.0:0", "--web.config.file", Path("web.yml")}),
+              ::testing::Not(HasSubstr("whoever reaches")));
+}
+
 TEST_F(ChronolithdTest, TheDatabaseIsLockedWhileItServes) {
   Server server(Args());
   ASSERT_GT(server.port(), 0) << server.err();
