@@ -118,6 +118,13 @@ std::string HttpSessionBase::HeadOf(const HttpResponse& response, std::optional<
       .append("\r\nDate: ")
       .append(HttpDate());
   for (const auto& [name, value] : response.headers) head.append("\r\n").append(name).append(": ").append(OneLine(value));
+  if (host_->parts.security != nullptr) {
+    for (const auto& [name, value] : host_->parts.security->Get()->headers) {
+      const bool own = std::any_of(response.headers.begin(), response.headers.end(),
+                                   [&name = name](const auto& header) { return EqualIgnoringCase(header.first, name); });
+      if (!own) head.append("\r\n").append(name).append(": ").append(value);
+    }
+  }
   if (length && response.status != 204 && response.status != 304)
     head.append("\r\nContent-Length: ").append(std::to_string(*length));
   if (chunked) head.append("\r\nTransfer-Encoding: chunked");

@@ -217,6 +217,36 @@ TEST_F(SecureTest, AsksClientsForTheirCertificates) {
   EXPECT_EQ(Get(server, "/metrics"), "");
 }
 
+TEST_F(SecureTest, KeepsWhatPrometheusConfigurationSaysOfTls) {
+  const std::string verify = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: client.crt\n";
+  WriteConfig(Tls(verify +
+                  "  client_allowed_sans: [agent.example, 127.0.0.1]\n  curve_preferences: [CurveP256]\n"
+                  "  cipher_suites: [TLS_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384]\n  max_version: TLS12\n") +
+              "bearer_tokens: {agent: 0123456789abcdef}\nhttp_server_config: {headers: {X-Frame-Options: deny}}\n");
+  Server server(Args({"--web.config.file", Path("web.yml"), "--otlp-grpc-listen", "off"}));
+  ASSERT_GT(server.port(), 0) << server.err();
+  EXPECT_EQ(Get(server, "/-/healthy", "", "client"), "HTTP/1.1 200");  // whose certificate is for 127.0.0.1
+  const std::string answer = TlsGet(server.port(), "/metrics", Path("server.crt"), Path("client"));
+  EXPECT_THAT(answer, HasSubstr("\r\nX-Frame-Options: deny\r\n"));
+  EXPECT_THAT(answer, HasSubstr("\r\nWWW-Authenticate: Bearer"));
+  WriteConfig(Tls(verify + "  client_allowed_sans: [agent.example]\n"));
+  server.Signal(SIGHUP);
+  ASSERT_TRUE(server.WaitForLog("was loaded again")) << server.err();
+  EXPECT_EQ(Get(server, "/-/healthy", "", "client"), "");  // another name
+  EXPECT_EQ(server.Stop(SIGTERM).exit_code, kOk);
+
+  for (const char* setting : {"  cipher_suites: [TLS_NONE]\n", "  cipher_suites: [TLS_RSA_WITH_NULL_SHA]\n"}) {
+    WriteConfig(Tls(setting));
+    const ProcessResult result = RunProcess(Server::WithProgram(Args({"--web.config.file", Path("web.yml")})));
+    EXPECT_EQ(result.exit_code, kFailure);
+    EXPECT_THAT(result.err, HasSubstr("cipher_suites: there is no TLS_"));
+  }
+  WriteConfig(Tls("  curve_preferences: [X25519]\n"));  // gRPC has no such setting
+  const ProcessResult result = RunProcess(Server::WithProgram(Args({"--web.config.file", Path("web.yml")})));
+  EXPECT_EQ(result.exit_code, kFailure);
+  EXPECT_THAT(result.err, HasSubstr("curve_preferences cannot be kept on gRPC's port"));
+}
+
 TEST_F(SecureTest, ReadsItsConfigurationAgain) {
   WriteConfig(Tls() + "basic_auth_users: {alice: " + kSecret + "}\n");
   Server server(Args({"--web.config.file", Path("web.yml")}));
