@@ -25,6 +25,8 @@ Status Unescape(std::string_view text, bool plus_is_space, std::string* out) {
   return Status::Ok();
 }
 
+bool HasPrefix(std::string_view text, std::string_view prefix) { return EqualIgnoringCase(text.substr(0, prefix.size()), prefix); }
+
 }  // namespace
 
 bool EqualIgnoringCase(std::string_view a, std::string_view b) {
@@ -91,13 +93,25 @@ Status ParseUrlEncoded(std::string_view text, Pairs* out) {
 
 Status ParseTarget(std::string_view target, std::string* path, Pairs* query) {
   target = target.substr(0, target.find('#'));
+  const bool absolute = HasPrefix(target, "http://") || HasPrefix(target, "https://");
+  if (absolute) target.remove_prefix(std::min(target.find_first_of("/?", target.find("//") + 2), target.size()));
   const std::size_t question = std::min(target.find('?'), target.size());
   path->clear();
   query->clear();
   if (Status status = Unescape(target.substr(0, question), false, path); !status.ok()) return status;
+  if (absolute && path->empty()) path->push_back('/');
   if (path->empty() || path->front() != '/') return InvalidArgument("the request's target is not a path");
   if (path->find('\0') != std::string::npos) return InvalidArgument("the path has a byte 0");
   return question == target.size() ? Status::Ok() : ParseUrlEncoded(target.substr(question + 1), query);
+}
+
+bool IsFromAnotherSite(const HttpRequest& request) {
+  if (request.method == "GET" || request.method == "HEAD") return false;
+  if (const std::string_view site = request.Header("Sec-Fetch-Site"); !site.empty()) return site != "same-origin" && site != "none";
+  const std::string_view origin = request.Header("Origin");  // of browsers before 2023
+  if (origin.empty()) return false;
+  const std::size_t host = origin.find("://");
+  return host == std::string_view::npos || !EqualIgnoringCase(origin.substr(host + 3), request.Header("Host"));
 }
 
 std::string_view ReasonOf(int status) {

@@ -76,7 +76,12 @@ using HttpHandler = std::function<HttpResponse(const HttpRequest&)>;
 
 // "a=b&c" as pairs. kInvalidArgument: a malformed escape.
 Status ParseUrlEncoded(std::string_view text, Pairs* out);
-// Path and query of a request's target. kInvalidArgument: not a path, a malformed escape, or one of a byte 0.
+// Whether a browser sends this, which may change something, for a page of another site (cross-site request forgery): a form there
+// needs no permission from here, and a browser on this machine reaches loopback. Other clients send neither Sec-Fetch-Site nor
+// Origin.
+bool IsFromAnotherSite(const HttpRequest& request);
+// Path and query of a request's target, "/a?b=c" or "http://host/a?b=c". kInvalidArgument: neither, a malformed escape, or one of a
+// byte 0.
 Status ParseTarget(std::string_view target, std::string* path, Pairs* query);
 // "No Content" for 204.
 std::string_view ReasonOf(int status);

@@ -21,6 +21,19 @@ std::string HttpDate() {
   return {text, std::strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &utc)};
 }
 
+// What a proxy in front may understand otherwise (RFC 9112, 6.1): then what one takes for the end of a body is in the middle of the
+// other's, and a client writes requests in the name of others.
+std::optional<HttpResponse> RefuseCoding(const http::fields& message, bool http11) {
+  const auto coding = message.find(http::field::transfer_encoding);
+  if (coding == message.end()) return std::nullopt;
+  if (!http11) return HttpResponse::Text(400, "HTTP/1.0 has no Transfer-Encoding");
+  const std::string_view value(coding->value().data(), coding->value().size());
+  if (EqualIgnoringCase(value, "chunked")) return std::nullopt;
+  constexpr std::size_t kChunked = 7;
+  const bool chunked_at_last = EqualIgnoringCase(value.substr(value.size() - std::min(value.size(), kChunked)), "chunked");
+  return HttpResponse::Text(chunked_at_last ? 501 : 400, "no Transfer-Encoding but chunked is known");
+}
+
 // A value from a handler must not begin another header.
 std::string_view OneLine(std::string_view value) { return value.substr(0, value.find_first_of(std::string_view("\r\n\0", 3))); }
 
@@ -85,6 +98,13 @@ std::string HttpSessionBase::HeadOf(const HttpResponse& response, std::optional<
       .append("\r\nDate: ")
       .append(HttpDate());
   for (const auto& [name, value] : response.headers) head.append("\r\n").append(name).append(": ").append(OneLine(value));
+  if (host_->parts.security != nullptr) {
+    for (const auto& [name, value] : host_->parts.security->Get()->headers) {
+      const bool own = std::any_of(response.headers.begin(), response.headers.end(),
+                                   [&name = name](const auto& header) { return EqualIgnoringCase(header.first, name); });
+      if (!own) head.append("\r\n").append(name).append(": ").append(value);
+    }
+  }
   if (length && response.status != 204 && response.status != 304)
     head.append("\r\nContent-Length: ").append(std::to_string(*length));
   if (chunked) head.append("\r\nTransfer-Encoding: chunked");
@@ -131,11 +151,15 @@ std::optional<HttpResponse> HttpSessionBase::Admit(const http::request_parser<ht
 
   // Whatever is refused here leaves the body unread: what comes next could not be told from it.
   std::optional<HttpResponse> refusal;
+  std::optional<HttpResponse> coding = RefuseCoding(message, http11_);
+  const bool ambiguous = coding.has_value();
   request_.cancelled = &host_->cancelled;
   request_.method.assign(message.method_string().data(), message.method_string().size());
   for (const auto& field : message) request_.headers.emplace_back(field.name_string(), field.value());
-  if (Status status = ParseTarget({message.target().data(), message.target().size()}, &request_.path, &request_.query);
-      !status.ok()) {
+  if (ambiguous) {
+    refusal = std::move(coding);
+  } else if (Status status = ParseTarget({message.target().data(), message.target().size()}, &request_.path, &request_.query);
+             !status.ok()) {
     refusal = HttpResponse::Text(400, status.message());
   } else if (Router::Match match = host_->router.Find(request_.method, request_.path); match.route != nullptr) {
     route_ = match.route;
@@ -158,7 +182,13 @@ std::optional<HttpResponse> HttpSessionBase::Admit(const http::request_parser<ht
       refusal = HttpResponse::Text(413, BodyTakesTooMuch());
     }
   }
-  if (refusal && has_body) keep_alive_ = false;
+  if (!refusal && http11_ && message.count(http::field::host) != 1) {
+    refusal = HttpResponse::Text(400, "the header must name one Host");
+  }
+  if (!refusal && IsFromAnotherSite(request_)) {
+    refusal = HttpResponse::Text(403, "a page of another site asks for this in the name of its reader");
+  }
+  if (refusal && (has_body || ambiguous)) keep_alive_ = false;
   return refusal;
 }
 

@@ -49,16 +49,15 @@ int GrpcTlsCredentials::AddPortToServer(const std::string& address, grpc_server*
 }
 
 Status CheckForGrpc(const TlsMaterial* tls) {
-  if (tls == nullptr || !tls->only_tls13) return Status::Ok();
-  return FailedPrecondition(
-      "tls_server_config.min_version TLS13 cannot be kept on gRPC's port, which speaks TLS 1.2 as well: set TLS12, or turn the "
-      "port "
-      "off (--otlp-grpc-listen off)");
+  if (tls == nullptr || tls->beyond_grpc.empty()) return Status::Ok();
+  return FailedPrecondition("tls_server_config." + tls->beyond_grpc.front() +
+                            " cannot be kept on gRPC's port, whose library has no such setting: leave it out, or turn the port off "
+                            "(--otlp-grpc-listen off)");
 }
 
 bool KeepsGrpc(const TlsMaterial* opened, const TlsMaterial* now) {
   if (opened == nullptr || now == nullptr) return opened == now;
-  return opened->client_auth == now->client_auth && opened->only_tls13 == now->only_tls13;
+  return opened->client_auth == now->client_auth && opened->beyond_grpc == now->beyond_grpc;
 }
 
 }  // namespace chronolith::server

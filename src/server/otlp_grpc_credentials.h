@@ -34,7 +34,7 @@ class GrpcTlsCredentials final : public grpc::ServerCredentials {
   std::shared_ptr<const TlsMaterial> used_ ABSL_GUARDED_BY(mu_);
 };
 
-// kFailedPrecondition: what gRPC cannot keep (min_version: TLS13), and what to do. `tls` may be null.
+// kFailedPrecondition: what gRPC cannot keep (min_version: TLS13, cipher_suites and others), and what to do. `tls` may be null.
 Status CheckForGrpc(const TlsMaterial* tls);
 // Whether a port that was opened for `opened` keeps what `now` asks for. Null: no TLS.
 bool KeepsGrpc(const TlsMaterial* opened, const TlsMaterial* now);

@@ -5,7 +5,13 @@
 //     key_file: server.key
 //     client_auth_type: RequireAndVerifyClientCert    # and Prometheus' others; NoClientCert
 //     client_ca_file: clients.crt
-//     min_version: TLS12             # or TLS13
+//     client_allowed_sans: [name]    # of the certificate: one of its alternative names must be one of these
+//     min_version: TLS12             # or TLS13; also max_version
+//     cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]     # of TLS 1.2; those of 1.3 are passed over, as Go does
+//     curve_preferences: [X25519, CurveP256, CurveP384, CurveP521]
+//     prefer_server_cipher_suites: true
+//   http_server_config:
+//     headers: {X-Frame-Options: deny}    # added to answers that have not their own
 //   basic_auth_users:
 //     alice: $2y$10$...              # bcrypt; htpasswd -nBC 10 "" makes it
 //   bearer_tokens:                   # not in Prometheus': name: token, of 16 characters or more
@@ -15,6 +21,8 @@
 
 #include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "chronolith/result.h"
 
@@ -26,13 +34,19 @@ struct TlsConfig {
   std::string key_file;
   std::string client_ca_file;
   ClientAuth client_auth = ClientAuth::kNone;
+  std::vector<std::string> client_allowed_sans;  // empty: any
   bool only_tls13 = false;
+  bool only_tls12 = false;
+  std::vector<std::string> cipher_suites;      // as IANA names them; empty: those of OpenSSL
+  std::vector<std::string> curve_preferences;  // as OpenSSL names them; likewise
+  bool prefer_server_cipher_suites = true;
 };
 
 struct WebConfig {
   TlsConfig tls;
   std::map<std::string, std::string> bcrypt_of_user;
   std::map<std::string, std::string> token_of_user;
+  std::vector<std::pair<std::string, std::string>> headers;
   bool asks_for_user() const { return !bcrypt_of_user.empty() || !token_of_user.empty(); }
 };
 

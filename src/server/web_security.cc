@@ -1,8 +1,11 @@
 #include "server/web_security.h"
 
+#include <arpa/inet.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/system/error_code.hpp>
 #include <fstream>
@@ -25,7 +28,14 @@ Status ReadPem(const std::string& path, const char* what, std::string* text) {
 Result<std::shared_ptr<const TlsMaterial>> ReadMaterial(const TlsConfig& config) {
   auto material = std::make_shared<TlsMaterial>();
   material->client_auth = config.client_auth;
-  material->only_tls13 = config.only_tls13;
+  const std::pair<const char*, bool> beyond_grpc[] = {{"min_version: TLS13", config.only_tls13},
+                                                      {"max_version: TLS12", config.only_tls12},
+                                                      {"cipher_suites", !config.cipher_suites.empty()},
+                                                      {"curve_preferences", !config.curve_preferences.empty()},
+                                                      {"client_allowed_sans", !config.client_allowed_sans.empty()}};
+  for (const auto& [setting, is_set] : beyond_grpc) {
+    if (is_set) material->beyond_grpc.emplace_back(setting);
+  }
   Status status = ReadPem(config.cert_file, "certificate", &material->certificate_pem);
   if (status.ok()) status = ReadPem(config.key_file, "key", &material->key_pem);
   if (status.ok()) status = ReadPem(config.client_ca_file, "authorities", &material->client_ca_pem);
@@ -33,11 +43,77 @@ Result<std::shared_ptr<const TlsMaterial>> ReadMaterial(const TlsConfig& config)
   return std::shared_ptr<const TlsMaterial>(std::move(material));
 }
 
+// OpenSSL's list of what IANA calls so. Suites of TLS 1.3 cannot be chosen in Go, and are passed over.
+Status SetCiphers(const std::vector<std::string>& names, SSL_CTX* context) {
+  if (names.empty()) return Status::Ok();
+  const std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> all(SSL_CTX_new(TLS_server_method()), &SSL_CTX_free);
+  if (all == nullptr || SSL_CTX_set_cipher_list(all.get(), "HIGH:!aNULL:!PSK:!SRP") != 1) return ResourceExhausted("no TLS");
+  const STACK_OF(SSL_CIPHER)* const ciphers = SSL_CTX_get_ciphers(all.get());
+  std::string list;
+  for (const std::string& name : names) {
+    const SSL_CIPHER* found = nullptr;
+    for (int i = 0; i < sk_SSL_CIPHER_num(ciphers) && found == nullptr; ++i) {
+      const SSL_CIPHER* const cipher = sk_SSL_CIPHER_value(ciphers, i);
+      const char* const standard = SSL_CIPHER_standard_name(cipher);
+      if (standard != nullptr && name == standard) found = cipher;
+    }
+    if (found == nullptr) return InvalidArgument("tls_server_config.cipher_suites: there is no " + name);
+    if (std::string_view(SSL_CIPHER_get_version(found)) == "TLSv1.3") continue;
+    list.append(list.empty() ? "" : ":").append(SSL_CIPHER_get_name(found));
+  }
+  if (!list.empty() && SSL_CTX_set_cipher_list(context, list.c_str()) != 1) {
+    return InvalidArgument("tls_server_config.cipher_suites: none of " + list + " can be used");
+  }
+  return Status::Ok();
+}
+
+Status SetCurves(const std::vector<std::string>& names, SSL_CTX* context) {
+  std::string list;
+  for (const std::string& name : names) list.append(list.empty() ? "" : ":").append(name);
+  if (list.empty() || SSL_CTX_set1_curves_list(context, list.c_str()) == 1) return Status::Ok();
+  return InvalidArgument("tls_server_config.curve_preferences: " + list + " cannot be used");
+}
+
+// DNS names, e-mail addresses, URIs and IP addresses, as they are written.
+std::vector<std::string> AlternativeNamesOf(X509* certificate) {
+  std::vector<std::string> names;
+  auto* const all = static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr));
+  for (int i = 0; all != nullptr && i < sk_GENERAL_NAME_num(all); ++i) {
+    int type = 0;
+    const auto* const text = static_cast<const ASN1_STRING*>(GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(all, i), &type));
+    if (type != GEN_DNS && type != GEN_EMAIL && type != GEN_URI && type != GEN_IPADD) continue;
+    const unsigned char* const data = ASN1_STRING_get0_data(text);
+    const int n = ASN1_STRING_length(text);
+    if (type != GEN_IPADD) {
+      names.emplace_back(reinterpret_cast<const char*>(data), static_cast<std::size_t>(n));
+      continue;
+    }
+    char address[INET6_ADDRSTRLEN];
+    if ((n == 4 || n == 16) && inet_ntop(n == 4 ? AF_INET : AF_INET6, data, address, sizeof(address)) != nullptr) {
+      names.emplace_back(address);
+    }
+  }
+  GENERAL_NAMES_free(all);
+  return names;
+}
+
+// Whether the chain may go on, of which `context` shows one certificate.
+bool IsAllowed(const std::vector<std::string>& allowed, ssl::verify_context& context) {
+  X509_STORE_CTX* const store = context.native_handle();
+  if (X509_STORE_CTX_get_error_depth(store) != 0) return true;  // an authority
+  const std::vector<std::string> names = AlternativeNamesOf(X509_STORE_CTX_get_current_cert(store));
+  const bool known = std::find_first_of(names.begin(), names.end(), allowed.begin(), allowed.end()) != names.end();
+  if (!known) X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);
+  return known;
+}
+
 Result<std::shared_ptr<ssl::context>> MakeContext(const TlsConfig& config, const TlsMaterial& material) {
   auto context = std::make_shared<ssl::context>(ssl::context::tls_server);
   ErrorCode error;
   context->set_options(ssl::context::default_workarounds | ssl::context::no_sslv2 | ssl::context::no_sslv3 |
-                           ssl::context::no_tlsv1 | ssl::context::no_tlsv1_1 | (config.only_tls13 ? ssl::context::no_tlsv1_2 : 0),
+                           ssl::context::no_tlsv1 | ssl::context::no_tlsv1_1 | (config.only_tls13 ? ssl::context::no_tlsv1_2 : 0) |
+                           (config.only_tls12 ? ssl::context::no_tlsv1_3 : 0) |
+                           (config.prefer_server_cipher_suites ? SSL_OP_CIPHER_SERVER_PREFERENCE : 0),
                        error);
   // Idle connections give their buffers back.
   SSL_CTX_set_mode(context->native_handle(), SSL_MODE_RELEASE_BUFFERS);
@@ -51,12 +127,18 @@ Result<std::shared_ptr<ssl::context>> MakeContext(const TlsConfig& config, const
     context->add_certificate_authority(asio::buffer(material.client_ca_pem), error);
     if (error) return InvalidArgument("cannot use the authorities " + config.client_ca_file + ": " + error.message());
   }
+  if (Status s = SetCiphers(config.cipher_suites, context->native_handle()); !s.ok()) return s;
+  if (Status s = SetCurves(config.curve_preferences, context->native_handle()); !s.ok()) return s;
   using Auth = TlsConfig::ClientAuth;
   if (config.client_auth == Auth::kNone) return context;
   const bool must = config.client_auth == Auth::kRequireAny || config.client_auth == Auth::kRequireAndVerify;
   context->set_verify_mode(ssl::verify_peer | (must ? ssl::verify_fail_if_no_peer_cert : 0), error);
   if (config.client_auth == Auth::kRequest || config.client_auth == Auth::kRequireAny) {
     context->set_verify_callback([](bool, ssl::verify_context&) { return true; }, error);
+  } else if (!config.client_allowed_sans.empty()) {
+    context->set_verify_callback(
+        [allowed = config.client_allowed_sans](bool good, ssl::verify_context& one) { return good && IsAllowed(allowed, one); },
+        error);
   }
   return context;
 }
@@ -91,6 +173,7 @@ Result<std::shared_ptr<const WebSecurity>> LoadWebSecurity(const std::string& pa
     security->tls = std::move(*context);
     security->tls_material = std::move(*material);
   }
+  security->headers = config->headers;
   if (config->asks_for_user()) security->users = std::make_unique<Authenticator>(std::move(*config));
   return std::shared_ptr<const WebSecurity>(std::move(security));
 }

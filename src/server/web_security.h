@@ -21,15 +21,16 @@ struct TlsMaterial {
   std::string key_pem;
   std::string client_ca_pem;  // "": none
   TlsConfig::ClientAuth client_auth = TlsConfig::ClientAuth::kNone;
-  bool only_tls13 = false;
+  std::vector<std::string> beyond_grpc;  // settings that a port of gRPC cannot keep
 };
 
 // Constant but for what the authenticator remembers. Connections hold on to the one that they began with for TLS; who may ask is
 // looked up in the newest, for each request.
 struct WebSecurity {
-  std::shared_ptr<boost::asio::ssl::context> tls;   // null: plain HTTP
-  std::shared_ptr<const TlsMaterial> tls_material;  // what `tls` was made of
-  std::unique_ptr<Authenticator> users;             // null: nobody is asked
+  std::shared_ptr<boost::asio::ssl::context> tls;            // null: plain HTTP
+  std::shared_ptr<const TlsMaterial> tls_material;           // what `tls` was made of
+  std::unique_ptr<Authenticator> users;                      // null: nobody is asked
+  std::vector<std::pair<std::string, std::string>> headers;  // of answers that have not their own
 };
 
 // kInvalidArgument: file or certificates cannot be used, and why.

@@ -82,6 +82,7 @@ TEST_F(AbuseConnections, FramingThatLies) {
       {head + "Content-Length: 4\r\nContent-Length: 5\r\n\r\nabcd", 400},
       {head + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
       {head + "Transfer-Encoding: gzip\r\n\r\n", 400},
+      {head + "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501},
       {head + "Expect: 100-continue\r\nContent-Length: 4194305\r\n\r\n", 413},
       {head + "Expect: the worst\r\nContent-Length: 4\r\n\r\nabcd", 417},
       {chunked + "zz\r\n\r\n", 400},
@@ -150,8 +151,9 @@ TEST_F(AbuseConnections, WrongTypesEncodingsAndMethodsOfEachProtocol) {
 // Each byte that comes is progress, and still the request has its time.
 TEST_F(AbuseConnections, SlowRequestsMeetTheirTimeout) {
   Start({"--header-timeout", "2s", "--body-timeout", "2s"});
-  const std::string otlp = "POST /v1/metrics HTTP/1.1\r\n" + TypeAndEncoding(kJsonType) + "Content-Length: 1000000\r\n\r\n";
-  const std::string read = "POST /api/v1/read HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n";
+  const std::string otlp =
+      "POST /v1/metrics HTTP/1.1\r\nHost: x\r\n" + TypeAndEncoding(kJsonType) + "Content-Length: 1000000\r\n\r\n";
+  const std::string read = "POST /api/v1/read HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n";
   std::vector<std::thread> slow;
   std::atomic<int> told{0};
   const std::vector<std::pair<std::string, char>> kinds = {
@@ -220,7 +222,8 @@ TEST_F(AbuseConnections, ThousandsOfHalfRequests) {
   constexpr std::size_t kHalf = 5000;
   RaiseFileLimit(kHalf + 500);
   Start();
-  const std::string header = "GET /api/v1/labels HTTP/1.1\r\n" + Repeated("Some-Name: some value of no use at all\r\n", 380);
+  const std::string header =
+      "GET /api/v1/labels HTTP/1.1\r\nHost: x\r\n" + Repeated("Some-Name: some value of no use at all\r\n", 380);
   std::vector<std::unique_ptr<RawClient>> clients;
   double accepted = 0;
   for (const std::string& half : {header, kHalfBody + std::string(15'000, 'x')}) {

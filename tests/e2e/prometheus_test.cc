@@ -7,6 +7,7 @@
 
 #include "interop/remote_compression.h"
 #include "tests/e2e/e2e_test.h"
+#include "tests/server/tls_files.h"
 #include "tests/support/remote_read.h"
 #include "tests/tools/prometheus_peer.h"
 
@@ -128,6 +129,45 @@ TEST_F(PrometheusE2e, WhatAPrometheusWritesIsReadBackAlikeAlsoAfterAKill) {
     Await("metadata", [&] { return !DataOf(port, metadata).empty(); });
     EXPECT_EQ(DataOf(port, metadata), own_metadata);
   }
+}
+
+// All that a Prometheus asks of chronolithd: scrapes, writes and reads of samples, whose answers are longer than what TLS sends at
+// once.
+TEST_F(PrometheusE2e, OverTlsWithATokenAllAnswersAreWhole) {
+  MakeCertificate(directory_, "server");
+  WriteFile("web.yml",
+            "tls_server_config: {cert_file: server.crt, key_file: server.key}\nbearer_tokens: {prometheus: 0123456789abcdef}\n");
+  std::vector<std::string> args = Served(0);
+  args.insert(args.end(), {"--web.config.file", Path("web.yml")});
+  ServerProcess server(args);
+  ASSERT_NE(server.port(), 0) << server.err();
+  const std::string address = "127.0.0.1:" + std::to_string(server.port());
+  const std::string secure = "tls_config: {ca_file: " + Path("server.crt") + "}, authorization: {credentials: 0123456789abcdef}";
+  PeerProcess writer(PrometheusServer(Directory("writer"),
+                                      "global: {scrape_interval: 500ms, scrape_timeout: 500ms}\n"
+                                      "scrape_configs: [{job_name: chronolithd, scheme: https, " +
+                                          secure + ", static_configs: [{targets: ['" + address +
+                                          "']}]}]\nremote_write: [{url: 'https://" + address + "/api/v1/write', " + secure +
+                                          ", queue_config: {batch_send_deadline: 200ms}}]\n"));
+  ASSERT_TRUE(writer.ready()) << writer.Log();
+  PeerProcess reader(PrometheusServer(
+      Directory("reader"), "remote_read: [{url: 'https://" + address + "/api/v1/read', " + secure + ", read_recent: true}]\n"));
+  ASSERT_TRUE(reader.ready()) << reader.Log();
+
+  const auto scrapes = [](int port) {
+    const auto now = static_cast<Timestamp>(time(nullptr)) * 1000 + 1000;
+    const nlohmann::json sum = PrometheusQuery(port, "sum_over_time(up[30m])", now);
+    const nlohmann::json newest = PrometheusQuery(port, "timestamp(up)", now);
+    if (sum.size() != 1 || newest.size() != 1) return std::pair<int, Timestamp>(0, 0);
+    return std::pair(std::stoi(sum[0]["value"][1].get<std::string>()),
+                     static_cast<Timestamp>(std::llround(std::stod(newest[0]["value"][1].get<std::string>()) * 1000)));
+  };
+  Await("5 scrapes that succeed", [&] { return scrapes(reader.port()).first >= 5; });
+  const Timestamp end = scrapes(writer.port()).second;
+  Await("what was written until then", [&] { return scrapes(reader.port()).second > end; });
+  const PrometheusPoints own = PrometheusRange(writer.port(), kEverything, end, kMinutes);
+  ASSERT_GT(CountSamples(own), 1000U);
+  EXPECT_TRUE(PrometheusRange(reader.port(), kEverything, end, kMinutes) == own);
 }
 
 }  // namespace

@@ -94,6 +94,21 @@ TEST_F(ChronolithdTest, ServesUntilItIsTold) {
   }
 }
 
+TEST_F(ChronolithdTest, WarnsWhereAPortIsOpenToOthersAndAsksForNobody) {
+  const auto log_of = [&](std::vector<std::string> args) {
+    Server server(Args(std::move(args)));
+    EXPECT_GT(server.port(), 0) << server.err();
+    return server.Stop(SIGTERM).err;
+  };
+  EXPECT_THAT(log_of({}), ::testing::Not(HasSubstr("whoever reaches")));
+  const std::string admin = log_of({"--otlp-grpc-listen", "0.0.0.0:0", "--web.enable-admin-api"});
+  EXPECT_THAT(admin, HasSubstr("warning whoever reaches 0.0.0.0:"));
+  EXPECT_THAT(admin, HasSubstr("may write and read, delete and copy"));
+  WriteFile("web.yml", "bearer_tokens: {agent: 0123456789abcdef}\n");
+  EXPECT_THAT(log_of({"--otlp-http-listen", "0.0.0.0:0", "--web.config.file", Path("web.yml")}),
+              ::testing::Not(HasSubstr("whoever reaches")));
+}
+
 TEST_F(ChronolithdTest, TheDatabaseIsLockedWhileItServes) {
   Server server(Args());
   ASSERT_GT(server.port(), 0) << server.err();
@@ -200,6 +215,36 @@ TEST_F(SecureTest, AsksClientsForTheirCertificates) {
   EXPECT_EQ(Get(server, "/metrics", "", "client"), "HTTP/1.1 200");
   EXPECT_EQ(Get(server, "/metrics", "", "other"), "");
   EXPECT_EQ(Get(server, "/metrics"), "");
+}
+
+TEST_F(SecureTest, KeepsWhatPrometheusConfigurationSaysOfTls) {
+  const std::string verify = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: client.crt\n";
+  WriteConfig(Tls(verify +
+                  "  client_allowed_sans: [agent.example, 127.0.0.1]\n  curve_preferences: [CurveP256]\n"
+                  "  cipher_suites: [TLS_AES_128_GCM_SHA256, TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384]\n  max_version: TLS12\n") +
+              "bearer_tokens: {agent: 0123456789abcdef}\nhttp_server_config: {headers: {X-Frame-Options: deny}}\n");
+  Server server(Args({"--web.config.file", Path("web.yml"), "--otlp-grpc-listen", "off"}));
+  ASSERT_GT(server.port(), 0) << server.err();
+  EXPECT_EQ(Get(server, "/-/healthy", "", "client"), "HTTP/1.1 200");  // whose certificate is for 127.0.0.1
+  const std::string answer = TlsGet(server.port(), "/metrics", Path("server.crt"), Path("client"));
+  EXPECT_THAT(answer, HasSubstr("\r\nX-Frame-Options: deny\r\n"));
+  EXPECT_THAT(answer, HasSubstr("\r\nWWW-Authenticate: Bearer"));
+  WriteConfig(Tls(verify + "  client_allowed_sans: [agent.example]\n"));
+  server.Signal(SIGHUP);
+  ASSERT_TRUE(server.WaitForLog("was loaded again")) << server.err();
+  EXPECT_EQ(Get(server, "/-/healthy", "", "client"), "");  // another name
+  EXPECT_EQ(server.Stop(SIGTERM).exit_code, kOk);
+
+  for (const char* setting : {"  cipher_suites: [TLS_NONE]\n", "  cipher_suites: [TLS_RSA_WITH_NULL_SHA]\n"}) {
+    WriteConfig(Tls(setting));
+    const ProcessResult result = RunProcess(Server::WithProgram(Args({"--web.config.file", Path("web.yml")})));
+    EXPECT_EQ(result.exit_code, kFailure);
+    EXPECT_THAT(result.err, HasSubstr("cipher_suites: there is no TLS_"));
+  }
+  WriteConfig(Tls("  curve_preferences: [X25519]\n"));  // gRPC has no such setting
+  const ProcessResult result = RunProcess(Server::WithProgram(Args({"--web.config.file", Path("web.yml")})));
+  EXPECT_EQ(result.exit_code, kFailure);
+  EXPECT_THAT(result.err, HasSubstr("curve_preferences cannot be kept on gRPC's port"));
 }
 
 TEST_F(SecureTest, ReadsItsConfigurationAgain) {

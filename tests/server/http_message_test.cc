@@ -20,6 +20,9 @@ TEST(ParseTarget, TakesPathsAndQueriesApart) {
       {"/a+b?x=1+2", "/a+b", {{"x", "1 2"}}},
       {"/p?match[]=up%7Bjob%3D%22a%26b%22%7D&&flag", "/p", {{"match[]", "up{job=\"a&b\"}"}, {"flag", ""}}},
       {"/p?a=b=c#fragment", "/p", {{"a", "b=c"}}},
+      {"http://host:9201/p/q?a=b", "/p/q", {{"a", "b"}}},
+      {"HTTPS://host", "/", {}},
+      {"http://host?a=/b", "/", {{"a", "/b"}}},
   };
   for (const Case& c : cases) {
     std::string path;
@@ -31,10 +34,35 @@ TEST(ParseTarget, TakesPathsAndQueriesApart) {
 }
 
 TEST(ParseTarget, RefusesWhatIsNoPath) {
-  for (const char* target : {"", "*", "http://host/path", "/%", "/%2", "/%zz", "/%00", "/a?x=%", "/a?%1g=1", "?a=b"}) {
+  for (const char* target :
+       {"", "*", "ftp://host/path", "host:9201", "http:/path", "/%", "/%2", "/%zz", "/%00", "/a?x=%", "/a?%1g=1", "?a=b"}) {
     std::string path;
     Pairs query;
     EXPECT_EQ(ParseTarget(target, &path, &query).code(), StatusCode::kInvalidArgument) << target;
+  }
+}
+
+TEST(IsFromAnotherSite, KnowsABrowsersRequestForAnothersPage) {
+  struct Case {
+    const char* method;
+    Pairs headers;
+    bool is;
+  };
+  const Case cases[] = {
+      {"POST", {}, false},  // no browser
+      {"POST", {{"Sec-Fetch-Site", "same-origin"}, {"Origin", "https://proxy"}, {"Host", "behind:9201"}}, false},
+      {"POST", {{"Sec-Fetch-Site", "none"}}, false},
+      {"POST", {{"sec-fetch-site", "cross-site"}}, true},
+      {"PUT", {{"Sec-Fetch-Site", "same-site"}}, true},  // another port of this machine
+      {"POST", {{"Sec-Fetch-Site", "anything"}}, true},
+      {"GET", {{"Sec-Fetch-Site", "cross-site"}}, false},
+      {"HEAD", {{"Origin", "http://elsewhere"}, {"Host", "here:9201"}}, false},
+      {"POST", {{"Origin", "http://Here:9201"}, {"Host", "here:9201"}}, false},
+      {"POST", {{"Origin", "http://here:9202"}, {"Host", "here:9201"}}, true},
+      {"POST", {{"Origin", "null"}, {"Host", "here:9201"}}, true},
+  };
+  for (const Case& c : cases) {
+    EXPECT_EQ(IsFromAnotherSite({.method = c.method, .headers = c.headers}), c.is) << ::testing::PrintToString(c.headers);
   }
 }
 

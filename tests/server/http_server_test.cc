@@ -73,11 +73,20 @@ TEST_F(HttpServerTest, RefusesBadRequestsAndCloses) {
       {"POST /echo HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400},
       {"POST /echo HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
       {"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", 400},
+      {"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: identity\r\n\r\nGET /ok HTTP/1.1\r\n\r\n", 400},
+      {"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501},
+      {"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501},
+      {"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n", 400},
+      {"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: a\r\n\r\n", 400},
+      {"POST /echo HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+      {"GET /ok HTTP/1.1\r\nConnection: close\r\n\r\n", 400},  // no Host
+      {"GET /ok HTTP/1.1\r\nHost: x\r\nHost: y\r\nConnection: close\r\n\r\n", 400},
+      {"POST /echo HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: cross-site\r\nContent-Length: 2\r\n\r\nhi", 403},
       {"GET /ok HTTP/1.1\r\nno colon\r\n\r\n", 400},
       {"GET /ok HTTP/1.1\r\nLong: " + std::string(3000, 'x') + "\r\n\r\n", 431},
       {"POST /small HTTP/1.1\r\nContent-Length: 11\r\n\r\n", 413},
       {"POST /small HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", 413},
-      {"POST /small HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nhello world\r\n0\r\n\r\n", 413},
+      {"POST /small HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nhello world\r\n0\r\n\r\n", 413},
       {"POST /nothing HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", 404},
       {"POST /echo HTTP/1.1\r\nExpect: the worst\r\nContent-Length: 2\r\n\r\nhi", 417},
   };
@@ -93,11 +102,12 @@ TEST_F(HttpServerTest, RefusesBadRequestsAndCloses) {
 TEST_F(HttpServerTest, ReadsChunkedBodiesAndSaysContinue) {
   Start();
   RawClient client(server_->port());
-  EXPECT_EQ(
-      client.Ask("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: t\r\n\r\n")
-          .body,
-      "abcde");
-  EXPECT_EQ(client.Ask("POST /echo HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n").status, 100);
+  EXPECT_EQ(client
+                .Ask("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: "
+                     "t\r\n\r\n")
+                .body,
+            "abcde");
+  EXPECT_EQ(client.Ask("POST /echo HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n").status, 100);
   EXPECT_EQ(client.Ask("hi").body, "hi");
 }
 
@@ -173,7 +183,7 @@ TEST_F(HttpServerTest, AnIdleConnectionKeepsNoMemoryOfItsBodies) {
   const std::size_t before = AllocatedBytes();
   for (RawClient& client : posted) EXPECT_EQ(client.Ask(request).body, std::to_string(kBody) + "\n");
   for (RawClient& client : got) {
-    ASSERT_TRUE(client.Send("HEAD /large HTTP/1.1\r\n\r\n"));
+    ASSERT_TRUE(client.Send("HEAD /large HTTP/1.1\r\nHost: x\r\n\r\n"));
     EXPECT_EQ(client.Read(true).headers["content-length"], std::to_string(kBody));
   }
   while (metrics_.requests_in_flight.Get() != 0) std::this_thread::yield();
@@ -187,7 +197,7 @@ TEST_F(HttpServerTest, TellsSlowClientsAndClosesThem) {
   Start();
   RawClient header(server_->port()), body(server_->port());
   ASSERT_TRUE(header.Send("GET /ok HT"));
-  ASSERT_TRUE(body.Send("POST /echo HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf"));
+  ASSERT_TRUE(body.Send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf"));
   for (RawClient* client : {&header, &body}) {
     const RawAnswer answer = client->Read();
     EXPECT_EQ(answer.status, 408) << answer.error;
@@ -198,8 +208,8 @@ TEST_F(HttpServerTest, TellsSlowClientsAndClosesThem) {
 
 TEST_F(HttpServerTest, TellsWhoStoppedSendingWithinARequest) {
   Start();
-  for (const char* cut : {"GET /ok HT", "POST /echo HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf",
-                          "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"}) {
+  for (const char* cut : {"GET /ok HT", "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf",
+                          "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"}) {
     RawClient client(server_->port());
     ASSERT_TRUE(client.Send(cut));
     client.CloseSending();
@@ -261,7 +271,7 @@ TEST_F(HttpServerTest, StoppingFinishesRequestsAndClosesIdleConnections) {
 TEST_F(HttpServerTest, StoppingWithoutGraceDropsHalfRequests) {
   Start();
   RawClient half(server_->port()), sure(server_->port());
-  ASSERT_TRUE(half.Send("POST /echo HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf"));
+  ASSERT_TRUE(half.Send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf"));
   EXPECT_EQ(sure.Ask(Get("/ok")).status, 200);
   server_->Stop(std::chrono::milliseconds(0));
   EXPECT_EQ(half.ReadToEnd(), "");

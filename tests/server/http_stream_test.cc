@@ -65,7 +65,7 @@ TEST_F(HttpStreamTest, StreamsInChunksOrUntilTheEnd) {
   EXPECT_EQ(answer.headers["transfer-encoding"], "chunked");
   EXPECT_EQ(answer.body, whole) << answer.error;
   EXPECT_EQ(client.Ask(Get("/empty")).status, 200);
-  ASSERT_TRUE(client.Send("HEAD /stream HTTP/1.1\r\n\r\n"));
+  ASSERT_TRUE(client.Send("HEAD /stream HTTP/1.1\r\nHost: x\r\n\r\n"));
   EXPECT_EQ(client.Read(true).status, 200);
   EXPECT_EQ(client.Ask("GET /stream HTTP/1.0\r\n\r\n").body, whole);
 }
@@ -111,7 +111,7 @@ TEST_F(HttpStreamTest, ClientsThatDoNotReadHoldHalfTheWorkersAtMost) {
   EXPECT_EQ(metrics_.streams_refused.Get(), 1U);
   EXPECT_EQ(third.Ask(Get("/ok")).status, 200);                           // the others are free
   EXPECT_EQ(third.Ask(Get("/stream?bytes=60000")).body.size(), 60'000U);  // the sending of that needs none
-  ASSERT_TRUE(third.Send("HEAD /stream?bytes=70000 HTTP/1.1\r\n\r\n"));
+  ASSERT_TRUE(third.Send("HEAD /stream?bytes=70000 HTTP/1.1\r\nHost: x\r\n\r\n"));
   EXPECT_EQ(third.Read(true).status, 200);  // sends no stream
   first.reset();
   while (refused.status == 503) refused = third.Ask(Get("/stream?bytes=70000"));

@@ -39,6 +39,19 @@ TEST_F(WebConfigTest, ReadsPrometheusFormat) {
   EXPECT_TRUE(config->tls.only_tls13);
   EXPECT_EQ(config->bcrypt_of_user.at("alice"), kHash);
   EXPECT_EQ(config->token_of_user.at("agent"), "0123456789abcdef");
+  const auto more = Load(
+      "tls_server_config:\n  cert_file: a.crt\n  key_file: a.key\n  client_auth_type: RequireAndVerifyClientCert\n"
+      "  client_ca_file: ca.crt\n  client_allowed_sans: [agent.example, 10.0.0.1]\n  max_version: TLS12\n"
+      "  cipher_suites: [TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]\n  curve_preferences: [X25519, CurveP256]\n"
+      "  prefer_server_cipher_suites: false\n"
+      "http_server_config:\n  http2: true\n  headers: {X-Frame-Options: deny}\n");
+  ASSERT_TRUE(more.ok()) << more.status().ToString();
+  EXPECT_TRUE(more->tls.only_tls12);
+  EXPECT_EQ(more->tls.client_allowed_sans, (std::vector<std::string>{"agent.example", "10.0.0.1"}));
+  EXPECT_EQ(more->tls.curve_preferences, (std::vector<std::string>{"X25519", "P-256"}));
+  EXPECT_EQ(more->tls.cipher_suites.size(), 1U);
+  EXPECT_FALSE(more->tls.prefer_server_cipher_suites);
+  EXPECT_EQ(more->headers, (std::vector<std::pair<std::string, std::string>>{{"X-Frame-Options", "deny"}}));
   const auto empty = Load("");
   ASSERT_TRUE(empty.ok());
   EXPECT_FALSE(empty->asks_for_user());
@@ -51,7 +64,19 @@ TEST_F(WebConfigTest, RefusesWhatItDoesNotUnderstand) {
   };
   const Case cases[] = {
       {"tls_server_config: {cert_file: a}", "key_file is missing"},
-      {"tls_server_config: {cert_file: a, key_file: b, cipher_suites: [x]}", "tls_server_config.cipher_suites is not known"},
+      {"tls_server_config: {cert_file: a, key_file: b, ciphers: [x]}", "tls_server_config.ciphers is not known"},
+      {"tls_server_config: {cert_file: a, key_file: b, cipher_suites: x}", "cipher_suites is no list"},
+      {"tls_server_config: {cert_file: a, key_file: b, cipher_suites: [[x]]}", "cipher_suites is no list of texts"},
+      {"tls_server_config: {cert_file: a, key_file: b, curve_preferences: [P-256]}", "none that is called P-256"},
+      {"tls_server_config: {cert_file: a, key_file: b, prefer_server_cipher_suites: perhaps}", "neither true nor false"},
+      {"tls_server_config: {cert_file: a, key_file: b, client_allowed_sans: [x]}", "verifies no certificate"},
+      {"tls_server_config: {cert_file: a, key_file: b, client_auth_type: RequireAnyClientCert, client_allowed_sans: [x]}",
+       "verifies no certificate"},
+      {"tls_server_config: {cert_file: a, key_file: b, min_version: TLS13, max_version: TLS12}", "lies before min_version"},
+      {"tls_server_config: {cert_file: a, key_file: b, max_version: TLS11}", "max_version must be"},
+      {"http_server_config: {headers: {Server: x}}", "headers.Server is not known"},
+      {"http_server_config: {headers: {X-Frame-Options: \"a\\r\\nX: y\"}}", "no line of text"},
+      {"http_server_config: {headers: [x]}", "headers is no mapping"},
       {"tls_server_config: {cert_file: a, key_file: b, client_auth_type: Maybe}", "client_auth_type"},
       {"tls_server_config: {cert_file: a, key_file: b, client_auth_type: RequireAndVerifyClientCert}", "client_ca_file is missing"},
       {"tls_server_config: {cert_file: a, key_file: b, client_ca_file: c}", "asks no client"},

@@ -85,6 +85,7 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
   if (!flags.port_file.empty()) {
     if (Status status = WritePortFile(flags.port_file, daemon->http_->port()); !status.ok()) return status;
   }
+  daemon->WarnOfOpenPorts();
   return daemon;
 }
 
@@ -132,6 +133,24 @@ std::string Daemon::otlp_grpc_address() const {
   if (otlp_grpc_ == nullptr) return {};
   const std::string& address = flags_.otlp_grpc.address;
   return address.substr(0, address.rfind(':') + 1) + std::to_string(otlp_grpc_->port());
+}
+
+void Daemon::WarnOfOpenPorts() const {
+  using Auth = server::TlsConfig::ClientAuth;
+  const std::shared_ptr<const server::WebSecurity> security = security_ != nullptr ? security_->Get() : nullptr;
+  const bool asks = security != nullptr &&
+                    (security->users != nullptr ||
+                     (security->tls_material != nullptr && security->tls_material->client_auth == Auth::kRequireAndVerify));
+  if (asks || flags_.store.logger == nullptr) return;
+  std::string open;
+  for (const std::string& address : {http_->address(), otlp_http_address(), otlp_grpc_address()}) {
+    const bool loopback = address.empty() || address.starts_with("127.") || address.starts_with("[::1]:");
+    if (!loopback) open += (open.empty() ? "" : ", ") + address;
+  }
+  if (open.empty()) return;
+  flags_.store.logger->Log(LogLevel::kWarning, "whoever reaches " + open + " may write and read" +
+                                                   (flags_.admin.enabled ? ", delete and copy" : "") +
+                                                   ": --web.config.file has users, tokens and client certificates");
 }
 
 std::string Daemon::scheme() const { return security_ != nullptr && security_->Get()->tls != nullptr ? "https://" : "http://"; }

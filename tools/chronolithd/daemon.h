@@ -41,6 +41,8 @@ class Daemon {
  private:
   explicit Daemon(const Flags& flags);
   // All routes. A new handler goes here.
+  // In the log: that a port is open to others, and asks nobody who it is.
+  void WarnOfOpenPorts() const;
   server::Router MakeRouter();
   Status StartOtlp(const server::HttpServerParts& parts);
   void StopListeners();
