@@ -13,19 +13,16 @@
 
 namespace chronolith {
 
-// Sorted runs wait in a file and are merged. Memory: 12 bytes a record of a run; while they are merged that of
-// SpoolReader::BufferBytes. Thread safety: one thread at a time.
+// By major and minor; equal ones stay in the order they were added in. Sorted runs wait in a file and are merged. Memory: 24 bytes
+// a record of a run; while they are merged that of SpoolReader::BufferBytes. Thread safety: one thread at a time.
 class RecordSorter {
  public:
   struct Record {
     std::uint32_t major = 0, minor = 0, value = 0;
-    friend bool operator<(const Record& a, const Record& b) {
-      const std::uint64_t x = std::uint64_t{a.major} << 32 | a.minor, y = std::uint64_t{b.major} << 32 | b.minor;
-      return x != y ? x < y : a.value < b.value;
-    }
+    std::uint64_t key() const { return std::uint64_t{major} << 32 | minor; }
   };
 
-  static constexpr std::size_t kRunRecords = 1 << 20;
+  static constexpr std::size_t kRunRecords = 1 << 19;
 
   // The file must not exist; without more than `run_records` there is none.
   explicit RecordSorter(std::string file, std::size_t run_records = kRunRecords);
@@ -48,20 +45,27 @@ class RecordSorter {
  private:
   struct Cursor {
     SpoolReader reader;
+    std::size_t run = 0;
     Record record;
   };
   static bool Read(Cursor* cursor);
-  static bool IsLater(const Cursor* a, const Cursor* b) { return b->record < a->record; }
+  static bool IsBefore(const Cursor* a, const Cursor* b) {
+    const std::uint64_t x = a->record.key(), y = b->record.key();
+    return x != y ? x < y : a->run < b->run;
+  }
+  void SortRun();
   Status Spill();
+  void SiftDown(std::size_t place);
   bool NextOfRuns();
 
   const std::size_t run_records_;
   SpoolFile file_;
   std::vector<std::uint64_t> ends_;  // of runs in the file
-  std::vector<Record> run_;
+  std::vector<Record> run_, scratch_;
   std::size_t at_ = 0;  // in run_, where it is the only one
   std::vector<std::unique_ptr<Cursor>> cursors_;
-  std::vector<Cursor*> heap_;
+  std::vector<Cursor*> heap_;  // the first is the next
+  bool given_ = false;         // Next has given that one's record
   Record record_;
   Status status_;
 };
