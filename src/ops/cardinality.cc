@@ -171,6 +171,7 @@ class Counting {
         metrics_(options.top, MoreSeries) {}
 
   Status Run() {
+    report_->log_failure = store_.log_failure().message();
     const EngineStats stats = store_.data()->Stats();
     context_.Begin("reading the log", 0, "records");
     for (ShardId i = 0; i < store_.shards(); ++i) {
@@ -226,6 +227,12 @@ class Counting {
       state.applied = (*stored)->applied_lsn;
       state.next = (*stored)->next_ordinal;
     }
+    if (store_.log() == nullptr) {
+      NoteUnread(i, "log", report_->log_failure);
+      if (state.next > 0) state.alive.AddRange(0, static_cast<Ordinal>(state.next - 1));
+      return Status::Ok();
+    }
+    if (store_.unfinished().contains(i)) NoteUnread(i, "log", std::string(kLogEndGivenUp));
     ChurnReader churn(&state, &condition, report_, context_);
     WalEnd end;
     const Status read = ReadWal(store_.log(), WalFamily(i), i, 0, context_.cancelled, &churn, nullptr, &end);

@@ -48,6 +48,7 @@ struct LogHourChurn {
 };
 
 struct CardinalityReport {
+  std::string log_failure;  // why the log could not be opened, and nothing that only it has was counted; "": it was
   std::uint64_t series = 0;
   std::uint64_t log_series = 0;           // of them: not in the tables yet
   std::uint64_t log_series_left_out = 0;  // of them: in no figure by label, for want of memory
@@ -64,14 +65,14 @@ struct CardinalityReport {
   std::int64_t log_from_ms = 0;                    // the write time of the oldest row of the log; 0: it is empty
 
   bool complete() const { return AllComplete(shards); }  // else all figures are lower bounds
-  std::vector<std::string> Problems() const { return ProblemsOf(shards); }
+  std::vector<std::string> Problems() const { return ProblemsOf(shards, log_failure); }
   // The fullest shard's series (samples) over the mean; 0 where there are none.
   double SeriesSkew() const;
   double SampleSkew() const;
 };
 
-// Exact but where the report says otherwise. Memory: the pairs of the series that only the log has, within half of
-// OpsContext::memory_limit_bytes; 12 bytes a series of one shard; the engine's.
+// Of a store that has its data open. Exact but where the report says otherwise. Memory: the pairs of the series that only the log
+// has, within half of OpsContext::memory_limit_bytes; 12 bytes a series of one shard; the engine's.
 Result<CardinalityReport> CountCardinality(const OfflineStore& store, const CardinalityOptions& options, const OpsContext& context);
 
 }  // namespace chronolith::ops

@@ -67,13 +67,15 @@ class Inspection {
       : store_(store), options_(options), context_(context), report_(report) {}
 
   Status Run() {
-    report_->log = store_.log()->Stats();
-    report_->data = store_.data()->Stats();
+    report_->instance_failure = store_.log_failure().message() + store_.data_failure().message();  // at most one of them
+    if (store_.log() != nullptr) report_->log = store_.log()->Stats();
+    if (store_.data() != nullptr) report_->data = store_.data()->Stats();
     report_->chunks_read = options_.chunks;
     std::uint64_t bytes = 0;
     for (ShardId i = 0; i < store_.shards(); ++i) {
-      bytes += report_->log.families[WalFamily(i)].buffered_bytes + report_->log.families[WalFamily(i)].file_bytes;
-      if (options_.chunks) bytes += report_->data.families[ChunkFamily(i)].file_bytes;
+      if (store_.log() != nullptr)
+        bytes += report_->log.families[WalFamily(i)].buffered_bytes + report_->log.families[WalFamily(i)].file_bytes;
+      if (store_.data() != nullptr && options_.chunks) bytes += report_->data.families[ChunkFamily(i)].file_bytes;
     }
     context_.Begin("reading", bytes, "bytes");
     for (ShardId i = 0; i < store_.shards(); ++i) {
@@ -101,6 +103,8 @@ class Inspection {
 
  private:
   void Damage(ShardUse* use) {
+    use->condition.quarantine = store_.data_failure().message();
+    if (store_.data() == nullptr) return;
     for (const FamilyId family : {IndexFamily(use->shard), ChunkFamily(use->shard)}) {
       use->table_bytes += report_->data.families[family].file_bytes;
       const Status damage = store_.data()->Damage(family);
@@ -197,6 +201,8 @@ class Inspection {
   }
 
   Status ReadLog(ShardUse* use) {
+    if (store_.log() == nullptr) return store_.log_failure();
+    if (store_.unfinished().contains(use->shard)) use->condition.unread.push_back({"log", std::string(kLogEndGivenUp)});
     LogReader reader(use, context_);
     WalEnd end;
     const Status s = ReadWal(store_.log(), WalFamily(use->shard), use->shard, ~Lsn{0}, context_.cancelled, &reader, nullptr, &end);

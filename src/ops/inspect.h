@@ -113,6 +113,7 @@ struct InspectOptions {
 
 struct InspectReport {
   std::int64_t now_ms = 0;
+  std::string instance_failure;  // why one of the instances could not be opened, and nothing of it is here; "": both were
   std::vector<ShardUse> shards;
   std::vector<LogPin> pins;  // oldest first
   EngineStats log;
@@ -125,10 +126,12 @@ struct InspectReport {
 
   std::uint64_t PinnedBytes() const;
   bool complete() const { return AllComplete(shards); }
-  std::vector<std::string> Problems() const { return ProblemsOf(shards); }  // what could not be read, by shard
+  // What could not be read: an instance, else by shard.
+  std::vector<std::string> Problems() const { return ProblemsOf(shards, instance_failure); }
 };
 
-// Memory: a few words a window and a log row, and the engine's. kCancelled where it was interrupted.
+// Of a store that was opened without one of its instances, of the other. Memory: a few words a window and a log row, and the
+// engine's. kCancelled where it was interrupted.
 Result<InspectReport> Inspect(const OfflineStore& store, const InspectOptions& options, const OpsContext& context);
 
 // Each chunk row of the shard in order of keys, without a check of its bytes: identity, times, samples and the bytes of its value.

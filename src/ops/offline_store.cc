@@ -41,7 +41,9 @@ Result<std::unique_ptr<OfflineStore>> OfflineStore::Open(const std::string& path
     engine_options.logger = options.logger;
     Result<std::unique_ptr<KvEngine>> opened = (*factory)->Open(directory, engine_options);
     if (!opened.ok()) {
-      const bool lost = store->manifest_.complete && opened.status().code() == StatusCode::kNotFound;
+      // A file in its place is kInvalidArgument.
+      const StatusCode code = opened.status().code();
+      const bool lost = store->manifest_.complete && (code == StatusCode::kNotFound || code == StatusCode::kInvalidArgument);
       const Status why = lost ? DataLoss(opened.status().message() + ": it was lost, or its disk is not mounted")
                               : NamingDamage(opened.status(), factory->get(), directory, engine_options);
       return why.WithContext(std::string(instance) + " instance");
@@ -54,19 +56,20 @@ Result<std::unique_ptr<OfflineStore>> OfflineStore::Open(const std::string& path
                     " is empty: it was lost, or its disk is not mounted");
   };
   if (options.log) {
-    if (Status s = open("log", store->log_path_, LogInstanceOptions(store->manifest_), &store->log_); !s.ok()) {
-      return s.WithContext("store " + path);
-    }
+    const Status s = open("log", store->log_path_, LogInstanceOptions(store->manifest_), &store->log_);
+    if (!s.ok() && !(options.data && options.log_may_fail && MeansUnusable(s))) return s.WithContext("store " + path);
+    if (!s.ok()) store->log_.reset();
+    store->log_failure_ = s;
   }
   if (options.data) {
     EngineOptions data = DataInstanceOptions(store->manifest_);
     data.quarantine = options.quarantine;
     const Status s = open("data", DataInstancePath(path), std::move(data), &store->data_);
-    if (!s.ok() && !(options.log && options.data_may_fail && MeansUnusable(s))) return s.WithContext("store " + path);
-    if (!s.ok()) {
-      store->data_.reset();
-      store->data_failure_ = s;
+    if (!s.ok() && !(store->log_ != nullptr && options.data_may_fail && MeansUnusable(s))) {
+      return (store->log_failure_.ok() ? s : store->log_failure_).WithContext("store " + path);
     }
+    if (!s.ok()) store->data_.reset();
+    store->data_failure_ = s;
   }
   return store;
 }

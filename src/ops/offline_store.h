@@ -6,6 +6,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "chronolith/kv_engine.h"
 #include "chronolith/options.h"
@@ -22,11 +23,15 @@ struct OfflineOptions {
   bool quarantine = false;  // opens around damaged files of single families (KvEngine::Damage)
   bool log = true;          // false: the data instance only
   bool data = true;         // false: the log instance only
-  // For who needs the log: where the data instance is lost or damaged as a whole, or another store's, the log is opened without it,
-  // and OfflineStore::data_failure says why.
+  // For who can do without: where one instance is lost or damaged as a whole, or another store's, the other is opened all the same,
+  // and OfflineStore::log_failure or data_failure says why.
+  bool log_may_fail = false;
   bool data_may_fail = false;
   std::shared_ptr<Logger> logger;
 };
+
+// What is wrong with the log of a shard that OfflineStore::unfinished names.
+inline constexpr std::string_view kLogEndGivenUp = "the end of its log was given up by an open that did not come to its end";
 
 // Beside a process that writes, both instances are seen as of the open, the log first: so what a trim has taken from the log is in
 // the data. Its memory: the engine's caches, and the rows of the log that are not in its tables (Options::checkpoint_bytes, about
@@ -44,8 +49,9 @@ class OfflineStore {
   ShardId shards() const { return manifest_.shards; }
   // Shards that the store refuses until a loss that was accepted has been dealt with: what their log ends with is not known.
   const std::set<ShardId>& unfinished() const { return unfinished_; }
-  KvEngine* log() const { return log_.get(); }    // null where it was not asked for
-  KvEngine* data() const { return data_.get(); }  // the same; null, too, where data_failure is not ok
+  KvEngine* log() const { return log_.get(); }    // null where it was not asked for, or log_failure is not ok
+  KvEngine* data() const { return data_.get(); }  // the same with data_failure
+  const Status& log_failure() const { return log_failure_; }
   const Status& data_failure() const { return data_failure_; }
 
  private:
@@ -56,6 +62,7 @@ class OfflineStore {
   std::set<ShardId> unfinished_;
   std::unique_ptr<KvEngine> log_;
   std::unique_ptr<KvEngine> data_;
+  Status log_failure_;
   Status data_failure_;
 };
 

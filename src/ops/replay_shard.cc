@@ -101,7 +101,7 @@ void ShardReplayer::Run() {
                                 std::to_string(report_->read.log_end) + ": it has lost its end");
   }
   if (store_.unfinished().contains(report_->shard)) {
-    report_->problems.emplace_back("the end of its log was given up by an open that did not come to its end");
+    report_->problems.emplace_back(kLogEndGivenUp);
   }
   if (const std::uint64_t n = report_->read.unlabelled; n > 0) {
     report_->problems.push_back(std::to_string(n) +

@@ -47,11 +47,15 @@ template <typename Shards>
 bool AllComplete(const Shards& shards) {
   return std::all_of(shards.begin(), shards.end(), [](const auto& shard) { return shard.condition.complete(); });
 }
+// `common` (may be ""): what lies behind problems of all shards; told once, and first.
 template <typename Shards>
-std::vector<std::string> ProblemsOf(const Shards& shards) {
+std::vector<std::string> ProblemsOf(const Shards& shards, const std::string& common) {
   std::vector<std::string> all;
+  if (!common.empty()) all.push_back(common);
   for (const auto& shard : shards) {
-    for (std::string& problem : shard.condition.Problems(shard.shard)) all.push_back(std::move(problem));
+    for (std::string& problem : shard.condition.Problems(shard.shard)) {
+      if (common.empty() || problem.find(common) == std::string::npos) all.push_back(std::move(problem));
+    }
   }
   return all;
 }

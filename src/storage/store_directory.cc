@@ -39,31 +39,42 @@ EngineOptions LogInstanceOptions(const StoreManifest& manifest) {
   return options;
 }
 
+namespace {
+
+bool HoldsInstances(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path + "/data/CURRENT", ignored) || std::filesystem::exists(path + "/log/CURRENT", ignored);
+}
+
+std::string ManifestIsLost() {
+  return ". Affected: all shards. There are files of a database, so its manifest was lost: put it back, every backup has it; else "
+         "`chronolith salvage` makes a new database of what is there";
+}
+
+}  // namespace
+
 Result<StoreManifest> ReadStoreManifest(const std::string& path) {
   const std::string file = path + "/" + std::string(kStoreFile);
   std::ifstream in(file, std::ios::binary);
   if (!in) {
     const int error = errno;
-    if (error == ENOENT || error == ENOTDIR) {
-      std::error_code ignored;
-      const bool lost =
-          std::filesystem::exists(path + "/data/CURRENT", ignored) || std::filesystem::exists(path + "/log/CURRENT", ignored);
-      return NotFound(
-          "there is no database (no file " + file + ")" +
-          (lost ? ". But there are files of one: its manifest was lost. Put it back, every backup of the database has it; else "
-                  "`chronolith salvage` makes a new database of what is there"
-                : ""));
-    }
+    if (error == ENOENT || error == ENOTDIR)
+      return NotFound("there is no database (no file " + file + ")" + (HoldsInstances(path) ? ManifestIsLost() : ""));
     return ErrnoStatus("cannot read " + file, error);
   }
   std::stringstream bytes;
   bytes << in.rdbuf();
   const std::string content = bytes.str();
-  if (!content.starts_with(kStoreMagic)) return FailedPrecondition(file + " is not a Chronolith manifest: this is no database");
+  if (!content.starts_with(kStoreMagic)) {
+    const std::string why = file + " is not a Chronolith manifest";
+    return HoldsInstances(path) ? DataLoss(why + ManifestIsLost()) : FailedPrecondition(why + ": this is no database");
+  }
   Result<StoreManifest> manifest = DecodeManifest(std::string_view(content).substr(kStoreMagic.size()));
   if (manifest.status().code() == StatusCode::kDataLoss) {
-    return DataLoss(file + ": " + manifest.status().message() +
-                    ". Affected: all shards. Put it back, or restore a snapshot or a backup of the store");
+    return DataLoss(
+        file + ": " + manifest.status().message() +
+        ". Affected: all shards. Put it back, or restore a snapshot or a backup of the store; else `chronolith salvage` "
+        "makes a new database of what is there");
   }
   return manifest.ok() ? std::move(manifest) : manifest.status().WithContext(file);
 }

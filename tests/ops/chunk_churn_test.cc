@@ -88,12 +88,14 @@ TEST(ShardCondition, NamesEachPartOnceAndEachProblem) {
   EXPECT_FALSE(condition.complete());
   EXPECT_EQ(condition.State(), "damaged: chunks, log");
   EXPECT_EQ(condition.Problems(3), (std::vector<std::string>{"shard 3, chunks: a", "shard 3, log: b", "shard 3, log: c"}));
-  condition.quarantine = "d";
+  condition.quarantine = "lost";
   EXPECT_EQ(condition.State(), "quarantined");
-  EXPECT_EQ(condition.Problems(3).front(), "shard 3 is quarantined: d");
+  EXPECT_EQ(condition.Problems(3).front(), "shard 3 is quarantined: lost");
   const std::vector<NumberedShard> shards = {{0, {}}, {1, condition}};
   EXPECT_FALSE(AllComplete(shards));
-  EXPECT_EQ(ProblemsOf(shards).size(), 4U);
+  EXPECT_EQ(ProblemsOf(shards, "").size(), 4U);
+  EXPECT_EQ(ProblemsOf(shards, "lost"),
+            (std::vector<std::string>{"lost", "shard 1, chunks: a", "shard 1, log: b", "shard 1, log: c"}));
 }
 
 }  // namespace

@@ -62,6 +62,14 @@ class CliDamaged : public CliTest {
     EXPECT_NE(found, "") << family;
     return found;
   }
+  static std::string LargestLog(const std::string& directory) {
+    std::string log;
+    for (const auto& entry : fs::directory_iterator(directory)) {
+      const std::string path = entry.path();
+      if (path.ends_with(".log") && (log.empty() || entry.file_size() > fs::file_size(log))) log = path;
+    }
+    return log;
+  }
   static void FlipByte(const std::string& path, double where) {
     std::string bytes = ReadFile(path);
     const auto at = static_cast<std::size_t>(static_cast<double>(bytes.size()) * where);
@@ -264,6 +272,7 @@ TEST_F(CliDamaged, TheLogIsReadWithoutTheData) {
   Fill();
   const nlohmann::json whole = Json(Cli({"replay", db_, "--target", "jsonl:" + Path("whole"), "--format", "json"}));
   const std::vector<std::string> records = Lines(Cli({"dump-wal", db_}).out);
+  const nlohmann::json before = Json(Cli({"inspect", db_, "--format", "json"}));
   const std::map<std::string, std::function<void(const std::string&)>> kDamage = {
       {"gone", [](const std::string& data) { fs::remove_all(data); }},
       {"empty", [](const std::string& data) { fs::remove_all(data), fs::create_directory(data); }},
@@ -318,17 +327,75 @@ TEST_F(CliDamaged, TheLogIsReadWithoutTheData) {
     EXPECT_THAT(content.out, HasSubstr("    " + Name(kStored) + " 1 @ "));
     EXPECT_THAT(content.out, HasSubstr("    series "));
 
-    for (const char* command : {"inspect", "cardinality"}) {
-      const ProcessResult refused = Cli({command, db});
-      EXPECT_EQ(refused.exit_code, kFailure);
-      EXPECT_THAT(refused.err, HasSubstr("The log is sound"));
-      EXPECT_THAT(refused.err, HasSubstr("chronolith salvage"));
+    const ProcessResult inspected = Cli({"inspect", db, "--format", "json"});
+    EXPECT_EQ(inspected.exit_code, kProblems) << inspected.err;
+    nlohmann::json now = Json(inspected);
+    EXPECT_EQ(now["complete"], false);
+    EXPECT_EQ(now["problems"].size(), 1U) << "once, not for each shard";
+    for (std::size_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(now["shards"][i]["state"], "quarantined");
+      for (const char* key : {"log_rows", "first_lsn", "last_lsn", "log_bytes", "trimmed_to"})
+        EXPECT_EQ(now["shards"][i][key], before["shards"][i][key]) << key;
     }
+    const ProcessResult pins = Cli({"inspect", db, "--what", "pins"});
+    EXPECT_EQ(pins.exit_code, kProblems);
+    EXPECT_THAT(pins.out, HasSubstr("quarantined"));
+    EXPECT_THAT(Cli({"inspect", db}).out, HasSubstr("data: could not be opened"));
+    const ProcessResult refused = Cli({"cardinality", db});
+    EXPECT_EQ(refused.exit_code, kFailure);
+    for (const std::string& err : {inspected.err, refused.err}) {
+      EXPECT_THAT(err, HasSubstr("The log is sound"));
+      EXPECT_THAT(err, HasSubstr("chronolith salvage"));
+    }
+    EXPECT_EQ(Cli({"inspect", db, "--html", Path("page.html")}).exit_code, kFailure);
     const ProcessResult opened = Cli({"stat", db});
     EXPECT_EQ(opened.exit_code, kFailure);
     EXPECT_THAT(opened.err, HasSubstr("else `chronolith salvage`"));
     fs::remove_all(db);
   }
+}
+
+// And one whose log disk is gone sees what is stored.
+TEST_F(CliDamaged, TheDataIsInspectedWithoutTheLog) {
+  Fill();
+  const nlohmann::json before = Json(Cli({"inspect", db_, "--format", "json"}));
+  const std::map<std::string, std::function<void(const std::string&)>> kDamage = {
+      {"gone", [](const std::string& log) { fs::remove_all(log); }},
+      {"without CURRENT", [](const std::string& log) { fs::remove(log + "/CURRENT"); }},
+      {"with a flipped byte", [](const std::string& log) { FlipByte(LargestLog(log), 0.1); }},
+  };
+  for (const auto& [name, damage] : kDamage) {
+    SCOPED_TRACE(name);
+    const std::string db = Copy(name);
+    damage(db + "/log");
+    const ProcessResult inspected = Cli({"inspect", db, "--format", "json"});
+    EXPECT_EQ(inspected.exit_code, kProblems) << inspected.err;
+    const nlohmann::json now = Json(inspected);
+    EXPECT_EQ(now["complete"], false);
+    EXPECT_EQ(now["problems"].size(), 1U) << "once, not for each shard";
+    EXPECT_EQ(now["pins"].size(), 0U);
+    for (std::size_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(now["shards"][i]["state"], "damaged: log");
+      for (const char* key : {"series", "chunks", "samples", "applied_lsn"})
+        EXPECT_EQ(now["shards"][i][key], before["shards"][i][key]) << key;
+    }
+    EXPECT_THAT(Cli({"inspect", db}).out, HasSubstr("log: could not be opened"));
+    EXPECT_THAT(Cli({"inspect", db, "--what", "pins"}).out, HasSubstr("The log could not be opened"));
+    const ProcessResult counted = Cli({"cardinality", db, "--format", "json"});
+    EXPECT_EQ(counted.exit_code, kProblems) << counted.err;
+    EXPECT_EQ(Json(counted)["series"], kStored);
+    EXPECT_EQ(Json(counted)["complete"], false);
+    EXPECT_EQ(Json(counted)["problems"].size(), 1U);
+    for (const std::string& err : {inspected.err, counted.err}) {
+      EXPECT_THAT(err, HasSubstr("Only the data was read"));
+      EXPECT_THAT(err, HasSubstr("chronolith salvage"));
+    }
+    EXPECT_EQ(Cli({"inspect", db, "--html", Path("page.html")}).exit_code, kProblems);
+    fs::remove_all(db);
+  }
+  fs::remove_all(db_ + "/log");
+  fs::remove_all(db_ + "/data");
+  EXPECT_EQ(Cli({"inspect", db_}).exit_code, kFailure) << "nothing is left to read";
 }
 
 TEST_F(CliDamaged, DataOfAnotherDatabaseNamesNoSeries) {
@@ -366,6 +433,13 @@ TEST_F(CliDamaged, WhatIsLostIsNamedWithWhatToDo) {
     EXPECT_THAT(error, HasSubstr("no file " + no_manifest + "/STORE"));
     EXPECT_THAT(error, HasSubstr("chronolith salvage"));
   }
+  for (const char* content : {"", "CHRONOLITH STORE", "something else"}) {
+    std::ofstream(no_manifest + "/STORE", std::ios::binary | std::ios::trunc) << content;
+    for (const std::string& error : errors(no_manifest, 0)) {
+      EXPECT_THAT(error, HasSubstr(no_manifest + "/STORE"));
+      EXPECT_THAT(error, HasSubstr("chronolith salvage"));
+    }
+  }
   EXPECT_THAT(Cli({"series", "--db", Path("nothing")}).err, Not(HasSubstr("salvage"))) << "there never was one";
 
   const std::string no_log = Copy("no log");
@@ -383,15 +457,26 @@ TEST_F(CliDamaged, WhatIsLostIsNamedWithWhatToDo) {
   }
 }
 
+// Which shards an acceptance of losses did not come to the end of is in the file UNFINISHED; all where that is damaged.
+TEST_F(CliDamaged, ALogWhoseEndWasGivenUpIsMarked) {
+  Fill();
+  WriteFile("db/UNFINISHED", "something else");
+  for (const char* command : {"inspect", "cardinality"}) {
+    const ProcessResult result = Cli({command, db_, "--format", "json"});
+    EXPECT_EQ(result.exit_code, kProblems) << result.err;
+    for (const auto& shard : Json(result)["shards"]) EXPECT_EQ(shard["state"], "damaged: log");
+  }
+  for (const char* command : {"replay", "dump-wal"}) {
+    const ProcessResult result = Cli({command, db_});
+    EXPECT_EQ(result.exit_code, kProblems) << command;
+    EXPECT_THAT(result.err, HasSubstr("shard 3: the end of its log was given up"));
+  }
+}
+
 // A read-only open is tried several times, since files may vanish under it.
 TEST_F(CliDamaged, TheSameWarningIsNotRepeated) {
   Fill();
-  std::string log;
-  for (const auto& entry : fs::directory_iterator(db_ + "/log")) {
-    const std::string path = entry.path();
-    if (path.ends_with(".log") && (log.empty() || entry.file_size() > fs::file_size(log))) log = path;
-  }
-  FlipByte(log, 0.1);
+  FlipByte(LargestLog(db_ + "/log"), 0.1);
   const ProcessResult result = Cli({"stat", db_});
   EXPECT_EQ(result.exit_code, kFailure);
   std::vector<std::string> lines = Lines(result.err);

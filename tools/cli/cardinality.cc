@@ -172,7 +172,7 @@ void PrintJson(const ops::CardinalityReport& report, bool fast, Output* out) {
 }
 
 int RunCardinality(const CardinalityFlags& flags) {
-  auto store = OpenFiles(flags.files);
+  auto store = OpenFiles(flags.files, {.log_may_fail = true});
   if (!store.ok()) return FailOpening(store.status(), flags.files);
   ops::OpsContext context;
   context.cancelled = InterruptFlag();
@@ -199,7 +199,7 @@ int RunCardinality(const CardinalityFlags& flags) {
       break;
   }
   if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
-  return ReportProblems(report->Problems());
+  return ReportProblems(report->Problems(), **store, flags.files);
 }
 
 }  // namespace

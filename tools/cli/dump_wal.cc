@@ -178,7 +178,7 @@ int RunDump(const DumpFlags& flags) {
     PrintError(wrong.message());
     return kExitUsage;
   }
-  auto store = OpenLogFiles(flags.files);
+  auto store = OpenFiles(flags.files, {.data_may_fail = true});
   if (!store.ok()) return FailOpening(store.status(), flags.files);
   ops::DumpOptions options;
   options.selection = std::move(*selection);

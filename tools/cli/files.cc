@@ -13,22 +13,29 @@ void AddFilesFlags(CLI::App* command, FilesFlags* flags) {
   command->add_option("--log-dir", flags->log_dir, "directory of its log, where it has been moved since")->option_text("DIR");
 }
 
-Result<std::unique_ptr<ops::OfflineStore>> OpenFiles(const FilesFlags& flags) {
-  ops::OfflineOptions options;
+Result<std::unique_ptr<ops::OfflineStore>> OpenFiles(const FilesFlags& flags, ops::OfflineOptions options) {
   options.log_path = flags.log_dir;
   options.quarantine = true;
   const EndsAtOnce interruptible("interrupted while the database was opened; nothing was changed");
   return ops::OfflineStore::Open(flags.db, options);
 }
 
-Result<std::unique_ptr<ops::OfflineStore>> OpenLogFiles(const FilesFlags& flags) {
-  ops::OfflineOptions options;
-  options.log_path = flags.log_dir;
-  options.quarantine = true;
-  options.data_may_fail = true;
-  const EndsAtOnce interruptible("interrupted while the database was opened; nothing was changed");
-  return ops::OfflineStore::Open(flags.db, options);
+namespace {
+
+void AdviseOnLog(const char* read, const FilesFlags& files) {
+  std::fprintf(stderr,
+               "%s was read. Get the file back, or restore a backup. Else, where bytes of a log file are damaged,\n"
+               "`chronolith recover --accept-data-loss --dry-run %s` says which records are lost, and without --dry-run\n"
+               "gives them up, on a copy of the directory. `chronolith salvage` copies what is left in any case.\n",
+               read, files.db.c_str());
 }
+
+void AdviseOnData(const char* read) {
+  const std::string advice(ops::AdviceOn(ops::ProblemKind::kInstance));
+  std::fprintf(stderr, "%s was read. The log is sound, `chronolith replay` and `dump-wal` read it: %s.\n", read, advice.c_str());
+}
+
+}  // namespace
 
 int FailOpening(const Status& status, const FilesFlags& files) {
   Fail(status);
@@ -36,16 +43,18 @@ int FailOpening(const Status& status, const FilesFlags& files) {
   log_only.log_path = files.log_dir;
   log_only.data = false;
   if (ops::OfflineStore::Open(files.db, log_only).ok()) {  // it is the data that is damaged
-    const std::string advice(ops::AdviceOn(ops::ProblemKind::kInstance));
-    std::fprintf(stderr, "Nothing was read. The log is sound, `chronolith replay` and `dump-wal` read it: %s.\n", advice.c_str());
+    AdviseOnData("Nothing");
   } else if (status.code() == StatusCode::kDataLoss) {
-    std::fprintf(stderr,
-                 "Nothing was read. Get the file back, or restore a backup. Else, where bytes of a log file are damaged,\n"
-                 "`chronolith recover --accept-data-loss --dry-run %s` says which records are lost, and without --dry-run\n"
-                 "gives them up, on a copy of the directory. `chronolith salvage` copies what is left in any case.\n",
-                 files.db.c_str());
+    AdviseOnLog("Nothing", files);
   }
   return kExitFailure;
+}
+
+int ReportProblems(const std::vector<std::string>& problems, const ops::OfflineStore& store, const FilesFlags& files) {
+  const int code = ReportProblems(problems);
+  if (!store.log_failure().ok()) AdviseOnLog("Only the data", files);
+  if (!store.data_failure().ok()) AdviseOnData("Only the log");
+  return code;
 }
 
 int ReportProblems(const std::vector<std::string>& problems) {

@@ -17,14 +17,14 @@ struct FilesFlags {
 };
 // DIR or --db, --log-dir.
 void AddFilesFlags(CLI::App* command, FilesFlags* flags);
-// Around damaged shards.
-Result<std::unique_ptr<ops::OfflineStore>> OpenFiles(const FilesFlags& flags);
-// For commands that need the log only: without the data where that cannot be opened.
-Result<std::unique_ptr<ops::OfflineStore>> OpenLogFiles(const FilesFlags& flags);
-// After one of them failed: what is damaged, and what to do. Returns kExitFailure.
+// Around damaged shards. `options`: which of the instances the command can do without.
+Result<std::unique_ptr<ops::OfflineStore>> OpenFiles(const FilesFlags& flags, ops::OfflineOptions options);
+// After it has failed: what is damaged, and what to do. Returns kExitFailure.
 int FailOpening(const Status& status, const FilesFlags& files);
 // Errors on stderr, one a problem; kExitProblems where there is one.
 int ReportProblems(const std::vector<std::string>& problems);
+// The same, and what to do where one of the instances could not be opened.
+int ReportProblems(const std::vector<std::string>& problems, const ops::OfflineStore& store, const FilesFlags& files);
 
 }  // namespace chronolith::cli
 

@@ -95,10 +95,12 @@ struct Printing {
     for (const ops::ShardUse& s : report.shards) {
       const std::string lsns = s.log_rows == 0 ? "-" : N(s.first_lsn) + ".." + N(s.last_lsn);
       const bool read = s.condition.quarantine.empty();
+      const bool log = store.log() != nullptr;
       const auto figure = [](bool known, std::uint64_t n) { return known ? N(n) : "-"; };
       table.Add({N(s.shard), s.condition.State(), figure(read, s.series), figure(read && report.chunks_read, s.chunks),
-                 figure(read && report.chunks_read, s.samples), Bytes(s.table_bytes), figure(read, s.applied_lsn()),
-                 N(s.trimmed_to), lsns, N(s.log_rows), Bytes(s.log_bytes), s.log_rows == 0 ? "-" : Time(s.oldest_write_ms)});
+                 figure(read && report.chunks_read, s.samples), store.data() == nullptr ? "-" : Bytes(s.table_bytes),
+                 figure(read, s.applied_lsn()), figure(log, s.trimmed_to), lsns, figure(log, s.log_rows),
+                 log ? Bytes(s.log_bytes) : "-", s.log_rows == 0 ? "-" : Time(s.oldest_write_ms)});
     }
     return table;
   }
@@ -183,8 +185,11 @@ struct Printing {
   void Totals(Output* out) const {
     std::uint64_t tables = 0;
     for (const FamilyStats& f : report.data.families) tables += f.file_bytes;
-    *out << "\ndata: " << HumanBytes(tables) << " in tables. log: " << HumanBytes(report.log.log_bytes) << " in "
-         << N(report.log.log_files) << " files, of which " << HumanBytes(report.PinnedBytes()) << " are rows that are kept.\n";
+    const std::string data = HumanBytes(tables) + " in tables";
+    const std::string log = HumanBytes(report.log.log_bytes) + " in " + N(report.log.log_files) + " files, of which " +
+                            HumanBytes(report.PinnedBytes()) + " are rows that are kept";
+    *out << "\ndata: " << (store.data() == nullptr ? "could not be opened" : data)
+         << ". log: " << (store.log() == nullptr ? "could not be opened" : log) << ".\n";
     *out << "Counts of series, chunks and samples are those of the tables, as of the last checkpoint.\n";
     PrintLowerBounds(out);
   }
@@ -195,7 +200,7 @@ struct Printing {
 
   void Releases(Output* out) const {
     if (report.pins.empty()) {
-      *out << "No row of the log is kept: all is stored.\n";
+      *out << (store.log() == nullptr ? "The log could not be opened.\n" : "No row of the log is kept: all is stored.\n");
       return;
     }
     *out << "\n";
@@ -366,14 +371,15 @@ int WritePage(const OfflineStore& store, const InspectFlags& flags) {
   const bool written = std::fwrite(page.data(), 1, page.size(), file) == page.size();
   if (std::fclose(file) != 0 || !written) return Fail(IoError("cannot write " + flags.html));
   std::fprintf(stderr, "wrote %s, %s\n", flags.html.c_str(), HumanBytes(page.size()).c_str());
-  return ReportProblems(ProblemsOf(*report, *cardinality));
+  return ReportProblems(ProblemsOf(*report, *cardinality), store, flags.files);
 }
 
 int RunInspect(const InspectFlags& flags) {
   const What what = flags.what;
-  auto store = OpenFiles(flags.files);
+  const bool page = !flags.html.empty();  // with the cardinality, which is nothing without the data
+  auto store = OpenFiles(flags.files, {.log_may_fail = true, .data_may_fail = !page});
   if (!store.ok()) return FailOpening(store.status(), flags.files);
-  if (!flags.html.empty()) return WritePage(**store, flags);
+  if (page) return WritePage(**store, flags);
   const auto wants = [&](What one) { return what == one || what == What::kAll; };
   ops::InspectOptions options;
   options.chunks = !flags.fast && (wants(What::kSummary) || wants(What::kWindows));
@@ -391,7 +397,7 @@ int RunInspect(const InspectFlags& flags) {
   const auto json = [&](Output* out) { PrintJson(**store, *report, what, out); };
   const auto text = [&](bool csv, Output* out) { PrintTables(**store, *report, what, csv, out); };
   if (!PrintReport(flags.format, json, text)) return kExitFailure;
-  return ReportProblems(report->Problems());
+  return ReportProblems(report->Problems(), **store, flags.files);
 }
 
 }  // namespace
@@ -412,7 +418,7 @@ void AddInspect(CLI::App* app, Run* run) {
   AddFormat(command, &flags->format);
   command->footer(
       "Reads the files only, also beside a process that writes; it then shows the store as of the last checkpoint, and the log.\n"
-      "Exit codes: 0 ok, 1 failure, 2 wrong arguments, 3 a shard is damaged or could not be read.\n"
+      "Exit codes: 0 ok, 1 failure, 2 wrong arguments, 3 a shard or an instance is damaged or could not be read.\n"
       "Examples:\n"
       "  chronolith inspect metrics.db\n"
       "  chronolith inspect metrics.db --what pins\n"
