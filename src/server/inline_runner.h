@@ -1,8 +1,9 @@
 // InlineRunner: runs short handlers on the thread that serves the connections, where few come at a time.
 //
-// A worker for each request costs two changes of threads and the caches of another core: 90 us of a remote write of 500 samples
-// whose own work takes 150. So one or two requests that are at hand are served where they were read, one after the other. Of three
-// and more, those on workers counted, all go to workers: then the connections' thread reads, and the cores share the work.
+// A worker for each request costs two changes of threads and the caches of another core: 35 us of a remote write of 500 samples
+// whose own work takes 180, and more where a core has to be woken up (bench/README.md). So one or two requests that are at hand are
+// served where they were read, one after the other. Of three and more, those on workers counted, all go to workers: then the
+// connections' thread reads, and the cores share the work.
 //
 //   Run -> waiting_ -> RunWaiting, behind what was ready with it -> here, or a worker
 //
