@@ -85,7 +85,14 @@ void CsvReader::EndRecord() {
 void CsvReader::Finish() {
   if (state_ == State::kQuoted) Refuse("the quoted field is never closed");
   if (bytes_ > 0) EndRecord();
+  Abandon();
+}
+
+void CsvReader::Abandon() {
   state_ = State::kFieldStart;
+  field_.clear();
+  fields_.clear();
+  status_ = Status::Ok();
   bytes_ = 0;
   line_ = begin_ = 1;
 }

@@ -30,7 +30,8 @@ class CsvReader {
 
   explicit CsvReader(OnRecord on_record, char delimiter = ',') : on_record_(std::move(on_record)), delimiter_(delimiter) {}
   void Feed(std::string_view bytes);
-  void Finish();  // the last record may lack its line break
+  void Finish();   // the last record may lack its line break
+  void Abandon();  // the end of an input that was cut off: a record that has begun is not taken
 
  private:
   enum class State : std::uint8_t { kFieldStart, kPlain, kQuoted, kQuoteInQuoted };

@@ -54,6 +54,7 @@ class ExpositionParser::Impl {
   void SetFormat(TextFormat format) { options_.format = format_ = format; }
   Status Feed(std::string_view bytes);
   Status Finish();
+  void Abandon();
 
   const ParserStats& stats() const { return stats_; }
   TextFormat format() const { return format_; }
@@ -130,11 +131,16 @@ Status ExpositionParser::Impl::Finish() {
   }
   if (!carry_.empty() && !skipping_ && stopped_.ok()) Line(carry_);
   Status result = std::exchange(stopped_, Status::Ok());
+  Abandon();
+  return result;
+}
+
+void ExpositionParser::Impl::Abandon() {
+  stopped_ = Status::Ok();
   carry_.clear();
   skipping_ = false;
   line_ = 0;
   finished_ = true;
-  return result;
 }
 
 void ExpositionParser::Impl::Lines(std::string_view bytes) {
@@ -327,6 +333,7 @@ ExpositionParser::~ExpositionParser() = default;
 void ExpositionParser::SetFormat(TextFormat format) { impl_->SetFormat(format); }
 Status ExpositionParser::Feed(std::string_view bytes) { return impl_->Feed(bytes); }
 Status ExpositionParser::Finish() { return impl_->Finish(); }
+void ExpositionParser::Abandon() { impl_->Abandon(); }
 const ParserStats& ExpositionParser::stats() const { return impl_->stats(); }
 TextFormat ExpositionParser::format() const { return impl_->format(); }
 bool ExpositionParser::eof_seen() const { return impl_->eof_seen(); }

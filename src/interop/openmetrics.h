@@ -85,6 +85,8 @@ class ExpositionParser {
   Status Feed(std::string_view bytes);
   // The end of one input.
   Status Finish();
+  // The same for an input that was cut off: the beginning of a line that it may have ended with is not taken.
+  void Abandon();
 
   const ParserStats& stats() const;  // of all inputs
   TextFormat format() const;         // of the current or last input; kAuto while undecided

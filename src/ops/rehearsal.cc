@@ -103,6 +103,11 @@ Status Rehearsal::CopyInstance(const Instance& instance, const OpsContext& conte
   return error ? ErrnoStatus("cannot list " + instance.source, error) : Status::Ok();
 }
 
+void Rehearsal::Remove() const {
+  std::error_code ignored;
+  for (int attempt = 0; attempt < 10 && fs::exists(scratch_->path(), ignored); ++attempt) fs::remove_all(scratch_->path(), ignored);
+}
+
 std::string Rehearsal::OfSource(std::string_view message) const {
   std::string text(message);
   for (const Instance& instance : instances_) ReplaceAll(instance.copy, instance.source, &text);

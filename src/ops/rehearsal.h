@@ -27,6 +27,8 @@ class Rehearsal {
 
   const std::string& path() const { return path_; }
   const std::string& log_path() const { return log_path_; }  // for Options::log_path; "": in path()
+  // Removes what there is, while a store may still have it open and be writing: as far as can be.
+  void Remove() const;
   // A message that names files of the copy, with the source's names.
   std::string OfSource(std::string_view message) const;
   // Files of the source whose like an open of the copy has cut or rewritten, since they were damaged.

@@ -77,16 +77,19 @@ HttpResponse TextError(const Status& status) {
   return response;
 }
 
-HttpResponse NoMemoryLeft() { return HttpResponse::TryLater(429, "other requests have taken the memory that there is for them"); }
+HttpResponse NoMemory(const MemoryShare& share) {
+  const std::string why = share.refusal().message();
+  return share.hopeless() ? HttpResponse::Text(413, why) : HttpResponse::TryLater(429, why);
+}
 
 std::optional<HttpResponse> RefuseSnappy(std::string_view block, std::uint64_t bytes_max, MemoryShare* share,
                                          std::uint64_t* length) {
   const Result<std::uint64_t> claimed = interop::DecodedLength(block, bytes_max);
   if (!claimed.ok()) {
     const bool too_long = claimed.status().code() == StatusCode::kResourceExhausted;
-    return HttpResponse::Text(too_long ? 413 : 400, claimed.status().message());
+    return HttpResponse::Text(too_long ? 413 : 400, claimed.status().message() + (too_long ? "; raise --max-decoded-bytes" : ""));
   }
-  if (!share->Grow(*claimed)) return NoMemoryLeft();
+  if (!share->Grow(*claimed)) return NoMemory(*share);
   *length = *claimed;
   return std::nullopt;
 }

@@ -26,6 +26,7 @@ namespace http = beast::http;
 using ErrorCode = boost::system::error_code;
 
 constexpr std::size_t kIdleBufferBytes = 1024;
+constexpr std::size_t kInlineBodyBytes = 64 << 10;  // whose handler takes a millisecond, as a rule
 constexpr std::size_t kStreamPieceBytes = 64 << 10;
 // Of a body that has not come yet, as much is made room for as of it has, or this.
 constexpr std::uint64_t kBodyStepBytes = 4 << 10;
@@ -271,6 +272,7 @@ class HttpSession : public HttpSessionBase {
     if (error) return OnBodyError(error);
     if (!reserved_.GrowTo(body_->get().body().size())) {
       keep_alive_ = body_->is_done() && keep_alive_;
+      if (reserved_.hopeless()) return Refuse(HttpResponse::Text(413, BodyTakesTooMuch()));
       return Overloaded(kBodiesTookAll);
     }
     if (!body_->is_done()) return ReadBody();
@@ -287,7 +289,11 @@ class HttpSession : public HttpSessionBase {
     Lowest().expires_never();
     if (route_->thread == RouteThread::kConnection) return Run();
     auto work = [self = Self()] { self->Run(); };
-    if (!host_->ThreadsOf(route_)->TrySubmit(std::move(work))) Overloaded("all workers are busy");
+    const bool taken =
+        route_->thread == RouteThread::kEither && host_->inline_runner != nullptr && request_.body.size() <= kInlineBodyBytes
+            ? host_->inline_runner->Run(std::move(work))
+            : host_->ThreadsOf(route_)->TrySubmit(std::move(work));
+    if (!taken) Overloaded("all workers are busy");
   }
 
   void Overloaded(std::string_view why) {
@@ -300,7 +306,7 @@ class HttpSession : public HttpSessionBase {
     request_bytes_ = request_.body.size();
     response_ = Handle();
     if (response_.stream != nullptr && request_.method != "HEAD") return RunStream();
-    asio::post(stream_.get_executor(), [self = Self()] { self->Answer(); });
+    asio::dispatch(stream_.get_executor(), [self = Self()] { self->Answer(); });
   }
 
   void Refuse(HttpResponse response) {
@@ -316,7 +322,7 @@ class HttpSession : public HttpSessionBase {
   void Answer() {
     Free(&request_.body);  // before the answer is counted: a slow reader holds only that
     reserved_.ShrinkTo(0);
-    reserved_.ForceGrowBy(response_.body.size());
+    reserved_.ForceGrow(response_.body.size());
     if (host_->stopping.load(std::memory_order_relaxed)) keep_alive_ = false;
     const bool streamed = response_.stream != nullptr;
     head_ = HeadOf(response_, streamed ? std::nullopt : std::optional<std::uint64_t>(response_.body.size()), streamed && http11_);
@@ -473,7 +479,7 @@ class HttpSession : public HttpSessionBase {
     asio::post(stream_.get_executor(), [self = Self(), out = std::move(out), sent]() mutable {
       self->out_ = std::move(out);
       self->reserved_.ShrinkTo(0);
-      self->reserved_.ForceGrowBy(2 * self->out_.size());
+      self->reserved_.ForceGrow(2 * self->out_.size());
       self->Lowest().expires_after(self->host_->options.write_timeout);
       asio::async_write(self->stream_, asio::buffer(self->out_), [self, sent](ErrorCode error, std::size_t) { sent(error); });
     });

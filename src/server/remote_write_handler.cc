@@ -95,7 +95,8 @@ void RemoteWriteHandler::AddTo(Router* router) {
   router->Add({.method = "POST",
                .pattern = "/api/v1/write",
                .handler = [this](const HttpRequest& request) { return Handle(request); },
-               .body_bytes_max = options_.body_bytes_max});
+               .body_bytes_max = options_.body_bytes_max,
+               .thread = RouteThread::kEither});
 }
 
 std::unique_ptr<RemoteWriteHandler::Context> RemoteWriteHandler::Take() {
@@ -124,7 +125,7 @@ HttpResponse RemoteWriteHandler::Handle(const HttpRequest& request) {
   if (const std::string_view word = request.Header("X-Chronolith-Ack-Level"); !word.empty() && !ParseAckLevel(word, &level)) {
     return WithCounts(HttpResponse::Text(400, "X-Chronolith-Ack-Level must be queued, logged or synced"), {});
   }
-  MemoryShare share(in_flight_);
+  MemoryShare share(in_flight_, request.body.size());
   std::uint64_t decoded = 0;
   if (auto refusal = RefuseSnappy(request.body, options_.decoded_bytes_max, &share, &decoded)) {
     return WithCounts(std::move(*refusal), {});
@@ -157,7 +158,10 @@ HttpResponse RemoteWriteHandler::Write(RemoteWriteVersion version, AckLevel leve
   exemplars_.Increment(static_cast<double>(outcome.exemplars));
   refused_.Increment(static_cast<double>(outcome.refused()));
 
-  const int code = status.ok() ? outcome.HttpStatus() : status.code() == StatusCode::kResourceExhausted ? 429 : 400;
+  const int code = status.ok()                                        ? outcome.HttpStatus()
+                   : status.code() == StatusCode::kResourceExhausted  ? 429
+                   : status.code() == StatusCode::kFailedPrecondition ? 413
+                                                                      : 400;
   HttpResponse response{.status = code};
   if (code != 204) {
     std::string text = outcome.Text();

@@ -2,7 +2,8 @@
 //
 //  * 415: another Content-Type than application/x-protobuf (2.0: ;proto=io.prometheus.write.v2.Request), or another
 //    Content-Encoding than snappy; a header that is not there is 1.0, and snappy
-//  * 413: compressed or, by the header of the snappy block, decoded larger than the limits; nothing was decoded
+//  * 413: compressed or, by the header of the snappy block, decoded larger than the limits; nothing was decoded. Or it takes more
+//    memory than there is for all requests: a part may have been written
 //  * 400: malformed; or a part was refused, for good: the rest was written
 //  * 429: a bound was reached (memory, rings, disk), 503: the log failed; send all of it again, which changes nothing that was
 //    written

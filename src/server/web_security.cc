@@ -206,6 +206,7 @@ void WebSecuritySource::Reload(bool always) {
     MutexLock lock(&mu_);
     security_ = std::move(*security);
   }
+  // Not before: who reads this relies on it that a token which was taken out lets nobody in any more.
   if (logger_ != nullptr) logger_->Log(LogLevel::kInfo, path_ + " was loaded again");
 }
 

@@ -219,7 +219,14 @@ TEST_F(QueryHandlers, AnAnswerOfSamplesIsBoundedAndAStreamIsNot) {
 
   Router poor;
   AddRemoteReadHandler(storage_.get(), &little, {}, &poor);
-  EXPECT_EQ(ask(&poor, 0).status, 413) << "it will never be taken, whatever the others do";
+  const HttpResponse never = ask(&poor, 0);
+  EXPECT_EQ(never.status, 413) << "it will never be taken, whatever the others do";
+  EXPECT_THAT(never.body, HasSubstr("--max-in-flight-bytes"));
+  Router poorest;
+  MemoryBudget least(10);  // not even the request
+  AddRemoteReadHandler(storage_.get(), &least, {}, &poorest);
+  EXPECT_EQ(ask(&poorest, 1).status, 413);
+  EXPECT_EQ(least.used_bytes(), 0U);
   EXPECT_EQ(little.used_bytes(), 0U);
 }
 

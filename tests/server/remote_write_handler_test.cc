@@ -221,6 +221,28 @@ TEST_F(RemoteWriteHandlerTest, AnswersOverloadWhereTheMemoryIsTaken) {
   EXPECT_EQ(HeaderOf(response, "Retry-After"), "1");
 }
 
+TEST_F(RemoteWriteHandlerTest, WhatNeverFitsIsNotTriedAgain) {
+  Open();
+  const std::string message =
+      EncodeRemoteWrite(RemoteWriteVersion::k1, std::vector<TimeSeries>{{.labels = {{"__name__", "m"}}, .samples = {{kNow, 1}}}});
+  const std::size_t body = interop::CompressBlock(message).size();
+  // The message itself, and then what a batch of it takes, each beside the body.
+  for (const std::uint64_t limit : {body + message.size() - 1, body + message.size() + 100}) {
+    MemoryBudget small(limit);
+    small.ForceReserve(body);  // as the server does, meanwhile
+    prometheus::Registry registry;
+    RemoteWriteHandler handler(storage_.get(), options_, &small, &registry);
+    const HttpResponse response =
+        handler.Handle({.method = "POST", .headers = {{"Content-Type", kType1}}, .body = interop::CompressBlock(message)});
+    EXPECT_EQ(response.status, 413) << response.body;
+    EXPECT_EQ(HeaderOf(response, "Retry-After"), "(none)");
+    EXPECT_THAT(response.body, HasSubstr("--max-in-flight-bytes"));
+    EXPECT_EQ(small.used_bytes(), body);
+  }
+  EXPECT_TRUE(Stored().empty());
+  EXPECT_EQ(Post(message).status, 204);
+}
+
 TEST_F(RemoteWriteHandlerTest, KeepsWhatIsGoodOfARequest) {
   Open();
   std::vector<TimeSeries> series(5);

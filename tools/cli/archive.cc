@@ -73,7 +73,7 @@ int List(const ArchiveFlags& flags) {
     context.progress = &progress;
     summary = ops::ListArchive(flags.directory, context);
   }
-  if (!summary.ok()) return Fail(summary.status());
+  if (!summary.ok()) return FailOrInterrupted(summary.status(), "the archive was not read to its end");
   const auto json = [&](Output* out) { PrintList(*summary, out); };
   const auto text = [&](bool csv, Output* out) { PrintTable(*summary, csv, out); };
   if (!PrintReport(flags.format, json, text)) return kExitFailure;
@@ -106,7 +106,7 @@ int AddLog(const ArchiveFlags& flags) {
     context.logger = MakeOptions({}).logger;
     tail = ops::ArchiveTail(flags.db, flags.log_dir, flags.directory, context);
   }
-  if (!tail.ok()) return Fail(tail.status());
+  if (!tail.ok()) return FailOrInterrupted(tail.status(), "the same command adds the rest");
   Output out;
   if (flags.format == Format::kJson) {
     JsonWriter json(&out);

@@ -43,13 +43,6 @@ ops::OpsContext MakeContext(const BackupFlags& flags, WorkProgress* progress) {
   return context;
 }
 
-// A status that is not ok. `how`: how to go on after an interruption.
-int FailOrInterrupted(const Status& status, const char* how) {
-  if (status.code() != StatusCode::kCancelled) return Fail(status);
-  PrintError(std::string("interrupted; ") + how);
-  return kExitFailure;
-}
-
 int Finish(Output* out, int code) { return out->Finish() ? code : Fail(IoError("cannot write to stdout")); }
 
 // Each file of the database is held open meanwhile.

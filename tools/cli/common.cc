@@ -37,13 +37,24 @@ int Fail(const Status& status) {
   return kExitFailure;
 }
 
+int FailOrInterrupted(const Status& status, std::string_view how) {
+  if (status.code() != StatusCode::kCancelled) return Fail(status);
+  PrintError("interrupted; " + std::string(how));
+  return kExitFailure;
+}
+
 int FailUsage(const Status& status) {
   PrintError(status.message());
   return kExitUsage;
 }
 
-int FailReading(const Status& status) {
-  Fail(status);
+int FailReading(const Status& status, std::string_view interrupted_how) {
+  FailOrInterrupted(status, interrupted_how);
+  if (status.code() == StatusCode::kDataLoss) {
+    std::fprintf(stderr,
+                 "`chronolith verify` finds all that is damaged, and says what to do; query, series, labels and values read the "
+                 "other\nshards with --skip-damaged.\n");
+  }
   return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
 }
 

@@ -59,10 +59,12 @@ void AddBenchWal(CLI::App* bench, Run* run);
 void PrintError(std::string_view message);
 // Prints a status that is not ok and returns kExitFailure.
 int Fail(const Status& status);
+// The same of an operation that may have been interrupted: "interrupted; HOW", which says what there is and how to go on.
+int FailOrInterrupted(const Status& status, std::string_view how);
 // The same where the arguments are wrong: kExitUsage.
 int FailUsage(const Status& status);
 // The same for a read that was asked for: a wrong selector (a bad regular expression) is the user's, kExitUsage.
-int FailReading(const Status& status);
+int FailReading(const Status& status, std::string_view interrupted_how = "what was printed is not all");
 
 // After a read that left damaged shards out (--skip-damaged): says so, and returns kExitProblems.
 int Partial();

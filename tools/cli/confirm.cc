@@ -7,6 +7,7 @@
 #include <string>
 
 #include "tools/cli/common.h"
+#include "tools/cli/interrupt.h"
 
 namespace chronolith::cli {
 
@@ -20,6 +21,7 @@ std::optional<int> Refused(std::string_view question, bool yes) {
     PrintError("this destroys data, and there is no terminal to ask at: say --yes");
     return kExitUsage;
   }
+  const EndsAtOnce interruptible("interrupted; nothing was done");
   std::fprintf(stderr, "%.*s [y/N] ", static_cast<int>(question.size()), question.data());
   std::string answer;
   if (std::getline(std::cin, answer) && (answer == "y" || answer == "Y" || answer == "yes")) return std::nullopt;

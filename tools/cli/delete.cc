@@ -60,7 +60,7 @@ int Delete(const DeleteFlags& flags) {
   const Result<TimeRange> range = ParseTimeRange(flags.time);
   if (!range.ok()) return FailReading(range.status());
   const Result<ops::DeleteReport> report = Count(flags.store, *selectors, *range);
-  if (!report.ok()) return FailReading(report.status());
+  if (!report.ok()) return FailReading(report.status(), "nothing was deleted");
   if (flags.dry_run || report->series == 0) return Print(*report, flags);
   const std::string question =
       "Delete " + std::to_string(report->samples) + " samples of " + std::to_string(report->series) + " series?";

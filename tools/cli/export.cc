@@ -109,11 +109,7 @@ int Export(const ExportFlags& flags) {
                           : ExportToFile(context, flags, options, storage->get(), &report);
     if (s.ok() && flags.file == "-" && std::fflush(stdout) != 0) s = IoError("cannot write to stdout");
   }
-  if (s.code() == StatusCode::kCancelled) {
-    PrintError("interrupted" + std::string(flags.file == "-" ? "" : "; " + flags.file + " was not written"));
-    return kExitFailure;
-  }
-  if (!s.ok()) return FailReading(s);
+  if (!s.ok()) return FailReading(s, flags.file == "-" ? "what was printed is not all" : flags.file + " was not written");
   if (!PrintSummary(flags, report)) return Fail(IoError("cannot write to stdout"));
   return report.left_out.total() > 0 ? kExitProblems : kExitOk;
 }

@@ -71,11 +71,7 @@ int ExportBlocks(const BlockFlags& flags) {
     s = ops::ExportPrometheusBlocks(context, storage->get(), flags.directory, options, &report);
   }
   if (!PrintReport(flags, report)) return Fail(IoError("cannot write to stdout"));
-  if (s.code() == StatusCode::kCancelled) {
-    PrintError("interrupted; the blocks above are complete, and the same command goes on behind them");
-    return kExitFailure;
-  }
-  if (!s.ok()) return FailReading(s);
+  if (!s.ok()) return FailReading(s, "the blocks above are complete, and the same command goes on behind them");
   if (report.left_out > 0) {
     std::fprintf(stderr, "left out: %llu histograms with custom buckets, for which a block has no encoding\n",
                  static_cast<unsigned long long>(report.left_out));

@@ -15,6 +15,7 @@
 #include "tools/cli/import_reader.h"
 #include "tools/cli/import_sink.h"
 #include "tools/cli/input.h"
+#include "tools/cli/interrupt.h"
 #include "tools/cli/output.h"
 #include "tools/cli/progress.h"
 #include "tools/cli/store.h"
@@ -47,6 +48,7 @@ struct Totals {
   std::uint64_t bytes = 0;
   double seconds = 0;
   std::vector<std::string> failed_files;
+  std::string interrupted;  // where; "": not
 };
 
 struct SeriesCount {
@@ -76,7 +78,7 @@ std::uint64_t BytesOf(const std::vector<std::string>& files) {
   return total;
 }
 
-// Reads one file to its end, or to the first error.
+// Reads one file to its end, or to the first error. kCancelled: interrupted.
 Status ImportFile(const std::string& path, ImportReader* reader, ImportSink* sink, WorkProgress* progress, Totals* totals) {
   auto input = TextInput::Open(path);
   if (!input.ok()) return input.status();
@@ -84,6 +86,7 @@ Status ImportFile(const std::string& path, ImportReader* reader, ImportSink* sin
   sink->SetFile(name);
   reader->Begin(**input);
   std::uint64_t shown = 0;
+  const std::uint64_t lines_before = reader->lines();
   Status status;
   while (status.ok() && sink->fatal().ok()) {
     const auto piece = (*input)->Next();
@@ -93,11 +96,16 @@ Status ImportFile(const std::string& path, ImportReader* reader, ImportSink* sin
     progress->Add((*input)->file_bytes() - shown);
     shown = (*input)->file_bytes();
   }
-  const Status finished = reader->Finish(name);
-  if (status.ok()) status = finished;
+  if (status.ok()) {
+    status = reader->Finish(name);
+  } else {
+    reader->Abandon();
+  }
   sink->Flush();
   totals->bytes += (*input)->bytes();
   if (!sink->fatal().ok()) return sink->fatal();
+  if (status.code() == StatusCode::kCancelled)
+    totals->interrupted = "line " + std::to_string(reader->lines() - lines_before) + " of " + name;
   return status.code() == StatusCode::kInvalidArgument ? status.WithContext(name) : status;  // strict; others name the file
 }
 
@@ -117,7 +125,7 @@ std::unique_ptr<ImportReader> NewReader(const ImportFlags& flags, ImportSink* si
 void PrintJson(const ImportSink& sink, const Totals& totals, std::uint64_t lines, SeriesCount series, bool dry_run, Output* out) {
   JsonWriter json(out);
   json.BeginObject();
-  json.Key("dry_run").Bool(dry_run);
+  json.Key("dry_run").Bool(dry_run).Key("interrupted").Bool(!totals.interrupted.empty());
   json.Key("samples").Unsigned(sink.samples()).Key("series").Unsigned(series.total).Key("new_series").Unsigned(series.created);
   json.Key("histograms").Unsigned(sink.histograms()).Key("exemplars").Unsigned(sink.exemplars());
   json.Key("metadata").Unsigned(sink.metadata());
@@ -154,10 +162,20 @@ bool PrintSummary(const ImportFlags& flags, const ImportSink& sink, const Totals
   return out.Finish();
 }
 
+int FailInterrupted(const ImportFlags& flags, const Totals& totals) {
+  const std::string_view rest = flags.dry_run
+                                    ? "; nothing was written"
+                                    : "; what was read up to there is in the database. The same import again adds the rest, and "
+                                      "what is there already stays as it is";
+  PrintError("interrupted behind " + totals.interrupted + std::string(rest));
+  return kExitFailure;
+}
+
 int ImportInto(const ImportFlags& flags, Storage* storage) {
   ImportSink sink(storage, flags.level, flags.batch, flags.max_errors);
   const std::unique_ptr<ImportReader> reader = NewReader(flags, &sink);
   Totals totals;
+  (void)InterruptFlag();  // from here on reading ends where it was interrupted
   const auto start = std::chrono::steady_clock::now();
   bool stopped = false;
   {
@@ -167,18 +185,21 @@ int ImportInto(const ImportFlags& flags, Storage* storage) {
     work.Begin("import", BytesOf(flags.files), "bytes");
     for (const std::string& path : flags.files) {
       if (Status s = ImportFile(path, reader.get(), &sink, &work, &totals); !s.ok()) {
+        stopped = s.code() == StatusCode::kCancelled;
+        if (stopped) break;
         PrintError(s.message());
         totals.failed_files.push_back(path);
         stopped = !sink.fatal().ok() || flags.strict;
         if (stopped) break;
       }
     }
-    if (!stopped && storage != nullptr && flags.level == AckLevel::kQueued) {
+    if (sink.fatal().ok() && storage != nullptr && flags.level == AckLevel::kQueued) {
       if (Status s = storage->Flush(); !s.ok()) return Fail(s.WithContext("flush"));
     }
   }
   totals.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (!PrintSummary(flags, sink, totals, reader->lines(), CountSeries(storage))) return Fail(IoError("cannot write to stdout"));
+  if (!totals.interrupted.empty()) return FailInterrupted(flags, totals);
   const bool strict_stop = flags.strict && sink.fatal().ok() && sink.refused() > 0;
   if (!totals.failed_files.empty() && !strict_stop) return kExitFailure;
   return sink.refused() > 0 ? kExitProblems : kExitOk;
@@ -195,7 +216,9 @@ int Import(ImportFlags flags) {
   if (!metrics.ok()) return Fail(metrics.status());
   int code = ImportInto(flags, storage->get());
   metrics->reset();
-  if (Status s = ArchiveAll(flags.store, storage->get()); !s.ok()) code = Fail(s);
+  const bool ending = code == kExitFailure && InterruptFlag()->load();  // what the archive lacks stays in the log for the next
+  const Status archived = ending ? Status::Ok() : ArchiveAll(flags.store, storage->get());
+  if (!archived.ok()) code = Fail(archived);
   if (Status s = (*storage)->Close(); !s.ok()) code = Fail(s.WithContext("close"));
   return code;
 }

@@ -110,11 +110,8 @@ int ImportInto(const PrometheusFlags& flags, const ops::PrometheusImportOptions&
   const auto json = [&](Output* out) { PrintJson(report, seconds, out); };
   const auto text = [&](bool csv, Output* out) { PrintTable(report, csv, out); };
   if (!PrintReport(flags.format, json, text)) return kExitFailure;
-  if (s.code() == StatusCode::kCancelled) {
-    PrintError("interrupted; what was taken is there, and the same command adds the rest");
-    return kExitFailure;
-  }
-  if (!s.ok()) return FailReading(s);
+  if (!s.ok())
+    return FailReading(s, flags.dry_run ? "nothing was written" : "what was taken is there, and the same command adds the rest");
   return Tell(report, seconds, flags.dry_run) ? kExitProblems : kExitOk;
 }
 
@@ -135,7 +132,9 @@ int ImportPrometheus(const PrometheusFlags& flags) {
   if (!metrics.ok()) return Fail(metrics.status());
   int code = ImportInto(flags, options, storage->get());
   metrics->reset();
-  if (Status s = ArchiveAll(flags.store, storage->get()); !s.ok()) code = Fail(s);
+  const bool ending = code == kExitFailure && InterruptFlag()->load();  // what the archive lacks stays in the log for the next
+  const Status archived = ending ? Status::Ok() : ArchiveAll(flags.store, storage->get());
+  if (!archived.ok()) code = Fail(archived);
   if (Status s = (*storage)->Close(); !s.ok()) code = Fail(s.WithContext("close"));
   return code;
 }

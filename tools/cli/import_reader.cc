@@ -57,6 +57,7 @@ class ExpositionReader : public ImportReader {
     }
     return finished;
   }
+  void Abandon() override { parser_.Abandon(); }
   std::uint64_t lines() const override { return parser_.stats().lines; }
 
  private:
@@ -94,6 +95,7 @@ class JsonLinesReader : public ImportReader {
     if (stopped_.ok() && (!carry_.empty() || too_long_)) EndLine();
     return stopped_;
   }
+  void Abandon() override {}  // Begin drops what was collected
   std::uint64_t lines() const override { return lines_; }
 
  private:
@@ -164,6 +166,7 @@ class CsvImportReader : public ImportReader {
     reader_.Finish();
     return header_status_.ok() ? stopped_ : header_status_;
   }
+  void Abandon() override { reader_.Abandon(); }
   std::uint64_t lines() const override { return records_; }
 
  private:

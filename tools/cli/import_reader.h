@@ -24,6 +24,8 @@ class ImportReader {
   virtual Status Feed(std::string_view bytes) = 0;
   // `name`: of the input, for warnings.
   virtual Status Finish(const std::string& name) = 0;
+  // Instead, of an input that was cut off: a line that has come in part is not taken.
+  virtual void Abandon() = 0;
   virtual std::uint64_t lines() const = 0;  // of all inputs; of CSV: records
 };
 

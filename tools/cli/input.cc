@@ -3,49 +3,43 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include <cerrno>
 #include <cstring>
 
+#include "tools/cli/interrupt.h"
+
 namespace chronolith::cli {
 
 Result<std::unique_ptr<TextInput>> TextInput::Open(const std::string& path) {
-  std::unique_ptr<TextInput> input(new TextInput(path == "-" ? "stdin" : path));
-  const int fd = path == "-" ? dup(STDIN_FILENO) : open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const std::string name = path == "-" ? "stdin" : path;
+  // Not blocking: opening a named pipe must not wait for its writer, as only reads are waited for so that they can be interrupted.
+  const int fd = path == "-" ? dup(STDIN_FILENO) : open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
-    const std::string message = "cannot open " + input->name_ + ": " + std::strerror(errno);
+    const std::string message = "cannot open " + name + ": " + std::strerror(errno);
     return errno == EACCES ? PermissionDenied(message) : errno == ENOENT ? NotFound(message) : IoError(message);
   }
+  std::unique_ptr<TextInput> input(new TextInput(name, fd));
   struct stat info {};
-  if (fstat(fd, &info) == 0 && S_ISDIR(info.st_mode)) {
-    close(fd);
-    return InvalidArgument(input->name_ + " is a directory");
-  }
-  if (S_ISREG(info.st_mode) && path != "-") input->LookAtEnds(fd);
-  gzFile file = gzdopen(fd, "rb");
-  if (file == nullptr) {
-    close(fd);
-    return ResourceExhausted("out of memory");
-  }
-  gzbuffer(file, 128 << 10);
-  input->file_ = file;
+  if (fstat(fd, &info) == 0 && S_ISDIR(info.st_mode)) return InvalidArgument(name + " is a directory");
+  if (S_ISREG(info.st_mode) && path != "-") input->LookAtEnds();
   return input;
 }
 
 TextInput::~TextInput() {
-  if (file_ != nullptr) gzclose(static_cast<gzFile>(file_));
+  close(fd_);
+  if (form_ == Form::kGzip) inflateEnd(&zip_);
 }
 
-void TextInput::LookAtEnds(int fd) {
-  const ssize_t n = pread(fd, buffer_.data(), buffer_.size(), 0);
-  std::string_view head(buffer_.data(), n > 0 ? static_cast<std::size_t>(n) : 0);
+void TextInput::LookAtEnds() {
+  const ssize_t n = pread(fd_, raw_.data(), raw_.size(), 0);
+  std::string_view head(raw_.data(), n > 0 ? static_cast<std::size_t>(n) : 0);
   if (head.size() < 2 || head.starts_with("\x1f\x8b")) return;
-  const off_t size = lseek(fd, 0, SEEK_END);
-  lseek(fd, 0, SEEK_SET);
+  const off_t size = lseek(fd_, 0, SEEK_END);
+  lseek(fd_, 0, SEEK_SET);
   char tail_bytes[64];
   const off_t tail_at = size > static_cast<off_t>(sizeof(tail_bytes)) ? size - static_cast<off_t>(sizeof(tail_bytes)) : 0;
-  const ssize_t tail_size = pread(fd, tail_bytes, sizeof(tail_bytes), tail_at);
+  const ssize_t tail_size = pread(fd_, tail_bytes, sizeof(tail_bytes), tail_at);
   std::string_view tail(tail_bytes, tail_size > 0 ? static_cast<std::size_t>(tail_size) : 0);
   while (!tail.empty() && std::strchr(" \t\r\n", tail.back()) != nullptr) tail.remove_suffix(1);
   if (tail.ends_with("\n# EOF") || tail == "# EOF") {
@@ -57,23 +51,93 @@ void TextInput::LookAtEnds(int fd) {
   format_ = interop::DetectTextFormat(head, true);
 }
 
-std::uint64_t TextInput::file_bytes() const {
-  const auto at = gzoffset(static_cast<gzFile>(file_));
-  return at < 0 ? bytes_ : static_cast<std::uint64_t>(at);
+Status TextInput::Fill() {
+  if (raw_begin_ == raw_end_) raw_begin_ = raw_end_ = 0;
+  while (!ended_) {
+    if (!WaitReadable(fd_)) return Cancelled("interrupted");
+    const ssize_t n = read(fd_, raw_.data() + raw_end_, raw_.size() - raw_end_);
+    if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+    if (n < 0) return IoError("cannot read " + name_ + ": " + std::strerror(errno));
+    ended_ = n == 0;
+    raw_end_ += static_cast<std::size_t>(n);
+    file_bytes_ += static_cast<std::uint64_t>(n);
+    if (n > 0) break;
+  }
+  return Status::Ok();
+}
+
+Status TextInput::FillForMagic() {
+  if (raw_end_ - raw_begin_ == 1) {
+    raw_[0] = raw_[raw_begin_];
+    raw_begin_ = 0;
+    raw_end_ = 1;
+  }
+  while (!ended_ && raw_end_ - raw_begin_ < 2) {
+    if (Status s = Fill(); !s.ok()) return s;
+  }
+  return Status::Ok();
+}
+
+std::string_view TextInput::TakeRaw() {
+  const std::string_view piece(raw_.data() + raw_begin_, raw_end_ - raw_begin_);
+  raw_begin_ = raw_end_;
+  bytes_ += piece.size();
+  return piece;
 }
 
 Result<std::string_view> TextInput::Next() {
-  const auto file = static_cast<gzFile>(file_);
-  const int n = gzread(file, buffer_.data(), static_cast<unsigned>(buffer_.size()));
-  if (n > 0) {
-    bytes_ += static_cast<std::uint64_t>(n);
-    return std::string_view(buffer_.data(), static_cast<std::size_t>(n));
+  if (form_ == Form::kPlain) {
+    if (Status s = Fill(); !s.ok()) return s;
+    return TakeRaw();
   }
-  int code = Z_OK;
-  const char* message = gzerror(file, &code);
-  if (code == Z_OK || code == Z_STREAM_END) return std::string_view();
-  if (code == Z_ERRNO) return IoError("cannot read " + name_ + ": " + std::strerror(errno));
-  return DataLoss(name_ + " is damaged or cut off: " + message);
+  while (true) {
+    if (!in_member_) {
+      if (Status s = BeginMember(); !s.ok()) return s;
+      if (form_ == Form::kPlain) return TakeRaw();
+      if (!in_member_) return std::string_view();
+    }
+    const Result<std::string_view> piece = Inflate();
+    if (!piece.ok() || !piece->empty()) return piece;
+  }
+}
+
+Status TextInput::BeginMember() {
+  constexpr std::string_view kMagic = "\x1f\x8b";
+  if (Status s = FillForMagic(); !s.ok()) return s;
+  if (std::string_view(raw_.data() + raw_begin_, raw_end_ - raw_begin_).substr(0, 2) != kMagic) {
+    if (form_ == Form::kUnknown) form_ = Form::kPlain;
+    return Status::Ok();
+  }
+  if ((form_ == Form::kGzip ? inflateReset(&zip_) : inflateInit2(&zip_, 15 + 16)) != Z_OK)
+    return ResourceExhausted("out of memory");
+  form_ = Form::kGzip;
+  text_.resize(kPieceBytes);
+  in_member_ = true;
+  return Status::Ok();
+}
+
+Result<std::string_view> TextInput::Inflate() {
+  std::size_t n = 0;
+  while (n == 0 && in_member_) {
+    if (raw_begin_ == raw_end_) {
+      if (Status s = Fill(); !s.ok()) return s;
+      if (ended_) return DataLoss(name_ + " is damaged or cut off: its end is missing");
+    }
+    zip_.next_in = reinterpret_cast<Bytef*>(raw_.data() + raw_begin_);
+    zip_.avail_in = static_cast<uInt>(raw_end_ - raw_begin_);
+    zip_.next_out = reinterpret_cast<Bytef*>(text_.data());
+    zip_.avail_out = static_cast<uInt>(text_.size());
+    const int code = inflate(&zip_, Z_NO_FLUSH);
+    raw_begin_ = raw_end_ - zip_.avail_in;
+    n = text_.size() - zip_.avail_out;
+    if (code == Z_STREAM_END) {
+      in_member_ = false;
+    } else if (code != Z_OK) {
+      return DataLoss(name_ + " is damaged or cut off: " + (zip_.msg != nullptr ? zip_.msg : "its bytes make no sense"));
+    }
+  }
+  bytes_ += n;
+  return std::string_view(text_.data(), n);
 }
 
 }  // namespace chronolith::cli

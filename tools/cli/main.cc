@@ -6,6 +6,7 @@
 #include <string>
 
 #include "tools/cli/common.h"
+#include "tools/cli/interrupt.h"
 
 namespace chronolith::cli {
 namespace {
@@ -57,6 +58,7 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? kExitOk : kExitUsage;  // 0: --help, --version
   }
+  HandleInterrupts();
   return run();
 }
 

@@ -7,6 +7,7 @@
 #include "tools/cli/confirm.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/output.h"
+#include "tools/cli/progress.h"
 #include "tools/cli/store.h"
 
 namespace chronolith::cli {
@@ -89,14 +90,23 @@ void PrintTable(const Outcome& outcome, bool csv, Output* out) {
   *out << "Nothing was changed: this is what the same command without --dry-run would do.\n";
 }
 
-Result<Outcome> RecoverStore(const Options& options, const StoreFlags& store) {
-  Result<std::unique_ptr<Storage>> opened = OpenShowingReplay(options, store.db);
+Result<Outcome> RecoverStore(Options options, const StoreFlags& store) {
+  ReplayBar bar;
+  options.on_replay = bar.Callback();
+  Result<std::unique_ptr<Storage>> opened = Storage::Open(options, store.db);
   if (!opened.ok()) return opened.status();
   if (Status status = (*opened)->Checkpoint(); !status.ok()) return status;
   Outcome outcome{.archived = ArchiveAll(store, opened->get())};
   outcome.stats = (*opened)->Stats();
   if (Status status = (*opened)->Close(); !status.ok()) return status;
   return outcome;
+}
+
+// May be cut off anywhere, as by a crash.
+Result<Outcome> RecoverNow(const Options& options, const StoreFlags& store) {
+  const EndsAtOnce interruptible("interrupted; what was not stored yet is still in the log of " + store.db +
+                                 ", and the same command goes on");
+  return RecoverStore(options, store);
 }
 
 // Says what the store of a dry run says, with the names that files have where nothing is changed.
@@ -122,8 +132,10 @@ Result<Outcome> Rehearse(Options options, StoreFlags store) {
   options.logger = std::make_shared<RehearsalLogger>(options.logger, rehearsal->get());
   store.db = (*rehearsal)->path();
   store.archive.clear();
-  Result<Outcome> outcome = RecoverStore(options, store);
-  if (Status status = context.CheckCancelled(); !status.ok()) return status;
+  Result<Outcome> outcome = [&] {
+    const EndsAtOnce interruptible("interrupted; nothing was changed", [&rehearsal] { (*rehearsal)->Remove(); });
+    return RecoverStore(options, store);
+  }();
   if (!outcome.ok()) return Status(outcome.status().code(), (*rehearsal)->OfSource(outcome.status().message()));
   for (ShardStats& shard : outcome->stats.shards) shard.quarantine = (*rehearsal)->OfSource(shard.quarantine);
   Result<std::vector<std::string>> files = (*rehearsal)->RewrittenFiles();
@@ -141,8 +153,8 @@ int Recover(const RecoverFlags& flags) {
   if (!options.ok()) return Fail(options.status());
   options->create_if_missing = false;
   options->accept_data_loss = flags.accept_data_loss;
-  const Result<Outcome> outcome = flags.dry_run ? Rehearse(*options, flags.store) : RecoverStore(*options, flags.store);
-  if (!outcome.ok()) return Fail(outcome.status());
+  const Result<Outcome> outcome = flags.dry_run ? Rehearse(*options, flags.store) : RecoverNow(*options, flags.store);
+  if (!outcome.ok()) return FailOrInterrupted(outcome.status(), "nothing was changed");
 
   const auto json = [&](Output* out) { PrintJson(*outcome, out); };
   const auto text = [&](bool csv, Output* out) { PrintTable(*outcome, csv, out); };

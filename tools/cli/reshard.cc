@@ -104,12 +104,8 @@ int Reshard(const ReshardFlags& flags) {
                          : ops::Reshard(flags.source, flags.target, options, context);
   }
   const Status& status = done.status();
-  if (status.code() == StatusCode::kCancelled) {
-    PrintError(flags.dry_run ? "interrupted" : "interrupted; " + flags.target + " is not there yet, the same command goes on");
-    return kExitFailure;
-  }
   if (!done.ok()) {
-    Fail(status);
+    FailOrInterrupted(status, flags.dry_run ? "nothing was written" : flags.target + " is not there yet, the same command goes on");
     return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
   }
   const auto json = [&](Output* out) { PrintJson(*done, flags, watch.ElapsedSeconds(), out); };

@@ -65,7 +65,8 @@ int RunSalvage(const SalvageFlags& flags) {
     report = ops::Salvage(flags.source, flags.target, flags.options, context);
   }
   if (!report.ok()) {
-    Fail(report.status());
+    FailOrInterrupted(report.status(), flags.options.dry_run ? "nothing was written"
+                                                             : flags.target + " is not there, and the same command begins anew");
     return report.status().code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
   }
   Output out;

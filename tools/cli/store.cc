@@ -5,29 +5,40 @@
 
 #include <cstdio>
 #include <exception>
+#include <mutex>
+#include <string>
 #include <utility>
 
 #include "chronolith/file_log_archiver.h"
 #include "chronolith/metrics.h"
 #include "ops/context.h"
+#include "tools/cli/interrupt.h"
 #include "tools/cli/progress.h"
 
 namespace chronolith::cli {
 
 namespace {
 
+// A message that is the same as the one before is left out: an open that is tried again meets the same damage.
 class StderrLogger : public Logger {
  public:
   explicit StderrLogger(LogLevel least) : least_(least) {}
   void Log(LogLevel level, std::string_view message) override {
     static constexpr const char* kNames[] = {"debug", "info", "warning", "error"};
     if (level < least_) return;
+    {
+      const std::lock_guard lock(mu_);
+      if (message == last_) return;
+      last_ = message;
+    }
     std::fprintf(stderr, "chronolith: %s: %.*s\n", kNames[static_cast<int>(level)], static_cast<int>(message.size()),
                  message.data());
   }
 
  private:
   const LogLevel least_;
+  std::mutex mu_;
+  std::string last_;
 };
 
 }  // namespace
@@ -111,6 +122,10 @@ Result<std::unique_ptr<Storage>> OpenForReading(const StoreFlags& flags) {
 }
 
 Result<std::unique_ptr<Storage>> OpenShowingReplay(Options options, const std::string& db) {
+  // An open may be cut off anywhere, as by a crash.
+  const EndsAtOnce interruptible(options.read_only ? "interrupted while the log was read; nothing was changed"
+                                                   : "interrupted while the log was replayed; nothing is lost, and the same "
+                                                     "command begins anew");
   ReplayBar bar;
   options.on_replay = bar.Callback();
   return Storage::Open(options, db);
