@@ -173,6 +173,9 @@ TEST_F(OtlpWriter, HistogramsWithoutBucketsOrSumHaveWhatTheyHave) {
   EXPECT_EQ(Write(request).rejected, 0U);
   EXPECT_THAT(Stored(),
               UnorderedElementsAre(Pair("d_bucket{le=\"+Inf\"}", ElementsAre("0 7")), Pair("d_count", ElementsAre("0 7"))));
+  const auto sums = store_->Series({Matcher{.type = Matcher::Type::kRegex, .name = std::string(kMetricName), .value = ".*_sum"}});
+  ASSERT_TRUE(sums.ok());
+  EXPECT_TRUE(sums->values.empty()) << "a series for a sum that there is not";
 }
 
 TEST_F(OtlpWriter, StoresExponentialHistogramsAsNativeOnes) {

@@ -108,6 +108,10 @@ Status Session::TakeHistogram(std::string_view bytes) {
   identity_.clear();
   AppendAttributes(bytes, pb::HistogramDataPoint::kAttributesFieldNumber, &identity_);
   for (int i = 0; i < bounds; ++i) AppendDouble(point->explicit_bounds(i), &identity_);
+  const bool stale = HasNoValue(point->flags());
+  // Of values that may be negative there is no sum, and then no series for it.
+  const bool with_sum = point->has_sum() || stale;
+  identity_.push_back(with_sum ? 1 : 0);
   SeriesRefs refs;
   if (!contexts_->groups().Find(metric_->id, identity_, &refs)) {
     Pairs attributes;
@@ -121,13 +125,12 @@ Status Session::TakeHistogram(std::string_view bytes) {
       const std::string le = i == buckets ? "+Inf" : DecimalText(point->explicit_bounds(static_cast<int>(i)));
       return LabelsOf(attributes, "_bucket", "le", le);
     };
-    Result<SeriesRefs> created = CreateGroup(buckets + 3, labels_of, identity_);
+    Result<SeriesRefs> created = CreateGroup(buckets + (with_sum ? 3 : 2), labels_of, identity_);
     if (!created.ok()) return created.status();
     if (*created == nullptr) return Status::Ok();
     refs = std::move(*created);
   }
   latest_ = std::max(latest_, time);
-  const bool stale = HasNoValue(point->flags());
   const auto append = [&](std::size_t i, double value) {
     Append((*refs)[i], time, stale ? std::bit_cast<double>(kStaleNaNBits) : value);
   };
@@ -139,7 +142,7 @@ Status Session::TakeHistogram(std::string_view bytes) {
   }
   append(series, static_cast<double>(point->count()));
   append(series + 1, static_cast<double>(point->count()));
-  if (point->has_sum() || stale) append(series + 2, point->sum());
+  if (with_sum) append(series + 2, point->sum());
   for (Exemplar& exemplar : ExemplarsOf(point->exemplars(), time)) {
     const auto first = point->explicit_bounds().begin();
     const auto bucket = std::lower_bound(first, first + bounds, exemplar.value) - first;
