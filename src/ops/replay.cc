@@ -39,7 +39,8 @@ class Replaying {
     }
     context_.Begin("replay", records, "records");
     gate_.FindFloor(store_, *target_);
-    if (Status s = keeper_.Open(store_, options_.selection); !s.ok()) return s;
+    if (Status s = options_.dry_run ? keeper_.Look(store_, options_.selection) : keeper_.Open(store_, options_.selection); !s.ok())
+      return s;
     const std::size_t threads = ThreadsFor(*target_, options_, report->shards.size());
     if (Status s = Prepare(report, threads); !s.ok()) {
       works_.clear();
@@ -49,7 +50,7 @@ class Replaying {
     works_.clear();  // and their sinks
     Status s = keeper_.Save();
     report->interrupted = context_.Cancelled();
-    if (s.ok() && !report->interrupted && report->Failures().empty()) s = target_->Close();
+    if (s.ok() && !options_.dry_run && !report->interrupted && report->Failures().empty()) s = target_->Close();
     report->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return s;
   }

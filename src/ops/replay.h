@@ -25,6 +25,9 @@ struct ReplayOptions {
   // Goes on behind what it says is delivered, and keeps it (ops/replay_cursor.h); "": none.
   std::string cursor_path;
   std::chrono::milliseconds cursor_interval{1000};  // between two saves; each syncs the target
+  // The cursor is looked at and left as it is, and the target is given everything, but neither opened, synced nor closed: for one
+  // that only counts (ops/sink_dry_run.h).
+  bool dry_run = false;
   // Told after each save how many items of this replay are delivered and synced. From any thread; may be empty.
   std::function<void(std::uint64_t)> on_saved;
 };

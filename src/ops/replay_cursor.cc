@@ -123,28 +123,43 @@ Status CheckCursor(const ReplayCursor& cursor, const ReplayCursor& wanted, const
   return Status::Ok();
 }
 
-Status CursorKeeper::Open(const OfflineStore& store, const LogSelection& selection) {
+ReplayCursor CursorKeeper::Wanted(const OfflineStore& store, const LogSelection& selection) const {
   ReplayCursor wanted;
   wanted.store = store.manifest().UuidHex();
   wanted.incarnation = store.manifest().incarnation;
   wanted.target = target_->name();
   wanted.selection = selection.ToString();
   for (const ShardId shard : selection.ShardsOf(store.shards())) wanted.delivered[shard] = 0;
-  if (path_.empty()) return target_->Open("");
+  return wanted;
+}
 
+Status CursorKeeper::Read(const OfflineStore& store, ReplayCursor* cursor) {
+  Result<std::string> text = ReadWholeFile(path_);
+  if (text.status().code() == StatusCode::kNotFound) return Status::Ok();
+  if (!text.ok()) return text.status();
+  auto read = DecodeCursor(*text);
+  if (!read.ok()) return read.status().WithContext(path_);
+  if (Status s = CheckCursor(*read, *cursor, store); !s.ok()) return s.WithContext(path_);
+  resumed_ = true;
+  found_ = read->delivered;
+  *cursor = std::move(*read);
+  return Status::Ok();
+}
+
+Status CursorKeeper::Look(const OfflineStore& store, const LogSelection& selection) {
+  looking_ = true;
+  ReplayCursor wanted = Wanted(store, selection);
+  return path_.empty() ? Status::Ok() : Read(store, &wanted);
+}
+
+Status CursorKeeper::Open(const OfflineStore& store, const LogSelection& selection) {
+  if (path_.empty()) return target_->Open("");
+  ReplayCursor wanted = Wanted(store, selection);
   auto lock = PathLock::Take(path_ + ".lock", false, "replays with the cursor " + path_);
   if (!lock.ok()) return lock.status();
   lock_ = std::move(*lock);
-  Result<std::string> text = ReadWholeFile(path_);
-  if (!text.ok() && text.status().code() != StatusCode::kNotFound) return text.status();
-  if (text.ok()) {
-    auto cursor = DecodeCursor(*text);
-    if (!cursor.ok()) return cursor.status().WithContext(path_);
-    if (Status s = CheckCursor(*cursor, wanted, store); !s.ok()) return s.WithContext(path_);
-    found_ = cursor->delivered;
-    resumed_ = true;
-    wanted = std::move(*cursor);
-  } else {
+  if (Status s = Read(store, &wanted); !s.ok()) return s;
+  if (!resumed_) {
     // What was trimmed before the replay began is not missed by a later one.
     for (auto& [shard, lsn] : wanted.delivered) {
       std::string state;
@@ -178,6 +193,7 @@ Status CursorKeeper::Flush(ShardId shard, Lsn delivered, std::uint64_t items, co
 }
 
 Status CursorKeeper::Save() {
+  if (looking_) return Status::Ok();
   const MutexLock lock(&mu_);
   return SaveLocked();
 }

@@ -61,6 +61,8 @@ class CursorKeeper {
   // Locks the file, reads and checks it, opens the target where it says, and writes the first one where there is none.
   // kFailedPrecondition: another process uses the cursor; or as CheckCursor.
   Status Open(const OfflineStore& store, const LogSelection& selection);
+  // Instead: reads and checks the file, where there is one, and saves nothing from then on. The target is left alone.
+  Status Look(const OfflineStore& store, const LogSelection& selection);
   // Where the replay of a shard begins: behind what is delivered. Nullopt: there was no cursor.
   std::optional<Lsn> After(ShardId shard) const;
 
@@ -68,12 +70,16 @@ class CursorKeeper {
   Status Flush(ShardId shard, Lsn delivered, std::uint64_t items, const std::function<Status()>& flush);
   // Whether it is time to flush what a sink has collected, so that the file does not fall behind.
   bool Due() const {
-    return !path_.empty() && std::chrono::steady_clock::now() - saved_at_.load(std::memory_order_relaxed) >= interval_;
+    return !path_.empty() && !looking_ && std::chrono::steady_clock::now() - saved_at_.load(std::memory_order_relaxed) >= interval_;
   }
   // Syncs the target and writes the file.
   Status Save();
 
  private:
+  // What a cursor of this replay would begin with.
+  ReplayCursor Wanted(const OfflineStore& store, const LogSelection& selection) const;
+  // Takes over the one in the file, where there is one: then resumed_.
+  Status Read(const OfflineStore& store, ReplayCursor* cursor);
   Status SaveLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   RecordTarget* const target_;
@@ -83,6 +89,7 @@ class CursorKeeper {
   std::unique_ptr<PathLock> lock_;
   std::map<ShardId, Lsn> found_;  // what the file said at Open
   bool resumed_ = false;
+  bool looking_ = false;
 
   Mutex mu_;  // shared: a sink is in Flush; exclusive: the target syncs
   Mutex note_mu_;

@@ -86,6 +86,57 @@ TEST_F(CliReplay, NullCountsWhatTheLogHoldsAndChangesNothing) {
   EXPECT_THAT(table.out, HasSubstr(std::to_string(kSamples) + " samples"));
 }
 
+TEST_F(CliReplay, ADryRunSaysWhatWouldBeSentAndTouchesNothing) {
+  Fill(db_);
+  const auto before = FilesOf(directory_);
+  for (const std::string& target : {"db:" + Path("copy"), "jsonl:" + Path("log.jsonl"), std::string("jsonl:-"), std::string("null"),
+                                    std::string("remote-write:http://127.0.0.1:1/never")}) {
+    const bool resumable = target != "jsonl:-";
+    std::vector<std::string> args = {"--target", target, "--dry-run"};
+    if (resumable) args.insert(args.end(), {"--cursor", Path("cursor")});
+    const ProcessResult result = Replay(args);
+    ASSERT_EQ(result.exit_code, kOk) << target << result.err;
+    EXPECT_EQ(FilesOf(directory_), before) << target;
+    const nlohmann::json json = Json(result);
+    EXPECT_EQ(json["dry_run"], true);
+    EXPECT_EQ(json["target"], target);
+    EXPECT_EQ(json["samples"], kSamples);
+    EXPECT_EQ(json["series"], kSeries);
+    EXPECT_EQ(json["first_ms"], kStart);
+    EXPECT_EQ(json["last_ms"], kStart + (kTimes - 1) * 1000);
+    ASSERT_EQ(json["shards"].size(), 4U);
+    std::uint64_t samples = 0;
+    for (const auto& shard : json["shards"]) samples += shard["samples"].get<std::uint64_t>();
+    EXPECT_EQ(samples, kSamples);
+  }
+  const ProcessResult table = Cli({"replay", db_, "--target", "db:" + Path("copy"), "--dry-run"});
+  EXPECT_THAT(table.out, HasSubstr("would send to db:" + Path("copy") + ": " + std::to_string(kSamples) + " samples"));
+  EXPECT_THAT(table.out, HasSubstr("from 2023-11-14T22:13:20.000Z to 2023-11-14T22:13:39.000Z"));
+  EXPECT_EQ(Cli({"replay", db_, "--target", "nowhere", "--dry-run"}).exit_code, kUsage);
+}
+
+TEST_F(CliReplay, ADryRunBeginsWhereTheCursorStands) {
+  Fill(db_);
+  const std::vector<std::string> args = {"--target", "db:" + Path("copy"), "--cursor", Path("cursor")};
+  std::vector<std::string> dry = args;
+  dry.emplace_back("--dry-run");
+  ASSERT_EQ(Replay(args).exit_code, kOk);
+  ASSERT_EQ(Import("later 7 1700000100000\n", {"--input-format", "prometheus"}).exit_code, kOk);
+  const auto before = FilesOf(directory_);
+  const nlohmann::json planned = Json(Replay(dry));
+  EXPECT_EQ(FilesOf(directory_), before);
+  EXPECT_EQ(planned["samples"], 1);
+  EXPECT_EQ(planned["series"], 1);
+  EXPECT_EQ(planned["first_ms"], 1'700'000'100'000);
+  const nlohmann::json sent = Json(Replay(args));
+  EXPECT_EQ(sent["sent"], planned["would_send"]);
+  EXPECT_EQ(Json(Replay(dry))["would_send"], 0);
+  // A cursor of something else is refused as ever.
+  const ProcessResult other = Replay({"--target", "db:" + Path("other"), "--cursor", Path("cursor"), "--dry-run"});
+  EXPECT_EQ(other.exit_code, kFailure);
+  EXPECT_THAT(other.err, HasSubstr("belongs to the target"));
+}
+
 TEST_F(CliReplay, LinesOfJsonMakeTheSameDatabase) {
   Fill(db_);
   const ProcessResult result = Replay({"--target", "jsonl:" + Path("log.jsonl")});

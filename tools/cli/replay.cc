@@ -15,6 +15,7 @@
 #include "tools/cli/log_flags.h"
 #include "tools/cli/output.h"
 #include "tools/cli/progress.h"
+#include "tools/cli/replay_plan.h"
 #include "tools/cli/replay_target.h"
 #include "tools/cli/store.h"
 #include "tools/cli/work_progress.h"
@@ -27,6 +28,7 @@ struct ReplayFlags {
   LogFlags log;
   TargetFlags target;
   bool pass_damage = false;
+  bool dry_run = false;
   std::string cursor;
   std::string cursor_interval = "1s";
   ProgressMode progress = ProgressMode::kAuto;
@@ -95,6 +97,7 @@ void PrintJson(const std::string& target, const ops::ReplayReport& report, Outpu
 }
 
 std::string HowToGoOn(const ReplayFlags& flags) {
+  if (flags.dry_run) return "nothing was sent, and the log was not read to its end";
   if (!flags.cursor.empty()) return "the same command goes on from the cursor";
   const std::string& target = flags.target.text;
   if (target == "null") return "the log was not read to its end";
@@ -104,9 +107,12 @@ std::string HowToGoOn(const ReplayFlags& flags) {
   return "what was sent is with the target; the same command begins anew, and one with --cursor FILE can be gone on with";
 }
 
-int PrintReport(const ReplayFlags& flags, const std::string& target, const ops::ReplayReport& report) {
+int PrintReport(const ReplayFlags& flags, const std::string& target, const ops::ReplayReport& report,
+                const std::map<ShardId, ops::Foreseen>& foreseen) {
   const ops::Delivered sum = report.Sum();
-  if (TakesStdout(flags)) {
+  if (flags.dry_run) {
+    if (!PrintReplayPlan(flags.format, target, report, foreseen)) return kExitFailure;
+  } else if (TakesStdout(flags)) {
     std::fprintf(stderr, "sent %s, skipped %s, refused %s\n", N(sum.sent).c_str(), N(sum.skipped).c_str(), N(sum.refused).c_str());
   } else {
     Output out;
@@ -140,10 +146,13 @@ int RunReplay(const ReplayFlags& flags) {
   auto target = MakeTarget(flags.target, target_context, store->get());
   if (!target.ok()) return Fail(target.status());
   const std::string name = (*target)->name();
+  std::map<ShardId, ops::Foreseen> foreseen;
+  if (flags.dry_run) target = ops::NewDryRunTarget(std::move(*target), &foreseen);
   ops::ReplayOptions options;
   options.selection = std::move(*selection);
   options.pass_damage = flags.pass_damage;
-  options.items_per_second = flags.rate_limit;
+  options.dry_run = flags.dry_run;
+  options.items_per_second = flags.dry_run ? 0 : flags.rate_limit;
   options.threads = flags.threads;
   options.cursor_path = flags.cursor;
   options.cursor_interval = std::chrono::milliseconds(*interval);
@@ -163,7 +172,7 @@ int RunReplay(const ReplayFlags& flags) {
   }
   if (!report.ok()) return FailReading(report.status(), HowToGoOn(flags));
   target->reset();
-  return PrintReport(flags, name, *report);
+  return PrintReport(flags, name, *report, foreseen);
 }
 
 }  // namespace
@@ -182,6 +191,9 @@ void AddReplay(CLI::App* app, Run* run) {
       ->option_text("FILE");
   command->add_option("--cursor-interval", flags->cursor_interval, "write it so often; each syncs the target (1s)")
       ->option_text("DURATION");
+  command->add_flag("--dry-run", flags->dry_run,
+                    "say what would be sent to the target, from the cursor on, by shard; send nothing, connect to nothing, create "
+                    "and change nothing");
   command->add_flag("--skip-damaged", flags->pass_damage, "go on behind records that are lost; the exit code is 3 all the same");
   command->add_option("--rate-limit", flags->rate_limit, "so many samples a second at most, of all shards together (no bound)")
       ->option_text("N");
@@ -207,6 +219,7 @@ void AddReplay(CLI::App* app, Run* run) {
       "Examples:\n"
       "  chronolith replay metrics.db\n"
       "  chronolith replay metrics.db --target jsonl:log.jsonl --match 'up{job=\"node\"}' --since -1h\n"
+      "  chronolith replay metrics.db --target db:copy.db --cursor copy.cursor --dry-run\n"
       "  chronolith replay metrics.db --target db:copy.db --cursor copy.cursor\n"
       "  chronolith replay metrics.db --target remote-write:http://localhost:9090/api/v1/write --cursor prometheus.cursor\n"
       "  chronolith replay metrics.db --target jsonl:- --shard 3 --from 3:1200 | gzip > shard3.jsonl.gz");
