@@ -117,7 +117,7 @@ readers() {
   peak reshard "$1" "$dir/x6" --shards 4
   peak salvage "$1" "$dir/x7"
   peak compact "$dir/x1"
-  peak delete "$dir/x2" --match '{}' --yes
+  peak delete "$dir/x2" --match '{__name__!=""}' --yes
   peak compact "$dir/x2"
   rm -rf "$dir"/x*
 }
