@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "chunk/histogram_chunk.h"
+#include "chunk/packed_chunk.h"
 #include "chunk/xor_chunk.h"
 
 namespace chronolith {
@@ -110,6 +111,56 @@ void XorDecode(benchmark::State& state) {
   state.SetLabel(kNames[state.range(0)]);
 }
 BENCHMARK(XorDecode)->DenseRange(kConstant, kJitter);
+
+// XOR to packed, as a checkpoint does it, its check included; bytes/sample is 0 where the chunk stays as it was.
+void Pack(benchmark::State& state) {
+  const std::string chunk = EncodeXor(Make(static_cast<int>(state.range(0))));
+  FloatPacker packer;
+  std::string packed;
+  bool smaller = false;
+  for (auto _ : state) {
+    smaller = packer.Pack(chunk, &packed);
+    benchmark::DoNotOptimize(packed.data());
+  }
+  Report(state, kSamples);
+  state.counters["bytes/sample"] = smaller ? static_cast<double>(packed.size()) / kSamples : 0;
+  state.SetLabel(kNames[state.range(0)]);
+}
+BENCHMARK(Pack)->DenseRange(kConstant, kJitter);
+
+void PackedDecode(benchmark::State& state) {
+  const std::string chunk = EncodeXor(Make(static_cast<int>(state.range(0))));
+  FloatPacker packer;
+  std::string packed;
+  if (!packer.Pack(chunk, &packed)) packed = chunk;
+  Timestamp t[kSamples];
+  double v[kSamples];
+  FloatIterator it;
+  for (auto _ : state) {
+    it.Reset(packed);
+    benchmark::DoNotOptimize(it.Decode(t, v, kSamples));
+    benchmark::ClobberMemory();
+  }
+  Report(state, kSamples);
+  state.SetLabel(kNames[state.range(0)]);
+}
+BENCHMARK(PackedDecode)->DenseRange(kConstant, kJitter);
+
+// To the XOR form, as remote read and Prometheus blocks want it.
+void PackedToXor(benchmark::State& state) {
+  const std::string chunk = EncodeXor(Make(static_cast<int>(state.range(0))));
+  FloatPacker packer;
+  std::string packed;
+  std::string unpacked;
+  if (!packer.Pack(chunk, &packed)) return state.SkipWithError("is not packed");
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(Unpack(packed, &unpacked));
+    benchmark::ClobberMemory();
+  }
+  Report(state, kSamples);
+  state.SetLabel(kNames[state.range(0)]);
+}
+BENCHMARK(PackedToXor)->DenseRange(kConstant, kDecimal)->Arg(kJitter);
 
 std::vector<HistogramSample> MakeHistograms() {
   std::mt19937_64 rng(1);

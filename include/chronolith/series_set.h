@@ -43,7 +43,7 @@ struct RawChunk {
 };
 
 // Chunks that together hold exactly the samples that SampleIterator would yield: chunks which overlap others, or are cut by the
-// range, a delete or the retention floor, are re-encoded; all others are the stored bytes. Ascending, not overlapping.
+// range, a delete or the retention floor, are re-encoded; all others are bit for bit what was appended. Ascending, not overlapping.
 class CHRONOLITH_EXPORT ChunkIterator {
  public:
   virtual ~ChunkIterator();

@@ -267,6 +267,11 @@ Status ChunkCompactor::MergeRun(const Run_& run, ChunkType type) {
   return Status::Ok();
 }
 
+// As the row stores it.
+std::string_view ChunkCompactor::Packed(const EncodedChunk& chunk) {
+  return chunk.type == ChunkType::kXor && packer_.Pack(chunk.data, &packed_) ? packed_ : std::string_view(chunk.data);
+}
+
 // The same chunk with fewer samples: same key, same precedence.
 Status ChunkCompactor::RewriteInPlace(Entry* entry, const EncodedChunk& encoded) {
   ChunkMeta& meta = entry->chunk.meta;
@@ -276,7 +281,7 @@ Status ChunkCompactor::RewriteInPlace(Entry* entry, const EncodedChunk& encoded)
   entry->chunk.data = arena_.Copy(encoded.data);
   entry->verified = true;
   const ChunkKey key = EncodeChunkKey(meta);
-  if (Status s = EncodeChunkValue(View(key), meta, encoded.data, &value_); !s.ok()) return s;
+  if (Status s = EncodeChunkValue(View(key), meta, Packed(encoded), &value_); !s.ok()) return s;
   figures_->bytes_after += key.size() + value_.size();
   figures_->bytes_written += key.size() + value_.size();
   figures_->bytes_after -= std::exchange(entry->row_bytes, key.size() + value_.size());
@@ -338,7 +343,7 @@ Status ChunkCompactor::Replace(const Run_& run, std::vector<EncodedChunk> encode
     meta.max_time = chunk.max_time;
     meta.samples = chunk.samples;
     const ChunkKey key = EncodeChunkKey(meta);
-    if (Status s = EncodeChunkValue(View(key), meta, chunk.data, &value_); !s.ok()) return s;
+    if (Status s = EncodeChunkValue(View(key), meta, Packed(chunk), &value_); !s.ok()) return s;
     if (!options_.dry_run) writer_.Put(View(key), value_);
     ++figures_->rows_after;
     figures_->bytes_after += key.size() + value_.size();

@@ -70,6 +70,7 @@ class ChunkCompactor {
   bool KeepsPrecedence(const Run_& run) const;
   Status MergeRun(const Run_& run, ChunkType type);
   Status MergeExemplars(const Run_& run, std::uint32_t max_samples, std::vector<EncodedChunk>* encoded, std::uint64_t* hidden);
+  std::string_view Packed(const EncodedChunk& chunk);
   Status RewriteInPlace(Entry* entry, const EncodedChunk& encoded);
   Status Replace(const Run_& run, std::vector<EncodedChunk> encoded);
   std::uint32_t FreeSequence(Lsn creation_lsn) const;
@@ -91,6 +92,8 @@ class ChunkCompactor {
   std::set<Lsn> blocked_;    // of those: hide something in a row that stays
   std::vector<Ordinal> with_data_;
   ChunkRowWriter writer_;
+  FloatPacker packer_;
+  std::string packed_;
 
   // Of the slice.
   TombstoneView tombstones_;

@@ -38,17 +38,17 @@ void SortExemplars(std::vector<Exemplar>* exemplars) {
 
 Status ChunkMerge::AddFloats(const SeriesParts& parts, const Part& part, std::uint32_t rank) {
   const ChunkMeta& meta = part.chunk.meta;
-  xor_.Reset(part.chunk.data);
-  const std::size_t count = xor_.count();
+  floats_.Reset(part.chunk.data);
+  const std::size_t count = floats_.count();
   timestamps_.resize(count);
   values_.resize(count);
   std::size_t n = 0;
   while (n < count) {
-    const std::size_t more = xor_.Decode(&timestamps_[n], &values_[n], count - n);
+    const std::size_t more = floats_.Decode(&timestamps_[n], &values_[n], count - n);
     if (more == 0) break;
     n += more;
   }
-  if (!xor_.ok()) return BadChunk(meta, xor_.status());
+  if (!floats_.ok()) return BadChunk(meta, floats_.status());
   if (n != meta.samples) return WrongCount(meta, n);
   const std::size_t kept = part.clean() ? n : RemoveHidden(parts.HiddenIn(part), timestamps_.data(), values_.data(), n);
   hidden_ += n - kept;

@@ -10,7 +10,7 @@
 
 #include "block/series_parts.h"
 #include "chronolith/options.h"
-#include "chunk/xor_chunk.h"
+#include "chunk/packed_chunk.h"
 
 namespace chronolith {
 
@@ -43,7 +43,7 @@ class ChunkMerge {
   Status AddHistograms(const SeriesParts& parts, const Part& part, std::uint32_t rank);
   void JoinLanes(DuplicatePolicy policy);
 
-  XorIterator xor_;
+  FloatIterator floats_;
   std::vector<Timestamp> timestamps_;
   std::vector<double> values_;
   std::vector<MergedSample> samples_;

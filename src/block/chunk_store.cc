@@ -5,6 +5,7 @@
 
 #include "base/coding.h"
 #include "base/failpoint.h"
+#include "chunk/packed_chunk.h"
 
 namespace chronolith {
 namespace {
@@ -88,24 +89,28 @@ Status ChunkStore::LoadTombstones(const ChunkState& state) {
   return Status::Ok();
 }
 
-Status ChunkStore::Write(std::vector<ChunkSlice> chunks) {
+Status ChunkStore::Write(std::vector<ChunkSlice> chunks, Packing packing) {
   std::sort(chunks.begin(), chunks.end(), [](const ChunkSlice& a, const ChunkSlice& b) {
     return std::tie(a.meta.window, a.meta.ordinal, a.meta.creation_lsn, a.meta.sequence, a.meta.type) <
            std::tie(b.meta.window, b.meta.ordinal, b.meta.creation_lsn, b.meta.sequence, b.meta.type);
   });
   MutexLock lock(&rows_mu_);
   ChunkRowWriter writer(engine_, options_.family, options_.epoch);
+  FloatPacker packer;
+  std::string packed;
   std::string value;
   std::uint64_t payload_bytes = 0;
   std::uint64_t samples = 0;
   for (const ChunkSlice& chunk : chunks) {
     const ChunkKey key = EncodeChunkKey(chunk.meta);
     const std::string_view key_view(key.data(), key.size());
-    if (Status s = EncodeChunkValue(key_view, chunk.meta, chunk.data, &value); !s.ok()) return Named(s);
+    std::string_view payload = chunk.data;
+    if (packing == Packing::kFloats && chunk.meta.type == ChunkType::kXor && packer.Pack(payload, &packed)) payload = packed;
+    if (Status s = EncodeChunkValue(key_view, chunk.meta, payload, &value); !s.ok()) return Named(s);
     writer.Put(key_view, value);
     if (Status s = writer.EndGroup(key_view.substr(0, 9)); !s.ok()) return Named(s);  // a window's rows share their placement
     if (chunk.meta.overlay || continued_) untidy_[chunk.meta.window] += key.size() + value.size();
-    payload_bytes += chunk.data.size();
+    payload_bytes += payload.size();
     samples += chunk.meta.samples;
   }
   if (Status s = writer.Flush(); !s.ok()) return Named(s);

@@ -58,6 +58,10 @@ struct ChunkCompactOptions {
   OrdinalSet* with_data = nullptr;  // gets the ordinals that OrdinalsWithData would find at the end; null: they are not wanted
 };
 
+// How Write stores chunks: as they are, or float chunks packed (packed_chunk.h) where that is smaller. Packing costs as much as
+// five appends a sample, so it is for chunks that will not soon be written again.
+enum class Packing : std::uint8_t { kNone, kFloats };
+
 class ChunkStore {
  public:
   ChunkStore(KvEngine* engine, const ChunkStoreOptions& options);
@@ -70,7 +74,7 @@ class ChunkStore {
   // Writes chunks (an open one overwrites its earlier row), in idempotent batches within the engine's limits. Does not flush.
   // Chunks may come in any order; they are sorted by key. Several calls make up one checkpoint. kInvalidArgument where a payload
   // does not fit a row.
-  Status Write(std::vector<ChunkSlice> chunks);
+  Status Write(std::vector<ChunkSlice> chunks, Packing packing = Packing::kFloats);
   // Writes the tombstones up to state.applied_lsn that are not stored yet, then the state row. (A later tombstone may not be synced
   // in the log; stored already, it could hide what is written after a power loss under the same LSN.)
   Status Finish(const ChunkState& state);

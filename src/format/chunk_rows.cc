@@ -4,6 +4,7 @@
 
 #include "base/checksum.h"
 #include "base/coding.h"
+#include "chunk/packed_chunk.h"
 
 namespace chronolith {
 namespace {
@@ -30,17 +31,19 @@ Status Damaged(const char* what, std::string_view key, const char* how) {
 
 void PutCrc(std::string_view key, std::string* value) { PutFixed32(value, Crc32c(*value, Crc32c(key))); }
 
-// Checks length, CRC and version, and cuts *value down to what stands between version and CRC.
-Status Unwrap(const char* what, std::string_view key, std::string_view* value) {
+bool IsPackedRow(const ChunkMeta& meta, std::string_view payload) { return meta.type == ChunkType::kXor && IsPacked(payload); }
+
+// Checks length, CRC and version, which is at most `newest`, and cuts *value down to what stands between version and CRC.
+Status Unwrap(const char* what, std::string_view key, std::uint8_t newest, std::string_view* value) {
   if (value->size() <= kCrcBytes) return Damaged(what, key, "value is too short");
   const std::string_view covered = value->substr(0, value->size() - kCrcBytes);
   if (Crc32c(covered, Crc32c(key)) != LoadFixed<std::uint32_t>(covered.data() + covered.size())) {
     return Damaged(what, key, "checksum does not match");
   }
-  if (const auto version = static_cast<std::uint8_t>(covered[0]); version != kChunkRowVersion) {
+  if (const auto version = static_cast<std::uint8_t>(covered[0]); version == 0 || version > newest) {
     if (version == 0) return Damaged(what, key, "version is 0");
     return FailedPrecondition(std::string(what) + " row " + Hex(key) + " has format version " + std::to_string(version) +
-                              "; this build reads up to " + std::to_string(kChunkRowVersion));
+                              "; this build reads up to " + std::to_string(newest));
   }
   *value = covered.substr(1);
   return Status::Ok();
@@ -119,7 +122,7 @@ Status EncodeChunkValue(std::string_view key, const ChunkMeta& meta, std::string
                            std::to_string(meta.max_time) + " are out of order or before the window");
   }
   value->clear();
-  value->push_back(static_cast<char>(kChunkRowVersion));
+  value->push_back(static_cast<char>(IsPackedRow(meta, payload) ? kPackedChunkRowVersion : kChunkRowVersion));
   value->push_back(static_cast<char>(meta.overlay ? kOverlayFlag : 0));
   PutVarint(value, meta.epoch);
   PutVarint(value, static_cast<std::uint64_t>(meta.min_time) - static_cast<std::uint64_t>(meta.window));
@@ -131,15 +134,17 @@ Status EncodeChunkValue(std::string_view key, const ChunkMeta& meta, std::string
 }
 
 Status DecodeChunkValue(std::string_view key, std::string_view value, ChunkMeta* meta, std::string_view* payload) {
-  if (Status s = Unwrap("chunk", key, &value); !s.ok()) return s;
+  const bool packed = !value.empty() && static_cast<std::uint8_t>(value[0]) == kPackedChunkRowVersion;
+  if (Status s = Unwrap("chunk", key, kPackedChunkRowVersion, &value); !s.ok()) return s;
   ByteReader in(value);
   if (!ReadChunkHeader(&in, meta)) return Damaged("chunk", key, "malformed header");
   *payload = in.Bytes(in.remaining());
+  if (packed != IsPackedRow(*meta, *payload)) return Damaged("chunk", key, "the payload is not of the version's form");
   return Status::Ok();
 }
 
 bool PeekChunkValue(std::string_view value, ChunkMeta* meta) {
-  if (value.size() <= kCrcBytes || static_cast<std::uint8_t>(value[0]) != kChunkRowVersion) return false;
+  if (value.size() <= kCrcBytes || static_cast<std::uint8_t>(value[0]) - 1U >= kPackedChunkRowVersion) return false;
   ByteReader in(value.substr(1, value.size() - 1 - kCrcBytes));
   return ReadChunkHeader(&in, meta);
 }
@@ -184,7 +189,7 @@ std::vector<ChunkFamilyRow> EncodeTombstone(const Tombstone& tombstone) {
 
 Status DecodeTombstone(std::string_view key, std::string_view value, TombstonePart* part) {
   if (key.size() != 13 || key[0] != kTombstoneKeyTag) return Damaged("tombstone", key, "malformed key");
-  if (Status s = Unwrap("tombstone", key, &value); !s.ok()) return s;
+  if (Status s = Unwrap("tombstone", key, kChunkRowVersion, &value); !s.ok()) return s;
   part->tombstone.lsn = LoadBigEndian<std::uint64_t>(&key[1]);
   part->part = LoadBigEndian<std::uint32_t>(&key[9]);
   part->tombstone.ordinals = OrdinalSet();
@@ -219,7 +224,7 @@ ChunkFamilyRow EncodeChunkState(const ChunkState& state) {
 }
 
 Status DecodeChunkState(std::string_view key, std::string_view value, ChunkState* state) {
-  if (Status s = Unwrap("chunk state", key, &value); !s.ok()) return s;
+  if (Status s = Unwrap("chunk state", key, kChunkRowVersion, &value); !s.ok()) return s;
   ByteReader in(value);
   state->applied_lsn = in.Varint();
   state->floor = in.SignedVarint();

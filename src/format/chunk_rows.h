@@ -1,7 +1,8 @@
 // The rows of a family `chunk.<k>`: chunks, tombstones, and one state row.
 //
 //   chunk      key    'c' | window: BE64, sign flipped | ordinal: BE32 | creation LSN: BE64 | sequence: BE32 | chunk type: u8
-//              value  version: u8 = 1 | flags: u8 (bit 0: overlay; others 0) | epoch: uvarint | min_time - window: uvarint |
+//              value  version: u8 = 1, or 2 where the payload is a packed float chunk | flags: u8 (bit 0: overlay; others 0) |
+//              epoch: uvarint | min_time - window: uvarint |
 //                     max_time - min_time: uvarint | samples: uvarint | payload, encoded as the type says | CRC32C: LE32
 //   tombstone  key    't' | LSN: BE64 | part: BE32
 //              value  version: u8 = 1 | parts: uvarint | start: svarint | end: svarint |
@@ -35,6 +36,7 @@
 namespace chronolith {
 
 inline constexpr std::uint8_t kChunkRowVersion = 1;
+inline constexpr std::uint8_t kPackedChunkRowVersion = 2;  // of a chunk row whose payload is packed (chunk/packed_chunk.h)
 inline constexpr std::size_t kChunkKeyBytes = 26;
 inline constexpr std::uint64_t kChunkValueBytesMax = 64ULL << 10;
 // A payload of at most this many bytes fits into a value, whatever the other fields are.

@@ -149,6 +149,12 @@ std::string PairKeyPrefix(std::string_view name, std::string_view value_prefix) 
   return key;
 }
 
+std::string NameKeyPrefix(std::string_view name_prefix) {
+  std::string key(1, kPostingsPrefix);
+  AppendEscaped(name_prefix, kNameBytesMax, &key);
+  return key;
+}
+
 std::string PrefixEnd(std::string prefix) {
   while (!prefix.empty() && prefix.back() == '\xff') prefix.pop_back();
   if (!prefix.empty()) prefix.back() = static_cast<char>(prefix.back() + 1);

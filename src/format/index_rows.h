@@ -76,6 +76,8 @@ PairKey MakePairKey(std::string_view name, std::string_view value);
 void AppendHigh(std::uint16_t high, std::string* key);
 // Start of the keys of `name`; where `value_prefix` is not empty, of those whose values begin with it.
 std::string PairKeyPrefix(std::string_view name, std::string_view value_prefix);
+// Start of the keys of names that begin with `name_prefix`, which come before those of all greater names.
+std::string NameKeyPrefix(std::string_view name_prefix);
 // The first key behind all keys that begin with `prefix` (which is not all 0xff).
 std::string PrefixEnd(std::string prefix);
 

@@ -43,8 +43,8 @@ struct HeadOptions {
   DuplicatePolicy duplicate_policy = DuplicatePolicy::kLastWins;
 };
 
-// Chunks for a checkpoint to store. Closed ones lie in the head, unchanged until the checkpoint is finished or aborted; open ones
-// are copies.
+// Chunks for a checkpoint to store, either closed or open ones. Closed ones lie in the head, unchanged until the checkpoint is
+// finished or aborted; open ones are copies.
 struct CheckpointSlice {
   CheckpointSlice() = default;
   CheckpointSlice(CheckpointSlice&&) = default;  // the copies stay where they are
@@ -53,8 +53,10 @@ struct CheckpointSlice {
   std::vector<ChunkSlice> chunks;
   std::deque<std::string> copies;
   std::uint64_t bytes = 0;
+  bool open = false;
 
   void AddCopy(const ChunkMeta& meta, std::string data) {
+    open = true;
     copies.push_back(std::move(data));
     Add(meta, copies.back());
   }

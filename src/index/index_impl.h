@@ -52,8 +52,8 @@ class IndexShard::Impl {
   Result<OrdinalSet> Select(std::span<const CompiledMatcher> matchers) const;
   Status LabelsOf(std::span<const Ordinal> ordinals, std::vector<Labels>* labels, bool removed_too) const;
   Status MetadataOf(std::span<const Ordinal> ordinals, std::vector<std::optional<Metadata>>* metadata) const;
-  Status LabelNames(const OrdinalSet* within, std::vector<std::string>* names) const;
-  Status LabelValues(std::string_view name, const OrdinalSet* within, std::vector<std::string>* values) const;
+  Status LabelNames(const OrdinalSet* within, StringPage* names) const;
+  Status LabelValues(std::string_view name, const OrdinalSet* within, StringPage* values) const;
 
   void Cut();
   Status Checkpoint(const IndexState& state);
@@ -97,6 +97,8 @@ class IndexShard::Impl {
 
   // ---- index_lookup.cc ----
   bool AnyInDelta(PairId pair, const OrdinalSet* within, const OrdinalSet& removed) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
+  template <typename Offer>
+  Status OfferLabels(const OrdinalSet& few, const Offer& offer) const;
   OrdinalSet PendingRemovals() const ABSL_SHARED_LOCKS_REQUIRED(mu_);
 
   // ---- index_checkpoint.cc ----

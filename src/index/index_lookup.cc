@@ -1,7 +1,5 @@
 // IndexShard: ordinals to labels and metadata; names and values of labels.
 #include <algorithm>
-#include <iterator>
-#include <set>
 #include <utility>
 
 #include "index/index_impl.h"
@@ -108,6 +106,14 @@ Status IndexShard::Impl::LabelsOf(std::span<const Ordinal> ordinals, std::vector
   return Status::Ok();
 }
 
+template <typename Offer>
+Status IndexShard::Impl::OfferLabels(const OrdinalSet& few, const Offer& offer) const {
+  std::vector<Labels> labels;
+  if (Status s = LabelsOf(few.ToVector(), &labels, false); !s.ok()) return s;
+  for (const Labels& series : labels) offer(series);
+  return Status::Ok();
+}
+
 Status IndexShard::Impl::MetadataOf(std::span<const Ordinal> ordinals, std::vector<std::optional<Metadata>>* metadata) const {
   const ScopedTimer timer(&read_latency_);
   metadata->assign(ordinals.size(), std::nullopt);
@@ -141,78 +147,70 @@ Status IndexShard::Impl::MetadataOf(std::span<const Ordinal> ordinals, std::vect
   return Status::Ok();
 }
 
-Status IndexShard::Impl::LabelNames(const OrdinalSet* within, std::vector<std::string>* names) const {
-  std::set<std::string, std::less<>> found;
+Status IndexShard::Impl::LabelNames(const OrdinalSet* within, StringPage* names) const {
   if (within != nullptr && within->size() <= kByLabelsMax) {
-    std::vector<Labels> labels;
-    if (Status s = LabelsOf(within->ToVector(), &labels, false); !s.ok()) return s;
-    for (const Labels& series : labels) {
+    return OfferLabels(*within, [names](const Labels& series) {
       for (const Label& label : series) {
-        if (!found.contains(label.name)) found.emplace(label.name);
+        if (names->Wants(label.name)) names->Add(label.name);
       }
-    }
-  } else {
-    const ScopedTimer timer(&read_latency_);
-    OrdinalSet removed;
-    {
-      MeasuredReaderLock lock(&mu_);
-      removed = PendingRemovals();
-      if (!active_->postings.empty() || (writing_ != nullptr && !writing_->postings.empty())) {
-        for (const auto& [name, pairs] : symbols_.names()) {
-          for (const PairId pair : pairs) {
-            if (!AnyInDelta(pair, within, removed)) continue;
-            found.insert(name);
-            break;
-          }
+    });
+  }
+  const ScopedTimer timer(&read_latency_);
+  OrdinalSet removed;
+  {
+    MeasuredReaderLock lock(&mu_);
+    removed = PendingRemovals();
+    if (!active_->postings.empty() || (writing_ != nullptr && !writing_->postings.empty())) {
+      for (const auto& [name, pairs] : symbols_.names()) {
+        if (!names->Wants(name)) continue;
+        for (const PairId pair : pairs) {
+          if (!AnyInDelta(pair, within, removed)) continue;
+          names->Add(name);
+          break;
         }
       }
     }
-    const Status s = rows_.ScanPairs(
-        nullptr, {}, [](std::string_view name, std::string_view) { return !name.empty(); },
-        [&](std::string_view name, std::string_view, const OrdinalSet& ordinals) {
-          if (found.contains(name)) return false;
-          if (!AnyOf(ordinals, within, removed)) return true;
-          found.emplace(name);
-          return false;
-        });
-    if (!s.ok()) return s;
   }
-  names->assign(std::make_move_iterator(found.begin()), std::make_move_iterator(found.end()));
-  return Status::Ok();
+  return rows_.ScanPairs(
+      {.from = names->after(), .ends = [names](std::string_view name, std::string_view) { return names->IsBehind(name); }},
+      [](std::string_view name, std::string_view) { return !name.empty(); },
+      [&](std::string_view name, std::string_view, const OrdinalSet& ordinals) {
+        if (!names->Wants(name)) return false;
+        if (!AnyOf(ordinals, within, removed)) return true;
+        names->Add(name);
+        return false;
+      });
 }
 
-Status IndexShard::Impl::LabelValues(std::string_view name, const OrdinalSet* within, std::vector<std::string>* values) const {
-  std::set<std::string, std::less<>> found;
+Status IndexShard::Impl::LabelValues(std::string_view name, const OrdinalSet* within, StringPage* values) const {
   if (within != nullptr && within->size() <= kByLabelsMax) {
-    std::vector<Labels> labels;
-    if (Status s = LabelsOf(within->ToVector(), &labels, false); !s.ok()) return s;
-    for (const Labels& series : labels) {
+    return OfferLabels(*within, [name, values](const Labels& series) {
       const std::string_view value = series.Get(name);
-      if (!value.empty() && !found.contains(value)) found.emplace(value);
-    }
-  } else {
-    const ScopedTimer timer(&read_latency_);
-    OrdinalSet removed;
-    {
-      MeasuredReaderLock lock(&mu_);
-      removed = PendingRemovals();
-      const PodVector<PairId>* pairs = symbols_.PairsOf(name);
-      if (pairs != nullptr) {
-        for (const PairId pair : *pairs) {
-          if (AnyInDelta(pair, within, removed)) found.emplace(symbols_.LabelOf(pair).value);
-        }
+      if (values->Wants(value)) values->Add(value);
+    });
+  }
+  const ScopedTimer timer(&read_latency_);
+  OrdinalSet removed;
+  {
+    MeasuredReaderLock lock(&mu_);
+    removed = PendingRemovals();
+    const PodVector<PairId>* pairs = symbols_.PairsOf(name);
+    if (pairs != nullptr) {
+      for (const PairId pair : *pairs) {
+        const std::string_view value = symbols_.LabelOf(pair).value;
+        if (values->Wants(value) && AnyInDelta(pair, within, removed)) values->Add(value);
       }
     }
-    const Status s = rows_.ScanPairs(
-        &name, {}, [&](std::string_view, std::string_view value) { return !value.empty() && !found.contains(value); },
-        [&](std::string_view, std::string_view value, const OrdinalSet& ordinals) {
-          if (AnyOf(ordinals, within, removed)) found.emplace(value);
-          return true;
-        });
-    if (!s.ok()) return s;
   }
-  values->assign(std::make_move_iterator(found.begin()), std::make_move_iterator(found.end()));
-  return Status::Ok();
+  return rows_.ScanPairs(
+      {.name = &name,
+       .from = values->after(),
+       .ends = [values](std::string_view, std::string_view value) { return values->IsBehind(value); }},
+      [values](std::string_view, std::string_view value) { return values->Wants(value); },
+      [&](std::string_view, std::string_view value, const OrdinalSet& ordinals) {
+        if (AnyOf(ordinals, within, removed)) values->Add(value);
+        return true;
+      });
 }
 
 }  // namespace chronolith

@@ -155,7 +155,7 @@ Status IndexShard::Impl::ReadStoredRange(Term* term) const {
   OrdinalSet united;
   const std::string_view name = term->name();
   const Status s = rows_.ScanPairs(
-      &name, term->prefix(), [&](std::string_view, std::string_view value) { return term->Takes(value); },
+      {.name = &name, .prefix = term->prefix()}, [&](std::string_view, std::string_view value) { return term->Takes(value); },
       [&](std::string_view, std::string_view, const OrdinalSet& ordinals) {
         united.UnionWith(ordinals);
         return true;

@@ -363,10 +363,8 @@ Result<std::optional<Metadata>> IndexShard::MetadataOf(Ordinal ordinal) const {
   if (Status s = impl_->MetadataOf({&ordinal, 1}, &metadata); !s.ok()) return s;
   return std::move(metadata[0]);
 }
-Status IndexShard::LabelNames(const OrdinalSet* within, std::vector<std::string>* names) const {
-  return impl_->LabelNames(within, names);
-}
-Status IndexShard::LabelValues(std::string_view name, const OrdinalSet* within, std::vector<std::string>* values) const {
+Status IndexShard::LabelNames(const OrdinalSet* within, StringPage* names) const { return impl_->LabelNames(within, names); }
+Status IndexShard::LabelValues(std::string_view name, const OrdinalSet* within, StringPage* values) const {
   return impl_->LabelValues(name, within, values);
 }
 void IndexShard::Cut() { impl_->Cut(); }

@@ -30,6 +30,7 @@
 #include "format/series_id.h"
 #include "index/compiled_matcher.h"
 #include "index/postings_cache.h"
+#include "index/string_page.h"
 
 namespace chronolith {
 
@@ -104,9 +105,9 @@ class IndexShard {
   // As LabelsOf; nullopt where a series has none.
   Status MetadataOf(std::span<const Ordinal> ordinals, std::vector<std::optional<Metadata>>* metadata) const;
   Result<std::optional<Metadata>> MetadataOf(Ordinal ordinal) const;
-  // Distinct names / values of one name, sorted, over all series (`within` null) or over those in `within`.
-  Status LabelNames(const OrdinalSet* within, std::vector<std::string>* names) const;
-  Status LabelValues(std::string_view name, const OrdinalSet* within, std::vector<std::string>* values) const;
+  // Offers the page the names / values of one name, over all series (`within` null) or over those in `within`.
+  Status LabelNames(const OrdinalSet* within, StringPage* names) const;
+  Status LabelValues(std::string_view name, const OrdinalSet* within, StringPage* values) const;
 
   // ---- Checkpoint ----
   // Sets apart the changes taken so far: the next Checkpoint writes them and none that come later. Call it under the lock that also

@@ -141,11 +141,15 @@ Status RowReader::ScanOne(const Pair& pair, OrdinalSet* set) const {
   return (*it)->status();
 }
 
-Status RowReader::ScanPairs(const std::string_view* name, std::string_view value_prefix, const Want& want, const Take& take) const {
-  const std::string lower =
-      name == nullptr ? std::string(1, index_rows::kPostingsPrefix) : index_rows::PairKeyPrefix(*name, value_prefix);
+Status RowReader::ScanPairs(const Walk& walk, const Want& want, const Take& take) const {
+  const std::string_view* const name = walk.name;
+  const std::string all(1, index_rows::kPostingsPrefix);
+  const std::string within = name == nullptr ? all : index_rows::PairKeyPrefix(*name, walk.prefix);
+  const std::string lower = walk.from.empty() ? within
+                            : name == nullptr ? index_rows::NameKeyPrefix(walk.from)
+                                              : index_rows::PairKeyPrefix(*name, walk.from);
   Result<std::unique_ptr<KvIterator>> opened =
-      engine_->NewIterator(family_, {.lower = lower, .upper = index_rows::PrefixEnd(lower)});
+      engine_->NewIterator(family_, {.lower = lower, .upper = index_rows::PrefixEnd(within)});
   if (!opened.ok()) return opened.status();
   KvIterator& it = **opened;
   index_rows::ParsedPairKey parsed;
@@ -154,6 +158,7 @@ Status RowReader::ScanPairs(const std::string_view* name, std::string_view value
   while (it.Valid()) {
     const std::string_view key = it.key();
     if (!index_rows::ParsePairKey(key, &parsed)) return index_rows::Damaged(key, "malformed key");
+    if (walk.ends != nullptr && walk.ends(parsed.name, parsed.value)) return Status::Ok();
     bool skip_name = false;
     if (!parsed.folded()) {
       if (want(parsed.name, parsed.value)) {

@@ -42,12 +42,20 @@ class RowReader {
   };
   Status ReadPairs(std::span<const Pair> pairs, std::uint32_t highs, std::vector<OrdinalSet>* sets) const;
 
-  // Walks the postings of `name` whose values begin with `value_prefix` (name null: of all names). `want` is asked before a row is
-  // decoded; `take` gets the ordinals of one row (a part of the postings where there are several high halves) and returns whether
-  // to go on with this name.
+  // What a scan walks: the postings of `name` whose values begin with `prefix` and do not come before `from`, of which one is
+  // empty; name null: of all names that do not come before `from`. Ends at a row for which `ends` says so: it gets the beginnings
+  // of name and value, all of them but of very long ones, and those of the rows behind are not less.
+  struct Walk {
+    const std::string_view* name = nullptr;
+    std::string_view prefix;
+    std::string_view from;
+    std::function<bool(std::string_view name, std::string_view value)> ends = nullptr;  // null: at its end
+  };
+  // `want` is asked before a row is decoded; `take` gets the ordinals of one row (a part of the postings where there are several
+  // high halves) and returns whether to go on with this name.
   using Want = std::function<bool(std::string_view name, std::string_view value)>;
   using Take = std::function<bool(std::string_view name, std::string_view value, const OrdinalSet& ordinals)>;
-  Status ScanPairs(const std::string_view* name, std::string_view value_prefix, const Want& want, const Take& take) const;
+  Status ScanPairs(const Walk& walk, const Want& want, const Take& take) const;
 
  private:
   Status ScanOne(const Pair& pair, OrdinalSet* set) const;

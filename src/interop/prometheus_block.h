@@ -71,7 +71,7 @@ class PrometheusBlockWriter {
   Status Add(const Labels& labels, std::span<const PrometheusChunk> chunks);
 
   // What is added from now on is a piece of its own, in order within itself; Finish merges the pieces, which wait in a file (their
-  // labels and where their chunks are). No series may be in two of them. Memory: 64 KiB a piece.
+  // labels and where their chunks are). No series may be in two of them. Memory: that of PrometheusSeriesPieces.
   void EndPiece();
 
   // Completes the block: all is on disk, under its final name, when this returns ok. May be called once.

@@ -152,6 +152,7 @@ Status PrometheusBlockWriter::WriteIndex() {
   FileSink file;
   if (Status s = file.Create(directory_ + "/index"); !s.ok()) return s;
   const Status written = index_->WriteTo(&file);
+  index_ = nullptr;  // with its files
   const Status closed = file.Close();
   return written.ok() ? closed : written;
 }

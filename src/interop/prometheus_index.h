@@ -20,19 +20,22 @@
 #ifndef CHRONOLITH_INTEROP_PROMETHEUS_INDEX_H_
 #define CHRONOLITH_INTEROP_PROMETHEUS_INDEX_H_
 
-#include <absl/container/flat_hash_set.h>
-
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/coding.h"
 #include "chronolith/labels.h"
 #include "chronolith/result.h"
 #include "chronolith/types.h"
 #include "interop/file_sink.h"
+#include "interop/prometheus_symbols.h"
+#include "interop/record_sorter.h"
+#include "interop/spool_file.h"
 
 namespace chronolith {
 
@@ -42,105 +45,68 @@ struct PrometheusChunkRef {
   std::uint64_t ref = 0;
 };
 
-// Takes the series one by one, then writes the file: the symbol table stands first and is known last, so the series wait in a file
-// of their own, and each 4 million postings are one more pass over it. Memory: for each distinct label its bytes and about 60 more,
-// 4 bytes a series, 20 MiB. Thread safety: one thread at a time.
+// Takes the series one by one, then writes the file: the symbol table stands first and is known last, and postings want each
+// label's series together, so all of it waits in files, as sorted runs. Memory: 40 MiB, of which 24 are two RecordSorters', and 16
+// bytes for each name of a label. Thread safety: one thread at a time.
 class PrometheusIndexWriter {
  public:
-  // The waiting series are kept in `spool`, which must not exist, and is removed in the end.
-  explicit PrometheusIndexWriter(std::string spool);
-  ~PrometheusIndexWriter();
-  PrometheusIndexWriter(const PrometheusIndexWriter&) = delete;
-  PrometheusIndexWriter& operator=(const PrometheusIndexWriter&) = delete;
+  struct Options {  // of runs
+    std::size_t symbol_bytes = PrometheusSymbolRuns::kRunBytes;
+    std::size_t records = RecordSorter::kRunRecords;
+  };
+
+  // What waits is kept in files whose names begin with `spool`; they must not exist, and go with the writer.
+  PrometheusIndexWriter(const std::string& spool, const Options& options);
+  explicit PrometheusIndexWriter(const std::string& spool) : PrometheusIndexWriter(spool, Options{}) {}
 
   // Series come in ascending order of labels, chunks in order of time. kInvalidArgument otherwise, naming the series; what the
-  // system says of the spool's creation.
+  // system says of a file.
   Status Add(const Labels& labels, std::span<const PrometheusChunkRef> chunks);
 
-  // Writes the index, and removes the spool. The sink keeps failures of the system; kResourceExhausted where a section outgrows its
-  // 32-bit length.
+  // Writes the index. The sink keeps failures of the system; kResourceExhausted where a section outgrows its 32-bit length. Once.
   Status WriteTo(FileSink* out);
 
   std::uint64_t series() const { return series_; }
 
  private:
-  struct Pair {  // a label, by the numbers of its strings
+  struct Pair {  // a label, by the numbers of its symbols
     std::uint32_t name = 0, value = 0;
     std::uint32_t series = 0;
   };
-  // Numbers stand for what they number, so that a string or pair is kept once.
-  struct SymbolHash {
-    using is_transparent = void;
-    const PrometheusIndexWriter* w;
-    std::size_t operator()(std::string_view s) const { return absl::Hash<std::string_view>()(s); }
-    std::size_t operator()(std::uint32_t n) const { return (*this)(w->Symbol(n)); }
+  struct Name {  // of labels
+    std::uint32_t symbol = 0, values = 0;
+    std::uint64_t offset = 0;  // of its label index
   };
-  struct SymbolEqual {
-    using is_transparent = void;
-    const PrometheusIndexWriter* w;
-    bool operator()(std::uint32_t a, std::uint32_t b) const { return a == b; }
-    bool operator()(std::uint32_t a, std::string_view b) const { return w->Symbol(a) == b; }
-    bool operator()(std::string_view a, std::uint32_t b) const { return w->Symbol(b) == a; }
-  };
-  struct PairHash {
-    using is_transparent = void;
-    const PrometheusIndexWriter* w;
-    std::size_t operator()(std::uint64_t key) const { return absl::Hash<std::uint64_t>()(key); }
-    std::size_t operator()(std::uint32_t n) const { return (*this)(w->PairKey(n)); }
-  };
-  struct PairEqual {
-    using is_transparent = void;
-    const PrometheusIndexWriter* w;
-    bool operator()(std::uint32_t a, std::uint32_t b) const { return a == b; }
-    bool operator()(std::uint32_t a, std::uint64_t b) const { return w->PairKey(a) == b; }
-    bool operator()(std::uint64_t a, std::uint32_t b) const { return w->PairKey(b) == a; }
-  };
-  struct LabelIndex {
-    std::uint32_t first_pair = 0;  // of its name
-    std::uint64_t offset = 0;
-  };
-  class SpoolReader;
 
-  std::string_view Symbol(std::uint32_t number) const {
-    const std::uint64_t begin = number == 0 ? 0 : symbol_ends_[number - 1];
-    return std::string_view(text_).substr(begin, symbol_ends_[number] - begin);
-  }
-  std::uint64_t PairKey(std::uint32_t number) const {
-    return static_cast<std::uint64_t>(pairs_[number].name) << 32 | pairs_[number].value;
-  }
-  Status OpenSpool();
-  std::uint32_t Intern(std::string_view s);
-  std::uint32_t InternPair(std::uint32_t name, std::uint32_t value);
-  void SortSymbols();
-  Status WriteSymbols(FileSink* out) const;
+  void Intern(const Labels& labels);
+  Status WriteSymbols(FileSink* out);
   Status WriteSeries(FileSink* out);
-  Status WriteLabelIndices(FileSink* out, std::vector<LabelIndex>* entries) const;
-  Status WritePostings(FileSink* out, std::vector<std::uint64_t>* offsets) const;
-  Status WriteLabelOffsets(const std::vector<LabelIndex>& entries, FileSink* out) const;
-  Status WritePostingOffsets(std::uint64_t all, const std::vector<std::uint64_t>& offsets, FileSink* out) const;
+  Status OneSeries(SpoolReader* spool, std::span<const std::uint32_t> numbers, FileSink* out);
+  Status GroupPostings();
+  Status EachPair(const std::function<Status(const Pair&)>& visit) const;
+  Status WriteLabelIndices(FileSink* out);
+  Status WritePostings(FileSink* out) const;
+  Status WriteLabelOffsets(FileSink* out);
+  Status WritePostingOffsets(std::uint64_t postings, FileSink* out);
 
-  std::string text_;  // the symbols, by number of first appearance
-  std::vector<std::uint64_t> symbol_ends_;
-  absl::flat_hash_set<std::uint32_t, SymbolHash, SymbolEqual> symbols_;
-  std::vector<Pair> pairs_;
-  absl::flat_hash_set<std::uint32_t, PairHash, PairEqual> pair_numbers_;
-  const std::string spool_path_;
-  FileSink spool_;  // of each series: fixed32 length | uvarint number of labels | their pairs as uvarints | its chunks as the index
-                    // has them
-  bool spooled_ = false;  // the file is there
+  PrometheusSymbolRuns runs_;
+  SpoolFile spool_;  // of each series: fixed32 length | uvarint 2 x number of labels | names' and values' numbers in their run as
+                     // uvarints | its chunks as the index has them
+  std::vector<std::uint64_t> run_ends_;  // series before the end of each run of symbols
   std::uint64_t series_ = 0;
   Labels last_;
-  std::vector<std::uint32_t> numbers_;  // of the series being added
+  std::vector<std::uint32_t> numbers_, last_numbers_;  // of the series being added, and of last_; none where that is of another run
 
   // Filled by WriteTo.
-  std::vector<std::uint32_t> symbol_order_;   // sorted place -> number
-  std::vector<std::uint32_t> symbol_places_;  // number -> sorted place
-  std::vector<std::uint32_t> pair_order_;     // pairs by name and value
-  std::vector<std::uint32_t> series_refs_;
+  PrometheusSymbols symbols_;
+  RecordSorter postings_;    // (name, value) -> reference; ("", ""): of all series
+  SpoolFile pairs_, refs_;   // Pairs in order, as three fixed32; their references in the same order, big-endian
+  std::vector<Name> names_;  // in order
+  std::string content_, frame_;
 };
 
-// Reads an index, whatever its bytes are: everything is bounds-checked and under its CRC. Memory: the symbol table, 4 bytes a
-// symbol and a series. Thread safety: one thread at a time.
+// Reads an index, whatever its bytes are: everything is bounds-checked and under its CRC. Memory: that of PrometheusSymbols and
+// 512 KiB. Thread safety: one thread at a time.
 class PrometheusIndexReader {
  public:
   // kDataLoss for damage, kFailedPrecondition for a version other than 2 (version 1 was written until Prometheus 2.1), and what
@@ -149,7 +115,7 @@ class PrometheusIndexReader {
   // Of bytes in memory, which outlive the reader.
   static Result<PrometheusIndexReader> Open(std::string_view bytes);
 
-  std::uint64_t series() const { return postings_.size() / 4; }
+  std::uint64_t series() const { return series_; }
 
   // Moves to the next series, in order of labels; false at the end and after an error.
   bool Next();
@@ -161,21 +127,29 @@ class PrometheusIndexReader {
   const Status& status() const { return status_; }
 
  private:
-  PrometheusIndexReader(ReadFunction read, std::uint64_t size) : read_(std::move(read)), size_(size), ahead_(read_) {}
+  PrometheusIndexReader(ReadFunction read, std::uint64_t size)
+      : read_(std::move(read)), size_(size), postings_(read_), ahead_(read_) {}
+  struct Section {
+    std::uint64_t begin = 0, end = 0;  // of its content
+  };
   Status ReadSymbols(std::uint64_t offset);
   Status FindAllPostings(std::uint64_t offset);
-  Result<std::string> Section(std::uint64_t offset, const char* what) const;
-  bool Symbol(std::uint64_t number, std::string_view* s) const;
+  Status OpenPostings(std::uint64_t offset);
+  // Its bytes pass their checksum; at least the number of its entries is there.
+  Result<Section> CheckedSection(std::uint64_t offset, const std::string& what, std::uint32_t* count) const;
   Status ReadSeries(std::uint32_t ref);
-  bool ParseSeries(std::string_view content);
+  Status ParseSeries(std::string_view content, bool* well_formed);
+  Status ParseLabels(ByteReader* in, bool* well_formed);
+  bool ParseChunks(ByteReader* in);
 
   ReadFunction read_;
   std::uint64_t size_;
+  PrometheusSymbols symbols_;
+  ReadAhead postings_;             // of all series
+  std::uint64_t next_offset_ = 0;  // of the next series' reference among them
+  std::uint64_t series_ = 0, visited_ = 0;
   ReadAhead ahead_;  // of series
-  std::string symbols_;
-  std::vector<std::uint32_t> symbol_offsets_;  // in symbols_, of their lengths
-  std::string postings_;                       // of all series
-  std::size_t next_ = 0;                       // in postings_
+  std::string name_before_;
   std::uint64_t series_ref_ = 0;
   Labels labels_;
   std::vector<PrometheusChunkRef> chunks_;

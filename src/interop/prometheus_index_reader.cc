@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "base/checksum.h"
 #include "base/coding.h"
 #include "interop/prometheus_index.h"
@@ -8,6 +10,7 @@ namespace {
 constexpr std::uint32_t kMagic = 0xbaaad700;
 constexpr char kVersion = 2;
 constexpr std::size_t kHeaderBytes = 5;
+constexpr std::size_t kReadBytes = 64 << 10;
 constexpr std::size_t kTocBytes = 6 * 8 + 4;
 
 Status Damaged(const std::string& what) { return DataLoss("Prometheus index: " + what); }
@@ -18,20 +21,29 @@ bool CrcMatches(std::string_view content, std::string_view crc) {
 
 }  // namespace
 
-Result<std::string> PrometheusIndexReader::Section(std::uint64_t offset, const char* what) const {
-  const std::string name = std::string(what) + " (byte " + std::to_string(offset) + ")";
+// In pieces: a section may be as large as all labels are.
+Result<PrometheusIndexReader::Section> PrometheusIndexReader::CheckedSection(std::uint64_t offset, const std::string& what,
+                                                                             std::uint32_t* count) const {
+  const std::string name = what + " (byte " + std::to_string(offset) + ")";
   if (offset > size_ || size_ - offset < 8) return Damaged(name + " lies outside of the file");
   std::string bytes;
   if (Status s = read_(offset, 4, &bytes); !s.ok()) return s;
   if (bytes.size() < 4) return Damaged(name + " is cut off");
   const auto length = LoadBigEndian<std::uint32_t>(bytes.data());
   if (length > size_ - offset - 8) return Damaged(name + " is cut off");
-  if (Status s = read_(offset + 4, length + 4ULL, &bytes); !s.ok()) return s;
-  if (bytes.size() < length + 4ULL) return Damaged(name + " is cut off");
-  const auto crc = LoadBigEndian<std::uint32_t>(bytes.data() + length);
-  bytes.resize(length);
-  if (Crc32c(bytes) != crc) return Damaged(name + " fails its checksum");
-  return bytes;
+  const Section section{offset + 4, offset + 4 + length};
+  std::uint32_t crc = 0;
+  for (std::uint64_t at = section.begin; at < section.end; at += bytes.size()) {
+    if (Status s = read_(at, std::min<std::uint64_t>(section.end - at, kReadBytes), &bytes); !s.ok()) return s;
+    if (bytes.empty()) return Damaged(name + " is cut off");
+    if (at == section.begin && bytes.size() >= 4) *count = LoadBigEndian<std::uint32_t>(bytes.data());
+    crc = Crc32c(bytes, crc);
+  }
+  if (Status s = read_(section.end, 4, &bytes); !s.ok()) return s;
+  if (bytes.size() < 4) return Damaged(name + " is cut off");
+  if (crc != LoadBigEndian<std::uint32_t>(bytes.data())) return Damaged(name + " fails its checksum");
+  if (length < 4) return Damaged(name + " is cut off");
+  return section;
 }
 
 Result<PrometheusIndexReader> PrometheusIndexReader::Open(std::string_view bytes) {
@@ -63,50 +75,60 @@ Result<PrometheusIndexReader> PrometheusIndexReader::Open(ReadFunction read, std
 }
 
 Status PrometheusIndexReader::ReadSymbols(std::uint64_t offset) {
-  Result<std::string> content = Section(offset, "the symbol table");
-  if (!content.ok()) return content.status();
-  if (content->size() < 4) return Damaged("the symbol table is cut off");
-  symbols_ = std::move(*content);
-  const auto count = LoadBigEndian<std::uint32_t>(symbols_.data());
-  ByteReader in(std::string_view(symbols_).substr(4));
-  if (count > in.remaining()) return Damaged("the symbol table claims " + std::to_string(count) + " symbols");
-  symbol_offsets_.reserve(count);
-  for (std::uint32_t i = 0; i < count; ++i) {
-    symbol_offsets_.push_back(static_cast<std::uint32_t>(in.position() - symbols_.data()));
-    in.LengthPrefixed();
-    if (!in.ok()) return Damaged("symbol " + std::to_string(i) + " is cut off");
+  std::uint32_t count = 0;
+  const Result<Section> table = CheckedSection(offset, "the symbol table", &count);
+  if (!table.ok()) return table.status();
+  if (count > table->end - table->begin - 4) {
+    return Damaged("the symbol table claims " + std::to_string(count) + " symbols");
   }
-  return Status::Ok();
+  return symbols_.Open(read_, table->begin + 4, table->end, count);
 }
 
 Status PrometheusIndexReader::FindAllPostings(std::uint64_t offset) {
-  Result<std::string> table = Section(offset, "the postings offset table");
+  std::uint32_t count = 0;
+  const Result<Section> table = CheckedSection(offset, "the postings offset table", &count);
   if (!table.ok()) return table.status();
-  if (table->size() < 4) return Damaged("the postings offset table is cut off");
-  const auto count = LoadBigEndian<std::uint32_t>(table->data());
-  ByteReader in(std::string_view(*table).substr(4));
+  ReadAhead entries(read_);
+  std::uint64_t at = table->begin + 4;
+  // An entry: a byte, two strings behind their lengths, an offset.
+  const auto view = [&](std::uint64_t n, std::string_view* bytes) {
+    return entries.View(at, std::min<std::uint64_t>(n, table->end - at), bytes);
+  };
   for (std::uint32_t i = 0; i < count; ++i) {
-    const auto keys = in.Fixed<std::uint8_t>();
-    const std::string_view name = in.LengthPrefixed(), value = in.LengthPrefixed();
-    const std::uint64_t at = in.Varint();
-    if (!in.ok() || keys != 2) return Damaged("entry " + std::to_string(i) + " of the postings offset table is malformed");
-    if (!name.empty() || !value.empty()) continue;
-    Result<std::string> postings = Section(at, "the list of all series");
-    if (!postings.ok()) return postings.status();
-    if (postings->size() < 4 || (postings->size() - 4) / 4 != LoadBigEndian<std::uint32_t>(postings->data())) {
-      return Damaged("the list of all series has another length than it says");
+    const auto malformed = [i] { return Damaged("entry " + std::to_string(i) + " of the postings offset table is malformed"); };
+    std::string_view bytes;
+    if (Status s = view(1, &bytes); !s.ok()) return s;
+    if (bytes != "\x02") return malformed();
+    ++at;
+    bool all = true;
+    for (int part = 0; part < 2; ++part) {
+      if (Status s = view(kMaxVarint64Bytes, &bytes); !s.ok()) return s;
+      std::uint64_t length = 0;
+      const char* const text = DecodeVarint(bytes.data(), bytes.data() + bytes.size(), &length);
+      if (text == nullptr) return malformed();
+      at += static_cast<std::uint64_t>(text - bytes.data());
+      if (length > table->end - at) return malformed();
+      at += length;
+      all = all && length == 0;
     }
-    postings_ = postings->substr(4);
-    return Status::Ok();
+    if (Status s = view(kMaxVarint64Bytes, &bytes); !s.ok()) return s;
+    std::uint64_t postings = 0;
+    const char* const end = DecodeVarint(bytes.data(), bytes.data() + bytes.size(), &postings);
+    if (end == nullptr) return malformed();
+    at += static_cast<std::uint64_t>(end - bytes.data());
+    if (all) return OpenPostings(postings);
   }
   return count == 0 ? Status::Ok() : Damaged("there is no list of all series");
 }
 
-bool PrometheusIndexReader::Symbol(std::uint64_t number, std::string_view* s) const {
-  if (number >= symbol_offsets_.size()) return false;
-  ByteReader in(std::string_view(symbols_).substr(symbol_offsets_[number]));
-  *s = in.LengthPrefixed();
-  return true;
+Status PrometheusIndexReader::OpenPostings(std::uint64_t offset) {
+  std::uint32_t count = 0;
+  const Result<Section> list = CheckedSection(offset, "the list of all series", &count);
+  if (!list.ok()) return list.status();
+  if ((list->end - list->begin - 4) / 4 != count) return Damaged("the list of all series has another length than it says");
+  next_offset_ = list->begin + 4;
+  series_ = count;
+  return Status::Ok();
 }
 
 Status PrometheusIndexReader::ReadSeries(std::uint32_t ref) {
@@ -123,43 +145,66 @@ Status PrometheusIndexReader::ReadSeries(std::uint32_t ref) {
   const auto head = static_cast<std::size_t>(begin - frame.data());
   if (Status s = ahead_.View(offset + head, length + 4, &frame); !s.ok()) return s;
   if (frame.size() < length + 4 || !CrcMatches(frame.substr(0, length), frame.substr(length))) return damaged();
-  return ParseSeries(frame.substr(0, length)) ? Status::Ok() : damaged();
+  bool well_formed = false;
+  if (Status s = ParseSeries(frame.substr(0, length), &well_formed); !s.ok()) return s;
+  return well_formed ? Status::Ok() : damaged();
 }
 
-// False where anything about the series is malformed.
-bool PrometheusIndexReader::ParseSeries(std::string_view content) {
+Status PrometheusIndexReader::ParseSeries(std::string_view content, bool* well_formed) {
   ByteReader in(content);
+  if (Status s = ParseLabels(&in, well_formed); !s.ok() || !*well_formed) return s;
+  *well_formed = ParseChunks(&in);
+  return Status::Ok();
+}
+
+Status PrometheusIndexReader::ParseLabels(ByteReader* in, bool* well_formed) {
   std::string encoded;
-  std::string_view name_before;
-  for (std::uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
-    const std::uint64_t name_symbol = in.Varint(), value_symbol = in.Varint();
+  name_before_.clear();
+  *well_formed = false;
+  for (std::uint64_t n = in->Varint(); n > 0 && in->ok(); --n) {
+    const std::uint64_t name_symbol = in->Varint(), value_symbol = in->Varint();
     std::string_view name, value;
-    if (!in.ok() || !Symbol(name_symbol, &name) || !Symbol(value_symbol, &value)) return false;
-    if (name <= name_before) return false;
-    name_before = name;
+    if (!in->ok() || name_symbol >= symbols_.size() || value_symbol >= symbols_.size()) return Status::Ok();
+    if (Status s = symbols_.Get(static_cast<std::uint32_t>(name_symbol), &name); !s.ok()) return s;
+    if (Status s = symbols_.Get(static_cast<std::uint32_t>(value_symbol), &value); !s.ok()) return s;
+    if (name <= name_before_) return Status::Ok();
+    name_before_.assign(name);
     Labels::AppendEncoded(name, value, &encoded);
   }
+  *well_formed = in->ok();
   labels_ = Labels::FromEncoded(std::move(encoded));
+  return Status::Ok();
+}
+
+bool PrometheusIndexReader::ParseChunks(ByteReader* in) {
   chunks_.clear();
   PrometheusChunkRef before;
-  for (std::uint64_t n = in.Varint(); n > 0 && in.ok(); --n) {
+  for (std::uint64_t n = in->Varint(); n > 0 && in->ok(); --n) {
     PrometheusChunkRef c;
     const bool first = chunks_.empty();
     // Wraps around: a malformed distance is found below as disorder.
-    c.min_time = first ? in.SignedVarint() : static_cast<Timestamp>(static_cast<std::uint64_t>(before.max_time) + in.Varint());
-    c.max_time = static_cast<Timestamp>(static_cast<std::uint64_t>(c.min_time) + in.Varint());
-    c.ref = first ? in.Varint() : before.ref + static_cast<std::uint64_t>(in.SignedVarint());
-    if (!in.ok() || c.max_time < c.min_time || (!first && c.min_time < before.max_time)) return false;
+    c.min_time = first ? in->SignedVarint() : static_cast<Timestamp>(static_cast<std::uint64_t>(before.max_time) + in->Varint());
+    c.max_time = static_cast<Timestamp>(static_cast<std::uint64_t>(c.min_time) + in->Varint());
+    c.ref = first ? in->Varint() : before.ref + static_cast<std::uint64_t>(in->SignedVarint());
+    if (!in->ok() || c.max_time < c.min_time || (!first && c.min_time < before.max_time)) return false;
     chunks_.push_back(c);
     before = c;
   }
-  return in.AtEnd();
+  return in->AtEnd();
 }
 
 bool PrometheusIndexReader::Next() {
-  if (!status_.ok() || next_ >= postings_.size()) return false;
-  const auto ref = LoadBigEndian<std::uint32_t>(postings_.data() + next_);
-  next_ += 4;
+  if (!status_.ok() || visited_ == series_) return false;
+  std::string_view bytes;
+  status_ = postings_.View(next_offset_, 4, &bytes);
+  if (status_.ok() && bytes.size() < 4) status_ = Damaged("the list of all series has become shorter");
+  if (!status_.ok()) {
+    visited_ = series_;  // no series of it can be told
+    return false;
+  }
+  const auto ref = LoadBigEndian<std::uint32_t>(bytes.data());
+  next_offset_ += 4;
+  ++visited_;
   status_ = ReadSeries(ref);
   series_ref_ = ref;
   return status_.ok();

@@ -1,13 +1,9 @@
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <limits>
-#include <numeric>
+#include <optional>
 
 #include "base/checksum.h"
 #include "base/coding.h"
-#include "base/posix_file.h"
 #include "interop/prometheus_index.h"
 
 namespace chronolith {
@@ -15,8 +11,8 @@ namespace {
 
 constexpr std::uint32_t kMagic = 0xbaaad700;
 constexpr char kVersion = 2;
-constexpr std::uint64_t kPostingsAtOnce = 4 << 20;
-constexpr std::size_t kSpoolBytes = 1 << 20;
+constexpr std::size_t kCopyBytes = 64 << 10;
+constexpr std::size_t kPairBytes = 12;
 
 // A section whose length is known before its content: length, content, checksum.
 class Section {
@@ -29,6 +25,11 @@ class Section {
   void Append(std::string_view bytes) {
     crc_ = Crc32c(bytes, crc_);
     out_->Append(bytes);
+  }
+  void AppendNumber(std::uint32_t n) {
+    char bytes[4];
+    StoreBigEndian(bytes, n);
+    Append({bytes, sizeof(bytes)});
   }
   void End() {
     std::string tail;
@@ -47,29 +48,26 @@ Status CheckLength(std::string_view what, std::uint64_t length) {
                            " bytes, the format allows 4 GiB");
 }
 
-// `content` as a section.
-Status AppendSection(std::string_view what, const std::string& content, FileSink* out) {
-  if (Status s = CheckLength(what, content.size()); !s.ok()) return s;
-  Section section(out, content.size());
-  section.Append(content);
-  section.End();
-  return Status::Ok();
-}
-
-void SetCount(std::size_t count, std::string* content) { StoreBigEndian(content->data(), static_cast<std::uint32_t>(count)); }
-
-// A section of many small entries that need not stand in memory together: `each` is called twice, to measure and to write.
-template <typename Each>
-Status AppendEntries(std::string_view what, std::uint64_t count, FileSink* out, const Each& each) {
+// A section of `count` small entries that need not stand in memory together: `each` is called twice, to measure and to write.
+using Put = std::function<void(std::string_view)>;
+Status AppendEntries(std::string_view what, std::uint64_t count, FileSink* out, const std::function<Status(const Put&)>& each) {
   std::uint64_t length = 4;
-  each([&length](std::string_view bytes) { length += bytes.size(); });
+  if (Status s = each([&length](std::string_view bytes) { length += bytes.size(); }); !s.ok()) return s;
   if (Status s = CheckLength(what, length); !s.ok()) return s;
   Section section(out, length);
-  std::string head(4, '\0');
-  SetCount(count, &head);
-  section.Append(head);
-  each([&section](std::string_view bytes) { section.Append(bytes); });
+  section.AppendNumber(static_cast<std::uint32_t>(count));
+  Status s = each([&section](std::string_view bytes) { section.Append(bytes); });
   section.End();
+  return s;
+}
+
+// The next `bytes` of the spool.
+Status Copy(SpoolReader* from, std::uint64_t bytes, Section* to) {
+  std::string_view some;
+  for (; bytes > 0; bytes -= some.size()) {
+    if (!from->Take(std::min<std::uint64_t>(bytes, kCopyBytes), &some)) return from->status();
+    to->Append(some);
+  }
   return Status::Ok();
 }
 
@@ -110,83 +108,24 @@ Status CheckSeries(const Labels& labels, std::span<const PrometheusChunkRef> chu
 
 }  // namespace
 
-// Reads the series of the spool one after another.
-class PrometheusIndexWriter::SpoolReader {
- public:
-  Status Open(const std::string& path) { return file_.Open(path); }
+PrometheusIndexWriter::PrometheusIndexWriter(const std::string& spool, const Options& options)
+    : runs_(spool, options.symbol_bytes, options.records),
+      spool_(spool),
+      postings_(spool + ".postings", options.records),
+      pairs_(spool + ".pairs"),
+      refs_(spool + ".refs") {}
 
-  // Moves to the next series; false at the end, or where status() is not ok.
-  bool Next() {
-    std::uint32_t length = 0;
-    if (!Have(4)) return false;
-    length = LoadFixed<std::uint32_t>(buffer_.data() + at_);
-    at_ += 4;
-    if (!Have(length)) return false;
-    ByteReader in(std::string_view(buffer_).substr(at_, length));
-    at_ += length;
-    pairs_.clear();
-    for (std::uint64_t n = in.Varint(); n > 0 && in.ok(); --n) pairs_.push_back(static_cast<std::uint32_t>(in.Varint()));
-    chunks_ = in.Bytes(in.remaining());
-    if (!in.ok()) status_ = IoError("Prometheus index: the spool of its series is malformed");
-    return in.ok();
+// Most labels of a series, and nearly all names, are those of the series before.
+void PrometheusIndexWriter::Intern(const Labels& labels) {
+  numbers_.clear();
+  auto before = last_.begin();
+  for (const Label& l : labels) {
+    const std::size_t at = numbers_.size();
+    const bool known = at < last_numbers_.size();
+    numbers_.push_back(known && (*before).name == l.name ? last_numbers_[at] : runs_.Intern(l.name));
+    numbers_.push_back(known && (*before).value == l.value ? last_numbers_[at + 1] : runs_.Intern(l.value));
+    if (known) ++before;
   }
-  const std::vector<std::uint32_t>& pairs() const { return pairs_; }
-  std::string_view chunks() const { return chunks_; }
-  const Status& status() const { return status_; }
-
- private:
-  bool Have(std::size_t n) {
-    if (buffer_.size() - at_ >= n) return true;
-    std::string more;
-    offset_ += at_;
-    status_ = file_.ReadAt(offset_, std::max(n, kSpoolBytes), &more);
-    buffer_ = std::move(more);
-    at_ = 0;
-    return status_.ok() && buffer_.size() >= n;
-  }
-
-  FileSource file_;
-  std::uint64_t offset_ = 0;  // of buffer_ in the file
-  std::size_t at_ = 0;
-  std::string buffer_;
-  std::vector<std::uint32_t> pairs_;
-  std::string_view chunks_;
-  Status status_;
-};
-
-PrometheusIndexWriter::PrometheusIndexWriter(std::string spool)
-    : symbols_(0, SymbolHash{this}, SymbolEqual{this}),
-      pair_numbers_(0, PairHash{this}, PairEqual{this}),
-      spool_path_(std::move(spool)) {}
-
-PrometheusIndexWriter::~PrometheusIndexWriter() {
-  if (spooled_) ::unlink(spool_path_.c_str());
-}
-
-Status PrometheusIndexWriter::OpenSpool() {
-  if (spooled_) return Status::Ok();
-  Status s = spool_.Create(spool_path_);
-  spooled_ = s.ok();
-  return s;
-}
-
-std::uint32_t PrometheusIndexWriter::Intern(std::string_view s) {
-  const auto found = symbols_.find(s);
-  if (found != symbols_.end()) return *found;
-  const auto number = static_cast<std::uint32_t>(symbol_ends_.size());
-  text_.append(s);
-  symbol_ends_.push_back(text_.size());
-  symbols_.insert(number);
-  return number;
-}
-
-std::uint32_t PrometheusIndexWriter::InternPair(std::uint32_t name, std::uint32_t value) {
-  const auto found = pair_numbers_.find(static_cast<std::uint64_t>(name) << 32 | value);
-  if (found != pair_numbers_.end()) return *found;
-  const auto number = static_cast<std::uint32_t>(pairs_.size());
-  pairs_.push_back({name, value, 0});
-  pair_numbers_.insert(number);
-  return number;
 }
 
 Status PrometheusIndexWriter::Add(const Labels& labels, std::span<const PrometheusChunkRef> chunks) {
@@ -194,171 +133,198 @@ Status PrometheusIndexWriter::Add(const Labels& labels, std::span<const Promethe
   if (series_ > 0 && (last_ <=> labels) >= 0) {
     return InvalidArgument("Prometheus index: series " + labels.ToString() + " does not come behind " + last_.ToString());
   }
-  if (Status s = OpenSpool(); !s.ok()) return s;
-  numbers_.clear();
-  for (const Label& l : labels) {
-    const std::uint32_t name = Intern(l.name), value = Intern(l.value);
-    numbers_.push_back(InternPair(name, value));
-    ++pairs_[numbers_.back()].series;
+  if (runs_.IsFull(labels.encoded().size())) {
+    if (Status s = runs_.EndRun(); !s.ok()) return s;
+    run_ends_.push_back(series_);
+    last_numbers_.clear();
   }
-  std::string entry(4, '\0');
-  PutVarint(&entry, numbers_.size());
-  for (const std::uint32_t pair : numbers_) PutVarint(&entry, pair);
-  PutChunks(chunks, &entry);
-  StoreFixed(entry.data(), static_cast<std::uint32_t>(entry.size() - 4));
-  spool_.Append(entry);
+  Intern(labels);
+  frame_.assign(4, '\0');
+  PutVarint(&frame_, numbers_.size());
+  for (const std::uint32_t number : numbers_) PutVarint(&frame_, number);
+  PutChunks(chunks, &frame_);
+  StoreFixed(frame_.data(), static_cast<std::uint32_t>(frame_.size() - 4));
+  if (Status s = spool_.Append(frame_); !s.ok()) return s;
   ++series_;
   last_ = labels;
+  last_numbers_.swap(numbers_);
   return Status::Ok();
 }
 
-void PrometheusIndexWriter::SortSymbols() {
-  const auto numbers = [](std::size_t n) {
-    std::vector<std::uint32_t> all(n);
-    std::iota(all.begin(), all.end(), 0U);
-    return all;
-  };
-  symbol_order_ = numbers(symbol_ends_.size());
-  std::sort(symbol_order_.begin(), symbol_order_.end(), [this](auto a, auto b) { return Symbol(a) < Symbol(b); });
-  symbol_places_.resize(symbol_order_.size());
-  for (std::uint32_t i = 0; i < symbol_order_.size(); ++i) symbol_places_[symbol_order_[i]] = i;
-  pair_order_ = numbers(pairs_.size());
-  std::sort(pair_order_.begin(), pair_order_.end(), [this](auto a, auto b) {
-    return std::pair(symbol_places_[pairs_[a].name], symbol_places_[pairs_[a].value]) <
-           std::pair(symbol_places_[pairs_[b].name], symbol_places_[pairs_[b].value]);
-  });
-}
-
-Status PrometheusIndexWriter::WriteSymbols(FileSink* out) const {
-  return AppendEntries("the symbol table", symbol_order_.size(), out, [this](const auto& put) {
-    std::string entry;
-    for (const std::uint32_t number : symbol_order_) {
-      entry.clear();
-      PutBytes(&entry, Symbol(number));
-      put(entry);
-    }
-  });
+Status PrometheusIndexWriter::WriteSymbols(FileSink* out) {
+  runs_.Intern("");  // of the list of all series, whose name and value are empty: Prometheus has it among its symbols
+  run_ends_.push_back(series_);
+  if (Status s = runs_.Finish(); !s.ok()) return s;
+  const SpoolFile& table = runs_.table();
+  if (Status s = CheckLength("the symbol table", 4 + table.size()); !s.ok()) return s;
+  Section section(out, 4 + table.size());
+  section.AppendNumber(runs_.size());
+  SpoolReader symbols(&table, 0, table.size());
+  if (Status s = Copy(&symbols, table.size(), &section); !s.ok()) return s;
+  section.End();
+  const FileSource* const source = &table.source();
+  const auto read = [source](std::uint64_t at, std::size_t n, std::string* to) { return source->ReadAt(at, n, to); };
+  return symbols_.Open(read, 0, table.size(), runs_.size());
 }
 
 Status PrometheusIndexWriter::WriteSeries(FileSink* out) {
-  SpoolReader spool;
-  if (Status s = spool.Open(spool_path_); !s.ok()) return s;
-  std::string content, frame;
-  series_refs_.clear();
-  series_refs_.reserve(series_);
-  while (spool.Next()) {
-    out->Pad(16);
-    const std::uint64_t ref = out->position() / 16;
-    if (ref > std::numeric_limits<std::uint32_t>::max()) {
-      return ResourceExhausted("Prometheus index: the series would take more than 64 GiB");
+  if (Status s = spool_.Finish(); !s.ok()) return s;
+  SpoolReader spool(&spool_, 0, spool_.size());
+  std::vector<std::uint32_t> numbers;
+  std::uint64_t n = 0;
+  for (const std::uint64_t end : run_ends_) {
+    if (Status s = runs_.NextRun(&numbers); !s.ok()) return s;
+    for (; n < end; ++n) {
+      if (Status s = OneSeries(&spool, numbers, out); !s.ok()) return s;
     }
-    series_refs_.push_back(static_cast<std::uint32_t>(ref));
-    content.clear();
-    PutVarint(&content, spool.pairs().size());
-    for (const std::uint32_t pair : spool.pairs()) {
-      PutVarint(&content, symbol_places_[pairs_[pair].name]);
-      PutVarint(&content, symbol_places_[pairs_[pair].value]);
-    }
-    content.append(spool.chunks());
-    frame.clear();
-    PutBytes(&frame, content);
-    PutBigEndian32(&frame, Crc32c(content));
-    out->Append(frame);
   }
-  if (!spool.status().ok()) return spool.status();
-  return series_refs_.size() == series_ ? Status::Ok() : IoError(spool_path_ + " ends too early");
+  spool_.Remove();
+  return postings_.Finish();
 }
 
-// One list of values a name. The pairs of a name stand together in pair_order_; an entry carries the first.
-Status PrometheusIndexWriter::WriteLabelIndices(FileSink* out, std::vector<LabelIndex>* entries) const {
-  std::string content;
-  for (std::size_t i = 0; i < pair_order_.size();) {
-    const std::uint32_t first = pair_order_[i];
-    content.assign(8, '\0');
-    for (; i < pair_order_.size() && pairs_[pair_order_[i]].name == pairs_[first].name; ++i) {
-      PutBigEndian32(&content, symbol_places_[pairs_[pair_order_[i]].value]);
+Status PrometheusIndexWriter::OneSeries(SpoolReader* spool, std::span<const std::uint32_t> numbers, FileSink* out) {
+  std::string_view entry;
+  if (!spool->TakeFramed(&entry)) return spool->status();
+  out->Pad(16);
+  const std::uint64_t position = out->position() / 16;
+  if (position > std::numeric_limits<std::uint32_t>::max()) {
+    return ResourceExhausted("Prometheus index: the series would take more than 64 GiB");
+  }
+  const auto ref = static_cast<std::uint32_t>(position);
+  if (Status s = postings_.Add({0, 0, ref}); !s.ok()) return s;
+  ByteReader in(entry);
+  const std::uint64_t labels = in.Varint() / 2;
+  content_.clear();
+  PutVarint(&content_, labels);
+  for (std::uint64_t i = 0; i < labels && in.ok(); ++i) {
+    const std::uint64_t name = in.Varint(), value = in.Varint();
+    if (!in.ok() || name >= numbers.size() || value >= numbers.size()) return IoError(spool_.path() + " is malformed");
+    PutVarint(&content_, numbers[name]);
+    PutVarint(&content_, numbers[value]);
+    if (Status s = postings_.Add({numbers[name], numbers[value], ref}); !s.ok()) return s;
+  }
+  content_.append(in.Bytes(in.remaining()));
+  frame_.clear();
+  PutBytes(&frame_, content_);
+  PutBigEndian32(&frame_, Crc32c(content_));
+  out->Append(frame_);
+  return Status::Ok();
+}
+
+// The references of each label, together; how many, and the values of each name.
+Status PrometheusIndexWriter::GroupPostings() {
+  Pair pair;  // ("", "")
+  const auto end_pair = [&] {
+    if (pair.name != 0) {
+      if (names_.empty() || names_.back().symbol != pair.name) names_.push_back({pair.name, 0, 0});
+      ++names_.back().values;
     }
-    SetCount(1, &content);
-    StoreBigEndian(content.data() + 4, static_cast<std::uint32_t>(content.size() / 4 - 2));
-    out->Pad(4);
-    entries->push_back({first, out->position()});
-    if (Status s = AppendSection("label values", content, out); !s.ok()) return s;
+    char bytes[kPairBytes];
+    StoreFixed(bytes, pair.name);
+    StoreFixed(bytes + 4, pair.value);
+    StoreFixed(bytes + 8, pair.series);
+    return pairs_.Append({bytes, sizeof(bytes)});
+  };
+  while (postings_.Next()) {
+    const RecordSorter::Record& r = postings_.record();
+    if (r.major != pair.name || r.minor != pair.value) {
+      if (Status s = end_pair(); !s.ok()) return s;
+      pair = {r.major, r.minor, 0};
+    }
+    ++pair.series;
+    char ref[4];
+    StoreBigEndian(ref, r.value);
+    if (Status s = refs_.Append({ref, sizeof(ref)}); !s.ok()) return s;
+  }
+  if (!postings_.status().ok()) return postings_.status();
+  if (Status s = end_pair(); !s.ok()) return s;
+  if (Status s = pairs_.Finish(); !s.ok()) return s;
+  return refs_.Finish();
+}
+
+Status PrometheusIndexWriter::EachPair(const std::function<Status(const Pair&)>& visit) const {
+  SpoolReader pairs(&pairs_, 0, pairs_.size());
+  std::string_view bytes;
+  while (!pairs.at_end()) {
+    if (!pairs.Take(kPairBytes, &bytes)) return pairs.status();
+    const auto number = [&bytes](std::size_t at) { return LoadFixed<std::uint32_t>(bytes.data() + at); };
+    if (Status s = visit({number(0), number(4), number(8)}); !s.ok()) return s;
   }
   return Status::Ok();
 }
 
-// So many lists at a time as have kPostingsAtOnce references together: each time the spool is read from its beginning, and each
-// list comes out ascending.
-Status PrometheusIndexWriter::WritePostings(FileSink* out, std::vector<std::uint64_t>* offsets) const {
-  constexpr std::uint64_t kNotNow = ~0ULL;
-  std::vector<std::uint64_t> next(pairs_.size(), kNotNow);  // where in `refs` the next reference of a pair goes
-  std::vector<std::uint32_t> refs;
-  std::string content;
-  offsets->reserve(pairs_.size());
-  for (std::size_t begin = 0, end = 0; begin < pair_order_.size(); begin = end) {
-    std::uint64_t total = 0;
-    for (; end < pair_order_.size() && (end == begin || total + pairs_[pair_order_[end]].series <= kPostingsAtOnce); ++end) {
-      next[pair_order_[end]] = total;
-      total += pairs_[pair_order_[end]].series;
-    }
-    refs.resize(total);
-    SpoolReader spool;
-    if (Status s = spool.Open(spool_path_); !s.ok()) return s;
-    for (std::size_t s = 0; spool.Next(); ++s) {
-      for (const std::uint32_t pair : spool.pairs()) {
-        if (next[pair] != kNotNow) refs[next[pair]++] = series_refs_[s];
-      }
-    }
-    if (!spool.status().ok()) return spool.status();
-    std::uint64_t at = 0;
-    for (std::size_t i = begin; i < end; ++i) {
-      const std::uint32_t p = pair_order_[i];
-      next[p] = kNotNow;
-      content.assign(4, '\0');
-      SetCount(pairs_[p].series, &content);
-      for (std::uint32_t k = 0; k < pairs_[p].series; ++k) PutBigEndian32(&content, refs[at++]);
+// One list of values a name.
+Status PrometheusIndexWriter::WriteLabelIndices(FileSink* out) {
+  std::optional<Section> section;
+  std::size_t names = 0;
+  std::uint32_t left = 0;  // values of the last name
+  return EachPair([&](const Pair& pair) {
+    if (pair.name == 0) return Status::Ok();
+    if (left == 0) {
+      Name& name = names_[names++];
+      left = name.values;
+      const std::uint64_t length = 8 + 4 * std::uint64_t{name.values};
+      if (Status s = CheckLength("label values", length); !s.ok()) return s;
       out->Pad(4);
-      offsets->push_back(out->position());
-      if (Status s = AppendSection("postings", content, out); !s.ok()) return s;
+      name.offset = out->position();
+      section.emplace(out, length);
+      section->AppendNumber(1);
+      section->AppendNumber(name.values);
     }
-  }
-  return Status::Ok();
-}
-
-Status PrometheusIndexWriter::WriteLabelOffsets(const std::vector<LabelIndex>& entries, FileSink* out) const {
-  return AppendEntries("the label offset table", entries.size(), out, [&](const auto& put) {
-    std::string entry;
-    for (const LabelIndex& e : entries) {
-      entry.assign(1, '\x01');
-      PutBytes(&entry, Symbol(pairs_[e.first_pair].name));
-      PutVarint(&entry, e.offset);
-      put(entry);
-    }
+    section->AppendNumber(pair.value);
+    if (--left == 0) section->End();
+    return Status::Ok();
   });
 }
 
-Status PrometheusIndexWriter::WritePostingOffsets(std::uint64_t all, const std::vector<std::uint64_t>& offsets,
-                                                  FileSink* out) const {
-  return AppendEntries("the postings offset table", offsets.size() + 1, out, [&](const auto& put) {
-    std::string entry("\x02\0\0", 3);
-    PutVarint(&entry, all);
-    put(entry);
-    for (std::size_t i = 0; i < offsets.size(); ++i) {
-      const Pair& pair = pairs_[pair_order_[i]];
-      entry.assign(1, '\x02');
-      PutBytes(&entry, Symbol(pair.name));
-      PutBytes(&entry, Symbol(pair.value));
-      PutVarint(&entry, offsets[i]);
+Status PrometheusIndexWriter::WritePostings(FileSink* out) const {
+  SpoolReader refs(&refs_, 0, refs_.size());
+  return EachPair([&](const Pair& pair) {
+    const std::uint64_t length = 4 + 4 * std::uint64_t{pair.series};
+    if (Status s = CheckLength("postings", length); !s.ok()) return s;
+    Section section(out, length);
+    section.AppendNumber(pair.series);
+    if (Status s = Copy(&refs, length - 4, &section); !s.ok()) return s;
+    section.End();
+    return Status::Ok();
+  });
+}
+
+Status PrometheusIndexWriter::WriteLabelOffsets(FileSink* out) {
+  return AppendEntries("the label offset table", names_.size(), out, [this](const Put& put) {
+    std::string entry;
+    std::string_view symbol;
+    for (const Name& name : names_) {
+      if (Status s = symbols_.Get(name.symbol, &symbol); !s.ok()) return s;
+      entry.assign(1, '\x01');
+      PutBytes(&entry, symbol);
+      PutVarint(&entry, name.offset);
       put(entry);
     }
+    return Status::Ok();
+  });
+}
+
+Status PrometheusIndexWriter::WritePostingOffsets(std::uint64_t postings, FileSink* out) {
+  return AppendEntries("the postings offset table", pairs_.size() / kPairBytes, out, [this, postings](const Put& put) {
+    std::string entry;
+    std::uint64_t offset = postings;
+    return EachPair([&](const Pair& pair) {
+      std::string_view name, value;
+      if (Status s = symbols_.Get(pair.name, &name); !s.ok()) return s;
+      if (Status s = symbols_.Get(pair.value, &value); !s.ok()) return s;
+      entry.assign(1, '\x02');
+      PutBytes(&entry, name);
+      PutBytes(&entry, value);
+      PutVarint(&entry, offset);
+      put(entry);
+      offset += 12 + 4 * std::uint64_t{pair.series};  // length, number, references, checksum
+      return Status::Ok();
+    });
   });
 }
 
 Status PrometheusIndexWriter::WriteTo(FileSink* out) {
-  if (Status s = OpenSpool(); !s.ok()) return s;
-  if (Status s = spool_.CloseUnsynced(); !s.ok()) return s;
-  Intern("");  // of the list of all series, whose name and value are empty: Prometheus has it among its symbols
-  SortSymbols();
   std::string toc, bytes;
   PutBigEndian32(&bytes, kMagic);
   bytes.push_back(kVersion);
@@ -367,26 +333,19 @@ Status PrometheusIndexWriter::WriteTo(FileSink* out) {
   if (Status s = WriteSymbols(out); !s.ok()) return s;
   PutBigEndian64(&toc, out->position());
   if (Status s = WriteSeries(out); !s.ok()) return s;
+  if (Status s = GroupPostings(); !s.ok()) return s;
   PutBigEndian64(&toc, out->position());
-  std::vector<LabelIndex> label_entries;
-  if (Status s = WriteLabelIndices(out, &label_entries); !s.ok()) return s;
+  if (Status s = WriteLabelIndices(out); !s.ok()) return s;
   out->Pad(4);
-  const std::uint64_t all = out->position();
-  bytes.assign(4, '\0');
-  SetCount(series_refs_.size(), &bytes);
-  for (const std::uint32_t ref : series_refs_) PutBigEndian32(&bytes, ref);
-  if (Status s = AppendSection("the list of all series", bytes, out); !s.ok()) return s;
-  std::vector<std::uint64_t> posting_offsets;
-  if (Status s = WritePostings(out, &posting_offsets); !s.ok()) return s;
+  const std::uint64_t postings = out->position();
+  if (Status s = WritePostings(out); !s.ok()) return s;
   PutBigEndian64(&toc, out->position());
-  if (Status s = WriteLabelOffsets(label_entries, out); !s.ok()) return s;
-  PutBigEndian64(&toc, all);
+  if (Status s = WriteLabelOffsets(out); !s.ok()) return s;
+  PutBigEndian64(&toc, postings);
   PutBigEndian64(&toc, out->position());
-  if (Status s = WritePostingOffsets(all, posting_offsets, out); !s.ok()) return s;
+  if (Status s = WritePostingOffsets(postings, out); !s.ok()) return s;
   PutBigEndian32(&toc, Crc32c(toc));
   out->Append(toc);
-  if (::unlink(spool_path_.c_str()) != 0) return ErrnoStatus("cannot remove " + spool_path_, errno);
-  spooled_ = false;
   return Status::Ok();
 }
 

@@ -1,33 +1,26 @@
 #include "interop/prometheus_pieces.h"
 
-#include <unistd.h>
-
-#include <algorithm>
 #include <memory>
 #include <queue>
 
 #include "base/coding.h"
 
 namespace chronolith {
-namespace {
-
-constexpr std::size_t kReadBytes = 64 << 10;
-
-}  // namespace
 
 // Reads one piece.
 class PrometheusSeriesPieces::Reader {
  public:
-  Reader(const FileSource* file, std::uint64_t begin, std::uint64_t end) : file_(file), offset_(begin), end_(end) {}
+  explicit Reader(const SpoolReader& part) : spool_(part) {}
 
-  // False at the end, and where status() is not ok.
+  // False at the end, and where status is not ok.
   bool Next() {
-    if (offset_ + at_ >= end_ || !Have(4)) return false;
-    const auto length = LoadFixed<std::uint32_t>(buffer_.data() + at_);
-    at_ += 4;
-    if (!Have(length)) return false;
-    ByteReader in(std::string_view(buffer_).substr(at_, length));
-    at_ += length;
+    std::string_view entry;
+    if (spool_.at_end()) return false;
+    if (!spool_.TakeFramed(&entry)) {
+      status = spool_.status();
+      return false;
+    }
+    ByteReader in(entry);
     labels = Labels::FromEncoded(std::string(in.LengthPrefixed()));
     chunks.clear();
     while (in.ok() && in.remaining() > 0) {
@@ -46,31 +39,10 @@ class PrometheusSeriesPieces::Reader {
   Status status;
 
  private:
-  bool Have(std::size_t n) {
-    if (buffer_.size() - at_ >= n) return true;
-    offset_ += at_;
-    at_ = 0;
-    status = file_->ReadAt(offset_, std::max(n, kReadBytes), &buffer_);
-    if (status.ok() && buffer_.size() < n) status = IoError("the file of waiting series ends too early");
-    return status.ok();
-  }
-
-  const FileSource* const file_;
-  std::uint64_t offset_;  // of buffer_ in the file
-  const std::uint64_t end_;
-  std::size_t at_ = 0;
-  std::string buffer_;
+  SpoolReader spool_;
 };
 
-PrometheusSeriesPieces::~PrometheusSeriesPieces() {
-  if (created_) ::unlink(path_.c_str());
-}
-
 Status PrometheusSeriesPieces::Add(const Labels& labels, std::span<const PrometheusChunkRef> chunks) {
-  if (!created_) {
-    if (Status s = file_.Create(path_); !s.ok()) return s;
-    created_ = true;
-  }
   std::string entry(4, '\0');
   PutBytes(&entry, labels.encoded());
   for (const PrometheusChunkRef& c : chunks) {
@@ -79,26 +51,22 @@ Status PrometheusSeriesPieces::Add(const Labels& labels, std::span<const Prometh
     PutFixed64(&entry, c.ref);
   }
   StoreFixed(entry.data(), static_cast<std::uint32_t>(entry.size() - 4));
-  file_.Append(entry);
-  return Status::Ok();
+  return file_.Append(entry);
 }
 
 void PrometheusSeriesPieces::EndPiece() {
-  if (created_ && (ends_.empty() || ends_.back() < file_.position())) ends_.push_back(file_.position());
+  if (file_.size() > (ends_.empty() ? 0 : ends_.back())) ends_.push_back(file_.size());
 }
 
 Status PrometheusSeriesPieces::Merge(const Visit& visit) {
-  if (!created_) return Status::Ok();
   EndPiece();
-  if (Status s = file_.CloseUnsynced(); !s.ok()) return s;
-  FileSource file;
-  if (Status s = file.Open(path_); !s.ok()) return s;
+  if (Status s = file_.Finish(); !s.ok()) return s;
   std::vector<std::unique_ptr<Reader>> readers;
   const auto later = [](const Reader* a, const Reader* b) { return (b->labels <=> a->labels) < 0; };
   std::priority_queue<Reader*, std::vector<Reader*>, decltype(later)> next(later);
   std::uint64_t begin = 0;
   for (const std::uint64_t end : ends_) {
-    readers.push_back(std::make_unique<Reader>(&file, begin, end));
+    readers.push_back(std::make_unique<Reader>(SpoolReader(&file_, begin, end, SpoolReader::BufferBytes(ends_.size()))));
     begin = end;
     if (readers.back()->Next()) next.push(readers.back().get());
     if (!readers.back()->status.ok()) return readers.back()->status;

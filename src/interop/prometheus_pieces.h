@@ -10,22 +10,19 @@
 
 #include "chronolith/labels.h"
 #include "chronolith/result.h"
-#include "interop/file_sink.h"
 #include "interop/prometheus_index.h"
+#include "interop/spool_file.h"
 
 namespace chronolith {
 
-// The series wait in one file: fixed32 length | labels, length-prefixed | of each chunk 24 bytes. Memory: 64 KiB a piece, while
-// they are merged. Thread safety: one thread at a time.
+// The series wait in one file: fixed32 length | labels, length-prefixed | of each chunk 24 bytes. Memory:
+// SpoolReader::BufferBytes, while they are merged. Thread safety: one thread at a time.
 class PrometheusSeriesPieces {
  public:
   using Visit = std::function<Status(const Labels& labels, std::span<const PrometheusChunkRef> chunks)>;
 
   // The file must not exist, and is removed in the end.
-  explicit PrometheusSeriesPieces(std::string file) : path_(std::move(file)) {}
-  ~PrometheusSeriesPieces();
-  PrometheusSeriesPieces(const PrometheusSeriesPieces&) = delete;
-  PrometheusSeriesPieces& operator=(const PrometheusSeriesPieces&) = delete;
+  explicit PrometheusSeriesPieces(std::string file) : file_(std::move(file)) {}
 
   // Of the piece at hand.
   Status Add(const Labels& labels, std::span<const PrometheusChunkRef> chunks);
@@ -36,9 +33,7 @@ class PrometheusSeriesPieces {
 
  private:
   class Reader;
-  const std::string path_;
-  bool created_ = false;
-  FileSink file_;
+  SpoolFile file_;
   std::vector<std::uint64_t> ends_;  // of pieces in the file
 };
 

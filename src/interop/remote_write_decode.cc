@@ -52,6 +52,19 @@ const char* SkipField(const char* at, const char* end, std::uint32_t known) {
   return nullptr;
 }
 
+// Fields of a request that have lengths, by version. Neither version has those of the other: passed over as unknown ones are, all
+// that such a message brings would be dropped without a word.
+constexpr std::uint32_t kFields1 = 1 << 1 | 1 << 3, kFields2 = 1 << 4 | 1 << 5;
+
+std::string_view OddField(const char* at, RemoteWriteVersion version) {
+  const auto tag = static_cast<unsigned char>(*at);
+  const std::uint32_t other = version == RemoteWriteVersion::k1 ? kFields2 : kFields1;
+  if ((tag & 7) != 2 || (other >> (tag >> 3) & 1) == 0) return "a field of the request";
+  return version == RemoteWriteVersion::k1
+             ? "a field of io.prometheus.write.v2.Request, where the Content-Type says prometheus.WriteRequest,"
+             : "a field of prometheus.WriteRequest, where the Content-Type says io.prometheus.write.v2.Request,";
+}
+
 using ItemKind = RemoteWriteBatch::ItemKind;
 
 // None: `tag` is not that of an item.
@@ -136,9 +149,9 @@ Status RemoteWriteDecoder::Begin() {
       at = TakeBytes(at + 1, end, &bytes);
       if (at != nullptr && *field == kRequest2Symbols) symbols_.push_back(bytes);
     } else {
-      at = SkipField(at, end, 1 << 4 | 1 << 5);
+      at = SkipField(at, end, kFields1 | kFields2);
     }
-    if (at == nullptr) return Malformed(field, "a field of the request");
+    if (at == nullptr) return Malformed(field, OddField(field, version_));
     if (symbols_.size() > kSymbolsMax) return Malformed(field, "more than " + std::to_string(kSymbolsMax) + " symbols");
   }
   if (!symbols_.empty() && !symbols_[0].empty()) return InvalidArgument("symbol 0 of a remote write 2.0 message is not empty");
@@ -167,8 +180,8 @@ Status RemoteWriteDecoder::Next(RemoteWriteBatch* batch) {
       batch->metadata.push_back(bytes);
     } else if (!is1 && *field == kRequest2Symbols) {
       at_ = TakeBytes(field + 1, end, &bytes);  // Begin has seen that it is whole
-    } else if (at_ = SkipField(field, end, is1 ? 1 << 1 | 1 << 3 : 1 << 4 | 1 << 5); at_ == nullptr) {
-      return at_ = end, Malformed(field, "a field of the request");
+    } else if (at_ = SkipField(field, end, kFields1 | kFields2); at_ == nullptr) {
+      return at_ = end, Malformed(field, OddField(field, version_));
     }
   }
   return Status::Ok();

@@ -89,9 +89,9 @@ class Copying {
     const Result<std::shared_ptr<EngineFactory>> factory = EngineRegistry::Default()->Find(store_.engine);
     if (!factory.ok()) return factory.status();
     Result<std::unique_ptr<HeldFiles>> log = (*factory)->HoldFiles(log_path_);
-    if (!log.ok()) return log.status();
+    if (!log.ok()) return log.status().WithContext("log instance");
     Result<std::unique_ptr<HeldFiles>> data = (*factory)->HoldFiles(DataInstancePath(store_path_));
-    if (!data.ok()) return data.status();
+    if (!data.ok()) return data.status().WithContext("data instance");
     if (Status s = (*log)->TakeEnd(); !s.ok()) return s;
     report_->manifest.taken_ms = Clock::System()->NowMs();
     instances->push_back({"log", std::move(*log), {}});

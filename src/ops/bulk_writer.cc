@@ -36,7 +36,7 @@ Status BulkWriter::AppendHistogram(SeriesRef ref, HistogramSample histogram) {
   if (ref.id == 0) return Refuse();
   if (appender_ != nullptr) appender_->AppendHistogram(ref, histogram.timestamp, std::move(histogram.histogram));
   ++pending_.histograms;
-  return Appended();
+  return Appended(kHistogramWeight);
 }
 
 Status BulkWriter::AppendExemplar(SeriesRef ref, Exemplar exemplar) {

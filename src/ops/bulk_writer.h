@@ -20,7 +20,8 @@ struct BulkCounts {
 // Memory: two batches. Thread safety: one thread at a time.
 class BulkWriter {
  public:
-  static constexpr std::size_t kBatch = 64 << 10;
+  static constexpr std::size_t kBatch = 64 << 10;          // samples
+  static constexpr std::size_t kHistogramWeight = 1 << 4;  // samples: some hundred bytes
   static constexpr std::size_t kReasonsKept = 20;
 
   // `storage` null: everything is counted, nothing written.
@@ -48,7 +49,7 @@ class BulkWriter {
   const std::vector<std::string>& reasons() const { return reasons_; }  // the first of them
 
  private:
-  Status Appended() { return ++appended_ < batch_ ? Status::Ok() : Commit(); }
+  Status Appended(std::size_t weight = 1) { return (appended_ += weight) < batch_ ? Status::Ok() : Commit(); }
   Status Commit();
   Status WaitForLast();
   Status Refuse();
@@ -58,10 +59,10 @@ class BulkWriter {
   const AckLevel level_;
   const std::size_t batch_;
   std::unique_ptr<Appender> appender_;
-  std::size_t appended_ = 0;
-  BulkCounts pending_;  // of the batch at hand
-  BulkCounts sent_;     // of the one before
-  CommitToken token_;   // of that
+  std::size_t appended_ = 0;  // by weight
+  BulkCounts pending_;        // of the batch at hand
+  BulkCounts sent_;           // of the one before
+  CommitToken token_;         // of that
   BulkCounts written_;
   std::uint64_t refused_ = 0;
   std::vector<std::string> reasons_;

@@ -22,13 +22,11 @@
 namespace chronolith::ops {
 namespace {
 
-constexpr std::int64_t kHourMs = 3'600'000;
 constexpr std::uint64_t kPairsPerLook = 8192;  // between looks at the cancel flag
 
 // What a shard's stored index holds and what the log says beyond it. A series is stored where its ordinal lies below `next`: rows
 // of a checkpoint that was cut short lie above, and the log has their series.
 struct ShardState {
-  bool readable = true;
   Lsn applied = 0;
   std::uint64_t next = 0;
   OrdinalSet removed;  // in the log, behind `applied`
@@ -89,15 +87,15 @@ class LogPairs {
 // First pass over a shard's log: which series it creates and removes, and when.
 class ChurnReader : public WalVisitor {
  public:
-  ChurnReader(ShardState* state, CardinalityReport* report, const OpsContext& context)
-      : state_(state), report_(report), context_(context) {}
+  ChurnReader(ShardState* state, ShardCondition* condition, CardinalityReport* report, const OpsContext& context)
+      : state_(state), condition_(condition), report_(report), context_(context) {}
   Status OnRow(ShardId, const WalRowHeader& row, std::string_view) override {
     if (report_->log_from_ms == 0 || row.write_time_ms < report_->log_from_ms) report_->log_from_ms = row.write_time_ms;
     context_.Add(row.records);
     return Status::Ok();
   }
   Status OnRecord(ShardId, Lsn lsn, const WalRowHeader& row, const RecordView& record) override {
-    const std::int64_t hour = row.write_time_ms - ((row.write_time_ms % kHourMs) + kHourMs) % kHourMs;
+    const std::int64_t hour = HourOf(row.write_time_ms) * kHourMs;
     if (record.type == RecordType::kSeries) {
       if (Status s = DecodeSeries(record.body, &entries_); !s.ok()) return s;
       report_->log_hours[hour].created += entries_.size();
@@ -110,13 +108,14 @@ class ChurnReader : public WalVisitor {
     return Status::Ok();
   }
   Status OnLoss(ShardId, const WalLoss& loss) override {
-    report_->problems.push_back(loss.why.message());
+    condition_->unread.push_back({"log", loss.why.message()});
     return Status::Ok();
   }
   std::uint64_t created() const { return created_; }
 
  private:
   ShardState* const state_;
+  ShardCondition* const condition_;
   CardinalityReport* const report_;
   const OpsContext& context_;
   std::uint64_t created_ = 0;
@@ -181,11 +180,7 @@ class Counting {
       ShardCardinality& shard = report_->shards.emplace_back();
       shard.shard = i;
       shard.bytes = stats.families[IndexFamily(i)].file_bytes + stats.families[ChunkFamily(i)].file_bytes;
-      if (Status s = ReadShard(i, &shard); !s.ok()) {
-        if (s.code() == StatusCode::kCancelled) return s;
-        states_[i].readable = false;
-        report_->problems.push_back("shard " + std::to_string(i) + ": " + s.message());
-      }
+      if (Status s = ReadShard(i, &shard); !s.ok()) return s;
     }
     if (Status s = MergePairs(); !s.ok()) return s;
     if (options_.chunks) {
@@ -193,11 +188,10 @@ class Counting {
       for (ShardId i = 0; i < store_.shards(); ++i) bytes += stats.families[ChunkFamily(i)].file_bytes;
       context_.Begin("reading chunks", bytes, "bytes");
       for (ShardId i = 0; i < store_.shards(); ++i) {
-        if (!states_[i].readable) continue;
-        if (Status s = ReadChunks(i); !s.ok()) {
-          if (s.code() == StatusCode::kCancelled) return s;
-          report_->problems.push_back("shard " + std::to_string(i) + ", chunks: " + s.message());
-        }
+        if (!Readable(i)) continue;
+        const Status s = ReadChunks(i);
+        if (s.code() == StatusCode::kCancelled) return s;
+        if (!s.ok()) NoteUnread(i, "chunks", s.message());
       }
     }
     for (ShardCardinality& shard : report_->shards) {
@@ -213,28 +207,41 @@ class Counting {
   }
 
  private:
+  bool Readable(ShardId i) const { return report_->shards[i].condition.quarantine.empty(); }
+  void NoteUnread(ShardId i, std::string part, std::string why) {
+    report_->shards[i].condition.unread.push_back({std::move(part), std::move(why)});
+  }
+
+  // kCancelled; what is damaged is noted.
   Status ReadShard(ShardId i, ShardCardinality* shard) {
+    ShardCondition& condition = shard->condition;
     for (const FamilyId family : {IndexFamily(i), ChunkFamily(i)}) {
-      if (Status s = store_.data()->Damage(family); !s.ok()) return s;
+      if (condition.quarantine.empty()) condition.quarantine = store_.data()->Damage(family).message();
     }
+    if (!condition.quarantine.empty()) return Status::Ok();
     ShardState& state = states_[i];
     const auto stored = RowReader(store_.data(), IndexFamily(i)).ReadState();
-    if (!stored.ok()) return stored.status();
+    if (!stored.ok()) {  // an open that cannot read it quarantines the shard, too
+      condition.quarantine = stored.status().message();
+      return Status::Ok();
+    }
     if (stored->has_value()) {
       state.applied = (*stored)->applied_lsn;
       state.next = (*stored)->next_ordinal;
     }
-    ChurnReader churn(&state, report_, context_);
+    ChurnReader churn(&state, &condition, report_, context_);
     WalEnd end;
-    if (Status s = ReadWal(store_.log(), WalFamily(i), i, 0, context_.cancelled, &churn, nullptr, &end); !s.ok()) return s;
+    const Status read = ReadWal(store_.log(), WalFamily(i), i, 0, context_.cancelled, &churn, nullptr, &end);
+    if (read.code() == StatusCode::kCancelled) return read;
+    if (!read.ok()) NoteUnread(i, "log", read.message());
     if (state.next > 0) state.alive.AddRange(0, static_cast<Ordinal>(state.next - 1));
     state.alive.Subtract(state.removed);
     if (churn.created() == 0) return Status::Ok();
     LabelsReader labels(state, &log_pairs_);
-    if (Status s = ReadWal(store_.log(), WalFamily(i), i, 0, context_.cancelled, &labels, nullptr, &end); !s.ok()) return s;
+    const Status again = ReadWal(store_.log(), WalFamily(i), i, 0, context_.cancelled, &labels, nullptr, &end);
     shard->log_series = labels.series_;
     report_->log_series_left_out += labels.left_out_;
-    return Status::Ok();
+    return again.code() == StatusCode::kCancelled ? again : Status::Ok();  // else the first pass has told
   }
 
   // All shards' postings and those of the log, merged by key: a pair is complete when its key is the smallest no more.
@@ -243,16 +250,19 @@ class Counting {
     const std::vector<PairOfLog> log = log_pairs_.TakeSorted();
     std::vector<Postings> cursors;
     for (ShardId i = 0; i < store_.shards(); ++i) {
-      if (!states_[i].readable) continue;
+      if (!Readable(i)) continue;
       const std::string lower(1, index_rows::kPostingsPrefix);
       auto it =
           store_.data()->NewIterator(IndexFamily(i), {.lower = lower, .upper = index_rows::PrefixEnd(lower), .fill_cache = false});
-      if (!it.ok()) return it.status();
+      if (!it.ok()) {
+        NoteUnread(i, "index", it.status().message());
+        continue;
+      }
       (*it)->Seek(lower);
       if ((*it)->Valid()) {
         cursors.push_back({i, std::move(*it)});
       } else if (!(*it)->status().ok()) {
-        Damaged(i, (*it)->status());
+        NoteUnread(i, "index", (*it)->status().message());
       }
     }
     // A heap: its front has the smallest key.
@@ -277,7 +287,7 @@ class Counting {
           cursor.it->Next();
           s = cursor.it->status();
         }
-        if (!s.ok()) Damaged(cursor.shard, s);
+        if (!s.ok()) NoteUnread(cursor.shard, "index", s.message());
         if (s.ok() && cursor.it->Valid()) {
           std::push_heap(cursors.begin(), cursors.end(), later);
         } else {
@@ -290,10 +300,6 @@ class Counting {
     EndName();
     for (const auto& [name, count] : folded_names_) OfferName(count);
     return Status::Ok();
-  }
-
-  void Damaged(ShardId shard, const Status& status) {
-    report_->problems.push_back("shard " + std::to_string(shard) + ", index: " + status.message());
   }
 
   Status CountRow(const Postings& cursor) {
@@ -352,33 +358,18 @@ class Counting {
     names_by_values_.Offer(count);
   }
 
-  // Chunks come window by window, so a series' first window is the first that shows it.
   Status ReadChunks(ShardId i) {
-    const std::uint64_t ordinals = states_[i].next;
-    if (ordinals * sizeof(std::uint32_t) * 2 > context_.memory_limit_bytes / 2) {
-      report_->problems.push_back("shard " + std::to_string(i) + " has had " + std::to_string(ordinals) +
-                                  " series: too many to tell its churn within the memory limit");
+    std::uint64_t series = states_[i].next;
+    if (series * ChunkChurn::kBytesPerSeries > context_.memory_limit_bytes / 2) {
+      NoteUnread(i, "churn", "it has had " + std::to_string(series) + " series: too many to tell theirs within the memory limit");
+      series = 0;
     }
-    const bool churn = ordinals * sizeof(std::uint32_t) * 2 <= context_.memory_limit_bytes / 2;
-    std::vector<std::uint32_t> last(churn ? ordinals : 0);  // 1 + number of the last window that has the series; 0: none
-    std::vector<WindowChurn*> windows;
-    Timestamp window = 0;
+    ChunkChurn churn(series, &report_->windows, &report_->hours);
     const Status s = ScanChunkRows(store_, i, context_, [&](const ChunkMeta& meta, std::uint64_t) {
       report_->shards[i].samples += meta.samples;
-      if (windows.empty() || meta.window != window) {
-        window = meta.window;
-        windows.push_back(&report_->windows[window]);
-      }
-      if (meta.ordinal >= last.size()) return;
-      std::uint32_t& seen = last[meta.ordinal];
-      if (seen == windows.size()) return;
-      ++windows.back()->active;
-      if (seen == 0) ++windows.back()->first;
-      seen = static_cast<std::uint32_t>(windows.size());
+      churn.Add(meta);
     });
-    for (const std::uint32_t seen : last) {
-      if (seen > 0) ++windows[seen - 1]->last;
-    }
+    churn.End(s.ok());
     return s;
   }
 

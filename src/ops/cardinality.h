@@ -8,14 +8,16 @@
 #include <vector>
 
 #include "chronolith/result.h"
+#include "ops/chunk_churn.h"
 #include "ops/context.h"
 #include "ops/offline_store.h"
+#include "ops/shard_condition.h"
 
 namespace chronolith::ops {
 
 struct CardinalityOptions {
   std::size_t top = 10;
-  // Reads the chunks, for samples by shard and churn by window; takes as long as reading the files.
+  // Reads the chunks, for samples by shard and churn by window and hour; takes as long as reading the files.
   bool chunks = true;
 };
 
@@ -32,20 +34,15 @@ struct PairCount {
 
 struct ShardCardinality {
   std::uint32_t shard = 0;
+  ShardCondition condition;  // quarantined: nothing of it is counted; else what was not read is missing, here and in all sums
   std::uint64_t series = 0;  // the stored ones and those that only the log has
   std::uint64_t log_series = 0;
   std::uint64_t samples = 0;  // in stored chunks; 0 where they were not read
   std::uint64_t bytes = 0;    // of index.<k> and chunk.<k>
 };
 
-// Series by the time window of their stored chunks.
-struct WindowChurn {
-  std::uint64_t active = 0;  // with chunks in it
-  std::uint64_t first = 0;   // that have none before it
-  std::uint64_t last = 0;    // that have none after it
-};
 // Series by the hour in which the log says that they were created or removed.
-struct HourChurn {
+struct LogHourChurn {
   std::uint64_t created = 0;
   std::uint64_t removed = 0;
 };
@@ -61,18 +58,20 @@ struct CardinalityReport {
   std::vector<PairCount> pairs;
   std::vector<PairCount> metrics;  // the values of __name__
   std::vector<ShardCardinality> shards;
-  std::map<Timestamp, WindowChurn> windows;     // by start; empty where chunks were not read
-  std::map<std::int64_t, HourChurn> log_hours;  // by start, ms
-  std::int64_t log_from_ms = 0;                 // the write time of the oldest row of the log; 0: it is empty
-  std::vector<std::string> problems;            // what could not be read; not counted
+  std::map<Timestamp, WindowChurn> windows;        // by start; empty where chunks were not read
+  std::map<std::int64_t, HourChurn> hours;         // the same
+  std::map<std::int64_t, LogHourChurn> log_hours;  // by start, ms
+  std::int64_t log_from_ms = 0;                    // the write time of the oldest row of the log; 0: it is empty
 
+  bool complete() const { return AllComplete(shards); }  // else all figures are lower bounds
+  std::vector<std::string> Problems() const { return ProblemsOf(shards); }
   // The fullest shard's series (samples) over the mean; 0 where there are none.
   double SeriesSkew() const;
   double SampleSkew() const;
 };
 
 // Exact but where the report says otherwise. Memory: the pairs of the series that only the log has, within half of
-// OpsContext::memory_limit_bytes; 8 bytes a series of one shard; the engine's.
+// OpsContext::memory_limit_bytes; 12 bytes a series of one shard; the engine's.
 Result<CardinalityReport> CountCardinality(const OfflineStore& store, const CardinalityOptions& options, const OpsContext& context);
 
 }  // namespace chronolith::ops

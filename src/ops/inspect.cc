@@ -34,9 +34,9 @@ class LogReader : public WalVisitor {
     ++use_->log_rows;
     use_->log_records += row.records;
     use_->log_bytes += bytes;
-    const PinReason reason = !use_->damage.empty()        ? PinReason::kQuarantined
-                             : last > use_->applied_lsn() ? PinReason::kNotStored
-                                                          : PinReason::kNotTrimmed;
+    const PinReason reason = !use_->condition.quarantine.empty() ? PinReason::kQuarantined
+                             : last > use_->applied_lsn()        ? PinReason::kNotStored
+                                                                 : PinReason::kNotTrimmed;
     if (pins_.empty() || pins_.back().reason != reason) {
       pins_.push_back({shard, reason, row.first_lsn, 0, 0, 0, row.write_time_ms, 0});
     }
@@ -50,12 +50,11 @@ class LogReader : public WalVisitor {
   }
   Status OnRecord(ShardId, Lsn, const WalRowHeader&, const RecordView&) override { return Status::Ok(); }
   Status OnLoss(ShardId, const WalLoss& loss) override {
-    losses_.push_back(loss.why.message());
+    use_->condition.unread.push_back({"log", loss.why.message()});
     return Status::Ok();
   }
 
   std::vector<LogPin> pins_;
-  std::vector<std::string> losses_;
 
  private:
   ShardUse* const use_;
@@ -81,13 +80,13 @@ class Inspection {
       ShardUse use{.shard = i};
       Damage(&use);
       const auto ended = [&](const char* part, const Status& status) {
-        if (!status.ok() && status.code() != StatusCode::kCancelled) {
-          report_->problems.push_back("shard " + std::to_string(i) + ", " + part + ": " + status.message());
-        }
-        return status.code() == StatusCode::kCancelled ? status : Status::Ok();
+        if (status.code() == StatusCode::kCancelled) return status;
+        if (!status.ok()) use.condition.unread.push_back({part, status.message()});
+        return Status::Ok();
       };
-      if (use.damage.empty()) {
-        if (Status s = ended("state", ReadStates(&use)); !s.ok()) return s;
+      // An open that cannot read them quarantines the shard, too.
+      if (use.condition.quarantine.empty()) use.condition.quarantine = ReadStates(&use).message();
+      if (use.condition.quarantine.empty()) {
         if (Status s = ended("chunks", options_.chunks ? ReadChunks(&use) : EstimateChunks(&use)); !s.ok()) return s;
       }
       if (Status s = ended("log", ReadLog(&use)); !s.ok()) return s;
@@ -105,9 +104,7 @@ class Inspection {
     for (const FamilyId family : {IndexFamily(use->shard), ChunkFamily(use->shard)}) {
       use->table_bytes += report_->data.families[family].file_bytes;
       const Status damage = store_.data()->Damage(family);
-      if (damage.ok() || !use->damage.empty()) continue;
-      use->damage = damage.message();
-      report_->problems.push_back("shard " + std::to_string(use->shard) + " is quarantined: " + use->damage);
+      if (use->condition.quarantine.empty()) use->condition.quarantine = damage.message();
     }
   }
 
@@ -205,7 +202,6 @@ class Inspection {
     const Status s = ReadWal(store_.log(), WalFamily(use->shard), use->shard, ~Lsn{0}, context_.cancelled, &reader, nullptr, &end);
     use->trimmed_to = end.trimmed_to;
     report_->pins.insert(report_->pins.end(), reader.pins_.begin(), reader.pins_.end());
-    for (const std::string& loss : reader.losses_) report_->problems.push_back(loss);
     return s;
   }
 

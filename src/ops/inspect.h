@@ -16,6 +16,7 @@
 #include "format/chunk_row.h"
 #include "ops/context.h"
 #include "ops/offline_store.h"
+#include "ops/shard_condition.h"
 
 namespace chronolith::ops {
 
@@ -59,7 +60,8 @@ std::uint64_t ChunkClassEnd(std::size_t i);  // the most bytes of a chunk in it
 
 struct ShardUse {
   ShardId shard = 0;
-  std::string damage;  // quarantined, and why; "": sound as far as an open can tell
+  // Quarantined as far as an open can tell. Where it is not complete, figures are of what was read, and lower bounds.
+  ShardCondition condition;
   // The data's tables.
   std::uint64_t series = 0;        // as of the last checkpoint
   std::uint64_t next_ordinal = 0;  // how many series it has ever had, as of then
@@ -120,9 +122,10 @@ struct InspectReport {
   bool chunks_read = false;
   std::vector<InstanceFile> files;
   std::vector<EngineSetting> settings;
-  std::vector<std::string> problems;  // what could not be read, by shard
 
   std::uint64_t PinnedBytes() const;
+  bool complete() const { return AllComplete(shards); }
+  std::vector<std::string> Problems() const { return ProblemsOf(shards); }  // what could not be read, by shard
 };
 
 // Memory: a few words a window and a log row, and the engine's. kCancelled where it was interrupted.

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "chronolith/archive_marks.h"
-#include "chronolith/engine_registry.h"
 #include "chronolith/file_log_archiver.h"
+#include "ops/offline_store.h"
 #include "ops/work_share.h"
 #include "storage/store_directory.h"
 #include "wal/sharded_wal.h"
@@ -57,28 +57,22 @@ class TailVisitor : public WalVisitor {
 
 Result<ArchivedTail> ArchiveTail(const std::string& store, const std::string& log_path, const std::string& directory,
                                  const OpsContext& context) {
-  const Result<StoreManifest> manifest = ReadStoreManifest(store);
-  if (!manifest.ok()) return manifest.status();
+  ArchivedTail tail;
+  tail.time_ms = Clock::System()->NowMs();  // what is written from now on is not in it
+  OfflineOptions log_only;
+  log_only.log_path = log_path;
+  log_only.data = false;
+  log_only.logger = context.logger;
+  const Result<std::unique_ptr<OfflineStore>> source = OfflineStore::Open(store, log_only);
+  if (!source.ok()) return source.status();
   FileLogArchiverOptions how;
   how.store = store;
   how.logger = context.logger;
   const Result<std::shared_ptr<LogArchiver>> archiver = OpenFileLogArchiver(directory, how);
   if (!archiver.ok()) return archiver.status();
-  const Result<std::shared_ptr<EngineFactory>> factory = EngineRegistry::Default()->Find(manifest->engine);
-  if (!factory.ok()) return factory.status();
-  EngineOptions options = LogInstanceOptions(*manifest);
-  options.create_if_missing = false;
-  options.read_only = true;
-  options.logger = context.logger;
-  ArchivedTail tail;
-  tail.time_ms = Clock::System()->NowMs();  // what is written from now on is not in it
-  const std::string path = log_path.empty() ? LogInstancePath(store, *manifest) : log_path;
-  const Result<std::unique_ptr<KvEngine>> engine = (*factory)->Open(path, options);
-  if (!engine.ok()) return engine.status();
-  if (Status s = CheckIdentity(engine->get(), *manifest, "log"); !s.ok()) return s;
-  const EngineStats stats = (*engine)->Stats();
+  const EngineStats stats = (*source)->log()->Stats();
   std::uint64_t bytes = 0;
-  for (ShardId shard = 0; shard < manifest->shards; ++shard) {
+  for (ShardId shard = 0; shard < (*source)->shards(); ++shard) {
     const auto& family = stats.families[WalFamily(shard)];
     bytes += family.file_bytes + family.buffered_bytes;
   }
@@ -87,18 +81,17 @@ Result<ArchivedTail> ArchiveTail(const std::string& store, const std::string& lo
   TailVisitor visitor(archiver->get(), &share, &tail);
   ArchiveMark mark{.epoch = 0, .group = 0, .time_ms = tail.time_ms, .archived_to = {}};
   WalPlace last;
-  for (ShardId shard = 0; shard < manifest->shards; ++shard) {
+  for (ShardId shard = 0; shard < (*source)->shards(); ++shard) {
     WalEnd end;
-    if (Status s = ReadWal(engine->get(), WalFamily(shard), shard, std::numeric_limits<Lsn>::max(), context.cancelled, &visitor,
+    if (Status s = ReadWal((*source)->log(), WalFamily(shard), shard, std::numeric_limits<Lsn>::max(), context.cancelled, &visitor,
                            nullptr, &end);
         !s.ok()) {
-      return s.WithContext(path);
+      return s.WithContext((*source)->log_path());
     }
     if (Status s = visitor.Flush(); !s.ok()) return s;
     last = std::max(last, WalPlace{end.last_epoch, end.last_group});
     mark.archived_to.push_back(std::max(end.last_lsn, end.trimmed_to));
   }
-  if (Status s = (*engine)->Close(); !s.ok()) return s;
   if (last.epoch == 0) return tail;  // the log is empty: the archive's last mark stands
   mark.epoch = last.epoch;
   mark.group = last.group;

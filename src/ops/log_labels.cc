@@ -27,7 +27,16 @@ Status ReadSeriesOfRow(KvEngine* log, ShardId shard, Lsn row, const TakeLabels& 
   return Status::Ok();
 }
 
+std::string WithoutData(const OfflineStore& store) {
+  if (store.data_failure().ok()) return "";
+  return "the " + store.data_failure().message() +
+         ". Only the log was read: it names series that were created since it begins, others are known by number only, and what "
+         "of it is stored is not known";
+}
+
 Status LogLabels::Open() {
+  damage_ = store_.data_failure();
+  if (!damage_.ok()) return Status::Ok();
   damage_ = store_.data()->Damage(IndexFamily(shard_));
   if (!damage_.ok()) return Status::Ok();
   const auto state = RowReader(store_.data(), IndexFamily(shard_)).ReadState();
@@ -43,7 +52,7 @@ void LogLabels::Note(Lsn row, Ordinal first) {
   if (rows_.empty() || rows_.back().first < row) rows_.emplace_back(row, first);
 }
 
-Status LogLabels::LookUp(std::span<const Ordinal> ordinals, const Take& take) const {
+Status LogLabels::LookUp(std::span<const Ordinal> ordinals, const Take& take) {
   std::set<Lsn> rows;
   for (const Ordinal ordinal : ordinals) {
     const auto behind =
@@ -62,12 +71,24 @@ Status LogLabels::LookUp(std::span<const Ordinal> ordinals, const Take& take) co
   for (const Ordinal ordinal : ordinals) {
     if (ordinal < stored_ && !found.Contains(ordinal)) stored.push_back(ordinal);
   }
-  if (stored.empty()) return Status::Ok();
+  if (stored.empty() || LookUpStored(stored, take).ok()) return Status::Ok();
+  // A bad block takes those whose rows lie in it, and no others.
+  for (const Ordinal ordinal : stored) {
+    if (Status s = LookUpStored({&ordinal, 1}, take); !s.ok()) {
+      row_damage_ = s;
+      unreadable_.Add(ordinal);
+    }
+  }
+  return Status::Ok();
+}
+
+// All of them or, with an error, none.
+Status LogLabels::LookUpStored(std::span<const Ordinal> ordinals, const Take& take) {
   std::vector<std::optional<index_rows::LongRow>> labels;
-  if (Status s = RowReader(store_.data(), IndexFamily(shard_)).ReadLong(index_rows::kLabelsPrefix, stored, &labels); !s.ok())
+  if (Status s = RowReader(store_.data(), IndexFamily(shard_)).ReadLong(index_rows::kLabelsPrefix, ordinals, &labels); !s.ok())
     return s;
-  for (std::size_t i = 0; i < stored.size(); ++i) {
-    if (labels[i].has_value()) take(stored[i], Labels::FromEncoded(std::move(labels[i]->bytes)));
+  for (std::size_t i = 0; i < ordinals.size(); ++i) {
+    if (labels[i].has_value()) take(ordinals[i], Labels::FromEncoded(std::move(labels[i]->bytes)));
   }
   return Status::Ok();
 }

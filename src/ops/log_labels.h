@@ -23,11 +23,14 @@ namespace chronolith::ops {
 using TakeLabels = std::function<void(Ordinal, const Labels&)>;
 Status ReadSeriesOfRow(KvEngine* log, ShardId shard, Lsn row, const TakeLabels& take);
 
+// What a reader of the log lacks where OfflineStore::data_failure is not ok, a sentence; "" where it is.
+std::string WithoutData(const OfflineStore& store);
+
 // Keeps no labels, only where in the log they stand: 16 bytes a row of the log that creates series; such a row is read again where
 // one of its series is asked for. Thread safety: one thread at a time.
 class LogLabels {
  public:
-  // `store` has both instances open, and outlives this.
+  // `store` has its log open, and the data, or says why not; it outlives this.
   LogLabels(const OfflineStore& store, ShardId shard) : store_(store), shard_(shard) {}
 
   // How far the stored index goes; before the others. A damaged index is passed by: see damage().
@@ -36,20 +39,25 @@ class LogLabels {
   void Note(Lsn row, Ordinal first);
 
   // Labels of those of `ordinals` that are known, some of them in the order of their rows; also of others that stand in the same
-  // rows of the log. `take` is called with each. kDataLoss, kIoError: a row that was to be read.
+  // rows of the log. `take` is called with each. kDataLoss, kIoError: a row of the log that was to be read. Labels that the index
+  // cannot give are passed by: see damage().
   using Take = TakeLabels;
-  Status LookUp(std::span<const Ordinal> ordinals, const Take& take) const;
+  Status LookUp(std::span<const Ordinal> ordinals, const Take& take);
 
   // Of an ordinal without labels: the series was removed and its labels with it. Else what created it is lost, or not readable.
-  bool Removed(Ordinal ordinal) const { return damage_.ok() && ordinal < stored_; }
-  // Not ok: the stored index of the shard is damaged, so only series whose creation is in the log are known.
-  const Status& damage() const { return damage_; }
+  bool Removed(Ordinal ordinal) const { return damage_.ok() && ordinal < stored_ && !unreadable_.Contains(ordinal); }
+  // Not ok: the stored index of the shard is damaged or lost, so that of series whose creation is not in the log not all are known.
+  const Status& damage() const { return damage_.ok() ? row_damage_ : damage_; }
 
  private:
+  Status LookUpStored(std::span<const Ordinal> ordinals, const Take& take);
+
   const OfflineStore& store_;
   const ShardId shard_;
   std::uint64_t stored_ = 0;  // ordinals below are in the rows of the index
-  Status damage_;
+  Status damage_;             // of the index as a whole: stored_ is 0
+  Status row_damage_;         // of some of its rows
+  OrdinalSet unreadable_;
   std::vector<std::pair<Lsn, Ordinal>> rows_;  // ascending in both: ordinals are given out under the lock that orders the records
 };
 

@@ -11,6 +11,12 @@ namespace {
 
 constexpr int kOpeningThreads = 4;  // each table file is read at its end, which from a disk is waiting
 
+// Not where another attempt may open it: too little memory, too many open files.
+bool MeansUnusable(const Status& s) {
+  return s.code() == StatusCode::kDataLoss || s.code() == StatusCode::kNotFound || s.code() == StatusCode::kIoError ||
+         s.code() == StatusCode::kFailedPrecondition;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<OfflineStore>> OfflineStore::Open(const std::string& path, const OfflineOptions& options) {
@@ -35,8 +41,10 @@ Result<std::unique_ptr<OfflineStore>> OfflineStore::Open(const std::string& path
     engine_options.logger = options.logger;
     Result<std::unique_ptr<KvEngine>> opened = (*factory)->Open(directory, engine_options);
     if (!opened.ok()) {
-      return NamingDamage(opened.status(), factory->get(), directory, engine_options)
-          .WithContext(std::string(instance) + " instance");
+      const bool lost = store->manifest_.complete && opened.status().code() == StatusCode::kNotFound;
+      const Status why = lost ? DataLoss(opened.status().message() + ": it was lost, or its disk is not mounted")
+                              : NamingDamage(opened.status(), factory->get(), directory, engine_options);
+      return why.WithContext(std::string(instance) + " instance");
     }
     *engine = std::move(*opened);
     const Status s = CheckIdentity(engine->get(), store->manifest_, instance);
@@ -53,8 +61,12 @@ Result<std::unique_ptr<OfflineStore>> OfflineStore::Open(const std::string& path
   if (options.data) {
     EngineOptions data = DataInstanceOptions(store->manifest_);
     data.quarantine = options.quarantine;
-    if (Status s = open("data", DataInstancePath(path), std::move(data), &store->data_); !s.ok())
-      return s.WithContext("store " + path);
+    const Status s = open("data", DataInstancePath(path), std::move(data), &store->data_);
+    if (!s.ok() && !(options.log && options.data_may_fail && MeansUnusable(s))) return s.WithContext("store " + path);
+    if (!s.ok()) {
+      store->data_.reset();
+      store->data_failure_ = s;
+    }
   }
   return store;
 }

@@ -22,6 +22,9 @@ struct OfflineOptions {
   bool quarantine = false;  // opens around damaged files of single families (KvEngine::Damage)
   bool log = true;          // false: the data instance only
   bool data = true;         // false: the log instance only
+  // For who needs the log: where the data instance is lost or damaged as a whole, or another store's, the log is opened without it,
+  // and OfflineStore::data_failure says why.
+  bool data_may_fail = false;
   std::shared_ptr<Logger> logger;
 };
 
@@ -42,7 +45,8 @@ class OfflineStore {
   // Shards that the store refuses until a loss that was accepted has been dealt with: what their log ends with is not known.
   const std::set<ShardId>& unfinished() const { return unfinished_; }
   KvEngine* log() const { return log_.get(); }    // null where it was not asked for
-  KvEngine* data() const { return data_.get(); }  // null where it was not asked for
+  KvEngine* data() const { return data_.get(); }  // the same; null, too, where data_failure is not ok
+  const Status& data_failure() const { return data_failure_; }
 
  private:
   OfflineStore() = default;
@@ -52,6 +56,7 @@ class OfflineStore {
   std::set<ShardId> unfinished_;
   std::unique_ptr<KvEngine> log_;
   std::unique_ptr<KvEngine> data_;
+  Status data_failure_;
 };
 
 }  // namespace chronolith::ops

@@ -60,20 +60,34 @@ class BlockImport {
     if (!reader->problems().empty() && Gone()) return Vanished();
     for (const Status& problem : reader->problems()) Damaged(problem);
     if (!state_->Matches(reader->labels())) return Status::Ok();
-    const std::size_t before = samples_.size() + histograms_.size();
+    std::uint64_t taken = 0;
     for (const PrometheusChunk& chunk : reader->chunks()) {
       const Status s = chunk.encoding == 1 ? Floats(chunk, reader->deleted()) : Histograms(chunk, reader->deleted());
       if (!s.ok()) Damaged(s.WithContext(directory_ + ": a chunk of " + reader->labels().ToString()));
+      if (!IsFull()) continue;  // a series of a month does not wait for its end
+      taken += EndOf(reader->labels());
+      if (Status written = Write(); !written.ok()) return written;
     }
-    const std::size_t taken = samples_.size() + histograms_.size() - before;
-    if (taken == 0) return Status::Ok();
-    labels_.push_back(reader->labels());
-    ends_.push_back({samples_.size(), histograms_.size()});
-    ++block_.series;
+    taken += EndOf(reader->labels());
+    if (taken > 0) ++block_.series;
     block_.samples += taken;
-    if (samples_.size() + histograms_.size() < BulkWriter::kBatch) return Status::Ok();
+    if (!IsFull()) return Status::Ok();
     if (Status s = Write(); !s.ok()) return s;
     return state_->context().CheckCancelled();
+  }
+
+  // What waits is of these labels from here back to the series before. How much that is.
+  std::uint64_t EndOf(const Labels& labels) {
+    const auto [samples, histograms] = ends_.empty() ? std::pair<std::size_t, std::size_t>() : ends_.back();
+    const std::uint64_t taken = samples_.size() - samples + histograms_.size() - histograms;
+    if (taken == 0) return 0;
+    labels_.push_back(labels);
+    ends_.push_back({samples_.size(), histograms_.size()});
+    return taken;
+  }
+  bool IsFull() const {
+    return labels_.size() >= kSeriesAtOnce ||
+           samples_.size() + BulkWriter::kHistogramWeight * histograms_.size() >= BulkWriter::kBatch;
   }
 
   bool Takes(Timestamp t, std::span<const TimeRange> deleted) {
@@ -122,6 +136,8 @@ class BlockImport {
     histograms_.clear();
     return Status::Ok();
   }
+
+  static constexpr std::size_t kSeriesAtOnce = 8 << 10;
 
   PrometheusImportState* const state_;
   const std::string directory_;

@@ -125,6 +125,7 @@ Delivered ReplayReport::Sum() const {
 
 std::vector<std::string> ReplayReport::Problems() const {
   std::vector<std::string> all;
+  if (!source_problem.empty()) all.push_back(source_problem);
   for (const ShardReplay& shard : shards) {
     for (const std::string& problem : shard.problems) all.push_back("shard " + std::to_string(shard.shard) + ": " + problem);
   }
@@ -143,6 +144,7 @@ Result<ReplayReport> Replay(const OfflineStore& store, RecordTarget* target, con
                             const OpsContext& context) {
   if (Status s = options.selection.Check(store.shards()); !s.ok()) return s;
   ReplayReport report;
+  report.source_problem = WithoutData(store);
   if (Status s = Replaying(store, target, options, context).Run(&report); !s.ok()) return s;
   return report;
 }

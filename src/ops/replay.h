@@ -43,13 +43,14 @@ struct ShardReplay {
 };
 
 struct ReplayReport {
+  std::string source_problem;  // the data instance cannot be opened, and what follows from it; "": it is
   std::vector<ShardReplay> shards;
   double seconds = 0;
   bool interrupted = false;
 
   ScanTotals Read() const;  // of all shards; without LSNs
   Delivered Sum() const;
-  std::vector<std::string> Problems() const;  // each names its shard
+  std::vector<std::string> Problems() const;  // source_problem; then of shards, each names its own
   std::vector<std::string> Failures() const;  // the same
   bool complete() const { return Problems().empty() && Failures().empty(); }
 };

@@ -51,8 +51,8 @@ void ReplayGate::FindFloor(const OfflineStore& store, const RecordTarget& target
   for (ShardId i = 0; i < store.shards(); ++i) {
     std::string value;
     ChunkState chunks;
-    if (store.data()->Damage(ChunkFamily(i)).ok() && store.data()->Get(ChunkFamily(i), kChunkStateKey, &value).ok() &&
-        DecodeChunkState(kChunkStateKey, value, &chunks).ok()) {
+    if (store.data() != nullptr && store.data()->Damage(ChunkFamily(i)).ok() &&
+        store.data()->Get(ChunkFamily(i), kChunkStateKey, &value).ok() && DecodeChunkState(kChunkStateKey, value, &chunks).ok()) {
       floor_ = std::max(floor_, chunks.floor);
     }
     FloorReader reader(&floor_);
@@ -250,9 +250,14 @@ Status ShardReplayer::Tell(const RecordPlace& place, std::vector<Entry>* entries
 }
 
 void ShardReplayer::RefuseUnlabelled(std::uint64_t items, Ordinal example) {
-  report_->delivered.Refuse(items, "series " + std::to_string(report_->shard) + "/" + std::to_string(example) +
-                                       ": the record of its creation is lost, so its labels are not known" +
-                                       (labels_.damage().ok() ? "" : " (" + labels_.damage().message() + ")"));
+  const std::string name = "series " + std::to_string(report_->shard) + "/" + std::to_string(example);
+  if (labels_.damage().ok()) {
+    report_->delivered.Refuse(items, name + ": the record of its creation is lost, so its labels are not known");
+  } else {
+    report_->delivered.Refuse(
+        items, name + ": its creation is not in the log, and the stored index, which may have its labels, cannot be read" +
+                   (store_.data() == nullptr ? "" : " (" + labels_.damage().message() + ")"));
+  }
 }
 
 // Between records: what a record before has named may be forgotten.

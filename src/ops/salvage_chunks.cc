@@ -8,7 +8,7 @@
 
 #include "chunk/exemplar_chunk.h"
 #include "chunk/histogram_chunk.h"
-#include "chunk/xor_chunk.h"
+#include "chunk/packed_chunk.h"
 
 namespace chronolith::ops {
 namespace {
@@ -113,7 +113,7 @@ std::size_t MergeChunks(std::vector<Chunk>* chunks, const TombstoneView& hidden,
     };
     Status s;
     if (chunk.meta.type == ChunkType::kXor) {
-      XorIterator it(chunk.data);
+      FloatIterator it(chunk.data);
       while (it.Next()) {
         if (visible(it.sample().timestamp)) points.insert_or_assign(it.sample().timestamp, it.sample().value);
       }

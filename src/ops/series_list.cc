@@ -88,11 +88,29 @@ class SeriesList {
   std::vector<Labels> labels_;   // the same
 };
 
+Result<SeriesListResult> ListStrings(Storage* storage, const std::string* name, const std::vector<std::vector<Matcher>>& selectors,
+                                     const LookupOptions& options, const VisitString& visit) {
+  const auto end = StorageImpl::Of(storage)->VisitLabelStrings(name, selectors, options, visit);
+  if (!end.ok()) return end.status();
+  return SeriesListResult{end->truncated, end->partial};
+}
+
 }  // namespace
 
 Result<SeriesListResult> ListSeries(Storage* storage, const SeriesListOptions& options,
                                     const std::function<void(const Labels&, const Metadata&)>& visit) {
   return SeriesList(storage, options, visit).Run();
+}
+
+Result<SeriesListResult> ListLabelNames(Storage* storage, const std::vector<std::vector<Matcher>>& selectors,
+                                        const LookupOptions& options, const VisitString& visit) {
+  return ListStrings(storage, nullptr, selectors, options, visit);
+}
+
+Result<SeriesListResult> ListLabelValues(Storage* storage, const std::string& name,
+                                         const std::vector<std::vector<Matcher>>& selectors, const LookupOptions& options,
+                                         const VisitString& visit) {
+  return ListStrings(storage, &name, selectors, options, visit);
 }
 
 }  // namespace chronolith::ops

@@ -2,8 +2,10 @@
 #ifndef CHRONOLITH_OPS_SERIES_SCAN_H_
 #define CHRONOLITH_OPS_SERIES_SCAN_H_
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <vector>
 
@@ -13,6 +15,10 @@ namespace chronolith::ops {
 
 // Labels of 65,536 series take about 40 MiB, and a Select reads its chunks in batches of about 64 MiB.
 inline constexpr std::size_t kSeriesAtOnce = 1 << 16;
+// Fewer where an operation's bound on memory is below 256 MiB.
+constexpr std::size_t SeriesAtOnce(std::uint64_t memory_limit_bytes) {
+  return static_cast<std::size_t>(std::clamp<std::uint64_t>(memory_limit_bytes >> 12, 256, kSeriesAtOnce));
+}
 
 // Ids of the series that match any of `selectors` (none: all), ascending; options.limit is not looked at. 8 bytes a series.
 Result<Lookup<SeriesRef>> MatchingIds(Storage* storage, const std::vector<std::vector<Matcher>>& selectors,

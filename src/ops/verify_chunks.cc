@@ -4,7 +4,7 @@
 #include "block/tombstones.h"
 #include "chunk/exemplar_chunk.h"
 #include "chunk/histogram_chunk.h"
-#include "chunk/xor_chunk.h"
+#include "chunk/packed_chunk.h"
 #include "ops/verify_pass.h"
 #include "storage/store_directory.h"
 
@@ -44,7 +44,7 @@ struct Decoded {
 
 Decoded DecodeFloats(std::string_view payload) {
   Decoded found;
-  XorIterator it(payload);
+  FloatIterator it(payload);
   found.header = it.count();
   Timestamp times[256];
   double values[256];

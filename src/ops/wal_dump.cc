@@ -29,6 +29,9 @@ class Dump : public RecordReceiver {
       return at == known_.end() ? nullptr : &at->second;
     });
   }
+  // Series that a record names, whose labels are not known, and that were not removed since.
+  std::uint64_t unnamed() const { return unnamed_.size(); }
+
   Status OnLoss(const WalLoss& loss) override {
     report_->problems.push_back("shard " + std::to_string(shard_) + ": " + loss.why.message());
     return take_({.loss = &loss, .shard = shard_}, [](Ordinal) -> const Labels* { return nullptr; });
@@ -46,9 +49,13 @@ class Dump : public RecordReceiver {
     add(record.metadata);
     std::sort(ordinals_.begin(), ordinals_.end());
     ordinals_.erase(std::unique(ordinals_.begin(), ordinals_.end()), ordinals_.end());
-    return labels_->LookUp(ordinals_, [this](Ordinal ordinal, const Labels& labels) {
+    const Status s = labels_->LookUp(ordinals_, [this](Ordinal ordinal, const Labels& labels) {
       if (std::binary_search(ordinals_.begin(), ordinals_.end(), ordinal)) known_.insert_or_assign(ordinal, labels);
     });
+    for (const Ordinal ordinal : ordinals_) {
+      if (!known_.contains(ordinal) && !labels_->Removed(ordinal)) unnamed_.Add(ordinal);
+    }
+    return s;
   }
 
   const ShardId shard_;
@@ -58,6 +65,7 @@ class Dump : public RecordReceiver {
   const std::function<Status(const DumpedRecord&, const LabelsIn&)>& take_;
   std::vector<Ordinal> ordinals_;
   absl::flat_hash_map<Ordinal, Labels> known_;
+  OrdinalSet unnamed_;
 };
 
 // Calls `see` with the time of each item that has one.
@@ -106,6 +114,7 @@ Result<DumpReport> DumpLog(const OfflineStore& store, const DumpOptions& options
                            const std::function<Status(const DumpedRecord&, const LabelsIn&)>& take) {
   if (Status s = options.selection.Check(store.shards()); !s.ok()) return s;
   DumpReport report;
+  if (std::string problem = WithoutData(store); !problem.empty()) report.problems.push_back(std::move(problem));
   std::uint64_t records = 0;
   const std::vector<ShardId> shards = options.selection.ShardsOf(store.shards());
   for (const ShardId shard : shards) records += LogRecordsOf(store, shard);
@@ -116,6 +125,10 @@ Result<DumpReport> DumpLog(const OfflineStore& store, const DumpOptions& options
     Dump dump(shard, options, &labels, &report, take);
     ScanTotals totals;
     const Status s = ScanLog(store, shard, options.selection, &labels, context, &dump, &totals);
+    if (dump.unnamed() > 0) {
+      report.problems.push_back("shard " + std::to_string(shard) + ": of " + std::to_string(dump.unnamed()) +
+                                " series that its records name the labels are not known");
+    }
     if (report.limited) return report;
     if (s.code() == StatusCode::kDataLoss) {
       report.problems.push_back("shard " + std::to_string(shard) + ": " + s.message());

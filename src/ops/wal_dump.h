@@ -34,7 +34,7 @@ struct DumpOptions {
 struct DumpReport {
   std::uint64_t records = 0;
   bool limited = false;               // there are more
-  std::vector<std::string> problems;  // each names its shard
+  std::vector<std::string> problems;  // each names its shard, but for that of the data instance, which is the first
 };
 
 // Labels of the series that a record names; null where they are not known.

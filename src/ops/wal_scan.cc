@@ -23,7 +23,7 @@ Status CompileSelectors(const std::vector<std::vector<Matcher>>& selectors, std:
 // Which series the selectors match; each is asked once.
 class SeriesFilter {
  public:
-  SeriesFilter(const LogLabels* labels, std::vector<Selector> selectors) : labels_(labels), selectors_(std::move(selectors)) {}
+  SeriesFilter(LogLabels* labels, std::vector<Selector> selectors) : labels_(labels), selectors_(std::move(selectors)) {}
 
   bool active() const { return !selectors_.empty(); }
   bool Matches(Ordinal ordinal) const { return matching_.Contains(ordinal); }
@@ -63,7 +63,7 @@ class SeriesFilter {
     return entry.ordinal;
   }
 
-  const LogLabels* const labels_;
+  LogLabels* const labels_;
   const std::vector<Selector> selectors_;
   OrdinalSet decided_;
   OrdinalSet matching_;

@@ -14,44 +14,6 @@ namespace {
 
 constexpr std::size_t kLabelsAtOnce = 1U << 14;
 
-// Sorts, removes duplicates, applies the limit.
-void FinishLookup(std::uint64_t limit, Lookup<std::string>* lookup) {
-  std::sort(lookup->values.begin(), lookup->values.end());
-  lookup->values.erase(std::unique(lookup->values.begin(), lookup->values.end()), lookup->values.end());
-  if (limit != 0 && lookup->values.size() > limit) {
-    lookup->values.resize(limit);
-    lookup->truncated = true;
-  }
-}
-
-// Calls `read(shard, within, &strings)` for each shard, where `within` is null for all of its series, and gathers.
-template <typename Read>
-Result<Lookup<std::string>> Gather(const QueryContext& context, const std::vector<Matcher>& matchers, const LookupOptions& options,
-                                   const Read& read) {
-  if (Status s = CheckRange(options.range); !s.ok()) return s;
-  Lookup<std::string> lookup;
-  if (options.range.empty()) return lookup;
-  Poll poll(options.deadline);
-  DamagePolicy damage(options.skip_damaged);
-  const bool all = matchers.empty() && IsAllOfTime(options.range);
-  std::vector<OrdinalSet> matched;
-  Status found = all ? damage.Begin(context.quarantine, context.partial)
-                     : MatchSeries(context, matchers, options.range, 0, &poll, &damage, &matched);
-  if (!found.ok()) return found;
-  for (std::size_t k = 0; k < context.shards.size(); ++k) {
-    if (!all && matched[k].empty()) continue;
-    if (Status s = poll.Check(); !s.ok()) return s;
-    std::vector<std::string> strings;
-    const Status status = read(*context.shards[k].index, all ? nullptr : &matched[k], &strings);
-    if (!status.ok()) strings.clear();
-    if (Status s = damage.Filter(context.shards[k].shard, status); !s.ok()) return s;
-    lookup.values.insert(lookup.values.end(), std::make_move_iterator(strings.begin()), std::make_move_iterator(strings.end()));
-  }
-  lookup.partial = damage.skipped();
-  FinishLookup(options.limit, &lookup);
-  return lookup;
-}
-
 // Calls `visit(shard, ordinals, &labels)` for all matching series, so many at a time; labels are empty where one is gone.
 template <typename Visit>
 Status EachLabels(const QueryContext& context, const std::vector<Matcher>& matchers, TimeRange range, Poll* poll,
@@ -115,21 +77,6 @@ Result<bool> VisitLabels(const QueryContext& context, Deadline deadline, const V
   return !damage.skipped();
 }
 
-Result<Lookup<std::string>> LookupLabelNames(const QueryContext& context, const std::vector<Matcher>& matchers,
-                                             const LookupOptions& options) {
-  return Gather(context, matchers, options, [](const IndexShard& index, const OrdinalSet* within, std::vector<std::string>* names) {
-    return index.LabelNames(within, names);
-  });
-}
-
-Result<Lookup<std::string>> LookupLabelValues(const QueryContext& context, const std::string& name,
-                                              const std::vector<Matcher>& matchers, const LookupOptions& options) {
-  return Gather(context, matchers, options,
-                [&](const IndexShard& index, const OrdinalSet* within, std::vector<std::string>* values) {
-                  return index.LabelValues(name, within, values);
-                });
-}
-
 Result<Lookup<SeriesRef>> LookupSeriesIds(const QueryContext& context, const std::vector<Matcher>& matchers,
                                           const LookupOptions& options) {
   if (Status s = CheckRange(options.range); !s.ok()) return s;
@@ -141,6 +88,9 @@ Result<Lookup<SeriesRef>> LookupSeriesIds(const QueryContext& context, const std
   if (Status s = MatchSeries(context, matchers, options.range, 0, &poll, &damage, &matched); !s.ok()) return s;
   lookup.partial = damage.skipped();
   std::vector<SeriesRef>& refs = lookup.values;
+  std::uint64_t count = 0;
+  for (const OrdinalSet& ordinals : matched) count += ordinals.size();
+  refs.reserve(count);
   for (std::size_t k = 0; k < matched.size(); ++k) {
     for (const Ordinal ordinal : matched[k].ToVector()) refs.push_back(MakeSeriesRef(context.shards[k].shard, ordinal));
   }

@@ -35,8 +35,8 @@ void SeriesSamples::OpenComponent() {
   part_ = &(*parts_)[begin];
   decoded_ = 0;
   if (part_->chunk.meta.type == ChunkType::kXor) {
-    mode_ = Mode::kXor;
-    xor_.Reset(part_->chunk.data);
+    mode_ = Mode::kFloats;
+    floats_.Reset(part_->chunk.data);
   } else {
     mode_ = Mode::kHistogram;
     histograms_ = HistogramIterator(part_->chunk.data);
@@ -44,15 +44,15 @@ void SeriesSamples::OpenComponent() {
 }
 
 // 0: the chunk has no more, or is damaged.
-std::size_t SeriesSamples::DecodeXor(Timestamp* timestamps, double* values, std::size_t capacity) {
+std::size_t SeriesSamples::DecodeFloats(Timestamp* timestamps, double* values, std::size_t capacity) {
   for (;;) {
-    const std::size_t n = xor_.Decode(timestamps, values, capacity);
+    const std::size_t n = floats_.Decode(timestamps, values, capacity);
     decoded_ += static_cast<std::uint32_t>(n);
     if (n == 0) {
       const ChunkMeta& meta = part_->chunk.meta;
       mode_ = Mode::kNextComponent;
-      if (!xor_.ok()) {
-        Fail(BadChunk(meta, xor_.status()));
+      if (!floats_.ok()) {
+        Fail(BadChunk(meta, floats_.status()));
       } else if (decoded_ != meta.samples) {
         Fail(BadChunk(meta,
                       DataLoss("holds " + std::to_string(decoded_) + " samples; its row says " + std::to_string(meta.samples))));
@@ -84,8 +84,8 @@ std::size_t SeriesSamples::Decode(Timestamp* timestamps, double* values, std::si
   while (n < capacity) {
     if (mode_ == Mode::kNextComponent) {
       OpenComponent();
-    } else if (mode_ == Mode::kXor) {
-      n += DecodeXor(timestamps + n, values + n, capacity - n);
+    } else if (mode_ == Mode::kFloats) {
+      n += DecodeFloats(timestamps + n, values + n, capacity - n);
     } else if (mode_ == Mode::kMerged) {
       const std::size_t more = CopyMerged(timestamps + n, values + n, capacity - n);
       if (more == 0 && mode_ == Mode::kMerged) break;
@@ -183,7 +183,12 @@ bool SeriesChunks::Next() {
     if (const Part& part = (*parts_)[begin]; next_part_ - begin == 1 && part.clean()) {
       const ChunkMeta& meta = part.chunk.meta;
       chunk_ = {static_cast<RawChunk::Encoding>(meta.type), meta.min_time, meta.max_time, meta.samples, part.chunk.data};
-      return true;
+      if (meta.type == ChunkType::kXor && IsPacked(chunk_.data)) {
+        status_ = Unpack(part.chunk.data, &unpacked_);
+        if (!status_.ok()) status_ = BadChunk(meta, status_);
+        chunk_.data = unpacked_;
+      }
+      return status_.ok();
     }
     encoded_.clear();
     encoded_at_ = 0;

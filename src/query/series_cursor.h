@@ -12,7 +12,7 @@
 #include "block/series_parts.h"
 #include "chronolith/series_set.h"
 #include "chunk/histogram_chunk.h"
-#include "chunk/xor_chunk.h"
+#include "chunk/packed_chunk.h"
 #include "query/poll.h"
 
 namespace chronolith {
@@ -33,12 +33,12 @@ class SeriesSamples : public SampleIterator {
   std::size_t NextFloats(Timestamp* timestamps, double* values, std::size_t capacity) override;
 
  private:
-  enum class Mode : std::uint8_t { kNextComponent, kXor, kHistogram, kMerged, kEnd };
+  enum class Mode : std::uint8_t { kNextComponent, kFloats, kHistogram, kMerged, kEnd };
 
   bool Fail(Status status);
   void OpenComponent();
   std::size_t Decode(Timestamp* timestamps, double* values, std::size_t capacity);
-  std::size_t DecodeXor(Timestamp* timestamps, double* values, std::size_t capacity);
+  std::size_t DecodeFloats(Timestamp* timestamps, double* values, std::size_t capacity);
   std::size_t CopyMerged(Timestamp* timestamps, double* values, std::size_t capacity);
   bool FindHistogram();
   void TakeHistogram();
@@ -48,9 +48,9 @@ class SeriesSamples : public SampleIterator {
   const SeriesParts* parts_ = nullptr;
   Mode mode_ = Mode::kEnd;
   std::size_t next_part_ = 0;
-  const Part* part_ = nullptr;  // of kXor and kHistogram
+  const Part* part_ = nullptr;  // of kFloats and kHistogram
   std::uint32_t decoded_ = 0;   // of part_
-  XorIterator xor_;
+  FloatIterator floats_;
   HistogramIterator histograms_;
   bool histogram_found_ = false;  // histograms_ stands at one that was not delivered yet
   ChunkMerge merge_;
@@ -89,6 +89,7 @@ class SeriesChunks : public ChunkIterator {
   ChunkMerge merge_;
   std::vector<EncodedChunk> encoded_;
   std::size_t encoded_at_ = 0;
+  std::string unpacked_;
   RawChunk chunk_;
   Status status_;
 };

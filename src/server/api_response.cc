@@ -8,6 +8,7 @@
 #include "interop/remote_compression.h"
 #include "interop/selector.h"
 #include "interop/time_text.h"
+#include "ops/selective.h"
 
 namespace chronolith::server {
 namespace {
@@ -76,16 +77,19 @@ HttpResponse TextError(const Status& status) {
   return response;
 }
 
-HttpResponse NoMemoryLeft() { return HttpResponse::TryLater(429, "other requests have taken the memory that there is for them"); }
+HttpResponse NoMemory(const MemoryShare& share) {
+  const std::string why = share.refusal().message();
+  return share.hopeless() ? HttpResponse::Text(413, why) : HttpResponse::TryLater(429, why);
+}
 
 std::optional<HttpResponse> RefuseSnappy(std::string_view block, std::uint64_t bytes_max, MemoryShare* share,
                                          std::uint64_t* length) {
   const Result<std::uint64_t> claimed = interop::DecodedLength(block, bytes_max);
   if (!claimed.ok()) {
     const bool too_long = claimed.status().code() == StatusCode::kResourceExhausted;
-    return HttpResponse::Text(too_long ? 413 : 400, claimed.status().message());
+    return HttpResponse::Text(too_long ? 413 : 400, claimed.status().message() + (too_long ? "; raise --max-decoded-bytes" : ""));
   }
-  if (!share->Grow(*claimed)) return NoMemoryLeft();
+  if (!share->Grow(*claimed)) return NoMemory(*share);
   *length = *claimed;
   return std::nullopt;
 }
@@ -100,12 +104,16 @@ std::string EndOfEnvelope(const std::vector<std::string>& warnings) {
 }
 
 Result<Timestamp> ParseApiTime(std::string_view text) {
-  constexpr double kSecondsMax = 9.2e15;  // milliseconds of more do not fit
+  constexpr double kEnd = 0x1p63;  // of milliseconds
   double seconds = 0;
   if (ParseWhole(text, &seconds)) {
-    if (!(std::abs(seconds) <= kSecondsMax)) return InvalidArgument("'" + std::string(text) + "' is no time that can be stored");
-    return static_cast<Timestamp>(std::llround(seconds * 1000));
+    const double ms = std::round(seconds * 1000);
+    if (!(std::abs(ms) <= kEnd)) return InvalidArgument("'" + std::string(text) + "' is no time that can be stored");
+    return ms == kEnd ? kMaxTimestamp : static_cast<Timestamp>(ms);
   }
+  // The first and the last time of Go, which clients of Prometheus send for none.
+  if (text == "-292273086-05-16T16:47:06Z") return kMinTimestamp;
+  if (text == "292277025-08-18T07:12:54.999999999Z") return kMaxTimestamp;
   const Result<Timestamp> time = interop::ParseTime(text, 0);
   if (!time.ok() || text.find('-') == std::string_view::npos || text.starts_with('-')) {
     return InvalidArgument("'" + std::string(text) + "' is neither seconds since 1970 nor RFC 3339, as 2026-01-31T12:00:00Z");
@@ -122,13 +130,19 @@ Result<ApiParameters> ParseApiParameters(const HttpRequest& request) {
     if (name == "match[]") {
       Result<std::vector<Matcher>> selector = interop::ParseSelector(value);
       if (!selector.ok()) return bad(selector.status());
+      const Result<bool> selective = ops::IsSelective(*selector);
+      if (!selective.ok()) return bad(selective.status());
+      if (!*selective) {
+        return bad(InvalidArgument("at least one matcher must not match the empty string; {__name__!=\"\"} selects all series"));
+      }
       made.selectors.push_back(std::move(*selector));
     } else if (name == "start" || name == "end") {
       if (value.empty()) continue;
       const Result<Timestamp> time = ParseApiTime(value);
       if (!time.ok()) return bad(time.status());
-      (name == "start" ? made.range.start : made.range.end) = name == "end" ? *time + 1 : *time;
-    } else if (name == "limit") {
+      if (name == "start") made.range.start = *time;
+      if (name == "end") made.range.end = *time == kMaxTimestamp ? *time : *time + 1;
+    } else if (name == "limit" && !value.empty()) {
       if (!ParseWhole(std::string_view(value), &made.limit)) {
         return bad(InvalidArgument("'" + value + "' is no number of results"));
       }

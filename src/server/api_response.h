@@ -24,9 +24,10 @@ HttpResponse ApiError(const Status& status);
 // The same status as plain text, for protocols without an envelope.
 HttpResponse TextError(const Status& status);
 
-// 429: other requests have taken the memory that there is for them.
-HttpResponse NoMemoryLeft();
-// Lets a snappy block be decoded: `share` has grown by its *length. Else the answer: 400, 413 beyond `bytes_max`, 429.
+// What `share` refused last: 429, other requests have it; or 413, it will never be there.
+HttpResponse NoMemory(const MemoryShare& share);
+// Lets a snappy block be decoded: `share` has grown by its *length. Else the answer: 400, 413 beyond `bytes_max` or
+// all the memory there is, 429.
 std::optional<HttpResponse> RefuseSnappy(std::string_view block, std::uint64_t bytes_max, MemoryShare* share,
                                          std::uint64_t* length);
 

@@ -30,6 +30,8 @@ class Authenticator {
   Answer Look(std::string_view header) const;
   // The same, with the bcrypt: on a worker. kBusy: others are being checked.
   Answer Check(std::string_view header);
+  // Whether there are passwords to ask for, or tokens only.
+  bool knows_passwords() const { return !config_.bcrypt_of_user.empty(); }
 
  private:
   std::string DigestOf(std::string_view user, std::string_view password) const;

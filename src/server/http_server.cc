@@ -44,6 +44,12 @@ class HttpServer::Impl {
     if (error) return FailedPrecondition("cannot listen on " + TextOf(endpoint) + ": " + error.message());
     Accept();
     const int threads = host_.options.io_threads < 1 ? 1 : host_.options.io_threads;
+    if (threads == 1 && host_.options.inline_within.count() > 0) {
+      host_.inline_runner = std::make_unique<InlineRunner>(
+          InlineRunner::Loop{.post = [this](InlineRunner::Work work) { asio::post(io_, std::move(work)); },
+                             .serve = [this](std::chrono::milliseconds time) { RunFor(time); }},
+          host_.parts.workers, host_.options.inline_within);
+    }
     for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
     return Status::Ok();
   }
@@ -62,6 +68,7 @@ class HttpServer::Impl {
     work_.reset();
     for (std::thread& thread : threads_) thread.join();
     threads_.clear();
+    if (host_.inline_runner != nullptr) host_.inline_runner->Stop();
   }
 
   const Tcp::endpoint& endpoint() const { return endpoint_; }
@@ -71,15 +78,22 @@ class HttpServer::Impl {
   }
 
  private:
-  void Run() {
+  template <typename Serve>
+  void Guarded(Serve serve) {
     while (true) {
       try {
-        io_.run();
+        serve();
         return;
       } catch (const std::exception& e) {  // out of memory: its connection is gone, the others go on
         host_.Log(LogLevel::kError, std::string("a connection was dropped: ") + e.what());
       }
     }
+  }
+  void Run() {
+    Guarded([this] { io_.run(); });
+  }
+  void RunFor(std::chrono::milliseconds time) {
+    Guarded([this, time] { io_.run_one_for(time); });
   }
 
   void Accept() {

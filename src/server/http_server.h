@@ -1,8 +1,8 @@
 // HttpServer: a listener for HTTP/1.1, and the limits that keep it within its memory whoever connects.
 //
 // Connections are served by a few I/O threads (Boost.Asio), an idle one costs about 2 KiB. A request is read completely, within the
-// limits of its route and of all requests together, then its handler runs on a worker; a connection has one request at a time,
-// later ones (pipelining) wait in the socket. What is refused before its body was read (no such route, too large, not allowed) is
+// limits of its route and of all requests together, then its handler runs on a worker, or, of a short write that comes alone, where
+// it was read (inline_runner.h); a connection has one request at a time, later ones (pipelining) wait in the socket. What is refused before its body was read (no such route, too large, not allowed) is
 // answered and the connection closed, so that the body need not be read.
 //
 // An answer that is streamed, and longer than 64 KiB, holds its worker until the client has taken it: half the workers at most do
@@ -37,6 +37,8 @@ struct HttpServerOptions {
   std::chrono::milliseconds idle_timeout{300'000};   // between two requests
   std::chrono::milliseconds write_timeout{60'000};   // of an answer, or of one piece of a streamed one
   std::uint64_t body_bytes_max = 0;                  // of all routes, where not 0
+  // A handler of RouteThread::kEither runs on the only I/O thread where the last one came so shortly before; 0: never.
+  std::chrono::milliseconds inline_within{20};
 };
 
 // What listeners of a process share. All must outlive them.

@@ -15,6 +15,7 @@
 #include <limits>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace chronolith::server {
 namespace {
@@ -25,6 +26,7 @@ namespace http = beast::http;
 using ErrorCode = boost::system::error_code;
 
 constexpr std::size_t kIdleBufferBytes = 1024;
+constexpr std::size_t kInlineBodyBytes = 64 << 10;  // whose handler takes a millisecond, as a rule
 constexpr std::size_t kStreamPieceBytes = 64 << 10;
 // Of a body that has not come yet, as much is made room for as of it has, or this.
 constexpr std::uint64_t kBodyStepBytes = 4 << 10;
@@ -181,7 +183,10 @@ class HttpSession : public HttpSessionBase {
     CloseUnlessBodyless();
     if (answer.kind == Authenticator::Answer::Kind::kBusy) return Overloaded("other passwords are being checked");
     HttpResponse response = HttpResponse::Text(401, "a user name and password, or a token, is needed here");
-    response.SetHeader("WWW-Authenticate", "Basic realm=\"chronolith\", charset=\"UTF-8\"");
+    const std::shared_ptr<const WebSecurity> security = host_->parts.security->Get();
+    const bool tokens_only = security->users != nullptr && !security->users->knows_passwords();
+    response.SetHeader("WWW-Authenticate",
+                       tokens_only ? "Bearer realm=\"chronolith\"" : "Basic realm=\"chronolith\", charset=\"UTF-8\"");
     Refuse(std::move(response));
   }
 
@@ -267,6 +272,7 @@ class HttpSession : public HttpSessionBase {
     if (error) return OnBodyError(error);
     if (!reserved_.GrowTo(body_->get().body().size())) {
       keep_alive_ = body_->is_done() && keep_alive_;
+      if (reserved_.hopeless()) return Refuse(HttpResponse::Text(413, BodyTakesTooMuch()));
       return Overloaded(kBodiesTookAll);
     }
     if (!body_->is_done()) return ReadBody();
@@ -283,7 +289,11 @@ class HttpSession : public HttpSessionBase {
     Lowest().expires_never();
     if (route_->thread == RouteThread::kConnection) return Run();
     auto work = [self = Self()] { self->Run(); };
-    if (!host_->ThreadsOf(route_)->TrySubmit(std::move(work))) Overloaded("all workers are busy");
+    const bool taken =
+        route_->thread == RouteThread::kEither && host_->inline_runner != nullptr && request_.body.size() <= kInlineBodyBytes
+            ? host_->inline_runner->Run(std::move(work))
+            : host_->ThreadsOf(route_)->TrySubmit(std::move(work));
+    if (!taken) Overloaded("all workers are busy");
   }
 
   void Overloaded(std::string_view why) {
@@ -296,7 +306,7 @@ class HttpSession : public HttpSessionBase {
     request_bytes_ = request_.body.size();
     response_ = Handle();
     if (response_.stream != nullptr && request_.method != "HEAD") return RunStream();
-    asio::post(stream_.get_executor(), [self = Self()] { self->Answer(); });
+    asio::dispatch(stream_.get_executor(), [self = Self()] { self->Answer(); });
   }
 
   void Refuse(HttpResponse response) {
@@ -312,7 +322,7 @@ class HttpSession : public HttpSessionBase {
   void Answer() {
     Free(&request_.body);  // before the answer is counted: a slow reader holds only that
     reserved_.ShrinkTo(0);
-    reserved_.ForceGrowBy(response_.body.size());
+    reserved_.ForceGrow(response_.body.size());
     if (host_->stopping.load(std::memory_order_relaxed)) keep_alive_ = false;
     const bool streamed = response_.stream != nullptr;
     head_ = HeadOf(response_, streamed ? std::nullopt : std::optional<std::uint64_t>(response_.body.size()), streamed && http11_);
@@ -334,7 +344,10 @@ class HttpSession : public HttpSessionBase {
       }
     }
     Lowest().expires_after(host_->options.write_timeout);
-    asio::async_write(stream_, buffers, [self = Self()](ErrorCode error, std::size_t) {
+    // Of an array of two, Asio offers the first again when it was sent, empty, in front of the second; Beast's TLS stream writes of
+    // that nothing, which ends the answer without its body. Of a vector it offers what is left.
+    const std::vector<asio::const_buffer> left(buffers.begin(), buffers.end());
+    asio::async_write(stream_, left, [self = Self()](ErrorCode error, std::size_t) {
       self->Observe(self->response_.body.size());
       self->OnAnswered(error);
     });
@@ -466,7 +479,7 @@ class HttpSession : public HttpSessionBase {
     asio::post(stream_.get_executor(), [self = Self(), out = std::move(out), sent]() mutable {
       self->out_ = std::move(out);
       self->reserved_.ShrinkTo(0);
-      self->reserved_.ForceGrowBy(2 * self->out_.size());
+      self->reserved_.ForceGrow(2 * self->out_.size());
       self->Lowest().expires_after(self->host_->options.write_timeout);
       asio::async_write(self->stream_, asio::buffer(self->out_), [self, sent](ErrorCode error, std::size_t) { sent(error); });
     });

@@ -22,8 +22,10 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/memory_share.h"
 #include "base/mutex.h"
 #include "server/http_server.h"
+#include "server/inline_runner.h"
 
 namespace chronolith::server {
 
@@ -36,6 +38,7 @@ struct HttpSessionHost {
   HttpServerParts parts;
   std::unordered_map<const Route*, HandlerMetrics*> metrics;
   HandlerMetrics* no_route = nullptr;
+  std::unique_ptr<InlineRunner> inline_runner;  // null: handlers run on workers
   std::atomic<bool> stopping{false};
   std::atomic<bool> cancelled{false};  // the grace of Stop is over
 
@@ -58,24 +61,6 @@ void Free(T* held) {
   T fresh{};
   std::swap(*held, fresh);
 }
-
-// Memory that a connection has taken of MemoryBudget. Thread safety: one thread at a time.
-class BodyReservation {
- public:
-  explicit BodyReservation(const HttpServerParts* parts) : parts_(parts) {}
-  ~BodyReservation() { ShrinkTo(0); }
-  BodyReservation(const BodyReservation&) = delete;
-  BodyReservation& operator=(const BodyReservation&) = delete;
-
-  // False, and nothing taken, where the budget does not have it.
-  bool GrowTo(std::uint64_t bytes);
-  void ForceGrowBy(std::uint64_t bytes);
-  void ShrinkTo(std::uint64_t bytes);
-
- private:
-  const HttpServerParts* parts_;
-  std::uint64_t taken_ = 0;
-};
 
 // The piece of a streamed answer that the connection is sending. Thread safety: safe.
 class HandedOver {
@@ -110,6 +95,8 @@ class HttpSessionBase : public std::enable_shared_from_this<HttpSessionBase> {
   std::string HeadOf(const HttpResponse& response, std::optional<std::uint64_t> length, bool chunked) const;
   // Fills request_ from the header; a response where it cannot be served, which ends the connection but for what has no body.
   std::optional<HttpResponse> Admit(const boost::beast::http::request_parser<boost::beast::http::empty_body>& parser);
+  // Of a body that never fits.
+  std::string BodyTakesTooMuch() const;
   // The bytes that send one piece of a streamed answer, the head in front of the first.
   std::string FrameOf(std::string piece, bool first, bool last);
   // The handler's answer; never throws.
@@ -125,7 +112,7 @@ class HttpSessionBase : public std::enable_shared_from_this<HttpSessionBase> {
   bool expects_continue_ = false;
   bool in_request_ = false;
   std::uint64_t started_nanos_ = 0;
-  BodyReservation reserved_;
+  MemoryShare reserved_;  // of the bodies of request and response
 };
 
 std::shared_ptr<HttpSessionBase> NewPlainSession(HttpSessionHost* host, boost::asio::ip::tcp::socket socket);

@@ -26,27 +26,6 @@ std::string_view OneLine(std::string_view value) { return value.substr(0, value.
 
 }  // namespace
 
-bool BodyReservation::GrowTo(std::uint64_t bytes) {
-  if (bytes <= taken_) return true;
-  if (!parts_->in_flight->TryReserve(bytes - taken_)) return false;
-  parts_->metrics->body_bytes_in_flight.Add(bytes - taken_);
-  taken_ = bytes;
-  return true;
-}
-
-void BodyReservation::ForceGrowBy(std::uint64_t bytes) {
-  parts_->in_flight->ForceReserve(bytes);
-  parts_->metrics->body_bytes_in_flight.Add(bytes);
-  taken_ += bytes;
-}
-
-void BodyReservation::ShrinkTo(std::uint64_t bytes) {
-  if (bytes >= taken_) return;
-  parts_->in_flight->Release(taken_ - bytes);
-  parts_->metrics->body_bytes_in_flight.Sub(taken_ - bytes);
-  taken_ = bytes;
-}
-
 void HandedOver::Begin() {
   MutexLock lock(&mu_);
   sending_ = true;
@@ -69,7 +48,8 @@ Status HandedOver::Await() {
   return status_;
 }
 
-HttpSessionBase::HttpSessionBase(HttpSessionHost* host) : host_(host), reserved_(&host->parts) {
+HttpSessionBase::HttpSessionBase(HttpSessionHost* host)
+    : host_(host), reserved_(host->parts.in_flight, 0, &host->parts.metrics->body_bytes_in_flight) {
   host_->parts.metrics->connections.Add();
 }
 
@@ -134,6 +114,11 @@ std::string HttpSessionBase::FrameOf(std::string piece, bool first, bool last) {
   return out;
 }
 
+std::string HttpSessionBase::BodyTakesTooMuch() const {
+  return "the body is larger than the " + std::to_string(host_->parts.in_flight->limit_bytes()) +
+         " bytes that there are for all requests together; raise that limit (chronolithd: --max-in-flight-bytes)";
+}
+
 std::optional<HttpResponse> HttpSessionBase::Admit(const http::request_parser<http::empty_body>& parser) {
   const auto& message = parser.get();
   in_request_ = true;
@@ -167,7 +152,11 @@ std::optional<HttpResponse> HttpSessionBase::Admit(const http::request_parser<ht
   if (!refusal) {
     const std::uint64_t of_all = host_->options.body_bytes_max;
     const std::uint64_t limit = of_all > 0 ? std::min(of_all, route_->body_bytes_max) : route_->body_bytes_max;
-    if (length > limit) refusal = HttpResponse::Text(413, "the body is larger than " + std::to_string(limit) + " bytes");
+    if (length > limit) {
+      refusal = HttpResponse::Text(413, "the body is larger than " + std::to_string(limit) + " bytes");
+    } else if (length > host_->parts.in_flight->limit_bytes()) {  // also with nobody else there
+      refusal = HttpResponse::Text(413, BodyTakesTooMuch());
+    }
   }
   if (refusal && has_body) keep_alive_ = false;
   return refusal;

@@ -109,6 +109,11 @@ class Lookups {
   const std::chrono::milliseconds timeout_;
 };
 
+// Who is told of this server as of a Prometheus, as Grafana may be, asks these.
+HttpResponse NoPromQl() {
+  return ApiError(NotFound("Chronolith evaluates no PromQL: ask a Prometheus whose remote_read is /api/v1/read of this server"));
+}
+
 }  // namespace
 
 void AddLookupHandlers(Storage* storage, std::chrono::milliseconds timeout, Router* router) {
@@ -117,6 +122,8 @@ void AddLookupHandlers(Storage* storage, std::chrono::milliseconds timeout, Rout
     router->Add({method, "/api/v1/series", [lookups](const HttpRequest& r) { return lookups.Series(r); }});
     router->Add({method, "/api/v1/labels", [lookups](const HttpRequest& r) { return lookups.Names(r); }});
     router->Add({method, "/api/v1/label/{name}/values", [lookups](const HttpRequest& r) { return lookups.Values(r); }});
+    router->Add({method, "/api/v1/query", [](const HttpRequest&) { return NoPromQl(); }});
+    router->Add({method, "/api/v1/query_range", [](const HttpRequest&) { return NoPromQl(); }});
   }
 }
 

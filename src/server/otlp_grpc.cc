@@ -28,6 +28,8 @@ constexpr int kMetadataBytesMax = 16 << 10;
 constexpr std::int64_t kRetrySeconds = 1;
 // A full store makes writers wait for room; gRPC's threads are few, so not for long.
 constexpr std::chrono::milliseconds kRoomWait{500};
+// What a call holds until it ends, about: its stream, its metadata, and what waits for the log.
+constexpr std::uint64_t kCallBytes = 16 << 10;
 
 grpc::Status ToRpc(const Status& status) {
   const RpcCode code = RpcCodeOf(status);
@@ -73,7 +75,8 @@ Deadline RoomDeadline(std::chrono::system_clock::time_point deadline) {
 // until OnDone; the store may, longer.
 class ExportCall final : public grpc::ServerUnaryReactor, public std::enable_shared_from_this<ExportCall> {
  public:
-  ExportCall(grpc::ByteBuffer* response, GrpcMetrics* metrics) : response_(response), metrics_(metrics) {
+  ExportCall(grpc::ByteBuffer* response, GrpcMetrics* metrics, MemoryBudget* in_flight)
+      : response_(response), metrics_(metrics), share_(in_flight) {
     if (metrics_ != nullptr) metrics_->Begin();
   }
 
@@ -82,6 +85,18 @@ class ExportCall final : public grpc::ServerUnaryReactor, public std::enable_sha
     self_ = shared_from_this();
     return this;
   }
+  // Takes the message away from gRPC, which would keep it until the call ends, and counts both. kResourceExhausted,
+  // kFailedPrecondition. This and what follows on one thread after the other.
+  Status Take(grpc::ByteBuffer* message) {
+    message_.Swap(message);
+    return share_.Grow(kCallBytes + message_.Length()) ? Status::Ok() : share_.refusal();
+  }
+  const grpc::ByteBuffer& message() const { return message_; }
+  void DropMessage() {
+    message_.Clear();
+    share_.ShrinkTo(kCallBytes);
+  }
+  std::uint64_t held_bytes() const { return share_.bytes(); }
   // From any thread.
   bool ended() const { return ended_.load(); }
   void Refuse(const Status& status) { End(ToRpc(status)); }
@@ -112,6 +127,8 @@ class ExportCall final : public grpc::ServerUnaryReactor, public std::enable_sha
   GrpcMetrics* const metrics_;
   const std::uint64_t begun_nanos_ = NowNanos();
   std::atomic<bool> ended_{false};
+  grpc::ByteBuffer message_;
+  MemoryShare share_;
   std::shared_ptr<ExportCall> self_;  // gRPC's
 };
 
@@ -120,9 +137,8 @@ std::string MetadataOf(const grpc::CallbackServerContext& context, const char* k
   return found == context.client_metadata().end() ? std::string() : std::string(found->second.data(), found->second.size());
 }
 
-// What is kept of a request while it waits for a worker: gRPC's own goes with a call that is cancelled.
+// What is kept besides of a request while it waits for a worker: gRPC's own goes with a call that is cancelled.
 struct Request {
-  grpc::ByteBuffer message;  // shares the bytes
   std::string level;
   std::chrono::system_clock::time_point deadline;
 };
@@ -133,19 +149,17 @@ Status TryWrite(const OtlpGrpcParts& parts, const Request& request, const std::s
     return InvalidArgument("x-chronolith-ack-level must be queued, logged or synced");
   }
   grpc::Slice slice;
-  const grpc::ByteBuffer& message = request.message;
+  const grpc::ByteBuffer& message = call->message();
   // Of a call that ended within its message, or whose length lies, gRPC makes one without a message.
   if (!message.Valid()) return InvalidArgument("the call has no whole message");
   if (message.Length() > 0 && !message.TrySingleSlice(&slice).ok() && !message.DumpToSingleSlice(&slice).ok()) {
     return InvalidArgument("the message cannot be read");
   }
   std::string_view bytes(reinterpret_cast<const char*>(slice.begin()), slice.size());
-  MemoryShare share(parts.in_flight);
+  MemoryShare share(parts.in_flight, call->held_bytes());
   std::string decoded;
   if (IsCompressed(bytes)) {
-    Status status = Inflate(bytes, parts.receiver->options().decoded_bytes_max, &share, &decoded);
-    if (status.code() == StatusCode::kFailedPrecondition) status = InvalidArgument(status.message());
-    if (!status.ok()) return status;
+    if (Status s = Inflate(bytes, parts.receiver->options().decoded_bytes_max, &share, &decoded); !s.ok()) return s;
     bytes = decoded;
   }
   parts.receiver->WriteThen(bytes, level, RoomDeadline(request.deadline), &share,
@@ -164,6 +178,7 @@ void WriteFor(const Authenticator::Answer& who, const OtlpGrpcParts& parts, cons
         {grpc::StatusCode::UNAUTHENTICATED, "a user name and password, or a token, is needed in the metadata 'authorization'"});
   }
   if (const Status status = TryWrite(parts, request, call); !status.ok()) call->Refuse(status);
+  call->DropMessage();  // what waits for the log needs it no more
 }
 
 // Raw: the bytes go to the writer as they are.
@@ -178,9 +193,14 @@ class Service final : public MetricsService::WithRawCallbackMethod_Export<Metric
 
   grpc::ServerUnaryReactor* Export(grpc::CallbackServerContext* context, const grpc::ByteBuffer* message,
                                    grpc::ByteBuffer* response) override {
-    const auto call = std::make_shared<ExportCall>(response, parts_.metrics);
+    const auto call = std::make_shared<ExportCall>(response, parts_.metrics, parts_.in_flight);
     if (parts_.metrics != nullptr) parts_.metrics->AddBytes(message->Length());
-    Admit(*context, {*message, MetadataOf(*context, "x-chronolith-ack-level"), context->deadline()}, call);
+    if (Status s = call->Take(const_cast<grpc::ByteBuffer*>(message)); s.ok()) {  // const by its type only
+      Admit(*context, {MetadataOf(*context, "x-chronolith-ack-level"), context->deadline()}, call);
+    } else {
+      call->Refuse(s);
+      call->DropMessage();
+    }
     return call->ToGrpc();
   }
 
@@ -226,7 +246,8 @@ class OtlpGrpcServer::Impl {
     grpc::ResourceQuota quota("chronolith-otlp");
     quota.Resize(options.memory_bytes);
     builder.SetResourceQuota(quota);
-    builder.SetMaxReceiveMessageSize(Clamped(limits.body_bytes_max));
+    // One that is larger than the quota would never be whole.
+    builder.SetMaxReceiveMessageSize(Clamped(std::min(limits.body_bytes_max, options.memory_bytes)));
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.streams_max);
     builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytesMax);
     builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);

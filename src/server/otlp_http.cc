@@ -87,7 +87,8 @@ HttpResponse Error(Form form, int status, RpcCode code, const std::string& messa
 
 HttpResponse Error(Form form, const Status& status) {
   const RpcCode code = RpcCodeOf(status);
-  const int http = code == RpcCode::kInvalidArgument ? 400 : code == RpcCode::kResourceExhausted ? 429 : 503;
+  const bool too_large = status.code() == StatusCode::kFailedPrecondition;
+  const int http = too_large ? 413 : code == RpcCode::kInvalidArgument ? 400 : code == RpcCode::kResourceExhausted ? 429 : 503;
   return Error(form, http, code, status.message());
 }
 
@@ -110,14 +111,11 @@ HttpResponse Handle(OtlpReceiver* receiver, MemoryBudget* in_flight, const HttpR
   if (const std::string_view word = request.Header("X-Chronolith-Ack-Level"); !word.empty() && !ParseAckLevel(word, &level)) {
     return Error(form, 400, RpcCode::kInvalidArgument, "X-Chronolith-Ack-Level must be queued, logged or synced");
   }
-  MemoryShare share(in_flight);
+  MemoryShare share(in_flight, request.body.size());
   std::string decoded;
   std::string_view body = request.body;
   if (const std::string_view coding = request.Header("Content-Encoding"); EqualIgnoringCase(coding, "gzip")) {
     const Status status = Inflate(body, receiver->options().decoded_bytes_max, &share, &decoded);
-    if (status.code() == StatusCode::kFailedPrecondition) {
-      return Error(form, 413, RpcCode::kInvalidArgument, status.message());
-    }
     if (!status.ok()) return Error(form, status);
     body = decoded;
   } else if (!coding.empty() && !EqualIgnoringCase(coding, "identity")) {
@@ -125,9 +123,7 @@ HttpResponse Handle(OtlpReceiver* receiver, MemoryBudget* in_flight, const HttpR
   }
   std::string wire;
   if (form == Form::kJson) {
-    if (!share.Grow(body.size() * kJsonMemory)) {
-      return Error(form, ResourceExhausted("other requests have taken the memory that there is for them"));
-    }
+    if (!share.Grow(body.size() * kJsonMemory)) return Error(form, share.refusal());
     Result<std::string> read = interop::otlp::JsonToWire(body, *ExportMetricsServiceRequest::descriptor());
     if (!read.ok()) return Error(form, read.status());
     wire = std::move(*read);

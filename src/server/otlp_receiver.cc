@@ -24,6 +24,7 @@ RpcCode RpcCodeOf(const Status& status) {
     case StatusCode::kOk:
       return RpcCode::kOk;
     case StatusCode::kInvalidArgument:
+    case StatusCode::kFailedPrecondition:  // larger than can ever be taken
       return RpcCode::kInvalidArgument;
     case StatusCode::kResourceExhausted:
     case StatusCode::kDeadlineExceeded:  // of the wait for room, or for the log: it is late, not broken

@@ -88,16 +88,16 @@ Status RemoteReadAnswer::Room(std::size_t bytes) {
 }
 
 Status RemoteReadAnswer::Take(std::uint64_t bytes) {
-  if (others_ + bytes > share_->limit_bytes()) return TooLarge(share_->limit_bytes());
   if (share_->GrowTo(others_ + bytes)) return Status::Ok();
+  if (share_->hopeless()) return TooLarge(share_->limit_bytes(), ", or raise --max-in-flight-bytes");
   refusal_ = Refusal::kNoMemory;
-  return ResourceExhausted("the memory for answers is taken by other requests");
+  return share_->refusal();
 }
 
-Status RemoteReadAnswer::TooLarge(std::uint64_t bytes) {
+Status RemoteReadAnswer::TooLarge(std::uint64_t bytes, const char* or_else) {
   refusal_ = Refusal::kTooLarge;
   return InvalidArgument("the answer takes more than " + std::to_string(bytes) +
-                         " bytes of memory: ask for less, or accept STREAMED_XOR_CHUNKS, which has no such bound");
+                         " bytes of memory: ask for less, or accept STREAMED_XOR_CHUNKS, which has no such bound" + or_else);
 }
 
 }  // namespace chronolith::server

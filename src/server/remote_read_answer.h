@@ -42,7 +42,7 @@ class RemoteReadAnswer {
   // Room for so many bytes more, and for the ends of the parts that are open.
   Status Room(std::size_t bytes);
   Status Take(std::uint64_t bytes);
-  Status TooLarge(std::uint64_t bytes);
+  Status TooLarge(std::uint64_t bytes, const char* or_else = "");
 
   const std::uint64_t bytes_max_;
   MemoryShare* const share_;

@@ -28,7 +28,7 @@ class RemoteRead {
     if (!encoding.empty() && !EqualIgnoringCase(encoding, "snappy")) {
       return HttpResponse::Text(415, "Content-Encoding '" + std::string(encoding) + "' is not taken: compress with snappy");
     }
-    auto read = std::make_shared<Read>(in_flight_);
+    auto read = std::make_shared<Read>(in_flight_, request.body.size());
     std::uint64_t length = 0;
     if (auto refusal = RefuseSnappy(request.body, options_.decoded_bytes_max, &read->share, &length)) return std::move(*refusal);
     Result<interop::RemoteReadRequest> asked = Decode(request.body, length);
@@ -51,7 +51,7 @@ class RemoteRead {
 
  private:
   struct Read {
-    explicit Read(MemoryBudget* in_flight) : share(in_flight) {}
+    Read(MemoryBudget* in_flight, std::uint64_t body_bytes) : share(in_flight, body_bytes) {}
     MemoryShare share;                             // of the request, and of the answer while it is made
     std::vector<std::unique_ptr<SeriesSet>> sets;  // null: of an empty range
   };
@@ -76,7 +76,7 @@ class RemoteRead {
       case RemoteReadAnswer::Refusal::kTooLarge:
         return HttpResponse::Text(413, status.message());
       case RemoteReadAnswer::Refusal::kNoMemory:
-        return NoMemoryLeft();
+        return NoMemory(read->share);
     }
     if (!status.ok()) return TextError(status);
     return {.headers = {{"Content-Type", "application/x-protobuf"}, {"Content-Encoding", "snappy"}}, .body = std::move(body)};

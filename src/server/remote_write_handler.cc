@@ -35,7 +35,8 @@ bool VersionOf(std::string_view content_type, RemoteWriteVersion* version) {
     const std::string_view rest = content_type.substr(at + 1);
     const std::string_view parameter = Trim(rest.substr(0, rest.find(';')));
     if (!EqualIgnoringCase(parameter.substr(0, 6), "proto=")) continue;
-    const std::string_view message = Trim(parameter.substr(6));
+    std::string_view message = Trim(parameter.substr(6));
+    if (message.size() >= 2 && message.front() == '"' && message.back() == '"') message = message.substr(1, message.size() - 2);
     if (message == "io.prometheus.write.v2.Request") {
       *version = RemoteWriteVersion::k2;
     } else if (message != "prometheus.WriteRequest") {
@@ -44,6 +45,14 @@ bool VersionOf(std::string_view content_type, RemoteWriteVersion* version) {
     return true;
   }
   return true;
+}
+
+// 2.0 asks for them with every answer to a message of a type that is taken, also where nothing was written.
+HttpResponse WithCounts(HttpResponse response, const WriteOutcome& outcome) {
+  response.SetHeader("X-Prometheus-Remote-Write-Samples-Written", std::to_string(outcome.samples));
+  response.SetHeader("X-Prometheus-Remote-Write-Histograms-Written", std::to_string(outcome.histograms));
+  response.SetHeader("X-Prometheus-Remote-Write-Exemplars-Written", std::to_string(outcome.exemplars));
+  return response;
 }
 
 }  // namespace
@@ -86,7 +95,8 @@ void RemoteWriteHandler::AddTo(Router* router) {
   router->Add({.method = "POST",
                .pattern = "/api/v1/write",
                .handler = [this](const HttpRequest& request) { return Handle(request); },
-               .body_bytes_max = options_.body_bytes_max});
+               .body_bytes_max = options_.body_bytes_max,
+               .thread = RouteThread::kEither});
 }
 
 std::unique_ptr<RemoteWriteHandler::Context> RemoteWriteHandler::Take() {
@@ -113,11 +123,13 @@ HttpResponse RemoteWriteHandler::Handle(const HttpRequest& request) {
   }
   AckLevel level = options_.level;
   if (const std::string_view word = request.Header("X-Chronolith-Ack-Level"); !word.empty() && !ParseAckLevel(word, &level)) {
-    return HttpResponse::Text(400, "X-Chronolith-Ack-Level must be queued, logged or synced");
+    return WithCounts(HttpResponse::Text(400, "X-Chronolith-Ack-Level must be queued, logged or synced"), {});
   }
-  MemoryShare share(in_flight_);
+  MemoryShare share(in_flight_, request.body.size());
   std::uint64_t decoded = 0;
-  if (auto refusal = RefuseSnappy(request.body, options_.decoded_bytes_max, &share, &decoded)) return std::move(*refusal);
+  if (auto refusal = RefuseSnappy(request.body, options_.decoded_bytes_max, &share, &decoded)) {
+    return WithCounts(std::move(*refusal), {});
+  }
   return Write(version, level, request.body, &share);
 }
 
@@ -134,7 +146,7 @@ HttpResponse RemoteWriteHandler::Write(RemoteWriteVersion version, AckLevel leve
   Status status = interop::UncompressTo(compressed, context->buffer.get());
   if (!status.ok()) {
     GiveBack(std::move(context));
-    return HttpResponse::Text(400, status.message());
+    return WithCounts(HttpResponse::Text(400, status.message()), {});
   }
   WriteOutcome outcome;
   status = context->writer.Write(version, {context->buffer.get(), decoded}, level, share, &outcome);
@@ -146,17 +158,17 @@ HttpResponse RemoteWriteHandler::Write(RemoteWriteVersion version, AckLevel leve
   exemplars_.Increment(static_cast<double>(outcome.exemplars));
   refused_.Increment(static_cast<double>(outcome.refused()));
 
-  const int code = status.ok() ? outcome.HttpStatus() : status.code() == StatusCode::kResourceExhausted ? 429 : 400;
+  const int code = status.ok()                                        ? outcome.HttpStatus()
+                   : status.code() == StatusCode::kResourceExhausted  ? 429
+                   : status.code() == StatusCode::kFailedPrecondition ? 413
+                                                                      : 400;
   HttpResponse response{.status = code};
   if (code != 204) {
     std::string text = outcome.Text();
     if (!status.ok()) text = text.empty() ? status.message() : status.message() + "\n" + text;
     response = code == 429 || code == 503 ? HttpResponse::TryLater(code, text) : HttpResponse::Text(code, text);
   }
-  response.SetHeader("X-Prometheus-Remote-Write-Samples-Written", std::to_string(outcome.samples));
-  response.SetHeader("X-Prometheus-Remote-Write-Histograms-Written", std::to_string(outcome.histograms));
-  response.SetHeader("X-Prometheus-Remote-Write-Exemplars-Written", std::to_string(outcome.exemplars));
-  return response;
+  return WithCounts(std::move(response), outcome);
 }
 
 }  // namespace chronolith::server

@@ -2,14 +2,15 @@
 //
 //  * 415: another Content-Type than application/x-protobuf (2.0: ;proto=io.prometheus.write.v2.Request), or another
 //    Content-Encoding than snappy; a header that is not there is 1.0, and snappy
-//  * 413: compressed or, by the header of the snappy block, decoded larger than the limits; nothing was decoded
+//  * 413: compressed or, by the header of the snappy block, decoded larger than the limits; nothing was decoded. Or it takes more
+//    memory than there is for all requests: a part may have been written
 //  * 400: malformed; or a part was refused, for good: the rest was written
 //  * 429: a bound was reached (memory, rings, disk), 503: the log failed; send all of it again, which changes nothing that was
 //    written
 //  * 204: all was written, and has reached the level: --ack-level, or the request's header X-Chronolith-Ack-Level: queued, logged,
 //    synced
 //
-// Every answer after decoding says in X-Prometheus-Remote-Write-{Samples,Histograms,Exemplars}-Written what was written.
+// Every answer but 415 says in X-Prometheus-Remote-Write-{Samples,Histograms,Exemplars}-Written what was written.
 #ifndef CHRONOLITH_SERVER_REMOTE_WRITE_HANDLER_H_
 #define CHRONOLITH_SERVER_REMOTE_WRITE_HANDLER_H_
 

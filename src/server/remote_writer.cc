@@ -87,9 +87,7 @@ Status RemoteWriter::WriteBatch(AckLevel level, MemoryShare* share, WriteOutcome
   }
   hits_ += found_.size() - missing_.size();
   misses_ += missing_.size();
-  if (!share->GrowTo(own_bytes_ + BatchBytes())) {
-    return ResourceExhausted("other requests have taken the memory that there is for them");
-  }
+  if (!share->GrowTo(own_bytes_ + BatchBytes())) return share->refusal();
   if (!missing_.empty()) Resolve(outcome);
   for (std::size_t i = 0; i < batch_.series.size(); ++i) AppendSeries(i, outcome);
   if (Commit(level, false, outcome)) {

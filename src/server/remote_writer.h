@@ -41,7 +41,7 @@ class RemoteWriter {
   explicit RemoteWriter(RemoteWriterShared* shared);
 
   // kInvalidArgument: the message is malformed; kResourceExhausted: `share`, which holds the message, cannot grow by what a batch
-  // of it takes. Batches in front of that were written. What was refused of a whole one is in *outcome.
+  // of it takes (kFailedPrecondition: never). Batches in front of that were written. What was refused of a whole one is in *outcome.
   Status Write(interop::RemoteWriteVersion version, std::string_view message, AckLevel level, MemoryShare* share,
                WriteOutcome* outcome);
 

@@ -119,9 +119,12 @@ void WebSecuritySource::Reload(bool always) {
     if (logger_ != nullptr) logger_->Log(LogLevel::kError, security.status().message() + "; what was loaded before stays");
     return;
   }
+  {
+    MutexLock lock(&mu_);
+    security_ = std::move(*security);
+  }
+  // Not before: who reads this relies on it that a token which was taken out lets nobody in any more.
   if (logger_ != nullptr) logger_->Log(LogLevel::kInfo, path_ + " was loaded again");
-  MutexLock lock(&mu_);
-  security_ = std::move(*security);
 }
 
 }  // namespace chronolith::server

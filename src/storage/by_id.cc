@@ -57,6 +57,16 @@ Result<bool> StorageImpl::VisitLabels(Deadline deadline, const VisitSeries& visi
   return chronolith::VisitLabels(**readers, deadline, visit);
 }
 
+Result<ListEnd> StorageImpl::VisitLabelStrings(const std::string* name, std::span<const std::vector<Matcher>> selectors,
+                                               const LookupOptions& options, const VisitString& visit) {
+  if (fork_.InChild()) return UsedAfterFork();
+  ReaderMutexLock lock(&life_mu_);
+  const Result<std::shared_ptr<QueryContext>> readers = Readers(options.deadline, options.skip_replaying);
+  if (!readers.ok()) return readers.status();
+  if (name == nullptr) return VisitLabelNames(**readers, selectors, options, visit);
+  return VisitLabelValues(**readers, *name, selectors, options, visit);
+}
+
 Result<HeadExtent> StorageImpl::HeadExtents() const {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);

@@ -17,6 +17,9 @@ namespace chronolith {
 namespace {
 
 constexpr std::int64_t kRetryMs = 1000;
+// Packing chunks costs a quarter of what it costs to write their samples. Where checkpoints follow each other faster than this, the
+// writers need the cores.
+constexpr std::chrono::seconds kUnhurried{20};
 constexpr std::chrono::milliseconds kStopLook{50};  // how often a thread that waits for its place looks whether the store closes
 
 }  // namespace
@@ -35,7 +38,7 @@ Status Core::CheckpointIndex() {
 }
 
 // Each slice is stored after a sync past what it may hold. Slices of several shards share one.
-Status Core::CheckpointChunks() {
+Status Core::CheckpointChunks(Packing closed_chunks, Packing open_chunks) {
   const std::uint64_t slice_bytes = std::min(kCheckpointSliceBytes, options_.memory_budget->limit_bytes() / 64);
   std::vector<std::pair<Shard*, CheckpointSlice>> slices;
   std::uint64_t bytes = 0;
@@ -44,7 +47,9 @@ Status Core::CheckpointChunks() {
     Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline);
     CHRONOLITH_FAILPOINT("checkpoint.slices_synced");
     for (auto& [shard, slice] : slices) {
-      if (status.ok()) status = shard->chunks->Write(std::move(slice.chunks));
+      if (status.ok()) {
+        status = shard->chunks->Write(std::move(slice.chunks), slice.open ? open_chunks : closed_chunks);
+      }
       CHRONOLITH_FAILPOINT("checkpoint.slice_written");
     }
     slices.clear();
@@ -78,15 +83,19 @@ Status Core::CheckpointChunks() {
 Status Core::Checkpoint() {
   if (options_.read_only) return FailedPrecondition("the store is open read-only (Options::read_only)");
   MutexLock upkeep(&upkeep_mu_);
-  return CheckpointLocked();
+  return CheckpointLocked(Haste::kNone);
 }
 
-Status Core::CheckpointLocked() {
+Status Core::CheckpointLocked(Haste haste) {
   if (wal_->failed()) return wal_->failure();  // the head may hold what the log lost: it is never stored
   if (wal_->stalled()) {                       // nothing can be synced before there is room for it
     if (Status status = wal_->FlushTrimmed(); !status.ok()) return status.WithContext("making room for the log");
   }
   ScopedTimer timer(&checkpoint_duration_);
+  const auto now = std::chrono::steady_clock::now();
+  const bool unhurried = now - std::exchange(checkpoint_began_, now) >= kUnhurried;
+  const Packing closed_chunks = haste == Haste::kNone || unhurried ? Packing::kFloats : Packing::kNone;
+  const Packing open_chunks = haste == Haste::kNone ? Packing::kFloats : Packing::kNone;
   std::optional<ArchiveMark> mark = MarkOfNow();
   const std::uint64_t bytes = bytes_since_checkpoint_.exchange(0, std::memory_order_relaxed);
   cuts_.resize(shards_.size());
@@ -108,7 +117,7 @@ Status Core::CheckpointLocked() {
   CHRONOLITH_FAILPOINT("checkpoint.synced");
   if (status.ok()) status = CheckpointIndex();
   CHRONOLITH_FAILPOINT("checkpoint.index_flushed");
-  if (status.ok()) status = CheckpointChunks();
+  if (status.ok()) status = CheckpointChunks(closed_chunks, open_chunks);
   CHRONOLITH_FAILPOINT("checkpoint.chunks_flushed");
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     Shard& shard = *shards_[i];
@@ -342,7 +351,7 @@ void Core::UpkeepLoop() {
     Status status;
     const bool checkpoint = bytes_since_checkpoint_.load() > 0 || over_budget_.load() || wal_->stalled();
     if (checkpoint) {
-      status = CheckpointLocked();
+      status = CheckpointLocked(Haste::kBackground);
     } else if (wal_->HasArchiveBacklog()) {  // the store is idle, perhaps the archiver is back
       status = TrimLog();
     }

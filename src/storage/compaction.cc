@@ -225,7 +225,7 @@ Status Core::MergeShard(Shard* shard, Timestamp floor, CompactRun* run, ShardCom
   const auto between = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_) {
     if (disk_low_.load()) LookAtDisk();
     if (!options_.read_only && CheckpointIsDue()) {
-      *checkpoint = CheckpointLocked();
+      *checkpoint = CheckpointLocked(Haste::kBackground);
       LookAtDisk();
     }
     if (!checkpoint->ok()) return *checkpoint;

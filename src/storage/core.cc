@@ -154,7 +154,8 @@ Status Core::LoadOrCreateManifest() {
   struct stat info;
   if (stat(path_.c_str(), &info) == 0 && !S_ISDIR(info.st_mode)) return FailedPrecondition("is a file, not a database directory");
   Result<StoreManifest> manifest = ReadStoreManifest(path_);
-  if (manifest.status().code() == StatusCode::kNotFound) return CreateManifest();
+  if (manifest.status().code() == StatusCode::kNotFound)
+    return options_.read_only || !options_.create_if_missing ? manifest.status() : CreateManifest();
   const StatusCode code = manifest.status().code();
   if (!manifest.ok() && code != StatusCode::kDataLoss && code != StatusCode::kFailedPrecondition) return manifest.status();
   if (options_.error_if_exists) return AlreadyExists("a database is there and Options::error_if_exists is set");
@@ -181,9 +182,6 @@ std::string Core::RecordedLogPath() const {
 
 Status Core::CreateManifest() {
   namespace fs = std::filesystem;
-  if (options_.read_only || !options_.create_if_missing) {
-    return NotFound("there is no database (no file " + path_ + "/" + std::string(kStoreFile) + ")");
-  }
   if (Result<std::shared_ptr<EngineFactory>> engine = options_.engines->Find(options_.engine); !engine.ok()) return engine.status();
   std::error_code error;
   fs::create_directories(path_, error);

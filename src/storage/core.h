@@ -187,9 +187,13 @@ class Core {
   // background_compaction.cc
   bool UpkeepIsWanted();
   Status CompactInBackground();
-  Status CheckpointLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
+  enum class Haste : std::uint8_t {
+    kNone,        // somebody asked for this checkpoint: everything is packed
+    kBackground,  // open chunks are not: they will be written again, grown. Nor are others while writers fill the log in seconds
+  };
+  Status CheckpointLocked(Haste haste) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status CheckpointIndex() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
-  Status CheckpointChunks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
+  Status CheckpointChunks(Packing closed_chunks, Packing open_chunks) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status TrimLog() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   std::optional<ArchiveMark> MarkOfNow() const;  // none: the archiver takes no marks
   void TellMark() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
@@ -245,7 +249,8 @@ class Core {
   std::vector<Lsn> cuts_ ABSL_GUARDED_BY(upkeep_mu_);
   std::vector<std::uint64_t> cut_ordinals_ ABSL_GUARDED_BY(upkeep_mu_);
   std::vector<std::uint64_t> cut_series_ ABSL_GUARDED_BY(upkeep_mu_);
-  std::optional<ArchiveMark> archive_mark_ ABSL_GUARDED_BY(upkeep_mu_);  // of the last checkpoint, not told yet
+  std::chrono::steady_clock::time_point checkpoint_began_ ABSL_GUARDED_BY(upkeep_mu_);  // of the last one
+  std::optional<ArchiveMark> archive_mark_ ABSL_GUARDED_BY(upkeep_mu_);                 // of the last checkpoint, not told yet
   Timestamp released_before_ ABSL_GUARDED_BY(upkeep_mu_) = kMinTimestamp;
   std::size_t release_next_ ABSL_GUARDED_BY(upkeep_mu_) = 0;  // the shard that ReleaseStored begins behind
   std::uint64_t released_untold_ ABSL_GUARDED_BY(upkeep_mu_) = 0;

@@ -192,7 +192,7 @@ Status Core::CheckpointReplay(Shard* shard, const IndexState& index_state, const
   if (Status status = data_engine_->Flush(shard->index_family); !status.ok()) return status;
   CheckpointSlice slice;
   while (shard->head->TakeSlice(kCheckpointSliceBytes, &slice)) {
-    if (Status status = shard->chunks->Write(std::move(slice.chunks)); !status.ok()) return own(status);
+    if (Status status = shard->chunks->Write(std::move(slice.chunks), Packing::kNone); !status.ok()) return own(status);
   }
   if (Status status = shard->chunks->Finish(chunk_state); !status.ok()) return own(status);
   if (Status status = data_engine_->Flush(shard->chunk_family); !status.ok()) return status;

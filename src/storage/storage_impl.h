@@ -67,6 +67,9 @@ class StorageImpl : public Storage {
   Status LabelsOf(std::span<const SeriesRef> refs, std::vector<Labels>* labels, bool skip_replaying = false);
   // All series (query/select.h). Shards that are quarantined or still being replayed are left out.
   Result<bool> VisitLabels(Deadline deadline, const VisitSeries& visit);
+  // LabelNames (`name` null) or LabelValues of the series that match any of `selectors`, one by one (query/select.h).
+  Result<ListEnd> VisitLabelStrings(const std::string* name, std::span<const std::vector<Matcher>> selectors,
+                                    const LookupOptions& options, const VisitString& visit);
   // Of all shards that serve.
   Result<HeadExtent> HeadExtents() const;
   // As Exemplars and SeriesMetadata, but the labels of stored series are not taken into memory to find them.

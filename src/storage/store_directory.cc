@@ -44,7 +44,16 @@ Result<StoreManifest> ReadStoreManifest(const std::string& path) {
   std::ifstream in(file, std::ios::binary);
   if (!in) {
     const int error = errno;
-    if (error == ENOENT || error == ENOTDIR) return NotFound("there is no database (no file " + file + ")");
+    if (error == ENOENT || error == ENOTDIR) {
+      std::error_code ignored;
+      const bool lost =
+          std::filesystem::exists(path + "/data/CURRENT", ignored) || std::filesystem::exists(path + "/log/CURRENT", ignored);
+      return NotFound(
+          "there is no database (no file " + file + ")" +
+          (lost ? ". But there are files of one: its manifest was lost. Put it back, every backup of the database has it; else "
+                  "`chronolith salvage` makes a new database of what is there"
+                : ""));
+    }
     return ErrnoStatus("cannot read " + file, error);
   }
   std::stringstream bytes;

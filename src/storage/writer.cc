@@ -6,6 +6,7 @@
 #include <bit>
 
 #include "base/failpoint.h"
+#include "chunk/packed_chunk.h"
 
 namespace chronolith {
 namespace {
@@ -383,7 +384,7 @@ Status Writer::CheckDuplicate(const Shard& shard, Ordinal ordinal, Timestamp t, 
     const std::vector<TimeRange> hidden = shard.chunks->tombstones().HiddenIn(meta);
     if (std::any_of(hidden.begin(), hidden.end(), [&](const TimeRange& r) { return r.Contains(t); })) return Status::Ok();
     if (meta.type == ChunkType::kXor) {
-      for (XorIterator it(data); it.Next() && it.sample().timestamp <= t;) {
+      for (FloatIterator it(data); it.Next() && it.sample().timestamp <= t;) {
         if (it.sample().timestamp != t) continue;
         const auto* given = std::get_if<double>(&value);
         const bool same =

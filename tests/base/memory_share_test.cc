@@ -36,5 +36,43 @@ TEST(MemoryShare, SizesBeyondTheBudgetDoNotWrapAround) {
   EXPECT_EQ(budget.used_bytes(), 10U);
 }
 
+TEST(MemoryShare, TellsWhatWillNeverFitFromWhatOthersHold) {
+  MemoryBudget budget(1000);
+  MemoryShare other(&budget), share(&budget, /*beside=*/100);
+  ASSERT_TRUE(other.Grow(950));
+  ASSERT_TRUE(share.Grow(50));
+  EXPECT_FALSE(share.Grow(850));
+  EXPECT_FALSE(share.hopeless()) << "with what lies beside it, the budget is just enough";
+  EXPECT_EQ(share.refusal().code(), StatusCode::kResourceExhausted);
+  EXPECT_FALSE(share.Grow(851));
+  EXPECT_TRUE(share.hopeless());
+  EXPECT_EQ(share.refusal().code(), StatusCode::kFailedPrecondition);
+  EXPECT_NE(share.refusal().message().find("1000 bytes"), std::string::npos);
+  EXPECT_FALSE(share.GrowTo(~0ULL));
+  EXPECT_TRUE(share.hopeless());
+  EXPECT_FALSE(share.GrowTo(60)) << "others hold it";
+  EXPECT_FALSE(share.hopeless());
+  MemoryShare all_beside(&budget, 1001);
+  EXPECT_FALSE(all_beside.Grow(1));
+  EXPECT_TRUE(all_beside.hopeless());
+}
+
+TEST(MemoryShare, AGaugeSaysWhatIsTaken) {
+  MemoryBudget budget(1000);
+  SharedCounter gauge;
+  {
+    MemoryShare share(&budget, 0, &gauge);
+    ASSERT_TRUE(share.Grow(600));
+    share.ForceGrow(600);
+    EXPECT_EQ(gauge.Get(), 1200U);
+    EXPECT_EQ(budget.used_bytes(), 1200U);
+    EXPECT_FALSE(share.Grow(1));
+    share.ShrinkTo(10);
+    EXPECT_EQ(gauge.Get(), 10U);
+  }
+  EXPECT_EQ(gauge.Get(), 0U);
+  EXPECT_EQ(budget.used_bytes(), 0U);
+}
+
 }  // namespace
 }  // namespace chronolith

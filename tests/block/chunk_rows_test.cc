@@ -154,7 +154,9 @@ TEST(ChunkRow, RefusesWhatIsMalformedBehindARightChecksum) {
     StatusCode code;
   };
   const std::vector<Case> cases = {
-      {"newer version", Sealed(key, "\x02\x01\x01\x01\x01\x03"), StatusCode::kFailedPrecondition},
+      {"newer version", Sealed(key, "\x03\x01\x01\x01\x01\x03"), StatusCode::kFailedPrecondition},
+      {"version 2, not packed", Sealed(key, "\x02\x01\x01\x01\x01\x03"), StatusCode::kDataLoss},
+      {"version 1, packed", Sealed(key, std::string("\x01\x01\x01\x01\x01\x03\0\0\x01", 9)), StatusCode::kDataLoss},
       {"version 0", Sealed(key, std::string("\0\x01\x01\x01\x01\x03", 6)), StatusCode::kDataLoss},
       {"unknown flag", Sealed(key, "\x01\x02\x01\x01\x01\x03"), StatusCode::kDataLoss},
       {"cut before samples", Sealed(key, "\x01\x01\x01\x01\x01"), StatusCode::kDataLoss},

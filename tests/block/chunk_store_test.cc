@@ -7,7 +7,7 @@
 #include <numeric>
 #include <random>
 
-#include "chunk/xor_chunk.h"
+#include "chunk/packed_chunk.h"
 #include "plugins/memory/memory_engine.h"
 #include "tests/contract/seed.h"
 
@@ -78,6 +78,28 @@ class ChunkStoreTest : public ::testing::Test {
   std::unique_ptr<KvEngine> engine_;
   std::unique_ptr<ChunkStore> store_;
 };
+
+TEST_F(ChunkStoreTest, PacksFloatsUnlessTold) {
+  std::vector<Timestamp> times(100);
+  std::iota(times.begin(), times.end(), 100);
+  const Chunk closed = MakeChunk(1, 10, times);
+  const Chunk open = MakeChunk(2, 11, times);
+  const auto stored = [&](Ordinal ordinal) {
+    ChunkSet set;
+    EXPECT_TRUE(store_->Read(std::vector<Ordinal>{ordinal}, {}, &set).ok());
+    EXPECT_EQ(set.chunks(), 1U);
+    return std::string(set.Of(0)[0].data);
+  };
+  ASSERT_TRUE(store_->Write({closed}).ok());
+  ASSERT_TRUE(store_->Write({open}, Packing::kNone).ok());
+  EXPECT_EQ(stored(2), open.data);
+  std::string unpacked;
+  ASSERT_TRUE(IsPacked(stored(1)));
+  ASSERT_TRUE(Unpack(stored(1), &unpacked).ok());
+  EXPECT_EQ(unpacked, closed.data);
+  ASSERT_TRUE(store_->Write({open}).ok());  // the same row again, packed now
+  EXPECT_TRUE(IsPacked(stored(2)));
+}
 
 TEST_F(ChunkStoreTest, ReadsWhatWasWrittenByRangeAndSeries) {
   ASSERT_TRUE(store_

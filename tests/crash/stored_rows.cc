@@ -93,7 +93,7 @@ class ShardRows {
   }
   Status ReadPostings() {
     return rows_.ScanPairs(
-        nullptr, "", [](std::string_view, std::string_view) { return true; },
+        {}, [](std::string_view, std::string_view) { return true; },
         [&](std::string_view name, std::string_view value, const OrdinalSet& ordinals) {
           const std::vector<Ordinal> all = ordinals.ToVector();
           if (!all.empty()) postings_[Pair(name, value)].insert(all.begin(), all.end());

@@ -35,7 +35,7 @@ ALLOWED = [
 
 REFUSED = [
     ("src/base/hash.cc", '"', "wal/shard.h"),
-    ("src/format/row.h", '"', "chunk/xor.h"),
+    ("src/chunk/xor.h", '"', "format/row.h"),
     ("src/wal/shard.cc", '"', "index/index_shard.h"),
     ("src/head/head.cc", '"', "block/chunk_store.h"),
     ("src/index/index.cc", '"', "query/select.h"),

@@ -87,16 +87,34 @@ class IndexFixture : public ::testing::Test {
     return set.ok() ? set->ToVector() : std::vector<Ordinal>();
   }
   std::vector<std::string> Values(std::string_view name, const OrdinalSet* within = nullptr) {
-    std::vector<std::string> values;
-    const Status s = index_->LabelValues(name, within, &values);
-    EXPECT_TRUE(s.ok()) << s.ToString();
-    return values;
+    return AllPages([&](StringPage* page) { return index_->LabelValues(name, within, page); });
   }
   std::vector<std::string> Names(const OrdinalSet* within = nullptr) {
-    std::vector<std::string> names;
-    const Status s = index_->LabelNames(within, &names);
+    return AllPages([&](StringPage* page) { return index_->LabelNames(within, page); });
+  }
+  // At once, which equals what comes some strings at a time.
+  static std::vector<std::string> AllPages(const std::function<Status(StringPage*)>& offer) {
+    StringPage all;
+    Status s = offer(&all);
     EXPECT_TRUE(s.ok()) << s.ToString();
-    return names;
+    EXPECT_FALSE(all.full());
+    for (const std::size_t bytes : {1, 300}) {
+      std::vector<std::string> paged;
+      std::string after;
+      for (bool more = true; more && s.ok();) {
+        StringPage page(after, bytes);
+        s = offer(&page);
+        EXPECT_TRUE(s.ok()) << s.ToString();
+        if (bytes == 1) {
+          EXPECT_LE(page.strings().size(), 1U);
+        }
+        paged.insert(paged.end(), page.strings().begin(), page.strings().end());
+        more = page.full();
+        if (more) after = paged.back();
+      }
+      EXPECT_EQ(paged, std::vector<std::string>(all.strings().begin(), all.strings().end())) << "in pages of " << bytes;
+    }
+    return {all.strings().begin(), all.strings().end()};
   }
   Labels LabelsOf(Ordinal ordinal, bool removed_too = false) {
     std::vector<Labels> labels;

@@ -254,6 +254,23 @@ TEST_F(PrometheusBlockTest, WritesTheVeryBytesThatPrometheusDoes) {
   }
 }
 
+TEST_F(PrometheusBlockTest, NothingOfItsMakingStaysInABlock) {
+  for (const bool in_pieces : {false, true}) {
+    auto w = NewWriter({.in_pieces = in_pieces});
+    std::string data;
+    for (const char* i : {"a", "b"}) {
+      const PrometheusChunk chunk = MakeChunk({{1000, 1.0}, {2000, 2.0}}, &data);
+      ASSERT_EQ(w->Add(Labels{{"__name__", "m"}, {"i", i}}, {&chunk, 1}), Status::Ok());
+      if (in_pieces) w->EndPiece();
+    }
+    const auto block = w->Finish();
+    ASSERT_TRUE(block.ok()) << block.status().ToString();
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(block->directory)) names.push_back(entry.path().filename());
+    EXPECT_THAT(names, ::testing::UnorderedElementsAre("chunks", "index", "meta.json", "tombstones"));
+  }
+}
+
 TEST_F(PrometheusBlockTest, ABlockOfNothingIsNotWritten) {
   auto writer = NewWriter();
   ASSERT_EQ(writer->Add({{"a", "b"}}, {}), Status::Ok());
@@ -275,7 +292,8 @@ TEST_F(PrometheusBlockTest, AnUnfinishedBlockLeavesNothingBehind) {
 TEST_F(PrometheusBlockTest, RefusesWhatPrometheusCouldNotRead) {
   std::string d1, d2, d3;
   const PrometheusChunk early = MakeChunk({{1, 1}, {10, 1}}, &d1), late = MakeChunk({{10, 1}, {20, 1}}, &d2);
-  PrometheusChunk histogram = early, wrong_count = early, empty = early, reversed = early, last = MakeChunk({{kMaxTimestamp, 1}}, &d3);
+  PrometheusChunk histogram = early, wrong_count = early, empty = early, reversed = early,
+                  last = MakeChunk({{kMaxTimestamp, 1}}, &d3);
   histogram.encoding = 4;
   wrong_count.samples = 3;
   empty.data = std::string_view("\0\0", 2);

@@ -322,6 +322,18 @@ TEST(RemoteWriteDecoder, RefusesWhatIsMalformed) {
   }
 }
 
+TEST(RemoteWriteDecoder, AMessageOfTheOtherVersionIsRefusedRatherThanEmpty) {
+  for (const RemoteWriteVersion version : {RemoteWriteVersion::k1, RemoteWriteVersion::k2}) {
+    const RemoteWriteVersion other = version == RemoteWriteVersion::k1 ? RemoteWriteVersion::k2 : RemoteWriteVersion::k1;
+    const Status status = ReadAll(version, EncodeRemoteWrite(other, SomeSeries())).status;
+    EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+    EXPECT_THAT(status.message(), HasSubstr("where the Content-Type says")) << status.message();
+  }
+  const std::string unknown("\x32\x01x\x38\x05", 5);  // fields 6 and 7, of a version to come
+  EXPECT_TRUE(ReadAll(RemoteWriteVersion::k1, unknown).status.ok());
+  EXPECT_TRUE(ReadAll(RemoteWriteVersion::k2, unknown).status.ok());
+}
+
 // Request{4: symbols, 5: series}
 std::string Request2(std::vector<std::string> symbols, const std::vector<std::uint32_t>& refs) {
   std::string out, series;

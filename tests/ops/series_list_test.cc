@@ -89,6 +89,63 @@ TEST_P(SeriesListTest, SelectorsAreUnitedAndTheRangeCounts) {
             StatusCode::kInvalidArgument);
 }
 
+// What ListLabelNames (`name` empty) or ListLabelValues visit.
+std::vector<std::string> Strings(Storage* store, const std::string& name, const std::vector<std::vector<Matcher>>& selectors,
+                                 const LookupOptions& options, SeriesListResult* result) {
+  std::vector<std::string> all;
+  const auto visit = [&all](std::string_view s) { all.emplace_back(s); };
+  const auto listed =
+      name.empty() ? ListLabelNames(store, selectors, options, visit) : ListLabelValues(store, name, selectors, options, visit);
+  EXPECT_EQ(listed.status(), Status::Ok());
+  if (listed.ok()) *result = *listed;
+  return all;
+}
+
+TEST_P(SeriesListTest, NamesAndValuesOfAnySelectorComeOnceAndInOrder) {
+  SeriesListResult result;
+  EXPECT_THAT(Strings(store_.get(), "", {}, {}, &result), ElementsAre("__name__", "half", "i"));
+  EXPECT_FALSE(result.truncated);
+  EXPECT_THAT(Strings(store_.get(), "", {}, {.limit = 2}, &result), ElementsAre("__name__", "half"));
+  EXPECT_TRUE(result.truncated);
+  EXPECT_THAT(Strings(store_.get(), "half", {}, {}, &result), ElementsAre("a", "b"));
+  EXPECT_THAT(Strings(store_.get(), "half", {}, {.range = {0, 5000}}, &result), ElementsAre("a"));
+  const Matcher a = Matcher::Equal("half", "a"), one = Matcher::Equal("i", "1400");
+  EXPECT_THAT(Strings(store_.get(), "half", {{a}}, {}, &result), ElementsAre("a"));
+  EXPECT_THAT(Strings(store_.get(), "half", {{a}, {one}}, {}, &result), ElementsAre("a", "b"));
+  EXPECT_THAT(Strings(store_.get(), "half", {{a}, {}}, {}, &result), ElementsAre("a", "b"));
+  EXPECT_THAT(Strings(store_.get(), "half", {{Matcher::Equal("i", "no")}}, {}, &result), IsEmpty());
+  EXPECT_THAT(Strings(store_.get(), "i", {{a}, {one}}, {}, &result), SizeIs(301));
+  EXPECT_EQ(ListLabelValues(store_.get(), "i", {}, {.range = {2, 1}}, [](std::string_view) {}).status().code(),
+            StatusCode::kInvalidArgument);
+}
+
+// More than comes from a shard at a time, from memory and from tables, and long values, which share the beginning of their keys.
+TEST_P(SeriesListTest, ManyLargeValuesAreListedWhole) {
+  std::vector<std::string> values;
+  const auto add = [&](int from, int to) {
+    for (int i = from; i < to; ++i) {
+      const std::size_t shared = i % 2 == 0 ? 100 : 1500;
+      values.push_back(std::string(shared, 'v') + std::to_string(100'000 + i * 7919 % 100'000) + std::string(i % 500, 'w'));
+      TimeSeries series;
+      series.labels = Labels{{"__name__", "large"}, {"value", values.back()}};
+      series.samples.push_back({1000, 1.0});
+      ASSERT_EQ(store_->Write(series).status, Status::Ok());
+    }
+  };
+  add(0, 2000);
+  ASSERT_EQ(store_->Checkpoint(), Status::Ok());
+  add(1500, 3000);
+  std::sort(values.begin(), values.end());
+  values.erase(std::unique(values.begin(), values.end()), values.end());
+  SeriesListResult result;
+  EXPECT_TRUE(Strings(store_.get(), "value", {}, {}, &result) == values);
+  EXPECT_TRUE(Strings(store_.get(), "value", {{Matcher::Equal("__name__", "large")}}, {}, &result) == values);
+  const auto found = store_->LabelValues("value", {}, {.limit = 1234});
+  ASSERT_EQ(found.status(), Status::Ok());
+  EXPECT_TRUE(found->truncated);
+  EXPECT_TRUE(found->values == std::vector<std::string>(values.begin(), values.begin() + 1234));
+}
+
 INSTANTIATE_TEST_SUITE_P(Engines, SeriesListTest, AllEngines(), EngineName);
 
 }  // namespace

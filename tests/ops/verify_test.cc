@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "chronolith/engine_registry.h"
+#include "chunk/packed_chunk.h"
 #include "chunk/xor_chunk.h"
 #include "format/chunk_rows.h"
 #include "format/index_rows.h"
@@ -164,6 +165,9 @@ class Verify : public EveryEngine {
     ASSERT_TRUE(DecodeChunkKey(row.key, &meta));
     ASSERT_TRUE(DecodeChunkValue(row.key, row.value, &meta, &view).ok());
     std::string payload(view);
+    if (meta.type == ChunkType::kXor && IsPacked(view)) {
+      ASSERT_TRUE(Unpack(view, &payload).ok());
+    }
     change(&meta, &payload);
     const ChunkKey key = EncodeChunkKey(meta);
     std::string value;

@@ -7,8 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <future>
 #include <memory>
-#include <thread>
 
 #include "interop/otlp/metrics_service.grpc.pb.h"
 #include "tests/server/raw_client.h"
@@ -50,9 +50,8 @@ TEST_F(ChronolithdLifeTest, ClientsThatDoNotReadTheirExportsStopNobody) {
   Fill();
   ServerProcess server(Args({"--workers", "4"}));
   ASSERT_GT(server.port(), 0) << server.err();
+  ASSERT_TRUE(server.WaitUntilReady()) << server.err();
   const auto port = static_cast<std::uint16_t>(server.port());
-  while (HttpCall(port, "GET", "/-/ready").status == 503) {
-  }
   const std::string all = Get("/api/v1/export?match[]=load");
   std::vector<std::unique_ptr<RawClient>> stuck;
   for (int i = 0; i < 2; ++i) {
@@ -84,18 +83,15 @@ TEST_F(ChronolithdLifeTest, ClientsThatDoNotReadTheirExportsStopNobody) {
 class ChronolithdEndTest : public ChronolithdLifeTest {
  protected:
   void Start(std::vector<std::string> more) {
-    std::vector<std::string> args = Args(std::move(more));
-    args.insert(args.begin(), CHRONOLITHD);
-    server_ = std::make_unique<Subprocess>(args);
-    ASSERT_TRUE(server_->WaitUntil([](const std::string& out, const std::string&) {
-      return out.find("/v1/metrics\n") != std::string::npos;
-    })) << server_->err();
-    const std::string mark = "OTLP over gRPC on ";
-    const std::string address = server_->out().substr(server_->out().find(mark) + mark.size());
-    channel_ = grpc::CreateChannel(address.substr(0, address.find('\n')), grpc::InsecureChannelCredentials());
+    server_ = std::make_unique<ServerProcess>(Args(std::move(more)));
+    const int port = server_->PortBehind("OTLP over gRPC on 127.0.0.1:");
+    ASSERT_GT(port, 0) << server_->err();
+    ASSERT_TRUE(server_->WaitUntilReady()) << server_->err();
+    channel_ = grpc::CreateChannel("127.0.0.1:" + std::to_string(port), grpc::InsecureChannelCredentials());
   }
-  bool WaitForLog(const std::string& text) {
-    return server_->WaitUntil([&](const std::string&, const std::string& err) { return err.find(text) != std::string::npos; });
+  // Whether a reader sees the sample of Export.
+  bool Holds(std::int64_t time_ms) {
+    return HttpCall(server_->port(), "GET", "/api/v1/export?match[]=g").body.find(std::to_string(time_ms)) != std::string::npos;
   }
   grpc::Status Export(std::int64_t time_ms, const std::string& level) {
     ExportMetricsServiceRequest request;
@@ -106,12 +102,13 @@ class ChronolithdEndTest : public ChronolithdLifeTest {
     point->set_as_double(1);
     grpc::ClientContext context;
     context.set_wait_for_ready(true);
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(2));
     context.AddMetadata("x-chronolith-ack-level", level);
     ExportMetricsServiceResponse response;
     return MetricsService::NewStub(channel_)->Export(&context, request, &response);
   }
 
-  std::unique_ptr<Subprocess> server_;
+  std::unique_ptr<ServerProcess> server_;
   std::shared_ptr<grpc::Channel> channel_;
 };
 
@@ -122,19 +119,21 @@ TEST_F(ChronolithdEndTest, ACallWhoseCommitCannotProceedHoldsNoRequestsUp) {
   Start({"--shutdown-timeout", "1s"});
   unsetenv("LD_PRELOAD");
   ASSERT_TRUE(Export(kTime, "synced").ok());
+  ASSERT_TRUE(Holds(kTime));  // a reader waits until all shards have been opened, which syncs the log as well
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
-  grpc::Status status;
-  std::thread client([&] { status = Export(kTime + 1000, "synced"); });
-  const bool stuck = WaitForLog("the disk is stuck");
-  server_->Kill(SIGTERM);
-  const bool ended = WaitForLog("requests have ended");  // with the disk as it is
-  client.join();
-  const int disk = open(pipe.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);  // fails where nobody waits
+  auto call = std::async(std::launch::async, [&] { return Export(kTime + 1000, "synced"); });
+  const bool stuck = server_->WaitForLog("the disk is stuck");
+  bool held = Holds(kTime + 1000);  // then it is the call that waits for the disk
+  while (!held && call.wait_for(std::chrono::seconds(0)) != std::future_status::ready) held = Holds(kTime + 1000);
+  server_->Signal(SIGTERM);
+  const bool ended = server_->WaitForLog("requests have ended");  // with the disk as it is
+  const grpc::Status status = call.get();
+  const int disk = open(pipe.c_str(), O_RDWR | O_CLOEXEC);  // open until the end, for those who are about to wait
   unlink(pipe.c_str());
-  if (disk >= 0) close(disk);
-  EXPECT_TRUE(stuck && ended) << server_->err();
+  EXPECT_TRUE(stuck && held && ended) << server_->err();
   EXPECT_FALSE(status.ok());
   const ProcessResult result = server_->Wait();
+  close(disk);
   EXPECT_EQ(result.exit_code, kOk) << result.err;
   EXPECT_EQ(Query("g", {"--start", std::to_string(kTime)}).size(), 2U);  // nothing was promised, and nothing is lost
 }
@@ -150,8 +149,7 @@ TEST_F(ChronolithdEndTest, AStreamThatIsLeftOpenEndsWithTheServer) {
   open->StartCall(nullptr);
   ASSERT_TRUE(queue.Next(&tag, &ok) && ok);
   ASSERT_TRUE(Export(kTime, "logged").ok());  // over the same connection, so the stream is there
-  server_->Kill(SIGTERM);
-  const ProcessResult result = server_->Wait();
+  const ProcessResult result = server_->Stop(SIGTERM);
   EXPECT_EQ(result.exit_code, kOk) << result.err;
   grpc::Status status;
   open->Finish(&status, nullptr);
@@ -163,9 +161,8 @@ TEST_F(ChronolithdEndTest, AClientThatDoesNotReadEndsWithTheServer) {
   Fill();
   ServerProcess server(Args({"--shutdown-timeout", "1s"}));
   ASSERT_GT(server.port(), 0) << server.err();
+  ASSERT_TRUE(server.WaitUntilReady()) << server.err();
   const auto port = static_cast<std::uint16_t>(server.port());
-  while (HttpCall(port, "GET", "/-/ready").status == 503) {
-  }
   RawClient stuck(port, 4096);
   ASSERT_TRUE(stuck.Send(Get("/api/v1/export?match[]=load")));
   ASSERT_EQ(stuck.Read(/*head=*/true).status, 200);

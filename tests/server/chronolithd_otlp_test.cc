@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "interop/otlp/metrics_service.grpc.pb.h"
+#include "tests/server/server_process.h"
 #include "tests/server/tls_files.h"
 #include "tests/support/peer_process.h"
 #include "tests/tools/cli_test_base.h"
@@ -21,26 +22,18 @@ using ::testing::HasSubstr;
 
 constexpr std::int64_t kStartMs = 1'760'000'000'000;
 
-// What stands behind `mark`, up to the next character that is no digit.
-int NumberBehind(const std::string& text, const std::string& mark) {
-  const std::size_t at = text.find(mark);
-  return at == std::string::npos ? 0 : std::atoi(text.c_str() + at + mark.size());
-}
-
 class ChronolithdOtlpTest : public CliTest {
  protected:
   void Start(std::vector<std::string> more = {}) {
-    std::vector<std::string> args = {CHRONOLITHD, "--db", db_, "--listen", "127.0.0.1:0"};
+    std::vector<std::string> args = {"--db", db_, "--listen", "127.0.0.1:0"};
     args.insert(args.end(), more.begin(), more.end());
-    server_ = std::make_unique<Subprocess>(args);
-    ASSERT_TRUE(server_->WaitUntil([](const std::string& out, const std::string&) {
-      return out.find("/v1/metrics\n") != std::string::npos;
-    })) << server_->err();
-    grpc_port_ = NumberBehind(server_->out(), "OTLP over gRPC on 127.0.0.1:");
-    http_port_ = NumberBehind(server_->out(), "OTLP over HTTP on http://127.0.0.1:");
-    main_port_ = NumberBehind(server_->out(), "listening on http://127.0.0.1:");
-    stub_ =
-        MetricsService::NewStub(grpc::CreateChannel("127.0.0.1:" + std::to_string(grpc_port_), grpc::InsecureChannelCredentials()));
+    server_ = std::make_unique<ServerProcess>(args);
+    grpc_port_ = server_->PortBehind("OTLP over gRPC on 127.0.0.1:");
+    ASSERT_GT(grpc_port_, 0) << server_->err();
+    Connect(grpc::InsecureChannelCredentials());
+  }
+  void Connect(const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
+    stub_ = MetricsService::NewStub(grpc::CreateChannel("127.0.0.1:" + std::to_string(grpc_port_), credentials));
   }
   // One point of the counter, `i` seconds on.
   static ExportMetricsServiceRequest Point(int i) {
@@ -64,48 +57,49 @@ class ChronolithdOtlpTest : public CliTest {
     return stub_->Export(&context, request, &response);
   }
 
-  std::unique_ptr<Subprocess> server_;
+  std::unique_ptr<ServerProcess> server_;
   std::unique_ptr<MetricsService::Stub> stub_;
-  int grpc_port_ = 0, http_port_ = 0, main_port_ = 0;
+  int grpc_port_ = 0;
 };
 
 TEST_F(ChronolithdOtlpTest, WhatWasAcknowledgedSurvivesKill9) {
   constexpr int kPoints = 300;
   Start();
-  ASSERT_GT(grpc_port_, 0);
+  ASSERT_TRUE(server_->WaitUntilReady()) << server_->err();
   for (int i = 0; i < kPoints; ++i) {
     const grpc::Status status = Export(Point(i));
     ASSERT_TRUE(status.ok()) << i << ": " << status.error_message();
   }
-  server_->Kill(SIGKILL);
-  EXPECT_EQ(server_->Wait().signal, SIGKILL);
+  EXPECT_EQ(server_->Stop(SIGKILL).signal, SIGKILL);
   const std::vector<std::string> rows = Query("steps_total", {"--start", std::to_string(kStartMs), "--limit", "0"});
   EXPECT_EQ(rows.size(), static_cast<std::size_t>(kPoints));
 }
 
 TEST_F(ChronolithdOtlpTest, AllRoadsLeadToTheStoreAndAreCounted) {
   Start({"--ack-level", "synced", "--max-body-bytes", "1KiB"});
+  ASSERT_TRUE(server_->WaitUntilReady()) << server_->err();
+  const int http_port = server_->PortBehind("OTLP over HTTP on http://127.0.0.1:");
   ASSERT_TRUE(Export(Point(0)).ok());
   const std::string json = R"({"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"g","gauge":{"dataPoints":[
       {"timeUnixNano":"1760000000000000000","asDouble":0.5},{"asDouble":1}]}}]}]}]})";
-  for (const int port : {http_port_, main_port_}) {
+  for (const int port : {http_port, server_->port()}) {
     const HttpAnswer answer = HttpCall(port, "POST", "/v1/metrics", json, {"Content-Type: application/json"});
     EXPECT_EQ(answer.status, 200) << answer.body;
     EXPECT_EQ(nlohmann::json::parse(answer.body)["partialSuccess"]["rejectedDataPoints"], "1");
   }
-  EXPECT_EQ(HttpCall(http_port_, "GET", "/v1/metrics").status, 405);
-  const HttpAnswer traces = HttpCall(http_port_, "POST", "/v1/traces", "{}", {"Content-Type: application/json"});
+  EXPECT_EQ(HttpCall(http_port, "GET", "/v1/metrics").status, 405);
+  const HttpAnswer traces = HttpCall(http_port, "POST", "/v1/traces", "{}", {"Content-Type: application/json"});
   EXPECT_EQ(traces.status, 404);
   EXPECT_EQ(nlohmann::json::parse(traces.body)["code"], 12);
-  EXPECT_EQ(HttpCall(http_port_, "POST", "/v1/metrics", "x", {"Content-Type: application/x-protobuf"}).status, 400);
-  const HttpAnswer large = HttpCall(main_port_, "POST", "/v1/metrics", std::string(1025, ' '), {"Content-Type: application/json"});
+  EXPECT_EQ(HttpCall(http_port, "POST", "/v1/metrics", "x", {"Content-Type: application/x-protobuf"}).status, 400);
+  const HttpAnswer large =
+      HttpCall(server_->port(), "POST", "/v1/metrics", std::string(1025, ' '), {"Content-Type: application/json"});
   EXPECT_EQ(large.status, 413);
   EXPECT_EQ(nlohmann::json::parse(large.body)["code"], 3);
-  const HttpAnswer metrics = HttpCall(main_port_, "GET", "/metrics");
+  const HttpAnswer metrics = HttpCall(server_->port(), "GET", "/metrics");
   EXPECT_THAT(metrics.body, HasSubstr("chronolith_otlp_points_total{result=\"written\"} 3\n"));
   EXPECT_THAT(metrics.body, HasSubstr("chronolith_otlp_points_total{result=\"rejected\"} 2\n"));
-  server_->Kill(SIGTERM);
-  const ProcessResult result = server_->Wait();
+  const ProcessResult result = server_->Stop(SIGTERM);
   EXPECT_EQ(result.exit_code, kOk) << result.err;
   EXPECT_EQ(Query("{__name__=~\"g|steps_total\"}", {"--start", std::to_string(kStartMs)}).size(), 2U);
 }
@@ -120,21 +114,18 @@ TEST_F(ChronolithdOtlpTest, GrpcHasTheTlsAndTheUsersOfTheWebConfiguration) {
   configure("0123456789abcdef");
   Start({"--web.config.file", Path("web.yml")});
   EXPECT_EQ(Export(Point(0), false).error_code(), grpc::StatusCode::UNAVAILABLE);  // in plain text
-  stub_ = MetricsService::NewStub(grpc::CreateChannel("127.0.0.1:" + std::to_string(grpc_port_),
-                                                      grpc::SslCredentials({.pem_root_certs = ReadFile(Path("server.crt"))})));
+  Connect(grpc::SslCredentials({.pem_root_certs = ReadFile(Path("server.crt"))}));
+  while (TlsGet(server_->port(), "/-/ready", Path("server.crt")).starts_with("HTTP/1.1 503")) {
+  }
   EXPECT_EQ(Export(Point(0)).error_code(), grpc::StatusCode::UNAUTHENTICATED);
   EXPECT_TRUE(Export(Point(0), true, "Bearer 0123456789abcdef").ok());
   configure("changed0123456789");
-  ASSERT_TRUE(server_->WaitUntil([](const std::string&, const std::string& err) {
-    return err.find("was loaded again") != std::string::npos;
-  })) << server_->err();
+  ASSERT_TRUE(server_->WaitForLog("was loaded again")) << server_->err();
   EXPECT_EQ(Export(Point(1), true, "Bearer 0123456789abcdef").error_code(), grpc::StatusCode::UNAUTHENTICATED);
   EXPECT_TRUE(Export(Point(1), true, "Bearer changed0123456789").ok());
   configure("short");
-  server_->Kill(SIGHUP);
-  ASSERT_TRUE(server_->WaitUntil([](const std::string&, const std::string& err) {
-    return err.find("what was loaded before stays") != std::string::npos;
-  })) << server_->err();
+  server_->Signal(SIGHUP);
+  ASSERT_TRUE(server_->WaitForLog("what was loaded before stays")) << server_->err();
   EXPECT_TRUE(Export(Point(2), true, "Bearer changed0123456789").ok());
 }
 

@@ -155,7 +155,13 @@ class SecureTest : public ChronolithdTest {
   }
   std::string Get(const Server& server, const std::string& path, const std::string& headers = {},
                   const std::string& certificate = {}) {
-    return TlsGet(server.port(), path, Path("server.crt"), certificate.empty() ? "" : Path(certificate), headers).substr(0, 12);
+    const std::string answer =
+        TlsGet(server.port(), path, Path("server.crt"), certificate.empty() ? "" : Path(certificate), headers);
+    const std::size_t body = answer.find("\r\n\r\n"), length = answer.find("Content-Length: ");
+    if (body != std::string::npos && length < body) {
+      EXPECT_EQ(answer.size() - body - 4, std::stoul(answer.substr(length + 16))) << path << ": the answer is not whole";
+    }
+    return answer.substr(0, 12);
   }
 };
 
@@ -172,6 +178,7 @@ TEST_F(SecureTest, ServesTlsToUsersOnly) {
   EXPECT_EQ(Get(server, "/metrics", kBasicSecret), "HTTP/1.1 200");
   EXPECT_EQ(Get(server, "/metrics", kBasicSecret), "HTTP/1.1 200");
   EXPECT_EQ(Get(server, "/metrics", "Authorization: Bearer 0123456789abcdef\r\n"), "HTTP/1.1 200");
+  EXPECT_EQ(Get(server, "/", kBasicSecret), "HTTP/1.1 200");
   EXPECT_EQ(Get(server, "/metrics", "Authorization: Bearer 0123456789abcdeX\r\n"), "HTTP/1.1 401");
   EXPECT_EQ(TlsGet(server.port(), "/-/healthy", Path("other.crt")), "");  // another server's certificate
   EXPECT_EQ(HttpCall(server.port(), "GET", "/-/healthy").status, 0);      // not without TLS

@@ -133,11 +133,25 @@ TEST_F(HttpServerTest, AnswersOverloadWith429AndRecovers) {
 
 TEST_F(HttpServerTest, BoundsTheMemoryOfBodies) {
   Start(2, 2, /*memory=*/100'000);
-  RawClient client(server_->port());
-  const RawAnswer answer = client.Ask(Post("/echo", std::string(200'000, 'x')));
-  EXPECT_EQ(answer.status, 429);
-  RawClient again(server_->port());
-  EXPECT_EQ(again.Ask(Post("/echo", std::string(50'000, 'x'))).status, 200);
+  for (const bool chunked : {false, true}) {
+    const auto post = [&](std::size_t bytes) {
+      RawClient client(server_->port());
+      const std::string body(bytes, 'x');
+      if (!chunked) return client.Ask(Post("/echo", body));
+      char size[20];
+      std::snprintf(size, sizeof(size), "%zx\r\n", bytes);
+      return client.Ask("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + (size + body) + "\r\n0\r\n\r\n");
+    };
+    RawAnswer answer = post(200'000);
+    EXPECT_EQ(answer.status, 413) << "to try again is of no use";
+    EXPECT_THAT(answer.body, HasSubstr("--max-in-flight-bytes"));
+    in_flight_->ForceReserve(60'000);
+    answer = post(50'000);
+    EXPECT_EQ(answer.status, 429);
+    EXPECT_EQ(answer.headers["retry-after"], "1");
+    in_flight_->Release(60'000);
+    EXPECT_EQ(post(50'000).status, 200);
+  }
 }
 
 std::size_t AllocatedBytes() {

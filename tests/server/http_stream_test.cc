@@ -4,6 +4,7 @@
 
 #include <future>
 #include <latch>
+#include <sstream>
 #include <thread>
 
 #include "tests/server/http_server_fixture.h"
@@ -148,6 +149,44 @@ TEST_F(HttpStreamTest, WhatNeedsNoWorkerIsAnsweredWhileAllAreTaken) {
   EXPECT_EQ(other.Ask(Get("/connection")).body, "still here\n");
   go.set_value();
   EXPECT_EQ(busy.Read().body, "waited\n");
+}
+
+TEST_F(HttpStreamTest, AHandlerThatWaitsOnTheConnectionsThreadKeepsNobodyElseWaiting) {
+  options_.inline_within = std::chrono::hours(24);
+  std::promise<void> entered, go;
+  const auto here = [](const HttpRequest& r) {
+    std::ostringstream id;
+    id << std::this_thread::get_id();
+    return HttpResponse{.body = id.str() + r.body};
+  };
+  router_.Add({.method = "GET", .pattern = "/connection", .handler = here, .thread = RouteThread::kConnection});
+  router_.Add({.method = "POST", .pattern = "/either", .handler = here, .thread = RouteThread::kEither});
+  router_.Add({.method = "GET",
+               .pattern = "/wait",
+               .handler =
+                   [&](const HttpRequest& r) {
+                     entered.set_value();
+                     go.get_future().wait();
+                     return here(r);
+                   },
+               .thread = RouteThread::kEither});
+  Start();
+  RawClient busy(server_->port()), other(server_->port());
+  const std::string connections = other.Ask(Get("/connection")).body;
+  const std::string post = "POST /either HTTP/1.1\r\nContent-Length: 3\r\n\r\n+++";
+  EXPECT_NE(other.Ask(post).body, connections + "+++");  // the first comes after nothing
+  EXPECT_EQ(other.Ask(post).body, connections + "+++");
+  EXPECT_NE(other.Ask("POST /either HTTP/1.1\r\nContent-Length: 70000\r\n\r\n" + std::string(70'000, '+'))
+                .body.substr(0, connections.size() + 1),
+            connections + "+")
+      << "long";
+  ASSERT_TRUE(busy.Send(Get("/wait")));
+  entered.get_future().wait();
+  const std::string standby = other.Ask(Get("/connection")).body;
+  EXPECT_NE(standby, connections);
+  EXPECT_NE(other.Ask(post).body, standby + "+++") << "of a worker";
+  go.set_value();
+  EXPECT_EQ(busy.Read().body, connections);
 }
 
 }  // namespace

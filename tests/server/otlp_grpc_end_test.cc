@@ -96,5 +96,51 @@ TEST_F(OtlpGrpcEnd, ACallWithoutADeadlineEndsWithItsConnection) {
   syncs_.Open();
 }
 
+TEST_F(OtlpGrpcEnd, WhatWaitsForTheLogIsCountedAndBounded) {
+  Start();
+  // 16 KiB a call that waits; more while its message is read and written.
+  constexpr std::size_t kLeft = 512 << 10, kCalls = 96, kWaitMax = kLeft / (16 << 10);
+  const std::uint64_t taken = in_flight_.limit_bytes() - kLeft;
+  in_flight_.ForceReserve(taken);
+  syncs_.Close();
+  struct Call {
+    grpc::ClientContext context;
+    ExportMetricsServiceResponse response;
+    std::unique_ptr<grpc::ClientAsyncResponseReader<ExportMetricsServiceResponse>> reader;
+    grpc::Status status;
+  };
+  const ExportMetricsServiceRequest request = AllKinds();
+  const auto stub = MetricsService::NewStub(channel_);
+  grpc::CompletionQueue queue;
+  std::vector<Call> calls(kCalls);
+  for (Call& call : calls) {
+    call.context.set_wait_for_ready(true);
+    call.reader = stub->AsyncExport(&call.context, request, &queue);
+    call.reader->Finish(&call.response, &call.status, &call);
+  }
+  const auto next = [&] {
+    void* tag = nullptr;
+    bool ok = false;
+    EXPECT_TRUE(queue.Next(&tag, &ok));
+    return static_cast<Call*>(tag)->status;
+  };
+  // None of them can end but by a refusal.
+  for (std::size_t refused = 0; refused < kCalls - kWaitMax; ++refused) {
+    const grpc::Status status = next();
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED) << status.error_message();
+    EXPECT_EQ(RetrySeconds(status), 1);
+  }
+  EXPECT_GE(in_flight_.used_bytes(), taken + (16 << 10));
+  syncs_.Open();
+  std::size_t written = 0;
+  for (std::size_t i = 0; i < kWaitMax; ++i) written += next().ok() ? 1 : 0;
+  EXPECT_GT(written, 1U);
+  server_->Stop(std::chrono::minutes(1));
+  server_.reset();
+  EXPECT_TRUE(store_->Close().ok());
+  EXPECT_EQ(in_flight_.used_bytes(), taken);
+  in_flight_.Release(taken);
+}
+
 }  // namespace
 }  // namespace chronolith::server

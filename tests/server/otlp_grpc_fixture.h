@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "interop/otlp/metrics_service.grpc.pb.h"
@@ -51,6 +52,10 @@ class OtlpGrpc : public OtlpFixture {
     return MetricsService::NewStub(channel_)->Export(&context, request, response);
   }
 
+  // A call gives its memory back behind its answer.
+  void AwaitNothingHeld() {
+    while (in_flight_.used_bytes() != 0) std::this_thread::yield();
+  }
   // -1: without RetryInfo.
   static std::int64_t RetrySeconds(const grpc::Status& status) {
     google::rpc::Status details;

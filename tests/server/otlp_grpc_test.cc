@@ -20,7 +20,7 @@ TEST_F(OtlpGrpc, StoresEachKindPlainAndCompressed) {
     EXPECT_FALSE(response.has_partial_success());
     ExpectAllKindsStored();
   }
-  EXPECT_EQ(in_flight_.used_bytes(), 0U);
+  AwaitNothingHeld();
 }
 
 TEST_F(OtlpGrpc, TakesLevelsAndEmptyRequests) {
@@ -101,7 +101,7 @@ TEST_F(OtlpGrpc, BombsAndLargeMessagesAreRefusedAndTheServerGoesOn) {
   EXPECT_THAT(status.error_message(), HasSubstr("decodes to more than 1048576 bytes"));
   EXPECT_EQ(Export(bomb, &response).error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_TRUE(Export(AllKinds(), &response).ok());
-  EXPECT_EQ(in_flight_.used_bytes(), 0U);
+  AwaitNothingHeld();
 }
 
 TEST_F(OtlpGrpc, ALimitBeyondAnIntIsNoSmallerOne) {
@@ -139,6 +139,18 @@ TEST_F(OtlpGrpc, OverloadAsksToTryLater) {
   EXPECT_EQ(RetrySeconds(status), 1);
   in_flight_.Release(in_flight_.limit_bytes());
   EXPECT_TRUE(Export(request, &response, GRPC_COMPRESS_GZIP).ok());
+}
+
+TEST_F(OtlpGrpc, WhatNeverFitsIsNotTriedAgain) {
+  options_.decoded_bytes_max = 128 << 20;
+  ExportMetricsServiceRequest large;
+  large.add_resource_metrics()->set_schema_url(std::string(80 << 20, 'x'));
+  ExportMetricsServiceResponse response;
+  const grpc::Status status = Export(large, &response, GRPC_COMPRESS_GZIP);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("--max-in-flight-bytes"));
+  EXPECT_EQ(RetrySeconds(status), -1);
+  EXPECT_TRUE(Export(AllKinds(), &response).ok());
 }
 
 TEST_F(OtlpGrpc, AFullRingAsksToTryLater) {

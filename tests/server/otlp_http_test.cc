@@ -180,6 +180,49 @@ TEST_F(OtlpHttp, WithoutMemoryItAsksToTryLater) {
   EXPECT_EQ(Post(kProtobuf, request.body, {{"Content-Encoding", "gzip"}}).status, 200);
 }
 
+TEST_F(OtlpHttp, WhatNeverFitsIsNotTriedAgain) {
+  MakeReceiver();
+  AddOtlpHandler(receiver_.get(), &in_flight_, &router_);
+  const std::string protobuf = AllKinds().SerializeAsString(), json = kAllKindsJson;
+  struct Row {
+    const char* type;
+    std::string body;
+    const char* encoding;
+    std::uint64_t limit, enough;
+  } const rows[] = {
+      // Ten bytes for each of the text, beside the body itself.
+      {kJson, json, "identity", 11 * json.size() - 1, 11 * json.size() + (1 << 20)},
+      {kJson, Compress(json), "gzip", 64 << 10, 2 << 20},
+      {kProtobuf, Compress(protobuf), "gzip", 64 << 10, 2 << 20},
+      {kProtobuf, protobuf, "identity", 200 << 10, 1 << 20},  // a quarter MiB for what is made of it
+  };
+  for (const Row& row : rows) {
+    const HttpRequest request{.method = "POST",
+                              .path = "/v1/metrics",
+                              .headers = {{"Content-Type", row.type}, {"Content-Encoding", row.encoding}},
+                              .body = row.body};
+    const auto ask = [&](std::uint64_t limit, std::uint64_t taken) {
+      MemoryBudget budget(limit);
+      budget.ForceReserve(taken + row.body.size());
+      Router router;
+      AddOtlpHandler(receiver_.get(), &budget, &router);
+      HttpResponse response = router.Find("POST", "/v1/metrics").route->handler(request);
+      EXPECT_EQ(budget.used_bytes(), taken + row.body.size());
+      return response;
+    };
+    HttpResponse response = ask(row.limit, 0);
+    EXPECT_EQ(response.status, 413) << row.type << row.encoding << response.body;
+    EXPECT_THAT(response.body, HasSubstr("--max-in-flight-bytes"));
+    EXPECT_EQ(Header(response, "Retry-After"), "");
+    EXPECT_EQ(Stored().size(), 0U);
+    response = ask(row.enough, row.enough - row.body.size());
+    EXPECT_EQ(response.status, 429) << row.type << row.encoding << response.body;
+    EXPECT_EQ(Header(response, "Retry-After"), "1");
+  }
+  for (const Row& row : rows) EXPECT_EQ(Post(row.type, row.body, {{"Content-Encoding", row.encoding}}).status, 200);
+  ExpectAllKindsStored();
+}
+
 TEST_F(OtlpHttp, AFullRingAsksToTryLater) {
   OpenStore(SmallRing);
   const std::string request = ManyPoints().SerializeAsString();
@@ -245,7 +288,7 @@ TEST(Inflate, ReadsBothFormatsOfAnySize) {
   EXPECT_EQ(Inflate("plain text", 1000, &share, &out).code(), StatusCode::kInvalidArgument);
   MemoryBudget small(100 << 10);
   MemoryShare poor(&small);
-  EXPECT_EQ(Inflate(Compress(std::string(200 << 10, 'x')), 1 << 20, &poor, &out).code(), StatusCode::kResourceExhausted);
+  EXPECT_EQ(Inflate(Compress(std::string(200 << 10, 'x')), 1 << 20, &poor, &out).code(), StatusCode::kFailedPrecondition);
   EXPECT_LE(out.size(), small.limit_bytes()) << "nothing grows that is not counted";
   // 256 KiB hold it, and the 128 KiB of which they are a copy.
   for (const std::uint64_t limit : {300 << 10, 400 << 10}) {

@@ -219,7 +219,14 @@ TEST_F(QueryHandlers, AnAnswerOfSamplesIsBoundedAndAStreamIsNot) {
 
   Router poor;
   AddRemoteReadHandler(storage_.get(), &little, {}, &poor);
-  EXPECT_EQ(ask(&poor, 0).status, 413) << "it will never be taken, whatever the others do";
+  const HttpResponse never = ask(&poor, 0);
+  EXPECT_EQ(never.status, 413) << "it will never be taken, whatever the others do";
+  EXPECT_THAT(never.body, HasSubstr("--max-in-flight-bytes"));
+  Router poorest;
+  MemoryBudget least(10);  // not even the request
+  AddRemoteReadHandler(storage_.get(), &least, {}, &poorest);
+  EXPECT_EQ(ask(&poorest, 1).status, 413);
+  EXPECT_EQ(least.used_bytes(), 0U);
   EXPECT_EQ(little.used_bytes(), 0U);
 }
 
@@ -271,6 +278,31 @@ TEST_F(QueryHandlers, LookupsAnswerAsPrometheusDoes) {
   EXPECT_EQ(json::parse(form.body)["data"].size(), 10U);
 }
 
+TEST_F(QueryHandlers, TakesTheTimesThatClientsSendForNone) {
+  const std::pair<std::string, std::string> ranges[] = {
+      {"-9223372036854775.808", "9223372036854775.807"},
+      {"-9223309901257974", "9223309901257974"},
+      {"-292273086-05-16T16:47:06Z", "292277025-08-18T07:12:54.999999999Z"},
+      {"", ""},
+  };
+  for (const auto& [start, end] : ranges) {
+    const json answer = Api("/api/v1/series?match[]=up&limit=&start=" + start + "&end=" + end);
+    EXPECT_EQ(answer["data"].size(), 20U) << start;
+    EXPECT_EQ(Api("/api/v1/series?match[]=up&start=" + end + "&end=" + end)["data"].size(), end.empty() ? 20U : 0U) << end;
+  }
+  EXPECT_EQ(Api("/api/v1/series?match[]={a=\"\",job=~\"we.\"}")["data"].size(), 10U);
+  EXPECT_EQ(Api("/api/v1/series?match[]={__name__!=\"\"}")["data"].size(), 22U);
+}
+
+TEST_F(QueryHandlers, WhoAsksForPromQlIsToldWhereItIs) {
+  for (const char* path : {"/api/v1/query?query=up", "/api/v1/query_range?query=up"}) {
+    const HttpResponse response = Ask("GET", path);
+    EXPECT_EQ(response.status, 404);
+    EXPECT_EQ(json::parse(response.body)["errorType"], "not_found");
+    EXPECT_THAT(response.body, HasSubstr("remote_read"));
+  }
+}
+
 TEST_F(QueryHandlers, WrongParametersAreNamed) {
   const std::map<std::string, std::string> wrong = {
       {"/api/v1/series", "no match[]"},
@@ -289,6 +321,11 @@ TEST_F(QueryHandlers, WrongParametersAreNamed) {
       {"/api/v1/query_exemplars?query=rate(latency[5m])", "not PromQL"},
       {"/api/v1/query_exemplars?query=latency&start=20&end=10", "end lies before start"},
       {"/api/v1/query_exemplars?query={a=~\"(\"}", "("},
+      {"/api/v1/series?match[]=up&start=nan", "parameter start"},
+      {"/api/v1/series?match[]=up&match[]={}", "must not match the empty string"},
+      {"/api/v1/labels?match[]={a=\"\",b=~\".*\",c!=\"d\",e!~\"f+\"}", "must not match the empty string"},
+      {"/api/v1/label/job/values?match[]={__name__=~\".*\"}", "must not match the empty string"},
+      {"/api/v1/export?match[]={}", "must not match the empty string"},
       {"/api/v1/export", "no match[]"},
       {"/api/v1/export?match[]={a=~\"(\"}", "("},
   };
@@ -400,6 +437,8 @@ TEST_F(QueryHandlers, DeletesAndCopies) {
   EXPECT_EQ(Ask("POST", "/api/v1/admin/tsdb/delete_series").status, 400);
   const HttpResponse copied = Ask("POST", "/api/v1/admin/tsdb/snapshot");
   ASSERT_EQ(copied.status, 200) << copied.body;
+  EXPECT_EQ(Ask("PUT", "/api/v1/admin/tsdb/delete_series?match[]=up&match[]={}").status, 400);  // nothing of it, then
+  EXPECT_EQ(Api("/api/v1/series?match[]=up")["data"].size(), 20U);
   EXPECT_EQ(Ask("PUT", "/api/v1/admin/tsdb/delete_series?match[]=up{job=\"web\"}").status, 204);
   EXPECT_EQ(Ask("POST", "/api/v1/admin/tsdb/clean_tombstones").status, 204);
   EXPECT_EQ(Api("/api/v1/series?match[]=up")["data"].size(), 10U);

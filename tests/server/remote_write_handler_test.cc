@@ -141,7 +141,9 @@ TEST_F(RemoteWriteHandlerTest, RefusesWhatIsNoRemoteWrite) {
       {"application/x-protobuf;proto=prometheus.WriteRequest", "snappy", 204},
       {"application/x-protobuf; proto=io.prometheus.write.v2.Request", "snappy", 204},
       {"Application/X-Protobuf; charset=x; proto=prometheus.WriteRequest", "Snappy", 204},
+      {"application/x-protobuf; proto=\"io.prometheus.write.v2.Request\"", "snappy", 204},
       {"application/x-protobuf;proto=io.prometheus.write.v3.Request", "snappy", 415},
+      {"application/x-protobuf;proto=\"", "snappy", 415},
       {"application/json", "snappy", 415},
       {" ", "snappy", 415},
       {"application/x-protobuf", "gzip", 415},
@@ -157,8 +159,23 @@ TEST_F(RemoteWriteHandlerTest, RefusesWhatIsNoRemoteWrite) {
   for (const std::string& body :
        {std::string(), std::string("\xff\xff\xff\xff\xff\xff\xff"), std::string("\x05zzz"), std::string("\x80")}) {
     request.body = body;
-    EXPECT_EQ(handler_->Handle(request).status, 400) << body.size();
+    const HttpResponse response = handler_->Handle(request);
+    EXPECT_EQ(response.status, 400) << body.size();
+    EXPECT_EQ(Counts(response), "0 0 0") << body.size();
   }
+}
+
+TEST_F(RemoteWriteHandlerTest, AMessageOfTheOtherVersionIsNotTakenForAnEmptyOne) {
+  Open();
+  const TimeSeries m{.labels = {{"__name__", "m"}}, .samples = {{kNow, 1}}};
+  const HttpResponse as1 = Post(EncodeRemoteWrite(RemoteWriteVersion::k2, std::vector<TimeSeries>{m}), kType1);
+  const HttpResponse as2 = Post(EncodeRemoteWrite(RemoteWriteVersion::k1, std::vector<TimeSeries>{m}), kType2);
+  EXPECT_EQ(as1.status, 400);
+  EXPECT_EQ(as2.status, 400);
+  EXPECT_EQ(Counts(as1), "0 0 0");
+  EXPECT_THAT(as1.body, HasSubstr("where the Content-Type says prometheus.WriteRequest"));
+  EXPECT_THAT(as2.body, HasSubstr("where the Content-Type says io.prometheus.write.v2.Request"));
+  EXPECT_THAT(Stored(), ::testing::IsEmpty());
 }
 
 TEST_F(RemoteWriteHandlerTest, WithoutHeadersItIsVersion1AndSnappy) {
@@ -179,6 +196,7 @@ TEST_F(RemoteWriteHandlerTest, LooksAtTheDecodedSizeBeforeItDecodes) {
   // A header that promises 4 GiB, and nothing behind it.
   const HttpRequest bomb{.headers = {{"Content-Type", kType1}, {"Content-Encoding", "snappy"}}, .body = "\xff\xff\xff\xff\x0f"};
   EXPECT_EQ(handler_->Handle(bomb).status, 413);
+  EXPECT_EQ(Counts(handler_->Handle(bomb)), "0 0 0");
 }
 
 TEST_F(RemoteWriteHandlerTest, BoundsWhatReferencesOfItemsStandFor) {
@@ -201,6 +219,28 @@ TEST_F(RemoteWriteHandlerTest, AnswersOverloadWhereTheMemoryIsTaken) {
   in_flight_.Release(64 << 20);
   EXPECT_EQ(response.status, 429);
   EXPECT_EQ(HeaderOf(response, "Retry-After"), "1");
+}
+
+TEST_F(RemoteWriteHandlerTest, WhatNeverFitsIsNotTriedAgain) {
+  Open();
+  const std::string message =
+      EncodeRemoteWrite(RemoteWriteVersion::k1, std::vector<TimeSeries>{{.labels = {{"__name__", "m"}}, .samples = {{kNow, 1}}}});
+  const std::size_t body = interop::CompressBlock(message).size();
+  // The message itself, and then what a batch of it takes, each beside the body.
+  for (const std::uint64_t limit : {body + message.size() - 1, body + message.size() + 100}) {
+    MemoryBudget small(limit);
+    small.ForceReserve(body);  // as the server does, meanwhile
+    prometheus::Registry registry;
+    RemoteWriteHandler handler(storage_.get(), options_, &small, &registry);
+    const HttpResponse response =
+        handler.Handle({.method = "POST", .headers = {{"Content-Type", kType1}}, .body = interop::CompressBlock(message)});
+    EXPECT_EQ(response.status, 413) << response.body;
+    EXPECT_EQ(HeaderOf(response, "Retry-After"), "(none)");
+    EXPECT_THAT(response.body, HasSubstr("--max-in-flight-bytes"));
+    EXPECT_EQ(small.used_bytes(), body);
+  }
+  EXPECT_TRUE(Stored().empty());
+  EXPECT_EQ(Post(message).status, 204);
 }
 
 TEST_F(RemoteWriteHandlerTest, KeepsWhatIsGoodOfARequest) {

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/peer_process.h"
 #include "tests/support/subprocess.h"
 
 namespace chronolith::testing {
@@ -35,10 +36,17 @@ class ServerProcess {
     return process_.WaitUntil(whole) ? std::atoi(process_.out().c_str() + process_.out().find(mark) + mark.size()) : 0;
   }
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+  // It listens before its shards serve, and a write that comes too early is told to come again. Without TLS.
+  bool WaitUntilReady() {
+    int status = 503;
+    while (status == 503) status = HttpCall(port_, "GET", "/-/ready").status;
+    return status == 200;
+  }
   ProcessResult Stop(int signal) {
     process_.Kill(signal);
-    return process_.Wait();
+    return Wait();
   }
+  ProcessResult Wait() { return process_.Wait(); }
   const std::string& err() const { return process_.err(); }
   void Signal(int signal) { process_.Kill(signal); }
   bool WaitForLog(const std::string& text) {

@@ -6,11 +6,13 @@
 #include <fstream>
 
 #include "server/authenticator.h"
+#include "server/web_security.h"
 #include "tests/support/temp_directory.h"
 
 namespace chronolith::server {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 // bcrypt of "secret", cost 4.
@@ -69,6 +71,34 @@ TEST_F(WebConfigTest, RefusesWhatItDoesNotUnderstand) {
     EXPECT_THAT(config.status().message(), HasSubstr(c.why)) << c.text;
   }
   EXPECT_EQ(LoadWebConfig(dir_ / "none").status().code(), StatusCode::kNotFound);
+}
+
+// Asks, at each line of the log, whom the configuration lets in by then.
+class AskingLogger final : public Logger {
+ public:
+  void Log(LogLevel, std::string_view message) override {
+    lines.emplace_back(message);
+    const Authenticator& users = *source->Get()->users;
+    before.push_back(users.Look("Bearer before01234567890").user);
+    after.push_back(users.Look("Bearer after01234567890").user);
+  }
+  WebSecuritySource* source = nullptr;
+  std::vector<std::string> lines, before, after;
+};
+
+TEST_F(WebConfigTest, IsSaidToBeLoadedWhenItIsInForce) {
+  const auto logger = std::make_shared<AskingLogger>();
+  ASSERT_TRUE(Load("bearer_tokens: {old: before01234567890}").ok());
+  const auto source = WebSecuritySource::Open(dir_ / "web.yml", logger);
+  ASSERT_TRUE(source.ok()) << source.status().ToString();
+  logger->source = source->get();
+  ASSERT_TRUE(Load("bearer_tokens: {new: after01234567890}").ok());
+  (*source)->Reload(/*always=*/true);
+  ASSERT_FALSE(Load("bearer_tokens: {worse: short}").ok());
+  (*source)->Reload(/*always=*/true);
+  EXPECT_THAT(logger->lines, ElementsAre(HasSubstr("was loaded again"), HasSubstr("what was loaded before stays")));
+  EXPECT_THAT(logger->before, ElementsAre("", ""));
+  EXPECT_THAT(logger->after, ElementsAre("new", "new"));
 }
 
 TEST(Authenticator, KnowsUsersAndRemembersThem) {

@@ -25,7 +25,8 @@ class CliCompact : public CliTest {
       std::string text;
       for (std::int64_t t = kT; t < kT + kWindows * kWindow; t += 60'000) {
         for (int i = 0; i < kSeries; ++i)
-          text += "n{i=\"" + std::to_string(i) + "\"} " + std::to_string(t % 9973 + i) + " " + std::to_string(t + shift) + "\n";
+          text += "n{i=\"" + std::to_string(i) + "\"} " + std::to_string(t / 60'000 * 7919 % 61 + i) + " " +
+                  std::to_string(t + shift) + "\n";
       }
       const ProcessResult result = Import(text, {"--input-format", "prometheus", "--shards", "2"});
       ASSERT_EQ(result.exit_code, kOk) << result.err;
@@ -111,7 +112,8 @@ TEST_F(CliCompact, OnlyTheShardsThatAreNamed) {
   EXPECT_EQ(csv.exit_code, kOk) << csv.err;
   const std::vector<std::string> lines = Lines(csv.out);
   ASSERT_EQ(lines.size(), 3U) << csv.out;
-  EXPECT_EQ(lines[0], "shard,chunk bytes before,chunk bytes after,saved,chunks before,chunks after,samples deleted,series removed");
+  EXPECT_EQ(lines[0],
+            "shard,chunk bytes before,chunk bytes after,saved,chunks before,chunks after,samples deleted,series removed,state");
   std::uint64_t saved[2] = {0, 0};
   for (std::size_t k = 0; k < 2; ++k) {
     std::uint64_t shard = 9, before = 0, after = 0;

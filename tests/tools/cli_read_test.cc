@@ -87,6 +87,28 @@ TEST_F(CliRead, ALimitIsToldNotSilent) {
   EXPECT_EQ(Json(Cli({"values", "--db", db_, "job", "--limit", "3", "--format", "json"}))["truncated"], false);
 }
 
+TEST_F(CliRead, ASmallMemoryLimitGivesTheSameInSmallerPieces) {
+  std::string text;
+  for (int i = 0; i < 1000; ++i) text += "wide{id=\"" + std::to_string(10'000 + i) + "\"} 1 1000\n";
+  ASSERT_EQ(Import(text).exit_code, kOk);
+  const std::vector<std::vector<std::string>> reads = {
+      {"query", "wide", "--format", "csv"}, {"series", "wide"}, {"labels"}, {"values", "id"}, {"values", "id", "wide", "up"}};
+  for (std::vector<std::string> args : reads) {
+    std::vector<std::string> whole = Print(args);
+    args.insert(args.end(), {"--memory-limit", "1MiB"});
+    std::vector<std::string> pieces = Print(args);
+    if (args[0] == "query" || args[0] == "series") {
+      EXPECT_FALSE(std::is_sorted(pieces.begin(), pieces.end())) << args[0] << ": 256 at a time are sorted";
+      std::sort(whole.begin(), whole.end());
+      std::sort(pieces.begin(), pieces.end());
+    }
+    EXPECT_EQ(pieces, whole) << args[0];
+    args.back() = "much";
+    args.insert(args.begin() + 1, {"--db", db_});
+    EXPECT_EQ(Cli(args).exit_code, kUsage) << args[0];
+  }
+}
+
 TEST_F(CliRead, ListsSeriesLabelsAndValues) {
   EXPECT_THAT(Print({"series", "up{job=~\"api|db\"}"}), ElementsAre("up{job=\"api\",zone=\"a\"}", "up{job=\"db\",zone=\"a\"}"));
   EXPECT_THAT(Print({"series", "up{job=\"web\"}", "load", "up{job=\"web\"}"}),

@@ -230,23 +230,6 @@ TEST_F(CliReplay, ADamagedLogIsRefusedWithWhatToDo) {
   }
 }
 
-TEST_F(CliReplay, BesideDamagedDataItDoesNotSpeakOfTheLog) {
-  Fill(db_);
-  for (const auto& entry : std::filesystem::directory_iterator(db_ + "/data")) {
-    if (entry.path().filename().string().starts_with("MANIFEST-")) std::filesystem::resize_file(entry.path(), 40);
-  }
-  for (const char* command : {"replay", "dump-wal"}) {
-    const ProcessResult result = Cli({command, db_});
-    EXPECT_EQ(result.exit_code, kFailure) << result.out;
-    EXPECT_THAT(result.err, HasSubstr("The log is sound"));
-    EXPECT_THAT(result.err, HasSubstr("chronolith salvage"));
-    EXPECT_THAT(result.err, ::testing::Not(HasSubstr("chronolith recover")));
-  }
-  const ProcessResult opened = Cli({"stat", db_});
-  EXPECT_EQ(opened.exit_code, kFailure);
-  EXPECT_THAT(opened.err, HasSubstr("else `chronolith salvage`"));
-}
-
 TEST_F(CliReplay, WorksBesideAWriterAndSeesWhatItHasLogged) {
   Subprocess writer(Command({"import", "--db", db_, "--progress", "plain", "--input-format", "prometheus", "--batch", "1", "-"}));
   std::string text = "# TYPE n gauge\n";

@@ -50,6 +50,11 @@ int FailUsage(const Status& status) {
 
 int FailReading(const Status& status, std::string_view interrupted_how) {
   FailOrInterrupted(status, interrupted_how);
+  if (status.code() == StatusCode::kDataLoss) {
+    std::fprintf(stderr,
+                 "`chronolith verify` finds all that is damaged, and says what to do; query, series, labels and values read the "
+                 "other\nshards with --skip-damaged.\n");
+  }
   return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
 }
 

@@ -3,6 +3,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <string>
@@ -57,21 +58,29 @@ void JsonFigures(const CompactFigures& f, bool dry_run, JsonWriter* json) {
   json->Key("samples_deleted").Unsigned(f.samples_deleted).Key("series_removed").Unsigned(f.series_removed);
 }
 
+std::string StateOf(const ShardCompactResult& shard) { return shard.damage.ok() ? "ok" : "damaged"; }
+
+bool Undamaged(const CompactResult& result) {
+  return std::all_of(result.shards.begin(), result.shards.end(), [](const ShardCompactResult& s) { return s.damage.ok(); });
+}
+
 void PrintJson(const CompactResult& result, bool dry_run, Output* out) {
   JsonWriter json(out);
   json.BeginObject().Key("dry_run").Bool(dry_run).Key("complete").Bool(result.complete).Key("shards").BeginArray();
   for (const ShardCompactResult& shard : result.shards) {
     json.BeginObject().Key("shard").Unsigned(shard.shard);
     JsonFigures(shard, dry_run, &json);
+    json.Key("state").String(StateOf(shard)).Key("complete").Bool(shard.damage.ok());
     json.Key("damage").String(shard.damage.message()).EndObject();
   }
   json.EndArray().Key("total").BeginObject();
   JsonFigures(result, dry_run, &json);
+  json.Key("complete").Bool(result.complete && Undamaged(result));
   json.EndObject().EndObject().Newline();
 }
 
 // What is on the disk afterwards is known when it is done; before that, what becomes of the chunks.
-std::vector<std::string> Row(const std::string& name, const CompactFigures& f, bool dry_run, bool csv) {
+std::vector<std::string> Row(const std::string& name, const std::string& state, const CompactFigures& f, bool dry_run, bool csv) {
   const std::uint64_t before = dry_run ? f.bytes_before : f.disk_bytes_before;
   const std::uint64_t after = dry_run ? f.bytes_after : f.disk_bytes_after;
   return {name,
@@ -81,16 +90,20 @@ std::vector<std::string> Row(const std::string& name, const CompactFigures& f, b
           std::to_string(f.rows_before),
           std::to_string(f.rows_after),
           std::to_string(f.samples_deleted),
-          std::to_string(f.series_removed)};
+          std::to_string(f.series_removed),
+          state};
 }
 
 void PrintTable(const CompactResult& result, bool dry_run, bool csv, Output* out) {
   const std::string bytes = dry_run ? "chunk bytes " : "disk bytes ";
-  Table table(
-      {"shard", bytes + "before", bytes + "after", "saved", "chunks before", "chunks after", "samples deleted", "series removed"});
-  for (const ShardCompactResult& shard : result.shards) table.Add(Row(std::to_string(shard.shard), shard, dry_run, csv));
-  if (!csv) table.Add(Row("total", result, dry_run, csv));
+  Table table({"shard", bytes + "before", bytes + "after", "saved", "chunks before", "chunks after", "samples deleted",
+               "series removed", "state"});
+  for (const ShardCompactResult& shard : result.shards)
+    table.Add(Row(std::to_string(shard.shard), StateOf(shard), shard, dry_run, csv));
+  if (!csv) table.Add(Row("total", Undamaged(result) ? "ok" : "damaged", result, dry_run, csv));
   table.Print(csv, out);
+  if (csv || Undamaged(result)) return;
+  *out << "Figures of damaged shards end where the damage begins, and so do the totals.\n";
 }
 
 Result<CompactResult> CompactShowingProgress(Storage* storage, CompactOptions options, ProgressMode mode) {

@@ -7,7 +7,7 @@
 #include "interop/value_text.h"
 #include "ops/wal_dump.h"
 #include "tools/cli/common.h"
-#include "tools/cli/inspect.h"
+#include "tools/cli/files.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/log_flags.h"
 #include "tools/cli/output.h"
@@ -178,8 +178,8 @@ int RunDump(const DumpFlags& flags) {
     PrintError(wrong.message());
     return kExitUsage;
   }
-  auto store = OpenFiles(flags.files);
-  if (!store.ok()) return FailOpeningLog(store.status(), flags.files);
+  auto store = OpenLogFiles(flags.files);
+  if (!store.ok()) return FailOpening(store.status(), flags.files);
   ops::DumpOptions options;
   options.selection = std::move(*selection);
   options.limit = flags.limit;
@@ -223,7 +223,9 @@ void AddDumpWal(CLI::App* app, Run* run) {
   command->footer(
       "Shard after shard, in the order of LSNs; json: one object a line. Changes nothing, and works beside a process that writes: "
       "it\n"
-      "shows what was logged when it started, not what was only queued. Where records are lost a line says so.\n"
+      "shows what was logged when it started, not what was only queued. Where records are lost a line says so. Needs STORE and the "
+      "log;\n"
+      "without the data, series that are older than the log are shown by number.\n"
       "Exit codes: 0 ok, 1 failure, 2 wrong arguments, 3 something is damaged.\n"
       "Examples:\n"
       "  chronolith dump-wal metrics.db --limit 20\n"

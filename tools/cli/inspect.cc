@@ -9,49 +9,12 @@
 #include <string>
 
 #include "interop/time_text.h"
-#include "ops/verify.h"
 #include "tools/cli/common.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/output.h"
 #include "tools/cli/work_progress.h"
 
 namespace chronolith::cli {
-
-void AddFilesFlags(CLI::App* command, FilesFlags* flags) {
-  command->add_option("DIR,--db", flags->db, "directory of the database")->required()->option_text("DIR");
-  command->add_option("--log-dir", flags->log_dir, "directory of its log, where it has been moved since")->option_text("DIR");
-}
-
-Result<std::unique_ptr<ops::OfflineStore>> OpenFiles(const FilesFlags& flags) {
-  ops::OfflineOptions options;
-  options.log_path = flags.log_dir;
-  options.quarantine = true;
-  const EndsAtOnce interruptible("interrupted while the database was opened; nothing was changed");
-  return ops::OfflineStore::Open(flags.db, options);
-}
-
-int FailOpeningLog(const Status& status, const FilesFlags& files) {
-  Fail(status);
-  ops::OfflineOptions log_only;
-  log_only.log_path = files.log_dir;
-  log_only.data = false;
-  if (ops::OfflineStore::Open(files.db, log_only).ok()) {  // it is the data that is damaged
-    const std::string advice(ops::AdviceOn(ops::ProblemKind::kInstance));
-    std::fprintf(stderr, "Nothing was read. The log is sound: %s.\n", advice.c_str());
-  } else if (status.code() == StatusCode::kDataLoss) {
-    std::fprintf(stderr,
-                 "Nothing was read. Get the file back, or restore a backup. Else, where bytes of a log file are damaged,\n"
-                 "`chronolith recover --accept-data-loss --dry-run %s` says which records are lost, and without --dry-run\n"
-                 "gives them up, on a copy of the directory. `chronolith salvage` copies what is left in any case.\n",
-                 files.db.c_str());
-  }
-  return kExitFailure;
-}
-
-int ReportProblems(const std::vector<std::string>& problems) {
-  for (const std::string& problem : problems) PrintError(problem);
-  return problems.empty() ? kExitOk : kExitProblems;
-}
 
 std::string HumanAge(std::int64_t ms) {
   const double seconds = static_cast<double>(std::max<std::int64_t>(ms, 0)) / 1000;
@@ -65,6 +28,39 @@ std::string WindowName(Timestamp window) {
   std::string text = interop::FormatTime(window).substr(0, 16);
   if (text.size() == 16 && text[10] == 'T') text[10] = ' ';
   return text;
+}
+
+void JsonCondition(const ops::ShardCondition& condition, JsonWriter* json) {
+  json->Key("state").String(condition.State()).Key("complete").Bool(condition.complete()).Key("errors").BeginArray();
+  if (!condition.quarantine.empty())
+    json->BeginObject().Key("part").String("tables").Key("error").String(condition.quarantine).EndObject();
+  for (const ops::ShardCondition::Unread& u : condition.unread)
+    json->BeginObject().Key("part").String(u.part).Key("error").String(u.why).EndObject();
+  json->EndArray();
+}
+
+namespace {
+
+template <typename Shards>
+std::string LowerBoundsOf(const Shards& all) {
+  std::string shards;
+  for (const auto& s : all) {
+    if (!s.condition.complete()) shards += (shards.empty() ? "" : ", ") + std::to_string(s.shard);
+  }
+  return shards.empty() ? "" : "These figures are lower bounds: not all of shard " + shards + " could be read.";
+}
+
+}  // namespace
+
+std::string LowerBounds(const ops::InspectReport& report) { return LowerBoundsOf(report.shards); }
+std::string LowerBounds(const ops::CardinalityReport& report) { return LowerBoundsOf(report.shards); }
+
+std::vector<std::string> ProblemsOf(const ops::InspectReport& report, const ops::CardinalityReport& cardinality) {
+  std::vector<std::string> problems = report.Problems();
+  for (std::string& problem : cardinality.Problems()) {
+    if (std::find(problems.begin(), problems.end(), problem) == problems.end()) problems.push_back(std::move(problem));
+  }
+  return problems;
 }
 
 namespace {
@@ -98,9 +94,11 @@ struct Printing {
                  "log bytes", "oldest row"});
     for (const ops::ShardUse& s : report.shards) {
       const std::string lsns = s.log_rows == 0 ? "-" : N(s.first_lsn) + ".." + N(s.last_lsn);
-      table.Add({N(s.shard), s.damage.empty() ? "ok" : "quarantined", N(s.series), report.chunks_read ? N(s.chunks) : "-",
-                 report.chunks_read ? N(s.samples) : "-", Bytes(s.table_bytes), N(s.applied_lsn()), N(s.trimmed_to), lsns,
-                 N(s.log_rows), Bytes(s.log_bytes), s.log_rows == 0 ? "-" : Time(s.oldest_write_ms)});
+      const bool read = s.condition.quarantine.empty();
+      const auto figure = [](bool known, std::uint64_t n) { return known ? N(n) : "-"; };
+      table.Add({N(s.shard), s.condition.State(), figure(read, s.series), figure(read && report.chunks_read, s.chunks),
+                 figure(read && report.chunks_read, s.samples), Bytes(s.table_bytes), figure(read, s.applied_lsn()),
+                 N(s.trimmed_to), lsns, N(s.log_rows), Bytes(s.log_bytes), s.log_rows == 0 ? "-" : Time(s.oldest_write_ms)});
     }
     return table;
   }
@@ -188,6 +186,11 @@ struct Printing {
     *out << "\ndata: " << HumanBytes(tables) << " in tables. log: " << HumanBytes(report.log.log_bytes) << " in "
          << N(report.log.log_files) << " files, of which " << HumanBytes(report.PinnedBytes()) << " are rows that are kept.\n";
     *out << "Counts of series, chunks and samples are those of the tables, as of the last checkpoint.\n";
+    PrintLowerBounds(out);
+  }
+
+  void PrintLowerBounds(Output* out) const {
+    if (const std::string text = LowerBounds(report); !text.empty()) *out << text << "\n";
   }
 
   void Releases(Output* out) const {
@@ -233,6 +236,7 @@ void PrintTables(const OfflineStore& store, const InspectReport& report, What wh
       *out << "\n";
       table("Chunks by size", print.ChunkSizes());
     }
+    if (!csv) print.PrintLowerBounds(out);
   }
   if (wants(What::kFamilies)) table("Families", print.Families());
   if (wants(What::kFiles)) table("Files", print.Files());
@@ -242,7 +246,8 @@ void PrintTables(const OfflineStore& store, const InspectReport& report, What wh
 void JsonShards(const InspectReport& report, JsonWriter* json) {
   json->Key("shards").BeginArray();
   for (const ops::ShardUse& s : report.shards) {
-    json->BeginObject().Key("shard").Unsigned(s.shard).Key("quarantine").String(s.damage);
+    json->BeginObject().Key("shard").Unsigned(s.shard).Key("quarantine").String(s.condition.quarantine);
+    JsonCondition(s.condition, json);
     json->Key("series").Unsigned(s.series).Key("next_ordinal").Unsigned(s.next_ordinal).Key("tombstones").Unsigned(s.tombstones);
     if (report.chunks_read) {
       json->Key("chunks").Unsigned(s.chunks).Key("chunk_bytes").Unsigned(s.chunk_bytes).Key("samples").Unsigned(s.samples);
@@ -335,8 +340,8 @@ void PrintJson(const OfflineStore& store, const InspectReport& report, What what
     }
     json.EndArray();
   }
-  json.Key("problems").BeginArray();
-  for (const std::string& problem : report.problems) json.String(problem);
+  json.Key("complete").Bool(report.complete()).Key("problems").BeginArray();
+  for (const std::string& problem : report.Problems()) json.String(problem);
   json.EndArray().EndObject().Newline();
 }
 
@@ -361,13 +366,13 @@ int WritePage(const OfflineStore& store, const InspectFlags& flags) {
   const bool written = std::fwrite(page.data(), 1, page.size(), file) == page.size();
   if (std::fclose(file) != 0 || !written) return Fail(IoError("cannot write " + flags.html));
   std::fprintf(stderr, "wrote %s, %s\n", flags.html.c_str(), HumanBytes(page.size()).c_str());
-  return ReportProblems(report->problems);
+  return ReportProblems(ProblemsOf(*report, *cardinality));
 }
 
 int RunInspect(const InspectFlags& flags) {
   const What what = flags.what;
   auto store = OpenFiles(flags.files);
-  if (!store.ok()) return Fail(store.status());
+  if (!store.ok()) return FailOpening(store.status(), flags.files);
   if (!flags.html.empty()) return WritePage(**store, flags);
   const auto wants = [&](What one) { return what == one || what == What::kAll; };
   ops::InspectOptions options;
@@ -386,7 +391,7 @@ int RunInspect(const InspectFlags& flags) {
   const auto json = [&](Output* out) { PrintJson(**store, *report, what, out); };
   const auto text = [&](bool csv, Output* out) { PrintTables(**store, *report, what, csv, out); };
   if (!PrintReport(flags.format, json, text)) return kExitFailure;
-  return ReportProblems(report->problems);
+  return ReportProblems(report->Problems());
 }
 
 }  // namespace

@@ -195,8 +195,8 @@ class Page {
     const auto tile = [&](const std::string& figure, const char* what) {
       out += "<div class=\"tile\"><b>" + Escaped(figure) + "</b><span>" + what + "</span></div>\n";
     };
-    tile(Count(cardinality_.series), "series");
-    tile(HumanCount(static_cast<double>(samples)), "samples in tables");
+    tile(AtLeast(cardinality_.complete()) + Count(cardinality_.series), "series");
+    tile(AtLeast(report_.complete()) + HumanCount(static_cast<double>(samples)), "samples in tables");
     tile(HumanBytes(tables), "tables");
     tile(HumanBytes(report_.log.log_bytes), "log files");
     tile(HumanBytes(report_.PinnedBytes()), "kept in the log");
@@ -204,11 +204,17 @@ class Page {
     return out + "</div>\n";
   }
 
+  static std::string AtLeast(bool complete) { return complete ? "" : "≥ "; }
+
   std::string Problems() const {
-    if (report_.problems.empty()) return "";
+    const std::vector<std::string> problems = ProblemsOf(report_, cardinality_);
+    if (problems.empty()) return "";
     std::string list = "<ul>";
-    for (const std::string& problem : report_.problems) list += "<li>" + Escaped(problem) + "</li>";
-    return Section("Problems", "", list + "</ul>", " class=\"warn\"");
+    for (const std::string& problem : problems) list += "<li>" + Escaped(problem) + "</li>";
+    return Section("Problems",
+                   "What could not be read is in no figure of this page: those with ≥, and all of windows, churn and chunk sizes, "
+                   "are lower bounds.",
+                   list + "</ul>", " class=\"warn\"");
   }
 
   std::uint64_t TableBytes(const std::string& family) const {
@@ -224,11 +230,13 @@ class Page {
       const std::string name = std::to_string(s.shard);
       const std::uint64_t index = TableBytes("index." + name);
       const std::uint64_t chunk = TableBytes("chunk." + name);
-      bars.push_back({"shard " + name + (s.damage.empty() ? "" : " damaged"),
+      const ops::ShardCardinality& counted = cardinality_.shards[s.shard];
+      const bool complete = s.condition.complete() && counted.condition.complete();
+      bars.push_back({"shard " + name + (complete ? "" : " damaged"),
                       {{static_cast<double>(chunk), "a", "chunks: " + HumanBytes(chunk)},
                        {static_cast<double>(index), "b", "index: " + HumanBytes(index)},
                        {static_cast<double>(s.log_bytes), "c", "rows of the log: " + HumanBytes(s.log_bytes)}},
-                      HumanBytes(index + chunk + s.log_bytes) + ", " + Count(cardinality_.shards[s.shard].series) + " series"});
+                      HumanBytes(index + chunk + s.log_bytes) + ", " + AtLeast(complete) + Count(counted.series) + " series"});
     }
     const std::string words = "Fullest shard over the mean: " + FixedPoint(cardinality_.SeriesSkew(), 2) + " in series, " +
                               FixedPoint(cardinality_.SampleSkew(), 2) + " in stored samples.";
@@ -364,8 +372,8 @@ class Page {
         }
       }
     }
-    for (ShardId shard = 0; shard < store_.shards(); ++shard)
-      svg.Text(0, top + kCell * shard + 12, "shard " + std::to_string(shard));
+    for (const ops::ShardUse& s : report_.shards)
+      svg.Text(0, top + kCell * s.shard + 12, "shard " + std::to_string(s.shard) + (s.condition.complete() ? "" : " damaged"));
     TimeAxis(&svg, columns, kFrom, step, bottom + 18);
     return Section("Windows",
                    "Stored chunks by time window. Above in all, below by shard: the fuller, the stronger the colour (up to " +

@@ -1,8 +1,8 @@
 // chronolith series, labels, values: what is in the index.
-#include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "interop/family_metadata.h"
@@ -35,39 +35,7 @@ LookupOptions LookupOptionsOf(const LookupFlags& flags, TimeRange range) {
   return options;
 }
 
-// Asks for each selector (or once for everything) and unites the answers.
-template <typename Ask>
-Result<Lookup<std::string>> Unite(const LookupFlags& flags, const std::vector<std::vector<Matcher>>& selectors, TimeRange range,
-                                  Ask ask) {
-  const LookupOptions options = LookupOptionsOf(flags, range);
-  Lookup<std::string> all;
-  const std::vector<std::vector<Matcher>> everything(1);
-  for (const auto& matchers : selectors.empty() ? everything : selectors) {
-    Result<Lookup<std::string>> found = ask(matchers, options);
-    if (!found.ok()) return found.status();
-    all.truncated |= found->truncated;
-    all.partial |= found->partial;
-    all.values.insert(all.values.end(), std::make_move_iterator(found->values.begin()),
-                      std::make_move_iterator(found->values.end()));
-  }
-  if (selectors.size() > 1) {
-    std::sort(all.values.begin(), all.values.end());
-    all.values.erase(std::unique(all.values.begin(), all.values.end()), all.values.end());
-    if (flags.limit > 0 && all.values.size() > flags.limit) {
-      all.values.resize(flags.limit);
-      all.truncated = true;
-    }
-  }
-  return all;
-}
-
-// What of an answer was left out.
-struct LeftOut {
-  bool truncated = false;
-  bool partial = false;
-};
-
-using Print = std::function<Result<LeftOut>(Storage*, const std::vector<std::vector<Matcher>>&, TimeRange, Output*)>;
+using Print = std::function<Result<ops::SeriesListResult>(Storage*, const std::vector<std::vector<Matcher>>&, TimeRange, Output*)>;
 
 int RunLookup(const LookupFlags& flags, const Print& print) {
   const auto selection = ParseSelection({flags.selectors, flags.time});
@@ -85,20 +53,25 @@ int RunLookup(const LookupFlags& flags, const Print& print) {
   return left_out->partial ? Partial() : kExitOk;
 }
 
-LeftOut PrintStrings(const Lookup<std::string>& found, Format format, std::string_view header, Output* out) {
-  if (format == Format::kJson) {
-    JsonWriter json(out);
-    json.BeginObject().Key(header).BeginArray();
-    for (const std::string& value : found.values) json.String(value);
-    json.EndArray().Key("truncated").Bool(found.truncated).EndObject().Newline();
-  } else {
-    if (format == Format::kCsv) *out << header << "\n";
-    for (const std::string& value : found.values) *out << (format == Format::kCsv ? CsvField(value) : value) << "\n";
-  }
-  return {found.truncated, found.partial};
+// Prints the strings that `list` visits.
+template <typename List>
+Result<ops::SeriesListResult> PrintStrings(Format format, std::string_view header, Output* out, const List& list) {
+  JsonWriter json(out);
+  if (format == Format::kJson) json.BeginObject().Key(header).BeginArray();
+  if (format == Format::kCsv) *out << header << "\n";
+  const Result<ops::SeriesListResult> listed = list([&](std::string_view value) {
+    if (format == Format::kJson) {
+      json.String(value);
+    } else {
+      *out << (format == Format::kCsv ? CsvField(value) : std::string(value)) << "\n";
+    }
+  });
+  if (listed.ok() && format == Format::kJson) json.EndArray().Key("truncated").Bool(listed->truncated).EndObject().Newline();
+  return listed;
 }
 
-Result<LeftOut> PrintSeries(const LookupFlags& flags, Storage* storage, const ops::SeriesListOptions& options, Output* out) {
+Result<ops::SeriesListResult> PrintSeries(const LookupFlags& flags, Storage* storage, const ops::SeriesListOptions& options,
+                                          Output* out) {
   JsonWriter json(out);
   if (flags.format == Format::kJson) json.BeginObject().Key("series").BeginArray();
   if (flags.format == Format::kCsv) *out << (flags.metadata ? "series,type,unit,help\n" : "series\n");
@@ -122,38 +95,38 @@ Result<LeftOut> PrintSeries(const LookupFlags& flags, Storage* storage, const op
       *out << "\n";
     }
   });
-  if (!listed.ok()) return listed.status();
-  if (flags.format == Format::kJson) json.EndArray().Key("truncated").Bool(listed->truncated).EndObject().Newline();
-  return LeftOut{listed->truncated, listed->partial};
+  if (listed.ok() && flags.format == Format::kJson) json.EndArray().Key("truncated").Bool(listed->truncated).EndObject().Newline();
+  return listed;
 }
 
 int Series(const LookupFlags& flags) {
-  return RunLookup(flags, [&flags](Storage* storage, const auto& selectors, TimeRange range, Output* out) -> Result<LeftOut> {
-    return PrintSeries(flags, storage, {selectors, LookupOptionsOf(flags, range), flags.metadata}, out);
+  return RunLookup(flags, [&flags](Storage* storage, const auto& selectors, TimeRange range, Output* out) {
+    const std::size_t at_once = ops::SeriesAtOnce(flags.store.memory_limit);
+    return PrintSeries(flags, storage, {selectors, LookupOptionsOf(flags, range), flags.metadata, at_once}, out);
   });
 }
 
 int LabelNames(const LookupFlags& flags) {
-  return RunLookup(flags, [&flags](Storage* storage, const auto& selectors, TimeRange range, Output* out) -> Result<LeftOut> {
-    const auto found =
-        Unite(flags, selectors, range, [storage](const auto& m, const auto& o) { return storage->LabelNames(m, o); });
-    if (!found.ok()) return found.status();
-    return PrintStrings(*found, flags.format, "labels", out);
+  return RunLookup(flags, [&flags](Storage* storage, const auto& selectors, TimeRange range, Output* out) {
+    return PrintStrings(flags.format, "labels", out, [&](const ops::VisitString& visit) {
+      return ops::ListLabelNames(storage, selectors, LookupOptionsOf(flags, range), visit);
+    });
   });
 }
 
 int LabelValues(const LookupFlags& flags) {
-  return RunLookup(flags, [&flags](Storage* storage, const auto& selectors, TimeRange range, Output* out) -> Result<LeftOut> {
-    const auto found = Unite(flags, selectors, range,
-                             [storage, &flags](const auto& m, const auto& o) { return storage->LabelValues(flags.name, m, o); });
-    if (!found.ok()) return found.status();
-    return PrintStrings(*found, flags.format, "values", out);
+  return RunLookup(flags, [&flags](Storage* storage, const auto& selectors, TimeRange range, Output* out) {
+    return PrintStrings(flags.format, "values", out, [&](const ops::VisitString& visit) {
+      return ops::ListLabelValues(storage, flags.name, selectors, LookupOptionsOf(flags, range), visit);
+    });
   });
 }
 
 CLI::App* AddLookup(CLI::App* app, const char* name, const char* description, const std::shared_ptr<LookupFlags>& flags) {
   CLI::App* command = app->add_subcommand(name, description);
   AddStoreFlags(command, &flags->store);
+  flags->store.memory_limit = kToolMemoryBytes;
+  AddMemoryLimit(command, &flags->store.memory_limit);
   AddTimeRange(command, &flags->time);
   command->add_option("--limit", flags->limit, "print at most so many, and say so on stderr; 0: all")
       ->check(CLI::NonNegativeNumber)
@@ -173,7 +146,7 @@ void AddLookups(CLI::App* app, Run* run) {
   command->add_option("SELECTORS", series->selectors, kSelectors);
   command->add_flag("--metadata", series->metadata, "print type, unit and help text as well");
   command->footer(
-      "In order; more than 65,536 series come piece by piece, each in order, so that memory stays bounded.\n\n"
+      "In order; more than 65,536 series (fewer where --memory-limit is less) come piece by piece, each in order.\n\n"
       "Example:\n  chronolith series --db metrics.db 'up' '{job=\"node\",mode=~\"idle|user\"}' --limit 10");
   command->callback([series, run] { *run = [series] { return Series(*series); }; });
 

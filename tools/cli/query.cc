@@ -154,8 +154,9 @@ Result<bool> PrintAll(const QueryFlags& flags, Storage* storage, const std::vect
   std::uint64_t left = flags.limit == 0 ? ~0ULL : flags.limit;
   bool complete = true;
   const std::size_t count = ids->values.size();
-  for (std::size_t begin = 0; complete && begin < count; begin += ops::kSeriesAtOnce) {
-    const auto piece = std::span(ids->values).subspan(begin, std::min(ops::kSeriesAtOnce, count - begin));
+  const std::size_t at_once = ops::SeriesAtOnce(flags.store.memory_limit);
+  for (std::size_t begin = 0; complete && begin < count; begin += at_once) {
+    const auto piece = std::span(ids->values).subspan(begin, std::min(at_once, count - begin));
     auto set = storage->Select(matchers, range, {.cancelled = InterruptFlag(), .skip_damaged = flags.skip_damaged, .among = piece});
     if (!set.ok()) return set.status();
     const auto all = PrintSet(flags, storage, **set, range, &left, &writer);
@@ -188,6 +189,8 @@ void AddQuery(CLI::App* app, Run* run) {
   auto flags = std::make_shared<QueryFlags>();
   CLI::App* command = app->add_subcommand("query", "Print the samples of the series that a selector matches");
   AddStoreFlags(command, &flags->store);
+  flags->store.memory_limit = kToolMemoryBytes;
+  AddMemoryLimit(command, &flags->store.memory_limit);
   command->add_option("SELECTOR", flags->selector, "as in PromQL: metric{label=\"value\",other=~\"a|b\"}; {} is everything")
       ->required();
   AddTimeRange(command, &flags->time);
@@ -199,7 +202,8 @@ void AddQuery(CLI::App* app, Run* run) {
   AddFormat(command, &flags->format);
   command->footer(
       "Works on a database that another process is writing.\n"
-      "Series come in order of their labels; more than 65,536 come piece by piece, each in order, so that memory stays bounded.\n\n"
+      "Series come in order of their labels; more than 65,536 (fewer where --memory-limit is less) come piece by piece, each in\n"
+      "order.\n\n"
       "Examples:\n"
       "  chronolith query --db metrics.db 'node_load1' --start -1h\n"
       "  chronolith query --db metrics.db '{__name__=~\"node_cpu.*\",mode!=\"idle\"}' --limit 100 --format csv");

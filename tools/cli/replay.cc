@@ -10,7 +10,7 @@
 
 #include "interop/time_text.h"
 #include "tools/cli/common.h"
-#include "tools/cli/inspect.h"
+#include "tools/cli/files.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/log_flags.h"
 #include "tools/cli/output.h"
@@ -119,8 +119,8 @@ int PrintReport(const ReplayFlags& flags, const std::string& target, const ops::
     flags.format == Format::kJson ? PrintJson(target, report, &out) : PrintTable(report, flags.format == Format::kCsv, &out);
     if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
   }
-  for (const std::string& why : sum.reasons) std::fprintf(stderr, "refused: %s\n", why.c_str());
   const int problems = ReportProblems(report.Problems());
+  for (const std::string& why : sum.reasons) std::fprintf(stderr, "refused: %s\n", why.c_str());
   if (report.interrupted) {
     return FailOrInterrupted(Cancelled(""), HowToGoOn(flags));
   }
@@ -141,8 +141,8 @@ int RunReplay(const ReplayFlags& flags) {
       return kExitUsage;
     }
   }
-  auto store = OpenFiles(flags.files);
-  if (!store.ok()) return FailOpeningLog(store.status(), flags.files);
+  auto store = OpenLogFiles(flags.files);
+  if (!store.ok()) return FailOpening(store.status(), flags.files);
   auto target = MakeTarget(flags.target, target_context, store->get());
   if (!target.ok()) return Fail(target.status());
   const std::string name = (*target)->name();
@@ -213,7 +213,8 @@ void AddReplay(CLI::App* app, Run* run) {
   command->footer(
       "Reads what the log holds: what was written since its last trim, whether or not it is stored. Changes nothing in the "
       "database,\n"
-      "and works beside a process that writes: it sees what was logged when it started, not what was only queued.\n"
+      "and works beside a process that writes: it sees what was logged when it started, not what was only queued. Where the data\n"
+      "cannot be opened it reads the log without: series that are older than the log are then counted, and not sent.\n"
       "Exit codes: 0 ok, 1 failure or interrupted, 2 wrong arguments, 3 done, but something was refused or is damaged.\n"
       "Examples:\n"
       "  chronolith replay metrics.db\n"

@@ -5,6 +5,8 @@
 
 #include <cstdio>
 #include <exception>
+#include <mutex>
+#include <string>
 #include <utility>
 
 #include "chronolith/file_log_archiver.h"
@@ -17,18 +19,26 @@ namespace chronolith::cli {
 
 namespace {
 
+// A message that is the same as the one before is left out: an open that is tried again meets the same damage.
 class StderrLogger : public Logger {
  public:
   explicit StderrLogger(LogLevel least) : least_(least) {}
   void Log(LogLevel level, std::string_view message) override {
     static constexpr const char* kNames[] = {"debug", "info", "warning", "error"};
     if (level < least_) return;
+    {
+      const std::lock_guard lock(mu_);
+      if (message == last_) return;
+      last_ = message;
+    }
     std::fprintf(stderr, "chronolith: %s: %.*s\n", kNames[static_cast<int>(level)], static_cast<int>(message.size()),
                  message.data());
   }
 
  private:
   const LogLevel least_;
+  std::mutex mu_;
+  std::string last_;
 };
 
 }  // namespace

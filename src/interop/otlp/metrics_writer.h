@@ -24,6 +24,7 @@ struct MetricsWriterOptions {
 
 // Of one request. `status` is ok where what could be taken was, and reached its level; else nothing may be said of any of it:
 //   kInvalidArgument    malformed; do not retry. Nothing was taken, but for parts of a large request in front of it
+//   kFailedPrecondition likewise: it takes more than all the memory that `share` is of
 //   kResourceExhausted  overload: retry all of it, later (writing is idempotent)
 //   kUnavailable, kUnknown, kDeadlineExceeded  the log failed or was late: retry as well
 struct MetricsWritten {

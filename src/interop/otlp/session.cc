@@ -441,9 +441,7 @@ void Session::SetMetadata(SeriesRef ref, Metadata metadata) {
 
 Status Session::ReserveOrCommit() {
   counted_ = collected_ + kCollectedStep;
-  if (share_ != nullptr && !share_->GrowTo(others_ + counted_)) {
-    return ResourceExhausted("other requests have taken the memory that there is for them");
-  }
+  if (share_ != nullptr && !share_->GrowTo(others_ + counted_)) return share_->refusal();
   if (collected_ < kCollectedMax) return Status::Ok();
   if (Status s = ResolvePending(); !s.ok()) return s;
   CommitToken covered;  // by that of the last commit

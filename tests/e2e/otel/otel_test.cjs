@@ -33,6 +33,7 @@ before(async () => {
     if (at.api && at.grpc && at.http) break;
   }
   assert.ok(at.api && at.grpc && at.http, 'chronolithd says where it listens');
+  while ((await fetch(`${at.api}/-/ready`)).status === 503);  // its shards are still being opened
 });
 after(async () => {
   if (server.exitCode === null) {

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 import unittest
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -46,6 +47,17 @@ def get(url):
         return answer.read().decode()
 
 
+def wait_until_ready(url):
+    """It listens before its shards serve, and tells who writes then to come again."""
+    while True:
+        try:
+            get(url + "/-/ready")
+            return
+        except urllib.error.HTTPError as e:
+            if e.code != 503:
+                raise
+
+
 def points(name, count):
     """An OTLP request, as JSON, of that many series."""
     now = str(time.time_ns())
@@ -62,6 +74,7 @@ def scrape_twice(directory):
         if not line.startswith("listening on "):
             raise RuntimeError("the program does not listen")
         url = line.split()[2]
+        wait_until_ready(url)
         before = get(url + "/metrics")
         for i in range(10):
             urllib.request.urlopen(urllib.request.Request(
