@@ -75,7 +75,6 @@ class Copying {
     *again = false;
     if (Status s = PlaceAll(&instances); !s.ok()) return s;
     if (Status s = WriteStore(); !s.ok()) return s;
-    context_.Begin("opening the copy", 0, "bytes");
     const Result<StorageStats> whole = CheckWholeStore(report_->path, store_.engine, false, context_);
     if (!whole.ok()) {
       *again = whole.status().code() != StatusCode::kCancelled && whole.status().code() != StatusCode::kResourceExhausted;

@@ -15,6 +15,7 @@
 #include "index/row_reader.h"
 #include "ops/cardinality_top.h"
 #include "ops/inspect.h"
+#include "ops/wal_scan.h"
 #include "storage/store_directory.h"
 #include "wal/sharded_wal.h"
 
@@ -173,7 +174,9 @@ class Counting {
   Status Run() {
     report_->log_failure = store_.log_failure().message();
     const EngineStats stats = store_.data()->Stats();
-    context_.Begin("reading the log", 0, "records");
+    std::uint64_t records = 0;
+    for (ShardId i = 0; i < store_.shards(); ++i) records += LogRecordsOf(store_, i);
+    context_.Begin("reading the log", records, "records");
     for (ShardId i = 0; i < store_.shards(); ++i) {
       ShardCardinality& shard = report_->shards.emplace_back();
       shard.shard = i;

@@ -10,6 +10,7 @@
 #include "chronolith/archive_marks.h"
 #include "chronolith/file_log_archiver.h"
 #include "ops/offline_store.h"
+#include "ops/work_share.h"
 #include "storage/store_directory.h"
 #include "wal/sharded_wal.h"
 
@@ -21,8 +22,7 @@ constexpr std::uint64_t kBatchBytes = 1 << 20;
 // Gives rows to the archiver, in batches.
 class TailVisitor : public WalVisitor {
  public:
-  TailVisitor(LogArchiver* archiver, const OpsContext& context, ArchivedTail* tail)
-      : archiver_(archiver), context_(context), tail_(tail) {}
+  TailVisitor(LogArchiver* archiver, WorkShare* share, ArchivedTail* tail) : archiver_(archiver), share_(share), tail_(tail) {}
 
   Status OnRow(ShardId shard, const WalRowHeader& row, std::string_view value) override {
     values_.emplace_back(value);
@@ -37,7 +37,7 @@ class TailVisitor : public WalVisitor {
     if (Status s = archiver_->Archive(rows_); !s.ok()) return s;
     tail_->rows += rows_.size();
     tail_->bytes += bytes_;
-    context_.Add(bytes_);
+    share_->Add(bytes_);
     rows_.clear();
     values_.clear();
     bytes_ = 0;
@@ -46,7 +46,7 @@ class TailVisitor : public WalVisitor {
 
  private:
   LogArchiver* const archiver_;
-  const OpsContext& context_;
+  WorkShare* const share_;
   ArchivedTail* const tail_;
   std::deque<std::string> values_;
   std::vector<ArchivedRow> rows_;
@@ -70,8 +70,15 @@ Result<ArchivedTail> ArchiveTail(const std::string& store, const std::string& lo
   how.logger = context.logger;
   const Result<std::shared_ptr<LogArchiver>> archiver = OpenFileLogArchiver(directory, how);
   if (!archiver.ok()) return archiver.status();
-  context.Begin("archiving the log", 0, "bytes");
-  TailVisitor visitor(archiver->get(), context, &tail);
+  const EngineStats stats = (*source)->log()->Stats();
+  std::uint64_t bytes = 0;
+  for (ShardId shard = 0; shard < (*source)->shards(); ++shard) {
+    const auto& family = stats.families[WalFamily(shard)];
+    bytes += family.file_bytes + family.buffered_bytes;
+  }
+  context.Begin("archiving the log", bytes, "bytes");
+  WorkShare share(context, bytes);
+  TailVisitor visitor(archiver->get(), &share, &tail);
   ArchiveMark mark{.epoch = 0, .group = 0, .time_ms = tail.time_ms, .archived_to = {}};
   WalPlace last;
   for (ShardId shard = 0; shard < (*source)->shards(); ++shard) {

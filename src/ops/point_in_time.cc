@@ -4,18 +4,17 @@
 #include <chrono>
 #include <deque>
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <utility>
 #include <vector>
 
-#include "base/mutex.h"
 #include "chronolith/engine_registry.h"
 #include "chronolith/storage.h"
 #include "format/wal_record.h"
 #include "interop/time_text.h"
 #include "ops/backup.h"
 #include "ops/context.h"
+#include "ops/work_share.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -191,13 +190,7 @@ Status StoreReplayed(const std::string& path, const std::string& engine, const O
   options.scrub_interval_ms = 0;
   options.logger = context.logger;
   options.wait_for_replay = false;  // so that replay can be interrupted
-  Mutex mu;
-  std::map<std::uint32_t, std::uint64_t> told;  // records, by shard
-  options.on_replay = [&](const ReplayProgress& p) {
-    MutexLock lock(&mu);
-    context.Add(p.records - std::exchange(told[p.shard], p.records));
-  };
-  context.Begin("replaying archived rows", 0, "records");
+  options.on_replay = TellReplay(context, "replaying archived rows");
   Result<std::unique_ptr<Storage>> store = Storage::Open(options, path);
   if (!store.ok()) return store.status();
   Status status;

@@ -60,7 +60,6 @@ class Resharding {
     const auto lock = ReaderLock::Take(source_path_, options_.log_path);
     if (!lock.ok()) return lock.status();
     if (Status s = CopyAndCompare(); !s.ok()) return s;
-    context_.Begin("scrubbing", 0, "bytes");
     const Result<StorageStats> whole = CheckWholeStore(db_, manifest_.engine, true, context_);
     if (!whole.ok()) {
       return whole.status().code() == StatusCode::kCancelled ? whole.status()
@@ -239,7 +238,7 @@ class Resharding {
 
   // The new database is in its place.
   Status Finish() {
-    context_.Begin("finishing", 3, "files");
+    context_.Begin("finishing", 3, "steps");
     report_->source_uuid = progress_->source.uuid;
     report_->source_shards = static_cast<std::uint32_t>(progress_->source.logs.size());
     report_->target_uuid = progress_->target_uuid;

@@ -102,7 +102,6 @@ class Restoring {
         return s.WithContext("replaying archived rows");
     }
     if (Status s = WriteSyncedFile(work_, kWhatName + 1, WhatIsDone(what_, plan_, report_->store)); !s.ok()) return s;
-    context_.Begin("checking what was restored", 0, "bytes");
     Result<StorageStats> stats = CheckWholeStore(work_, report_->store.engine, true, context_);
     if (!stats.ok()) {
       return stats.status().code() == StatusCode::kCancelled ? stats.status()

@@ -111,6 +111,7 @@ Status SalvageAll(const SalvageSource& source, const std::string& store, const S
   for (ShardId shard = 0; shard < source.manifest.shards; ++shard) {
     KvEngine* const engine = source.DataOf(ChunkFamily(shard));
     if (engine != nullptr) bytes += engine->Stats().families[ChunkFamily(shard)].file_bytes;
+    bytes += kReadingsOfLog * LogBytesOf(source, shard);
   }
   context.Begin("salvaging", bytes, "bytes");
   Status s;
@@ -119,6 +120,7 @@ Status SalvageAll(const SalvageSource& source, const std::string& store, const S
   }
   if (s.ok()) s = target.Flush();
   if (storage == nullptr) return s;
+  context.Begin("storing what was salvaged", 0, "");
   if (s.ok()) s = storage->Checkpoint();
   report->series = 0;  // what shards have told counts what was refused
   for (const ShardStats& shard : storage->Stats().shards) report->series += shard.series_total;
@@ -129,7 +131,7 @@ Status SalvageAll(const SalvageSource& source, const std::string& store, const S
 // Opens the source and reads all of it.
 Status ReadSource(const std::string& source, const StoreManifest& manifest, SalvageScratch* scratch, const std::string& store,
                   const SalvageOptions& options, const OpsContext& context, SalvageReport* report, LossList* losses) {
-  context.Begin("opening what is left", 0, "bytes");
+  context.Begin("opening what is left", 0, "");
   const Result<SalvageSource> opened = OpenSalvageSource(source, manifest, scratch, options, context, losses);
   if (!opened.ok()) return opened.status();
   report->shards = opened->manifest.shards;

@@ -78,6 +78,10 @@ Result<StoreManifest> FindSalvageManifest(const std::string& source, const Salva
 Result<SalvageSource> OpenSalvageSource(const std::string& source, const StoreManifest& manifest, SalvageScratch* scratch,
                                         const SalvageOptions& options, const OpsContext& context, LossList* losses);
 
+// About: of the rows of a shard's log, each of which is read kReadingsOfLog times. 0 where it is lost.
+std::uint64_t LogBytesOf(const SalvageSource& source, ShardId shard);
+inline constexpr std::uint64_t kReadingsOfLog = 3;
+
 // Writes to the new store in batches. Thread safety: one thread.
 class SalvageTarget {
  public:

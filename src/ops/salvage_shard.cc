@@ -15,6 +15,7 @@
 #include "ops/salvage_parts.h"
 #include "ops/salvage_survey.h"
 #include "ops/salvage_tell.h"
+#include "ops/work_share.h"
 #include "storage/items.h"
 #include "storage/store_directory.h"
 #include "wal/sharded_wal.h"
@@ -60,6 +61,10 @@ class ShardSalvage : public WalVisitor {
 
   // ---- The log, second reading ----
 
+  Status OnRow(ShardId, const WalRowHeader&, std::string_view value) override {
+    share_->Add(value.size());
+    return Status::Ok();
+  }
   Status OnRecord(ShardId, Lsn lsn, const WalRowHeader&, const RecordView& record) override {
     if ((lsn <= applied_) != stored_) return Status::Ok();
     if (record.type == RecordType::kSamples) {
@@ -114,7 +119,8 @@ class ShardSalvage : public WalVisitor {
                     .what = "all that was logged behind what is stored"});
       return Status::Ok();
     }
-    LogSurvey survey(&labels_, tombstones);
+    WorkShare share(context_, LogBytesOf(source_, shard_));
+    LogSurvey survey(&labels_, tombstones, &share);
     WalEnd end;
     const Status s = ReadWal(source_.log.get(), WalFamily(shard_), shard_, 0, context_.cancelled, &survey, nullptr, &end);
     if (s.code() == StatusCode::kCancelled) return s;
@@ -148,6 +154,8 @@ class ShardSalvage : public WalVisitor {
   Status ReadLog() {
     if (source_.log == nullptr) return Status::Ok();
     WalEnd end;
+    WorkShare share(context_, LogBytesOf(source_, shard_));
+    share_ = &share;
     failure_ = Status::Ok();
     const Status s = ReadWal(source_.log.get(), WalFamily(shard_), shard_, 0, context_.cancelled, this, nullptr, &end);
     if (!failure_.ok()) return failure_;
@@ -219,11 +227,9 @@ class ShardSalvage : public WalVisitor {
     if (chunks_ == nullptr) return Status::Ok();
     const FamilyId family = ChunkFamily(shard_);
     const std::uint64_t file_bytes = chunks_->Stats().families[family].file_bytes;
-    std::uint64_t shown = 0;
+    WorkShare share(context_, file_bytes);
     const auto row = [&](std::string_view key, std::string_view value) {
-      const std::uint64_t bytes = std::min<std::uint64_t>(key.size() + value.size(), file_bytes - shown);
-      shown += bytes;
-      context_.Add(bytes);
+      share.Add(key.size() + value.size());
       return TakeChunkRow(key, value);
     };
     const auto gap = [&](const ChunkGap& lost) {
@@ -231,9 +237,7 @@ class ShardSalvage : public WalVisitor {
       return EndGroup();
     };
     Status s = ScanAroundDamage(chunks_, family, source_.manifest.window_ms, context_.cancelled, row, gap);
-    if (s.ok()) s = EndGroup();
-    context_.Add(file_bytes - shown);
-    return s;
+    return s.ok() ? EndGroup() : s;
   }
 
   Status TakeChunkRow(std::string_view key, std::string_view value) {
@@ -319,6 +323,7 @@ class ShardSalvage : public WalVisitor {
   bool applied_known_ = false;
   std::optional<Lsn> trimmed_to_;  // none: the log is lost
   bool stored_ = false;            // the second reading takes what is stored, the third the rest
+  WorkShare* share_ = nullptr;     // while the log is read
   Status failure_;
   std::vector<Chunk> group_;
   absl::btree_map<Ordinal, Unlabelled> unlabelled_;
@@ -329,6 +334,13 @@ class ShardSalvage : public WalVisitor {
 };
 
 }  // namespace
+
+std::uint64_t LogBytesOf(const SalvageSource& source, ShardId shard) {
+  if (source.log == nullptr) return 0;
+  const EngineStats stats = source.log->Stats();
+  const FamilyId family = WalFamily(shard);
+  return family < stats.families.size() ? stats.families[family].file_bytes + stats.families[family].buffered_bytes : 0;
+}
 
 Status SalvageShard(const SalvageSource& source, ShardId shard, const SalvageOptions& options, const OpsContext& context,
                     SalvageTarget* target, SalvageReport* report, LossList* losses) {

@@ -8,6 +8,7 @@
 #include "block/tombstones.h"
 #include "format/wal_record.h"
 #include "ops/salvage_labels.h"
+#include "ops/work_share.h"
 #include "storage/items.h"
 #include "wal/sharded_wal.h"
 
@@ -16,7 +17,12 @@ namespace chronolith::ops {
 // First reading of a shard's log: what the second needs to know, and what is lost.
 class LogSurvey : public WalVisitor {
  public:
-  explicit LogSurvey(SalvageLabels* labels, Tombstones* tombstones) : labels_(labels), tombstones_(tombstones) {}
+  LogSurvey(SalvageLabels* labels, Tombstones* tombstones, WorkShare* share)
+      : labels_(labels), tombstones_(tombstones), share_(share) {}
+  Status OnRow(ShardId, const WalRowHeader&, std::string_view value) override {
+    share_->Add(value.size());
+    return Status::Ok();
+  }
   Status OnRecord(ShardId, Lsn lsn, const WalRowHeader& row, const RecordView& record) override {
     if (record.type == RecordType::kSeries) {
       std::vector<SeriesRecordEntry> entries;
@@ -46,6 +52,7 @@ class LogSurvey : public WalVisitor {
  private:
   SalvageLabels* const labels_;
   Tombstones* const tombstones_;
+  WorkShare* const share_;
   std::vector<WalLoss> losses_;
 };
 

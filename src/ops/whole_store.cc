@@ -1,6 +1,40 @@
 #include "ops/whole_store.h"
 
+#include <chrono>
+#include <semaphore>
+#include <thread>
+#include <utility>
+
+#include "ops/work_share.h"
+
 namespace chronolith::ops {
+namespace {
+
+// Tells how far the store's scrub is, from a thread of its own, until it is destroyed.
+class ScrubWatch {
+ public:
+  ScrubWatch(const OpsContext& context, const Storage& store) {
+    context.Begin("scrubbing", 100, "%");
+    thread_ = std::thread([this, &context, &store] {
+      WorkShare share(context, 100);
+      std::uint64_t told = 0;
+      while (!stop_.try_acquire_for(std::chrono::milliseconds(200))) {
+        const auto percent = static_cast<std::uint64_t>(100 * store.Stats().scrub.progress);
+        if (percent > told) share.Add(percent - std::exchange(told, percent));
+      }
+    });
+  }
+  ~ScrubWatch() {
+    stop_.release();
+    thread_.join();
+  }
+
+ private:
+  std::binary_semaphore stop_{0};
+  std::thread thread_;
+};
+
+}  // namespace
 
 Result<StorageStats> CheckWholeStore(const std::string& path, const std::string& engine, bool scrub, const OpsContext& context) {
   Options options;
@@ -8,6 +42,7 @@ Result<StorageStats> CheckWholeStore(const std::string& path, const std::string&
   options.create_if_missing = false;
   options.engine = engine;
   options.memory_limit_bytes = StoreMemoryBytes(context.memory_limit_bytes);
+  options.on_replay = TellReplay(context, "replaying its log");
   Result<std::unique_ptr<Storage>> store = Storage::Open(options, path);
   if (!store.ok()) return store.status();
   const StorageStats stats = (*store)->Stats();
@@ -18,6 +53,7 @@ Result<StorageStats> CheckWholeStore(const std::string& path, const std::string&
   if (status.ok() && scrub) {
     ScrubOptions how;
     how.cancelled = context.cancelled;
+    const ScrubWatch watch(context, **store);
     const Result<ScrubReport> report = (*store)->Scrub(how);
     if (!report.ok()) {
       status = report.status();

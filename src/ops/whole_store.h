@@ -11,7 +11,7 @@
 namespace chronolith::ops {
 
 // Opens the store read-only, which replays its log and compares it with what is stored; with `scrub` reads all of it, too.
-// kDataLoss where any shard is not whole, or anything is damaged.
+// Two phases of progress. kDataLoss where any shard is not whole, or anything is damaged.
 Result<StorageStats> CheckWholeStore(const std::string& path, const std::string& engine, bool scrub, const OpsContext& context);
 
 }  // namespace chronolith::ops

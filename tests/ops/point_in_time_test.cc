@@ -231,7 +231,7 @@ class Keeping : public ProgressSink {
  public:
   explicit Keeping(const std::string& target) : file_(target + "/.restore/WHAT") {}
   void Begin(std::string_view phase, std::uint64_t, std::string_view) override {
-    if (!phase.starts_with("checking")) return;
+    if (phase != "scrubbing") return;
     std::ifstream file(file_);
     what.assign(std::istreambuf_iterator<char>(file), {});
   }

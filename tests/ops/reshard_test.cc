@@ -165,7 +165,7 @@ TEST_P(ReshardTest, KilledAnywhereTheSameCallGoesOn) {
   }
   EXPECT_EQ(LookAtTree(source_), before);
   EXPECT_GT(kills, 15);
-  EXPECT_EQ(phases, (std::set<std::string>{"copying", "comparing", "scrubbing", "finishing"}));
+  EXPECT_EQ(phases, (std::set<std::string>{"copying", "comparing", "replaying its log", "scrubbing", "finishing"}));
 }
 
 // The new database is in its place; what the reshard has used goes, step by step.
@@ -233,10 +233,12 @@ TEST_P(ReshardTest, CancelledInAnyPhaseItGoesOnBehindWhatIsSynced) {
     cancelled_ = false;
   }
   std::vector<std::string> phases;
-  OnPhase note([&](std::string_view begun) { phases.emplace_back(begun); });
+  OnPhase note([&](std::string_view begun) {
+    if (phases.empty() || phases.back() != begun) phases.emplace_back(begun);
+  });
   const Result<ReshardReport> rest = Run(3, false, &note);
   ASSERT_TRUE(rest.ok()) << rest.status().message();
-  EXPECT_EQ(phases, (std::vector<std::string>{"scrubbing", "finishing"})) << "what was done is not done again";
+  EXPECT_EQ(phases, (std::vector<std::string>{"replaying its log", "scrubbing", "finishing"})) << "what was done is not done again";
   EXPECT_EQ(Same(source_, target_), Status::Ok());
 }
 

@@ -59,12 +59,15 @@ class Watcher {
     stretches_.push_back({std::move(message), std::move(clean_up)});
     changed_.notify_all();
   }
+  // Does not return where a signal has come meanwhile: the thread that is to end the process may not have woken yet.
   void Leave() {
     const std::lock_guard lock(mu_);
+    if (interrupted.load()) End();
     stretches_.pop_back();
   }
   void LeaveFirst() {
     const std::lock_guard lock(mu_);
+    if (interrupted.load()) End();
     stretches_.erase(stretches_.begin());
   }
 
@@ -76,13 +79,7 @@ class Watcher {
     if (!changed_.wait_for(lock, kPatience, at_once) && isatty(STDERR_FILENO) == 1)
       std::fprintf(stderr, "\r\033[Kchronolith: interrupted, coming to an end; Ctrl-C again ends at once\n");
     changed_.wait(lock, at_once);
-    // With the lock: the main thread does not get out of the stretch any more.
-    if (isatty(STDERR_FILENO) == 1) std::fprintf(stderr, "\r\033[K");
-    for (auto stretch = stretches_.rbegin(); stretch != stretches_.rend(); ++stretch) {
-      if (stretch->clean_up) stretch->clean_up();
-    }
-    PrintError(stretches_.back().message);
-    _exit(kExitFailure);
+    End();
   }
 
  private:
@@ -90,6 +87,16 @@ class Watcher {
     std::string message;
     std::function<void()> clean_up;
   };
+
+  // With the lock, so that nobody gets out of a stretch any more.
+  [[noreturn]] void End() {
+    if (isatty(STDERR_FILENO) == 1) std::fprintf(stderr, "\r\033[K");
+    for (auto stretch = stretches_.rbegin(); stretch != stretches_.rend(); ++stretch) {
+      if (stretch->clean_up) stretch->clean_up();
+    }
+    PrintError(stretches_.back().message);
+    _exit(kExitFailure);
+  }
 
   static bool WaitForWake() {
     pollfd fd{wake, POLLIN, 0};

@@ -90,7 +90,7 @@ struct ReplayBar::State {
     line += HumanCount(records);
     if (part > 0) line += " of " + HumanCount(expected);
     line += " records, " + HumanBytes(static_cast<std::uint64_t>(bytes));
-    if (part > 0) line += ", about " + HumanSeconds(seconds_left) + " left";
+    if (part > 0) line += ", about " + HumanDuration(seconds_left) + " left";
     return line;
   }
 };

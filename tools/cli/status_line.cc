@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <utility>
 
@@ -28,6 +30,13 @@ void StatusLine::Show() {
   shown_ = true;
   std::fprintf(stderr, terminal_ ? "\r%s\033[K" : "%s\n", line.c_str());
   std::fflush(stderr);
+}
+
+std::string HumanDuration(double seconds) {
+  const auto s = static_cast<std::uint64_t>(std::clamp(std::ceil(seconds), 0.0, 3.6e9));
+  if (s < 60) return std::to_string(s) + " s";
+  if (s < 3600) return std::to_string(s / 60) + " min " + std::to_string(s % 60) + " s";
+  return std::to_string(s / 3600) + " h " + std::to_string(s % 3600 / 60) + " min";
 }
 
 std::string Bar(double part) {

@@ -28,6 +28,9 @@ class StatusLine {
   std::thread thread_;
 };
 
+// "12 s", "3 min 20 s", "1 h 12 min".
+std::string HumanDuration(double seconds);
+
 // "[######..................] "; more than 1 is 1.
 std::string Bar(double part);
 

@@ -20,7 +20,8 @@ struct WorkProgress::State {
   StatusLine line{[this](bool terminal) { return Line(terminal); }};  // last: it uses the others
 
   std::string Amount(double n) const {
-    return unit == "bytes" ? HumanBytes(static_cast<std::uint64_t>(n)) : HumanCount(n) + " " + unit;
+    if (unit == "bytes") return HumanBytes(static_cast<std::uint64_t>(n));
+    return HumanCount(n) + " " + unit;
   }
 
   std::string Line(bool terminal) {
@@ -32,10 +33,11 @@ struct WorkProgress::State {
     const double rate = seconds > 0 ? n / seconds : 0;
     std::string text = phase + ": ";
     if (terminal && total > 0) text += Bar(n / of);
+    if (total == 0 && n == 0) return text + HumanDuration(seconds);  // nothing tells how far it is
     text += Amount(n);
-    if (total > 0) text += " of " + Amount(of);
-    text += ", " + Amount(rate) + "/s";
-    if (total > 0 && rate > 0 && n < of) text += ", about " + HumanSeconds((of - n) / rate) + " left";
+    if (total > 0 && unit != "%") text += " of " + Amount(of);
+    if (n > 0 && unit != "%" && unit != "steps") text += ", " + Amount(rate) + "/s";
+    if (total > 0 && n > 0 && n < of && seconds >= 1) text += ", about " + HumanDuration((of - n) / rate) + " left";
     return text;
   }
 };
@@ -49,11 +51,11 @@ WorkProgress::~WorkProgress() = default;
 void WorkProgress::Begin(std::string_view phase, std::uint64_t total, std::string_view unit) {
   if (state_ == nullptr) return;
   const std::lock_guard lock(state_->mu);
+  if (state_->phase != phase) state_->start = std::chrono::steady_clock::now();  // else its total is known better
   state_->phase = phase;
   state_->unit = unit;
   state_->total = total;
   state_->done.store(0);
-  state_->start = std::chrono::steady_clock::now();
 }
 
 void WorkProgress::Add(std::uint64_t units) {
