@@ -68,11 +68,11 @@ TEST_F(HttpServerTest, RefusesBadRequestsAndCloses) {
   const Case cases[] = {
       {"nonsense\r\n\r\n", 400},
       {"GET /ok HTTP/3.7\r\n\r\n", 400},
-      {"GET /ok%zz HTTP/1.1\r\n\r\n", 400},
-      {"POST /echo HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400},
-      {"POST /echo HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400},
-      {"POST /echo HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
-      {"POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", 400},
+      {"GET /ok%zz HTTP/1.1\r\nHost: x\r\n\r\n", 400},
+      {"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400},
+      {"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", 400},
+      {"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
+      {"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", 400},
       {"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: identity\r\n\r\nGET /ok HTTP/1.1\r\n\r\n", 400},
       {"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501},
       {"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501},
@@ -82,13 +82,13 @@ TEST_F(HttpServerTest, RefusesBadRequestsAndCloses) {
       {"GET /ok HTTP/1.1\r\nConnection: close\r\n\r\n", 400},  // no Host
       {"GET /ok HTTP/1.1\r\nHost: x\r\nHost: y\r\nConnection: close\r\n\r\n", 400},
       {"POST /echo HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: cross-site\r\nContent-Length: 2\r\n\r\nhi", 403},
-      {"GET /ok HTTP/1.1\r\nno colon\r\n\r\n", 400},
-      {"GET /ok HTTP/1.1\r\nLong: " + std::string(3000, 'x') + "\r\n\r\n", 431},
-      {"POST /small HTTP/1.1\r\nContent-Length: 11\r\n\r\n", 413},
-      {"POST /small HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", 413},
+      {"GET /ok HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n", 400},
+      {"GET /ok HTTP/1.1\r\nHost: x\r\nLong: " + std::string(3000, 'x') + "\r\n\r\n", 431},
+      {"POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n", 413},
+      {"POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n", 413},
       {"POST /small HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nb\r\nhello world\r\n0\r\n\r\n", 413},
-      {"POST /nothing HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", 404},
-      {"POST /echo HTTP/1.1\r\nExpect: the worst\r\nContent-Length: 2\r\n\r\nhi", 417},
+      {"POST /nothing HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", 404},
+      {"POST /echo HTTP/1.1\r\nHost: x\r\nExpect: the worst\r\nContent-Length: 2\r\n\r\nhi", 417},
   };
   for (const Case& c : cases) {
     RawClient client(server_->port());
@@ -150,7 +150,7 @@ TEST_F(HttpServerTest, BoundsTheMemoryOfBodies) {
       if (!chunked) return client.Ask(Post("/echo", body));
       char size[20];
       std::snprintf(size, sizeof(size), "%zx\r\n", bytes);
-      return client.Ask("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + (size + body) + "\r\n0\r\n\r\n");
+      return client.Ask("POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + (size + body) + "\r\n0\r\n\r\n");
     };
     RawAnswer answer = post(200'000);
     EXPECT_EQ(answer.status, 413) << "to try again is of no use";
