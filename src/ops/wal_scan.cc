@@ -338,6 +338,7 @@ Status ScanLog(const OfflineStore& store, ShardId shard, const LogSelection& sel
 }
 
 std::uint64_t LogRecordsOf(const OfflineStore& store, ShardId shard) {
+  if (store.log() == nullptr) return 0;
   std::string state;
   Lsn trimmed_to = 0;
   if (!store.log()->Get(WalFamily(shard), kWalStateKey, &state).ok()) state.clear();

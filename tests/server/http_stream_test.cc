@@ -173,10 +173,10 @@ TEST_F(HttpStreamTest, AHandlerThatWaitsOnTheConnectionsThreadKeepsNobodyElseWai
   Start();
   RawClient busy(server_->port()), other(server_->port());
   const std::string connections = other.Ask(Get("/connection")).body;
-  const std::string post = "POST /either HTTP/1.1\r\nContent-Length: 3\r\n\r\n+++";
+  const std::string post = "POST /either HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n+++";
   EXPECT_NE(other.Ask(post).body, connections + "+++");  // the first comes after nothing
   EXPECT_EQ(other.Ask(post).body, connections + "+++");
-  EXPECT_NE(other.Ask("POST /either HTTP/1.1\r\nContent-Length: 70000\r\n\r\n" + std::string(70'000, '+'))
+  EXPECT_NE(other.Ask("POST /either HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n" + std::string(70'000, '+'))
                 .body.substr(0, connections.size() + 1),
             connections + "+")
       << "long";
