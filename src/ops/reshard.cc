@@ -164,8 +164,8 @@ class Resharding {
                              " bytes left, the new database may need " + std::to_string(report_->room_needed));
   }
 
-  Result<std::unique_ptr<Storage>> OpenTarget(StoreUse use) const {
-    Options options = ReshardStoreOptions(manifest_.engine, use, context_);
+  Result<std::unique_ptr<Storage>> OpenTarget(StoreUse use, const ReshardSource& source) const {
+    Options options = ReshardStoreOptions(manifest_.engine, use, context_, source.memory_bytes);
     options.create_if_missing = use == StoreUse::kWrite;
     options.shards = static_cast<int>(options_.shards);
     options.window_ms = manifest_.window_ms;
@@ -182,7 +182,7 @@ class Resharding {
   Status SaveProgress() const { return WriteSyncedFile(work_, kReshardProgressFile, EncodeReshardProgress(*progress_)); }
 
   Status Copy(const ReshardSource& source, const ProcessPace& pace) {
-    const Result<std::unique_ptr<Storage>> target = OpenTarget(StoreUse::kWrite);
+    const Result<std::unique_ptr<Storage>> target = OpenTarget(StoreUse::kWrite, source);
     if (!target.ok()) return target.status();
     Storage* const to = target->get();
     if (!progress_) {
@@ -217,7 +217,7 @@ class Resharding {
   }
 
   Status Compare(const ReshardSource& source, const ProcessPace& pace) {
-    const Result<std::unique_ptr<Storage>> copy = OpenTarget(StoreUse::kRead);
+    const Result<std::unique_ptr<Storage>> copy = OpenTarget(StoreUse::kRead, source);
     if (!copy.ok()) return copy.status();
     StoreCompareOptions options;
     options.between = [&] { return pace.Wait(); };

@@ -22,14 +22,14 @@ StoreMoment MomentOf(const StoreManifest& manifest, const StorageStats& stats) {
 
 }  // namespace
 
-Options ReshardStoreOptions(const std::string& engine, StoreUse use, const OpsContext& context) {
+Options ReshardStoreOptions(const std::string& engine, StoreUse use, const OpsContext& context, std::uint64_t other_bytes) {
   Options options;
   options.engine = engine;
   options.create_if_missing = false;
   options.read_only = use == StoreUse::kRead;
   const std::uint64_t stores = StoreMemoryBytes(context.memory_limit_bytes);
-  options.memory_limit_bytes =
-      std::max(use == StoreUse::kRead ? stores / 3 : stores - std::max(stores / 3, kMemoryMin), kMemoryMin);
+  const std::uint64_t other = std::min(std::max({stores / 3, kMemoryMin, other_bytes}), stores);
+  options.memory_limit_bytes = std::max(use == StoreUse::kRead ? stores / 3 : stores - other, kMemoryMin);
   options.checkpoint_bytes = options.memory_limit_bytes / 8;
   options.logger = context.logger;
   options.scrub_interval_ms = 0;
@@ -54,6 +54,7 @@ Result<ReshardSource> ReshardSource::Open(const std::string& path, const Reshard
                     "sound into a new database and reshard that");
   }
   source.moment = MomentOf(source.manifest, stats);
+  source.memory_bytes = stats.memory_used_bytes;
   for (const FamilyStats& family : stats.data_engine.families) source.data_bytes += family.file_bytes;
   for (const ShardStats& shard : stats.shards) source.log_bytes += shard.wal_bytes_pinned;
   return source;

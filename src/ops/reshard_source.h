@@ -25,11 +25,13 @@ struct ReshardSource {
   std::unique_ptr<Storage> store;
   StoreMoment moment;
   std::uint64_t data_bytes = 0, log_bytes = 0;
+  std::uint64_t memory_bytes = 0;  // that it takes: what of its log is not stored has no bound in a store that is only read
 };
 
-// Of a store that is read, which has a third of StoreMemoryBytes, or of one that is written beside it, which has the rest.
+// Of a store that is read, which has a third of StoreMemoryBytes, or of one that is written beside one that takes `other_bytes`,
+// which has the rest. 64 MiB at least.
 enum class StoreUse : std::uint8_t { kRead, kWrite };
-Options ReshardStoreOptions(const std::string& engine, StoreUse use, const OpsContext& context);
+Options ReshardStoreOptions(const std::string& engine, StoreUse use, const OpsContext& context, std::uint64_t other_bytes = 0);
 // kInvalidArgument.
 Status CheckReshard(const std::string& source, const std::string& target, const ReshardOptions& options);
 std::string WithoutSlash(std::string path);

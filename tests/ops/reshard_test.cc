@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "ops/reshard_source.h"
 #include "ops/store_compare.h"
 #include "storage/store_directory.h"
 #include "tests/ops/rich_store.h"
@@ -301,6 +302,19 @@ TEST_P(ReshardTest, ADamagedProgressFileAndForeignFilesAreLeftAlone) {
   fs::remove(work_ + "/notes");
   EXPECT_TRUE(Run(3, true).ok());
   EXPECT_EQ(Same(source_, target_), Status::Ok());
+}
+
+TEST(ReshardStoreOptions, TheNewDatabaseGetsWhatTheSourceLeaves) {
+  OpsContext context;
+  const std::uint64_t stores = StoreMemoryBytes(context.memory_limit_bytes), least = 64ULL << 20;
+  const auto limit = [&](StoreUse use, std::uint64_t other) {
+    return ReshardStoreOptions("memory", use, context, other).memory_limit_bytes;
+  };
+  EXPECT_EQ(limit(StoreUse::kWrite, 0), stores - least);
+  EXPECT_EQ(limit(StoreUse::kWrite, least), stores - least);
+  EXPECT_EQ(limit(StoreUse::kWrite, 90ULL << 20), stores - (90ULL << 20));
+  EXPECT_EQ(limit(StoreUse::kWrite, 4 * stores), least);
+  EXPECT_EQ(limit(StoreUse::kRead, 4 * stores), least);
 }
 
 TEST_P(ReshardTest, BadArgumentsAndTargetsThatExistAreRefused) {
