@@ -52,8 +52,9 @@ class IndexShard::Impl {
   Result<OrdinalSet> Select(std::span<const CompiledMatcher> matchers) const;
   Status LabelsOf(std::span<const Ordinal> ordinals, std::vector<Labels>* labels, bool removed_too) const;
   Status MetadataOf(std::span<const Ordinal> ordinals, std::vector<std::optional<Metadata>>* metadata) const;
-  Status LabelNames(const OrdinalSet* within, std::vector<std::string>* names) const;
-  Status LabelValues(std::string_view name, const OrdinalSet* within, std::vector<std::string>* values) const;
+  Status LabelNames(const OrdinalSet* within, std::vector<std::string>* names, const WorkBounds& bounds) const;
+  Status LabelValues(std::string_view name, const OrdinalSet* within, std::vector<std::string>* values,
+                     const WorkBounds& bounds) const;
 
   void Cut();
   Status Checkpoint(const IndexState& state);

@@ -26,6 +26,43 @@ bool AnyOf(const OrdinalSet& ordinals, const OrdinalSet* within, const OrdinalSe
   return within == nullptr ? !live.empty() : live.IntersectionSize(*within) > 0;
 }
 
+// Different strings, counted as they come.
+class Distinct {
+ public:
+  explicit Distinct(const WorkBounds& bounds) : bounds_(bounds), taker_(bounds) {}
+
+  bool Has(std::string_view text) const { return found_.contains(text); }
+  void Add(std::string_view text) {
+    if (Has(text) || !taker_.Take(kStringBytes + text.size())) return;
+    found_.emplace(text);
+  }
+  // False where it is of no use to look on. Asked for each pair that there is.
+  bool GoesOn() {
+    if (++asked_ % kAskedBetweenChecks == 0 && bounds_.IsCancelled()) cancelled_ = true;
+    return !cancelled_ && taker_.ok();
+  }
+  // All of them, in order.
+  Status Take(std::vector<std::string>* out) {
+    if (!taker_.ok()) return taker_.status();
+    if (cancelled_) return bounds_.Check();
+    out->clear();
+    out->reserve(found_.size());
+    while (!found_.empty()) out->push_back(std::move(found_.extract(found_.begin()).value()));
+    return Status::Ok();
+  }
+
+ private:
+  // Here, and in the lists that the caller makes of them.
+  static constexpr std::uint64_t kStringBytes = 160;
+  static constexpr std::uint32_t kAskedBetweenChecks = 1024;
+
+  const WorkBounds bounds_;
+  StepTaker taker_;
+  std::set<std::string, std::less<>> found_;
+  std::uint32_t asked_ = 0;
+  bool cancelled_ = false;
+};
+
 }  // namespace
 
 bool IndexShard::Impl::AnyInDelta(PairId pair, const OrdinalSet* within, const OrdinalSet& removed) const {
@@ -141,15 +178,13 @@ Status IndexShard::Impl::MetadataOf(std::span<const Ordinal> ordinals, std::vect
   return Status::Ok();
 }
 
-Status IndexShard::Impl::LabelNames(const OrdinalSet* within, std::vector<std::string>* names) const {
-  std::set<std::string, std::less<>> found;
+Status IndexShard::Impl::LabelNames(const OrdinalSet* within, std::vector<std::string>* names, const WorkBounds& bounds) const {
+  Distinct found(bounds);
   if (within != nullptr && within->size() <= kByLabelsMax) {
     std::vector<Labels> labels;
     if (Status s = LabelsOf(within->ToVector(), &labels, false); !s.ok()) return s;
     for (const Labels& series : labels) {
-      for (const Label& label : series) {
-        if (!found.contains(label.name)) found.emplace(label.name);
-      }
+      for (const Label& label : series) found.Add(label.name);
     }
   } else {
     const ScopedTimer timer(&read_latency_);
@@ -159,36 +194,37 @@ Status IndexShard::Impl::LabelNames(const OrdinalSet* within, std::vector<std::s
       removed = PendingRemovals();
       if (!active_->postings.empty() || (writing_ != nullptr && !writing_->postings.empty())) {
         for (const auto& [name, pairs] : symbols_.names()) {
+          if (!found.GoesOn()) break;
           for (const PairId pair : pairs) {
             if (!AnyInDelta(pair, within, removed)) continue;
-            found.insert(name);
+            found.Add(name);
             break;
           }
         }
       }
     }
     const Status s = rows_.ScanPairs(
-        nullptr, {}, [](std::string_view name, std::string_view) { return !name.empty(); },
+        nullptr, {}, [&](std::string_view name, std::string_view) { return !name.empty() && found.GoesOn(); },
         [&](std::string_view name, std::string_view, const OrdinalSet& ordinals) {
-          if (found.contains(name)) return false;
+          if (found.Has(name)) return false;
           if (!AnyOf(ordinals, within, removed)) return true;
-          found.emplace(name);
+          found.Add(name);
           return false;
         });
     if (!s.ok()) return s;
   }
-  names->assign(std::make_move_iterator(found.begin()), std::make_move_iterator(found.end()));
-  return Status::Ok();
+  return found.Take(names);
 }
 
-Status IndexShard::Impl::LabelValues(std::string_view name, const OrdinalSet* within, std::vector<std::string>* values) const {
-  std::set<std::string, std::less<>> found;
+Status IndexShard::Impl::LabelValues(std::string_view name, const OrdinalSet* within, std::vector<std::string>* values,
+                                     const WorkBounds& bounds) const {
+  Distinct found(bounds);
   if (within != nullptr && within->size() <= kByLabelsMax) {
     std::vector<Labels> labels;
     if (Status s = LabelsOf(within->ToVector(), &labels, false); !s.ok()) return s;
     for (const Labels& series : labels) {
       const std::string_view value = series.Get(name);
-      if (!value.empty() && !found.contains(value)) found.emplace(value);
+      if (!value.empty()) found.Add(value);
     }
   } else {
     const ScopedTimer timer(&read_latency_);
@@ -199,20 +235,20 @@ Status IndexShard::Impl::LabelValues(std::string_view name, const OrdinalSet* wi
       const PodVector<PairId>* pairs = symbols_.PairsOf(name);
       if (pairs != nullptr) {
         for (const PairId pair : *pairs) {
-          if (AnyInDelta(pair, within, removed)) found.emplace(symbols_.LabelOf(pair).value);
+          if (!found.GoesOn()) break;
+          if (AnyInDelta(pair, within, removed)) found.Add(symbols_.LabelOf(pair).value);
         }
       }
     }
     const Status s = rows_.ScanPairs(
-        &name, {}, [&](std::string_view, std::string_view value) { return !value.empty() && !found.contains(value); },
+        &name, {}, [&](std::string_view, std::string_view value) { return !value.empty() && found.GoesOn() && !found.Has(value); },
         [&](std::string_view, std::string_view value, const OrdinalSet& ordinals) {
-          if (AnyOf(ordinals, within, removed)) found.emplace(value);
+          if (AnyOf(ordinals, within, removed)) found.Add(value);
           return true;
         });
     if (!s.ok()) return s;
   }
-  values->assign(std::make_move_iterator(found.begin()), std::make_move_iterator(found.end()));
-  return Status::Ok();
+  return found.Take(values);
 }
 
 }  // namespace chronolith

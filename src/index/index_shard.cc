@@ -363,11 +363,12 @@ Result<std::optional<Metadata>> IndexShard::MetadataOf(Ordinal ordinal) const {
   if (Status s = impl_->MetadataOf({&ordinal, 1}, &metadata); !s.ok()) return s;
   return std::move(metadata[0]);
 }
-Status IndexShard::LabelNames(const OrdinalSet* within, std::vector<std::string>* names) const {
-  return impl_->LabelNames(within, names);
+Status IndexShard::LabelNames(const OrdinalSet* within, std::vector<std::string>* names, const WorkBounds& bounds) const {
+  return impl_->LabelNames(within, names, bounds);
 }
-Status IndexShard::LabelValues(std::string_view name, const OrdinalSet* within, std::vector<std::string>* values) const {
-  return impl_->LabelValues(name, within, values);
+Status IndexShard::LabelValues(std::string_view name, const OrdinalSet* within, std::vector<std::string>* values,
+                               const WorkBounds& bounds) const {
+  return impl_->LabelValues(name, within, values, bounds);
 }
 void IndexShard::Cut() { impl_->Cut(); }
 Status IndexShard::Checkpoint(const IndexState& state) { return impl_->Checkpoint(state); }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <vector>
 
+#include "base/work_bounds.h"
 #include "chronolith/storage.h"
 
 namespace chronolith::ops {
@@ -14,9 +15,10 @@ namespace chronolith::ops {
 // Labels of 65,536 series take about 40 MiB, and a Select reads its chunks in batches of about 64 MiB.
 inline constexpr std::size_t kSeriesAtOnce = 1 << 16;
 
-// Ids of the series that match any of `selectors` (none: all), ascending; options.limit is not looked at. 8 bytes a series.
+// Ids of the series that match any of `selectors` (none: all), ascending; options.limit is not looked at. 8 bytes a series, which
+// the share of `bounds` stands for.
 Result<Lookup<SeriesRef>> MatchingIds(Storage* storage, const std::vector<std::vector<Matcher>>& selectors,
-                                      const LookupOptions& options);
+                                      const LookupOptions& options, const WorkBounds& bounds = {});
 Result<std::vector<SeriesRef>> MatchingIds(Storage* storage, const std::vector<std::vector<Matcher>>& selectors);
 
 // Calls `visit` for each piece of at most `at_once` of the ids with a set of its series, in order of their labels, which it reads

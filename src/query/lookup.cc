@@ -12,7 +12,7 @@
 namespace chronolith {
 namespace {
 
-constexpr std::size_t kLabelsAtOnce = 1U << 14;
+constexpr std::size_t kLabelsAtOnce = 1U << 12;  // some MiB, which nobody counts
 
 // Sorts, removes duplicates, applies the limit.
 void FinishLookup(std::uint64_t limit, Lookup<std::string>* lookup) {
@@ -27,11 +27,11 @@ void FinishLookup(std::uint64_t limit, Lookup<std::string>* lookup) {
 // Calls `read(shard, within, &strings)` for each shard, where `within` is null for all of its series, and gathers.
 template <typename Read>
 Result<Lookup<std::string>> Gather(const QueryContext& context, const std::vector<Matcher>& matchers, const LookupOptions& options,
-                                   const Read& read) {
+                                   const WorkBounds& bounds, const Read& read) {
   if (Status s = CheckRange(options.range); !s.ok()) return s;
   Lookup<std::string> lookup;
   if (options.range.empty()) return lookup;
-  Poll poll(options.deadline);
+  Poll poll(options.deadline, bounds.cancelled);
   DamagePolicy damage(options.skip_damaged);
   const bool all = matchers.empty() && IsAllOfTime(options.range);
   std::vector<OrdinalSet> matched;
@@ -101,8 +101,9 @@ Result<Lookup<Labels>> LookupSeries(const QueryContext& context, const std::vect
   return lookup;
 }
 
-Result<bool> VisitLabels(const QueryContext& context, Deadline deadline, const VisitSeries& visit) {
-  Poll poll(deadline);
+Result<bool> VisitLabels(const QueryContext& context, Deadline deadline, const std::atomic<bool>* cancelled,
+                         const VisitSeries& visit) {
+  Poll poll(deadline, cancelled);
   DamagePolicy damage(true);
   std::vector<SeriesRef> refs;
   const Status read =
@@ -116,31 +117,38 @@ Result<bool> VisitLabels(const QueryContext& context, Deadline deadline, const V
 }
 
 Result<Lookup<std::string>> LookupLabelNames(const QueryContext& context, const std::vector<Matcher>& matchers,
-                                             const LookupOptions& options) {
-  return Gather(context, matchers, options, [](const IndexShard& index, const OrdinalSet* within, std::vector<std::string>* names) {
-    return index.LabelNames(within, names);
-  });
+                                             const LookupOptions& options, const WorkBounds& bounds) {
+  return Gather(context, matchers, options, bounds,
+                [&](const IndexShard& index, const OrdinalSet* within, std::vector<std::string>* names) {
+                  return index.LabelNames(within, names, bounds);
+                });
 }
 
 Result<Lookup<std::string>> LookupLabelValues(const QueryContext& context, const std::string& name,
-                                              const std::vector<Matcher>& matchers, const LookupOptions& options) {
-  return Gather(context, matchers, options,
+                                              const std::vector<Matcher>& matchers, const LookupOptions& options,
+                                              const WorkBounds& bounds) {
+  return Gather(context, matchers, options, bounds,
                 [&](const IndexShard& index, const OrdinalSet* within, std::vector<std::string>* values) {
-                  return index.LabelValues(name, within, values);
+                  return index.LabelValues(name, within, values, bounds);
                 });
 }
 
 Result<Lookup<SeriesRef>> LookupSeriesIds(const QueryContext& context, const std::vector<Matcher>& matchers,
-                                          const LookupOptions& options) {
+                                          const LookupOptions& options, const WorkBounds& bounds) {
   if (Status s = CheckRange(options.range); !s.ok()) return s;
   Lookup<SeriesRef> lookup;
   if (options.range.empty()) return lookup;
-  Poll poll(options.deadline);
+  Poll poll(options.deadline, bounds.cancelled);
   std::vector<OrdinalSet> matched;
   DamagePolicy damage(options.skip_damaged);
   if (Status s = MatchSeries(context, matchers, options.range, 0, &poll, &damage, &matched); !s.ok()) return s;
   lookup.partial = damage.skipped();
   std::vector<SeriesRef>& refs = lookup.values;
+  std::uint64_t total = 0;
+  for (const OrdinalSet& ordinals : matched) total += ordinals.size();
+  // The ordinals of a shard stand beside them for a while.
+  if (Status s = bounds.Take(total * (sizeof(SeriesRef) + sizeof(Ordinal))); !s.ok()) return s;
+  refs.reserve(total);
   for (std::size_t k = 0; k < matched.size(); ++k) {
     for (const Ordinal ordinal : matched[k].ToVector()) refs.push_back(MakeSeriesRef(context.shards[k].shard, ordinal));
   }

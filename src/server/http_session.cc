@@ -431,14 +431,15 @@ class HttpSession : public HttpSessionBase {
     } catch (const std::exception& e) {
       status = UnknownOutcome(e.what());
     }
-    if (!writer.refused()) {
-      host_->Log(LogLevel::kWarning, "a streamed answer to " + request_.path + " was cut off: " + status.message());
-    }
     if (!writer.sent()) {
-      response_ = writer.refused() ? HttpResponse::TryLater(503, status.message(), kStreamRetrySeconds)
-                                   : HttpResponse::Text(500, status.message());
+      HttpResponse answer = writer.refused()               ? HttpResponse::TryLater(503, status.message(), kStreamRetrySeconds)
+                            : response_.failure != nullptr ? response_.failure(status)
+                                                           : HttpResponse::Text(500, status.message());
+      response_ = std::move(answer);
+      if (response_.status == 500) host_->Log(LogLevel::kWarning, request_.path + ": " + status.message());
       return asio::post(stream_.get_executor(), [self = Self()] { self->Answer(); });
     }
+    host_->Log(LogLevel::kWarning, "a streamed answer to " + request_.path + " was cut off: " + status.message());
     writer.GiveBack();
     asio::post(stream_.get_executor(), [self = Self(), bytes = writer.written()] {
       self->Observe(bytes);

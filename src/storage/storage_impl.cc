@@ -340,12 +340,17 @@ class GuardedSeriesSet : public SeriesSet {
 
 Result<std::unique_ptr<SeriesSet>> StorageImpl::Select(const std::vector<Matcher>& matchers, TimeRange range,
                                                        const SelectOptions& options) {
+  return Select(matchers, range, options, {});
+}
+
+Result<std::unique_ptr<SeriesSet>> StorageImpl::Select(const std::vector<Matcher>& matchers, TimeRange range,
+                                                       const SelectOptions& options, const WorkBounds& bounds) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   const Result<std::shared_ptr<QueryContext>> readers = Readers(options.deadline, options.skip_replaying, options.cancelled);
   if (!readers.ok()) return readers.status();
   ScopedTimer timer(&select_latency_);
-  Result<std::unique_ptr<SeriesSet>> inner = SelectSeries(*readers, matchers, range, options);
+  Result<std::unique_ptr<SeriesSet>> inner = SelectSeries(*readers, matchers, range, options, bounds);
   if (!inner.ok()) return inner.status();
   return std::unique_ptr<SeriesSet>(new GuardedSeriesSet(this, live_.generation, std::move(*inner)));
 }
@@ -359,20 +364,30 @@ Result<Lookup<Labels>> StorageImpl::Series(const std::vector<Matcher>& matchers,
 }
 
 Result<Lookup<std::string>> StorageImpl::LabelNames(const std::vector<Matcher>& matchers, const LookupOptions& options) {
+  return LabelNames(matchers, options, {});
+}
+
+Result<Lookup<std::string>> StorageImpl::LabelNames(const std::vector<Matcher>& matchers, const LookupOptions& options,
+                                                    const WorkBounds& bounds) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
-  const Result<std::shared_ptr<QueryContext>> readers = Readers(options.deadline, options.skip_replaying);
+  const Result<std::shared_ptr<QueryContext>> readers = Readers(options.deadline, options.skip_replaying, bounds.cancelled);
   if (!readers.ok()) return readers.status();
-  return LookupLabelNames(**readers, matchers, options);
+  return LookupLabelNames(**readers, matchers, options, bounds);
 }
 
 Result<Lookup<std::string>> StorageImpl::LabelValues(const std::string& name, const std::vector<Matcher>& matchers,
                                                      const LookupOptions& options) {
+  return LabelValues(name, matchers, options, {});
+}
+
+Result<Lookup<std::string>> StorageImpl::LabelValues(const std::string& name, const std::vector<Matcher>& matchers,
+                                                     const LookupOptions& options, const WorkBounds& bounds) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
-  const Result<std::shared_ptr<QueryContext>> readers = Readers(options.deadline, options.skip_replaying);
+  const Result<std::shared_ptr<QueryContext>> readers = Readers(options.deadline, options.skip_replaying, bounds.cancelled);
   if (!readers.ok()) return readers.status();
-  return LookupLabelValues(**readers, name, matchers, options);
+  return LookupLabelValues(**readers, name, matchers, options, bounds);
 }
 
 Result<SeriesRef> StorageImpl::FindSeries(const Labels& labels) {
@@ -501,11 +516,13 @@ Status StorageImpl::Reopen() {
   return Status::Ok();
 }
 
-Status StorageImpl::WaitReady(Deadline deadline) {
+Status StorageImpl::WaitReady(Deadline deadline) { return WaitReady(deadline, nullptr); }
+
+Status StorageImpl::WaitReady(Deadline deadline, const std::atomic<bool>* cancelled) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   if (!reopen_failure_.ok()) return reopen_failure_;
-  return core().AwaitAll(deadline);
+  return core().AwaitAll(deadline, cancelled);
 }
 
 StorageStats StorageImpl::Stats() const {

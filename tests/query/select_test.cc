@@ -357,7 +357,7 @@ TEST_F(SelectTest, AWalkVisitsTheSeriesThatAreGivenInTheirOrderThoseWithoutSampl
   const std::vector<KnownSeries> series = {at(1, b, "b"), at(1, empty, "empty"), at(0, a, "a")};
   const auto walk = [&](TimeRange range) {
     std::string seen;
-    const auto set = WalkSeries(context_, series, range, nullptr);
+    const auto set = WalkSeries(context_, series, range, {});
     EXPECT_TRUE(set.ok()) << set.status().message();
     while ((*set)->Next()) {
       seen += (*set)->labels().ToString() + ((*set)->has_samples() ? ":" : "");
@@ -373,11 +373,11 @@ TEST_F(SelectTest, AWalkVisitsTheSeriesThatAreGivenInTheirOrderThoseWithoutSampl
   EXPECT_EQ(walk({}), name_b + ": 30\n" + name_empty + "\n" + name_a + ": 10 20\n");
   EXPECT_EQ(walk({15, 30}), name_b + "\n" + name_empty + "\n" + name_a + ": 20\n");
   EXPECT_EQ(walk({5, 5}), name_b + "\n" + name_empty + "\n" + name_a + "\n");
-  EXPECT_EQ(WalkSeries(context_, {}, {}, nullptr).value()->Next(), false);
-  EXPECT_EQ(WalkSeries(context_, {at(7, a, "a")}, {}, nullptr).status().code(), StatusCode::kNotFound);
-  EXPECT_EQ(WalkSeries(context_, series, {2, 1}, nullptr).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(WalkSeries(context_, {}, {}, {}).value()->Next(), false);
+  EXPECT_EQ(WalkSeries(context_, {at(7, a, "a")}, {}, {}).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(WalkSeries(context_, series, {2, 1}, {}).status().code(), StatusCode::kInvalidArgument);
   const std::atomic<bool> cancelled{true};
-  const auto cut = WalkSeries(context_, series, {}, &cancelled).value();
+  const auto cut = WalkSeries(context_, series, {}, {.cancelled = &cancelled}).value();
   EXPECT_FALSE(cut->Next());
   EXPECT_EQ(cut->status().code(), StatusCode::kCancelled);
 }

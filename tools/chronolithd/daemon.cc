@@ -59,7 +59,7 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
       daemon->storage_.get(),
       server::StatusHistoryOptions{.refused = [registry = daemon->registry_] { return server::RefusedItems(*registry); }});
   daemon->history_->Start();
-  daemon->cardinality_ = std::make_unique<server::LiveCardinality>(daemon->storage_.get(), server::LiveCardinalityOptions{});
+  daemon->cardinality_ = std::make_unique<server::LiveCardinality>(daemon->storage_.get(), server::LiveCardinalityOptions{.in_flight = &daemon->in_flight_});
   daemon->remote_write_ = std::make_unique<server::RemoteWriteHandler>(daemon->storage_.get(), flags.remote_write,
                                                                        &daemon->in_flight_, daemon->registry_.get());
   daemon->otlp_ = std::make_unique<server::OtlpReceiver>(daemon->storage_.get(), flags.otlp, daemon->registry_.get());
@@ -101,10 +101,10 @@ server::Router Daemon::MakeRouter() {
   remote_write_->AddTo(&router);
   server::AddOtlpHandler(otlp_.get(), &in_flight_, &router);
   server::AddRemoteReadHandler(storage_.get(), &in_flight_, {.timeout = flags_.query_timeout}, &router);
-  server::AddLookupHandlers(storage_.get(), flags_.query_timeout, &router);
-  server::AddMetadataHandlers(storage_.get(), flags_.query_timeout, &router);
-  server::AddExportHandler(storage_.get(), &router);
-  server::AddTsdbStatusHandler(cardinality_.get(), &router);
+  server::AddLookupHandlers(storage_.get(), &in_flight_, flags_.query_timeout, &router);
+  server::AddMetadataHandlers(storage_.get(), &in_flight_, flags_.query_timeout, &router);
+  server::AddExportHandler(storage_.get(), &in_flight_, &router);
+  server::AddTsdbStatusHandler(cardinality_.get(), &in_flight_, &router);
   server::AddAdminHandlers(storage_.get(), flags_.admin, &router);
   return router;
 }

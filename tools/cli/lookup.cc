@@ -119,6 +119,7 @@ Result<LeftOut> PrintSeries(const LookupFlags& flags, Storage* storage, const op
       if (flags.metadata) *out << "  # " << type << (metadata.unit.empty() ? "" : " in ") << metadata.unit << ": " << metadata.help;
       *out << "\n";
     }
+    return Status::Ok();
   });
   if (!listed.ok()) return listed.status();
   if (flags.format == Format::kJson) json.EndArray().Key("truncated").Bool(listed->truncated).EndObject().Newline();
