@@ -27,7 +27,7 @@ constexpr std::size_t kQueuePerWorker = 8;
 // What the flags let the process take, of which `database` is the store's; the program itself comes on top (tools/README.md).
 std::uint64_t MemoryLimit(const Flags& flags, std::uint64_t database) {
   const std::uint64_t grpc = flags.otlp_grpc_listen == kOff ? 0 : flags.otlp_grpc.memory_bytes;
-  return database + flags.in_flight_bytes + grpc + flags.remote_write.cache_bytes + flags.otlp.writer.cache_bytes;
+  return database + flags.in_flight_bytes + flags.in_flight_bytes / 2 + grpc + flags.remote_write.cache_bytes + flags.otlp.writer.cache_bytes;
 }
 
 // Whole, or not there at all.
@@ -42,7 +42,7 @@ Status WritePortFile(const std::string& path, std::uint16_t port) {
 
 }  // namespace
 
-Daemon::Daemon(const Flags& flags) : flags_(flags), in_flight_(flags.in_flight_bytes) {}
+Daemon::Daemon(const Flags& flags) : flags_(flags), in_flight_(flags.in_flight_bytes), lookups_(flags.in_flight_bytes / 2) {}
 
 Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
   std::unique_ptr<Daemon> daemon(new Daemon(flags));
@@ -101,10 +101,10 @@ server::Router Daemon::MakeRouter() {
   remote_write_->AddTo(&router);
   server::AddOtlpHandler(otlp_.get(), &in_flight_, &router);
   server::AddRemoteReadHandler(storage_.get(), &in_flight_, {.timeout = flags_.query_timeout}, &router);
-  server::AddLookupHandlers(storage_.get(), &in_flight_, flags_.query_timeout, &router);
-  server::AddMetadataHandlers(storage_.get(), &in_flight_, flags_.query_timeout, &router);
-  server::AddExportHandler(storage_.get(), &in_flight_, &router);
-  server::AddTsdbStatusHandler(cardinality_.get(), &in_flight_, &router);
+  server::AddLookupHandlers(storage_.get(), &lookups_, flags_.query_timeout, &router);
+  server::AddMetadataHandlers(storage_.get(), &lookups_, flags_.query_timeout, &router);
+  server::AddExportHandler(storage_.get(), &lookups_, &router);
+  server::AddTsdbStatusHandler(cardinality_.get(), &lookups_, &router);
   server::AddAdminHandlers(storage_.get(), flags_.admin, &router);
   return router;
 }
