@@ -56,6 +56,9 @@ class MemoryShare {
         " bytes that there are for all requests together; raise that limit (chronolithd: --max-in-flight-bytes)");
   }
 
+  // Another one of the same budget, for a part of the work.
+  MemoryShare Another() const noexcept { return MemoryShare(budget_, beside_ + bytes_, gauge_); }
+
   std::uint64_t bytes() const { return bytes_; }
   std::uint64_t limit_bytes() const { return budget_->limit_bytes(); }
 

@@ -162,6 +162,7 @@ Status IndexShard::Impl::LabelNames(const OrdinalSet* within, StringPage* names)
     removed = PendingRemovals();
     if (!active_->postings.empty() || (writing_ != nullptr && !writing_->postings.empty())) {
       for (const auto& [name, pairs] : symbols_.names()) {
+        if (!names->GoesOn()) break;
         if (!names->Wants(name)) continue;
         for (const PairId pair : pairs) {
           if (!AnyInDelta(pair, within, removed)) continue;
@@ -172,7 +173,8 @@ Status IndexShard::Impl::LabelNames(const OrdinalSet* within, StringPage* names)
     }
   }
   return rows_.ScanPairs(
-      {.from = names->after(), .ends = [names](std::string_view name, std::string_view) { return names->IsBehind(name); }},
+      {.from = names->after(),
+       .ends = [names](std::string_view name, std::string_view) { return !names->GoesOn() || names->IsBehind(name); }},
       [](std::string_view name, std::string_view) { return !name.empty(); },
       [&](std::string_view name, std::string_view, const OrdinalSet& ordinals) {
         if (!names->Wants(name)) return false;
@@ -197,6 +199,7 @@ Status IndexShard::Impl::LabelValues(std::string_view name, const OrdinalSet* wi
     const PodVector<PairId>* pairs = symbols_.PairsOf(name);
     if (pairs != nullptr) {
       for (const PairId pair : *pairs) {
+        if (!values->GoesOn()) break;
         const std::string_view value = symbols_.LabelOf(pair).value;
         if (values->Wants(value) && AnyInDelta(pair, within, removed)) values->Add(value);
       }
@@ -205,7 +208,7 @@ Status IndexShard::Impl::LabelValues(std::string_view name, const OrdinalSet* wi
   return rows_.ScanPairs(
       {.name = &name,
        .from = values->after(),
-       .ends = [values](std::string_view, std::string_view value) { return values->IsBehind(value); }},
+       .ends = [values](std::string_view, std::string_view value) { return !values->GoesOn() || values->IsBehind(value); }},
       [values](std::string_view, std::string_view value) { return values->Wants(value); },
       [&](std::string_view, std::string_view value, const OrdinalSet& ordinals) {
         if (AnyOf(ordinals, within, removed)) values->Add(value);

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "base/ordinal_set.h"
+#include "base/work_bounds.h"
 #include "chronolith/kv_engine.h"
 #include "chronolith/labels.h"
 #include "chronolith/result.h"
@@ -44,8 +45,8 @@ struct IndexState {
 struct IndexShardOptions {
   std::uint32_t shard = 0;
   FamilyId family = 0;
-  Epoch epoch = 0;                 // for the batches of Checkpoint; 0 for a read-only store
-  PostingsCache* cache = nullptr;  // shared by all shards; outlives them
+  Epoch epoch = 0;                             // for the batches of Checkpoint; 0 for a read-only store
+  PostingsCache* cache = nullptr;              // shared by all shards; outlives them
   std::uint64_t label_bytes_max = 0xffffffff;  // of distinct pairs of resident series: what 32-bit offsets reach
 };
 
@@ -99,13 +100,14 @@ class IndexShard {
   // ---- Queries ----
   // Ordinals of the series that all matchers match; empty matchers: all. Smallest postings first.
   Result<OrdinalSet> Select(std::span<const CompiledMatcher> matchers) const;
-  // Labels of each ordinal, in order; from memory, else one MultiGet, or a scan of many near ones that ascend. A series that is gone has empty labels. `removed_too` also
-  // finds the labels of removed series.
+  // Labels of each ordinal, in order; from memory, else one MultiGet, or a scan of many near ones that ascend. A series that is
+  // gone has empty labels. `removed_too` also finds the labels of removed series.
   Status LabelsOf(std::span<const Ordinal> ordinals, std::vector<Labels>* labels, bool removed_too = false) const;
   // As LabelsOf; nullopt where a series has none.
   Status MetadataOf(std::span<const Ordinal> ordinals, std::vector<std::optional<Metadata>>* metadata) const;
   Result<std::optional<Metadata>> MetadataOf(Ordinal ordinal) const;
-  // Offers the page the names / values of one name, over all series (`within` null) or over those in `within`.
+  // Offers the page the names / values of one name, over all series (`within` null) or over those in `within`; while it goes on, of
+  // which its status tells.
   Status LabelNames(const OrdinalSet* within, StringPage* names) const;
   Status LabelValues(std::string_view name, const OrdinalSet* within, StringPage* values) const;
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/work_bounds.h"
 #include "chronolith/storage.h"
 
 namespace chronolith::ops {
@@ -22,6 +23,7 @@ struct MetricMetadataOptions {
   std::size_t metrics_max = 100'000;
   std::uint64_t bytes_max = 32 << 20;  // of the texts
   Deadline deadline = kNoDeadline;
+  WorkBounds bounds;  // its share stands for what is found
 };
 
 struct MetricMetadata {
@@ -32,7 +34,7 @@ struct MetricMetadata {
 };
 
 // Goes over the labels of all series (some 0.5 us each). kResourceExhausted: a shard is still being replayed at the deadline;
-// kDataLoss.
+// kDataLoss; kCancelled, and what the share refuses.
 Result<MetricMetadata> CollectMetricMetadata(Storage* storage, const MetricMetadataOptions& options);
 
 }  // namespace chronolith::ops

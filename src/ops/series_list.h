@@ -16,8 +16,9 @@ namespace chronolith::ops {
 struct SeriesListOptions {
   std::vector<std::vector<Matcher>> selectors;  // series that match any; none: all
   LookupOptions lookup;
-  bool metadata = false;  // visit gets it, too
-  std::size_t at_once = kSeriesAtOnce;
+  bool metadata = false;                // visit gets it, too
+  std::size_t at_once = kSeriesAtOnce;  // fewer where bounds.share has no room for them
+  WorkBounds bounds;
 };
 
 // What of a list was left out.
@@ -26,10 +27,11 @@ struct SeriesListResult {
   bool partial = false;    // by lookup.skip_damaged
 };
 
-// Calls `visit` with each series once: in order of their labels where at most options.at_once match, else in order within pieces of
-// so many; a limit then leaves out other series than the last ones. Memory: the labels of a piece, and 8 bytes a series.
+// Calls `visit`, whose first error ends it, with each series once: in order of their labels where at most options.at_once match,
+// else in order within pieces of so many; a limit then leaves out other series than the last ones. Memory: the labels of a piece,
+// and 8 bytes a series.
 Result<SeriesListResult> ListSeries(Storage* storage, const SeriesListOptions& options,
-                                    const std::function<void(const Labels&, const Metadata&)>& visit);
+                                    const std::function<Status(const Labels&, const Metadata&)>& visit);
 
 // Calls `visit` with each name of a label, or with each value of the label `name`, in order and once; of the series that match any
 // of `selectors` (none: all). Memory: 16 MiB, and 2 bytes a series where not all are meant.

@@ -22,6 +22,12 @@ Result<std::unique_ptr<SeriesPiece>> SeriesPiece::Open(Storage* storage, std::sp
 Result<std::unique_ptr<SeriesPiece>> SeriesPiece::Open(Storage* storage, std::span<const SeriesRef> refs,
                                                        std::vector<Labels> labels, const SeriesPieceOptions& options) {
   std::unique_ptr<SeriesPiece> piece(new SeriesPiece(StorageImpl::Of(storage), options));
+  std::uint64_t bytes = 0;
+  if (options.share != nullptr) {
+    for (const Labels& one : labels) bytes += one.encoded().size() + sizeof(KnownSeries);
+    piece->share_.reset(new MemoryShare(options.share->Another()));
+    if (!piece->share_->Grow(3 * bytes)) return piece->share_->refusal();  // sorting them takes twice as much again
+  }
   std::vector<KnownSeries> series;
   std::size_t skip = options.skip;
   for (const std::uint32_t i : SortedByLabels(labels)) {
@@ -33,7 +39,8 @@ Result<std::unique_ptr<SeriesPiece>> SeriesPiece::Open(Storage* storage, std::sp
     piece->refs_.push_back(refs[i]);
     series.push_back({refs[i], std::move(labels[i])});
   }
-  auto set = piece->storage_->Walk(std::move(series), options.range, options.cancelled);
+  if (piece->share_ != nullptr) piece->share_->ShrinkTo(bytes);
+  auto set = piece->storage_->Walk(std::move(series), options.range, {options.cancelled, piece->share_.get()});
   if (!set.ok()) return set.status();
   piece->set_ = std::move(*set);
   return piece;

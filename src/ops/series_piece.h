@@ -19,6 +19,7 @@ struct SeriesPieceOptions {
   std::size_t skip = 0;                          // begins behind so many of the series, in the order of labels
   TimeRange range;                               // of samples and exemplars
   const std::atomic<bool>* cancelled = nullptr;  // may be null
+  MemoryShare* share = nullptr;                  // its budget gives what the cursor holds; null: nobody counts
 };
 
 // A cursor over the series. Memory: the labels of all of them, and 64 MiB of chunks. Thread safety: one thread at a time.
@@ -49,6 +50,7 @@ class SeriesPiece {
   const SeriesPieceOptions options_;
   std::vector<SeriesRef> refs_;  // in the order of labels
   std::size_t at_ = 0, next_ = 0;
+  std::unique_ptr<MemoryShare> share_;  // of the labels
   std::unique_ptr<SeriesWalk> set_;
   std::vector<bool> may_have_exemplars_;           // of each series; empty: not looked at
   std::vector<std::optional<Metadata>> metadata_;  // of some series, from metadata_begin_

@@ -8,15 +8,20 @@
 namespace chronolith::ops {
 
 Result<Lookup<SeriesRef>> MatchingIds(Storage* storage, const std::vector<std::vector<Matcher>>& selectors,
-                                      const LookupOptions& options) {
+                                      const LookupOptions& options, const WorkBounds& bounds) {
   StorageImpl* const store = StorageImpl::Of(storage);
-  if (selectors.empty()) return store->MatchingIds({}, options);
+  if (selectors.empty()) return store->MatchingIds({}, options, bounds);
   Lookup<SeriesRef> all;
   std::vector<SeriesRef>& ids = all.values;
   for (const auto& matchers : selectors) {
-    const auto found = store->MatchingIds(matchers, options);
+    auto found = store->MatchingIds(matchers, options, bounds);
     if (!found.ok()) return found.status();
     all.partial |= found->partial;
+    if (ids.empty()) {
+      ids = std::move(found->values);
+      continue;
+    }
+    if (Status s = bounds.Take(found->values.size() * sizeof(SeriesRef)); !s.ok()) return s;
     const auto middle = static_cast<std::ptrdiff_t>(ids.size());
     ids.insert(ids.end(), found->values.begin(), found->values.end());
     const auto by_id = [](SeriesRef a, SeriesRef b) { return a.id < b.id; };

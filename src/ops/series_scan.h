@@ -9,6 +9,7 @@
 #include <functional>
 #include <vector>
 
+#include "base/work_bounds.h"
 #include "chronolith/storage.h"
 
 namespace chronolith::ops {
@@ -20,9 +21,10 @@ constexpr std::size_t SeriesAtOnce(std::uint64_t memory_limit_bytes) {
   return static_cast<std::size_t>(std::clamp<std::uint64_t>(memory_limit_bytes >> 12, 256, kSeriesAtOnce));
 }
 
-// Ids of the series that match any of `selectors` (none: all), ascending; options.limit is not looked at. 8 bytes a series.
+// Ids of the series that match any of `selectors` (none: all), ascending; options.limit is not looked at. 8 bytes a series, which
+// the share of `bounds` stands for.
 Result<Lookup<SeriesRef>> MatchingIds(Storage* storage, const std::vector<std::vector<Matcher>>& selectors,
-                                      const LookupOptions& options);
+                                      const LookupOptions& options, const WorkBounds& bounds = {});
 Result<std::vector<SeriesRef>> MatchingIds(Storage* storage, const std::vector<std::vector<Matcher>>& selectors);
 
 // Calls `visit` for each piece of at most `at_once` of the ids with a set of its series, in order of their labels, which it reads

@@ -45,7 +45,7 @@ class Counting {
   // Goes over the series once for each part of the pairs; how many parts there are, the first time tells.
   Result<StoreCardinality> Run() {
     for (; part_ < parts_ && report_.complete; ++part_) {
-      const Result<bool> all = storage_->VisitLabels(options_.deadline, [this](auto refs, auto labels) {
+      const Result<bool> all = storage_->VisitLabels(options_.deadline, options_.cancelled, [this](auto refs, auto labels) {
         for (std::size_t i = 0; i < refs.size(); ++i) AddSeries(refs[i], labels[i]);
       });
       if (all.status().code() == StatusCode::kDeadlineExceeded) {

@@ -3,6 +3,7 @@
 #ifndef CHRONOLITH_OPS_STORE_CARDINALITY_H_
 #define CHRONOLITH_OPS_STORE_CARDINALITY_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -20,6 +21,7 @@ struct StoreCardinalityOptions {
   std::size_t pairs_at_once = 900'000;
   std::size_t names_max = 100'000;  // further names are not counted
   Deadline deadline = kNoDeadline;
+  const std::atomic<bool>* cancelled = nullptr;  // kCancelled once it is set
 };
 
 struct LabelBytes {

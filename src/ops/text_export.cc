@@ -17,6 +17,7 @@ namespace chronolith::ops {
 namespace {
 
 constexpr std::size_t kPieceBytes = 1 << 20;
+constexpr std::size_t kSeriesAtOnceMin = 64;
 
 class TextExport {
  public:
@@ -31,14 +32,22 @@ class TextExport {
         json_(&text_) {}
 
   Status Run() {
-    const auto ids = MatchingIds(storage_, options_.selectors);
+    const auto ids = MatchingIds(storage_, options_.selectors, {}, {context_.cancelled, options_.share});
     if (!ids.ok()) return ids.status();
-    context_.Begin("export", ids->size(), "series");
+    const std::vector<SeriesRef>& all = ids->values;
+    std::size_t at_once = options_.series_at_once;
+    context_.Begin("export", all.size(), "series");
     if (options_.form == TextForm::kCsv) text_ = "series,timestamp,value\n";
-    for (std::size_t begin = 0; begin < ids->size(); begin += options_.series_at_once) {
-      const auto some = std::span(*ids).subspan(begin, std::min(options_.series_at_once, ids->size() - begin));
-      auto piece = SeriesPiece::Open(storage_, some, {.range = options_.range, .cancelled = context_.cancelled});
+    for (std::size_t begin = 0; begin < all.size();) {
+      const auto some = std::span(all).subspan(begin, std::min(at_once, all.size() - begin));
+      auto piece =
+          SeriesPiece::Open(storage_, some, {.range = options_.range, .cancelled = context_.cancelled, .share = options_.share});
+      if (!piece.ok() && options_.share != nullptr && at_once > kSeriesAtOnceMin) {
+        at_once /= 2;  // perhaps there is memory for fewer; else it fails again
+        continue;
+      }
       if (!piece.ok()) return piece.status();
+      begin += some.size();
       while ((*piece)->Next()) {
         if ((*piece)->samples() == nullptr) continue;
         if (Status s = OneSeries(piece->get()); !s.ok()) return s;

@@ -19,7 +19,8 @@ using Offer = std::function<Status(const IndexShard& index, const OrdinalSet* wi
 // The strings of one shard, in order.
 class ShardStrings {
  public:
-  ShardStrings(const ShardReader* shard, const OrdinalSet* within) : shard_(shard), within_(within) {}
+  ShardStrings(const ShardReader* shard, const OrdinalSet* within, const WorkBounds& bounds)
+      : shard_(shard), within_(within), page_({}, kPageBytes, bounds) {}
 
   // Moves to the next one.
   Status Next(const Offer& offer, Poll* poll, DamagePolicy* damage) {
@@ -29,9 +30,10 @@ class ShardStrings {
       return Status::Ok();
     }
     if (Status s = poll->Check(); !s.ok()) return s;
-    page_ = StringPage(started_ ? *page_.strings().rbegin() : std::string(), kPageBytes);
+    if (started_) page_.Turn();
     started_ = true;
-    const Status read = offer(*shard_->index, within_, &page_);
+    Status read = offer(*shard_->index, within_, &page_);
+    if (read.ok()) read = page_.status();
     if (!read.ok()) page_ = StringPage();
     at_ = page_.strings().begin();
     done_ = at_ == page_.strings().end();
@@ -70,18 +72,19 @@ Status MatchAny(const QueryContext& context, std::span<const std::vector<Matcher
 }
 
 Result<ListEnd> VisitStrings(const QueryContext& context, std::span<const std::vector<Matcher>> selectors,
-                             const LookupOptions& options, const Offer& offer, const VisitString& visit) {
+                             const LookupOptions& options, const WorkBounds& bounds, const Offer& offer, const VisitString& visit) {
   if (Status s = CheckRange(options.range); !s.ok()) return s;
   ListEnd end;
   if (options.range.empty()) return end;
-  Poll poll(options.deadline);
+  Poll poll(options.deadline, bounds.cancelled);
   DamagePolicy damage(options.skip_damaged);
   std::vector<OrdinalSet> matched;
   if (Status s = MatchAny(context, selectors, options.range, &poll, &damage, &matched); !s.ok()) return s;
   std::vector<ShardStrings> shards;
   shards.reserve(context.shards.size());
   for (std::size_t k = 0; k < context.shards.size(); ++k) {
-    if (matched.empty() || !matched[k].empty()) shards.emplace_back(&context.shards[k], matched.empty() ? nullptr : &matched[k]);
+    if (!matched.empty() && matched[k].empty()) continue;
+    shards.emplace_back(&context.shards[k], matched.empty() ? nullptr : &matched[k], bounds);
   }
   const auto greater = [](const ShardStrings* a, const ShardStrings* b) { return a->string() > b->string(); };
   std::priority_queue<ShardStrings*, std::vector<ShardStrings*>, decltype(greater)> next(greater);
@@ -101,7 +104,7 @@ Result<ListEnd> VisitStrings(const QueryContext& context, std::span<const std::v
       end.truncated = options.limit != 0 && visited == options.limit;
       if (end.truncated) break;
       last = shard->string();
-      visit(last);
+      if (Status s = visit(last); !s.ok()) return s;
       ++visited;
     }
     if (Status s = advance(shard); !s.ok()) return s;
@@ -110,12 +113,24 @@ Result<ListEnd> VisitStrings(const QueryContext& context, std::span<const std::v
   return end;
 }
 
+// Of a string that is kept: three times itself while the list grows, and what its text lies in.
+constexpr std::uint64_t kKeptBytes = 3 * sizeof(std::string) + 16;
+
 // What `list` visits, kept.
 template <typename List>
-Result<Lookup<std::string>> Keep(const List& list) {
+Result<Lookup<std::string>> Keep(const WorkBounds& bounds, const List& list) {
   Lookup<std::string> lookup;
-  const Result<ListEnd> end = list([&lookup](std::string_view s) { lookup.values.emplace_back(s); });
+  const std::uint64_t before = bounds.held_bytes();
+  std::uint64_t kept = 0;
+  StepTaker taker(bounds);
+  const Result<ListEnd> end = list([&](std::string_view s) {
+    if (!taker.Take(kKeptBytes + s.size())) return taker.status();
+    kept += kKeptBytes + s.size();
+    lookup.values.emplace_back(s);
+    return Status::Ok();
+  });
   if (!end.ok()) return end.status();
+  bounds.ShrinkTo(before + kept);  // without the pages
   lookup.truncated = end->truncated;
   lookup.partial = end->partial;
   return lookup;
@@ -124,30 +139,31 @@ Result<Lookup<std::string>> Keep(const List& list) {
 }  // namespace
 
 Result<ListEnd> VisitLabelNames(const QueryContext& context, std::span<const std::vector<Matcher>> selectors,
-                                const LookupOptions& options, const VisitString& visit) {
+                                const LookupOptions& options, const WorkBounds& bounds, const VisitString& visit) {
   const auto offer = [](const IndexShard& index, const OrdinalSet* within, StringPage* page) {
     return index.LabelNames(within, page);
   };
-  return VisitStrings(context, selectors, options, offer, visit);
+  return VisitStrings(context, selectors, options, bounds, offer, visit);
 }
 
 Result<ListEnd> VisitLabelValues(const QueryContext& context, const std::string& name,
                                  std::span<const std::vector<Matcher>> selectors, const LookupOptions& options,
-                                 const VisitString& visit) {
+                                 const WorkBounds& bounds, const VisitString& visit) {
   const auto offer = [&name](const IndexShard& index, const OrdinalSet* within, StringPage* page) {
     return index.LabelValues(name, within, page);
   };
-  return VisitStrings(context, selectors, options, offer, visit);
+  return VisitStrings(context, selectors, options, bounds, offer, visit);
 }
 
-Result<Lookup<std::string>> LookupLabelNames(const QueryContext& context, const std::vector<Matcher>& matchers,
-                                             const LookupOptions& options) {
-  return Keep([&](const VisitString& visit) { return VisitLabelNames(context, {&matchers, 1}, options, visit); });
+Result<Lookup<std::string>> LookupLabelNames(const QueryContext& context, std::span<const std::vector<Matcher>> selectors,
+                                             const LookupOptions& options, const WorkBounds& bounds) {
+  return Keep(bounds, [&](const VisitString& visit) { return VisitLabelNames(context, selectors, options, bounds, visit); });
 }
 
 Result<Lookup<std::string>> LookupLabelValues(const QueryContext& context, const std::string& name,
-                                              const std::vector<Matcher>& matchers, const LookupOptions& options) {
-  return Keep([&](const VisitString& visit) { return VisitLabelValues(context, name, {&matchers, 1}, options, visit); });
+                                              std::span<const std::vector<Matcher>> selectors, const LookupOptions& options,
+                                              const WorkBounds& bounds) {
+  return Keep(bounds, [&](const VisitString& visit) { return VisitLabelValues(context, name, selectors, options, bounds, visit); });
 }
 
 }  // namespace chronolith

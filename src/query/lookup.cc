@@ -12,7 +12,7 @@
 namespace chronolith {
 namespace {
 
-constexpr std::size_t kLabelsAtOnce = 1U << 14;
+constexpr std::size_t kLabelsAtOnce = 1U << 12;  // some MiB, which nobody counts
 
 // Calls `visit(shard, ordinals, &labels)` for all matching series, so many at a time; labels are empty where one is gone.
 template <typename Visit>
@@ -63,8 +63,9 @@ Result<Lookup<Labels>> LookupSeries(const QueryContext& context, const std::vect
   return lookup;
 }
 
-Result<bool> VisitLabels(const QueryContext& context, Deadline deadline, const VisitSeries& visit) {
-  Poll poll(deadline);
+Result<bool> VisitLabels(const QueryContext& context, Deadline deadline, const std::atomic<bool>* cancelled,
+                         const VisitSeries& visit) {
+  Poll poll(deadline, cancelled);
   DamagePolicy damage(true);
   std::vector<SeriesRef> refs;
   const Status read =
@@ -78,19 +79,21 @@ Result<bool> VisitLabels(const QueryContext& context, Deadline deadline, const V
 }
 
 Result<Lookup<SeriesRef>> LookupSeriesIds(const QueryContext& context, const std::vector<Matcher>& matchers,
-                                          const LookupOptions& options) {
+                                          const LookupOptions& options, const WorkBounds& bounds) {
   if (Status s = CheckRange(options.range); !s.ok()) return s;
   Lookup<SeriesRef> lookup;
   if (options.range.empty()) return lookup;
-  Poll poll(options.deadline);
+  Poll poll(options.deadline, bounds.cancelled);
   std::vector<OrdinalSet> matched;
   DamagePolicy damage(options.skip_damaged);
   if (Status s = MatchSeries(context, matchers, options.range, 0, &poll, &damage, &matched); !s.ok()) return s;
   lookup.partial = damage.skipped();
   std::vector<SeriesRef>& refs = lookup.values;
-  std::uint64_t count = 0;
-  for (const OrdinalSet& ordinals : matched) count += ordinals.size();
-  refs.reserve(count);
+  std::uint64_t total = 0;
+  for (const OrdinalSet& ordinals : matched) total += ordinals.size();
+  // The ordinals of a shard stand beside them for a while.
+  if (Status s = bounds.Take(total * (sizeof(SeriesRef) + sizeof(Ordinal))); !s.ok()) return s;
+  refs.reserve(total);
   for (std::size_t k = 0; k < matched.size(); ++k) {
     for (const Ordinal ordinal : matched[k].ToVector()) refs.push_back(MakeSeriesRef(context.shards[k].shard, ordinal));
   }

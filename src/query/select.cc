@@ -20,7 +20,11 @@ constexpr std::size_t kBatchGrowth = 32;
 // With no more series than this the first batch takes what a batch may have at least, and learns from it.
 constexpr std::size_t kFewSeries = 256;
 constexpr std::size_t kBytesOfSeriesMin = 1024;  // what an estimate may miss: rows not flushed, chunks in the head
-constexpr std::size_t kLabelsAtOnce = 1U << 14;
+constexpr std::size_t kLabelsAtOnce = 1U << 12;
+// Where memory is counted: of a series that nothing is known of yet, and of what there is, for one batch.
+constexpr std::size_t kBytesOfSeries = 16U << 10;
+constexpr std::uint64_t kBatchBytesMin = 1U << 20;
+constexpr std::uint64_t kBatchesOfAll = 16;
 
 struct Selected {
   Labels labels;
@@ -32,11 +36,14 @@ enum class Empty : std::uint8_t { kSkip, kVisit };  // series without samples
 class SelectCursor : public SeriesWalk {
  public:
   SelectCursor(std::shared_ptr<const QueryContext> context, std::vector<Selected> series, TimeRange range, Empty empty,
-               const SelectOptions& options, const DamagePolicy& damage)
+               const SelectOptions& options, const DamagePolicy& damage, std::unique_ptr<MemoryShare> share)
       : context_(std::move(context)),
         series_(std::move(series)),
         range_(range),
         empty_(empty),
+        share_(std::move(share)),
+        share_of_labels_(share_ == nullptr ? 0 : share_->bytes()),
+        batch_bytes_(share_ == nullptr ? kBatchBytes : BatchBytes(share_->limit_bytes())),
         poll_(options.deadline, options.cancelled),
         damage_(damage),
         batch_(context_.get(), ChunkType::kXor, ChunkType::kHistogram),
@@ -75,7 +82,11 @@ class SelectCursor : public SeriesWalk {
   bool has_samples() const override { return has_samples_; }
 
  private:
-  std::size_t FirstBatchSize() const;
+  static std::size_t BatchBytes(std::uint64_t limit) {
+    return static_cast<std::size_t>(std::clamp<std::uint64_t>(limit / kBatchesOfAll, kBatchBytesMin, kBatchBytes));
+  }
+  std::size_t FirstBatchSize();
+  bool TakeRoom();
   bool LoadBatch();
   bool HasSample();
 
@@ -83,12 +94,17 @@ class SelectCursor : public SeriesWalk {
   const std::vector<Selected> series_;
   const TimeRange range_;
   const Empty empty_;
+  const std::unique_ptr<MemoryShare> share_;  // of labels and batch; null: nobody counts
+  const std::uint64_t share_of_labels_;
+  const std::size_t batch_bytes_;
+  std::uint64_t batch_bytes_seen_ = 0;
   Poll poll_;
   DamagePolicy damage_;
   SeriesBatch batch_;
   std::size_t batch_begin_ = 0;  // in series_
   std::size_t batch_end_ = 0;
   std::size_t batch_size_ = kBatchSeriesMin;  // of the next one
+  std::size_t bytes_per_series_ = kBytesOfSeries;
   std::size_t next_ = 0;
   std::size_t current_ = 0;
   bool has_samples_ = false;
@@ -100,25 +116,45 @@ class SelectCursor : public SeriesWalk {
 
 // Guesses from the bytes on disk. Where few of a shard's series match, a series seems larger than it is, and the first batch is
 // smaller than it could be; seeking between far rows, it loses nothing by that.
-std::size_t SelectCursor::FirstBatchSize() const {
+std::size_t SelectCursor::FirstBatchSize() {
   if (series_.size() <= kFewSeries) return kBatchSeriesMin;
   std::uint64_t bytes = 0;
   for (const ShardReader& shard : context_->shards) bytes += shard.chunks->EstimateBytes(range_);
-  const std::uint64_t each = bytes / series_.size() + kBytesOfSeriesMin;
-  return std::clamp<std::size_t>(kBatchBytes / each, kBatchSeriesMin, kBatchSeriesMax);
+  bytes_per_series_ = static_cast<std::size_t>(bytes / series_.size()) + kBytesOfSeriesMin;
+  return std::clamp(batch_bytes_ / bytes_per_series_, kBatchSeriesMin, kBatchSeriesMax);
+}
+
+// For the next batch, which becomes smaller where there is not enough.
+bool SelectCursor::TakeRoom() {
+  if (share_ == nullptr) return true;
+  batch_size_ = std::min(batch_size_, series_.size() - batch_end_);
+  while (!share_->GrowTo(share_of_labels_ + batch_size_ * bytes_per_series_)) {
+    if (batch_size_ == 1) {
+      status_ = share_->refusal();
+      return false;
+    }
+    batch_size_ /= 2;
+  }
+  return true;
 }
 
 bool SelectCursor::LoadBatch() {
-  if (batch_end_ == series_.size()) return false;
+  if (batch_end_ == series_.size() || !TakeRoom()) return false;
   batch_begin_ = batch_end_;
   batch_end_ = std::min(series_.size(), batch_begin_ + batch_size_);
   std::vector<SeriesAt> at;
   at.reserve(batch_end_ - batch_begin_);
   for (std::size_t i = batch_begin_; i < batch_end_; ++i) at.push_back(series_[i].at);
   if (status_ = batch_.Load(at, range_, &poll_, &damage_); !status_.ok()) return false;
-  const std::size_t bytes_per_series = batch_.bytes() / at.size() + 1;
+  bytes_per_series_ = batch_.bytes() / at.size() + 1;
   const std::size_t most = std::min(kBatchSeriesMax, batch_size_ * kBatchGrowth);
-  batch_size_ = std::clamp(kBatchBytes / bytes_per_series, kBatchSeriesMin, std::max(most, kBatchSeriesMin));
+  batch_size_ = std::clamp(batch_bytes_ / bytes_per_series_, kBatchSeriesMin, std::max(most, kBatchSeriesMin));
+  if (share_ != nullptr) {
+    batch_bytes_seen_ = std::max<std::uint64_t>(batch_bytes_seen_, batch_.bytes());  // a batch keeps its memory for the next one
+    const std::uint64_t held = share_of_labels_ + batch_bytes_seen_;
+    if (held > share_->bytes()) share_->ForceGrow(held - share_->bytes());  // it is there already
+    share_->ShrinkTo(held);
+  }
   return true;
 }
 
@@ -135,7 +171,8 @@ bool SelectCursor::HasSample() {
 
 // Labels of the matched series of all shards, in order.
 Status FetchSorted(const QueryContext& context, const std::vector<OrdinalSet>& matched, Poll* poll, DamagePolicy* damage,
-                   std::vector<Selected>* selected) {
+                   const WorkBounds& bounds, std::vector<Selected>* selected) {
+  std::uint64_t bytes = 0;  // of the labels, where they end up
   std::vector<Labels> all_labels;
   std::vector<SeriesAt> all_at;
   std::vector<Labels> labels;
@@ -149,15 +186,24 @@ Status FetchSorted(const QueryContext& context, const std::vector<OrdinalSet>& m
       if (Status s = damage->Filter(context.shards[k].shard, read); !s.ok()) return s;
       for (std::size_t i = 0; i < labels.size(); ++i) {
         if (labels[i].empty()) continue;  // removed since it matched
+        bytes += labels[i].encoded().size() + sizeof(Selected);
         all_labels.push_back(std::move(labels[i]));
         all_at.push_back({k, some[i]});
       }
+      // Sorting them takes twice as much again.
+      if (Status s = bounds.Take(3 * bytes - bounds.held_bytes()); !s.ok()) return s;
     }
   }
   if (Status s = poll->Check(); !s.ok()) return s;
   selected->reserve(all_labels.size());
   for (const std::uint32_t i : SortedByLabels(all_labels)) selected->push_back({std::move(all_labels[i]), all_at[i]});
+  bounds.ShrinkTo(bytes);
   return Status::Ok();
+}
+
+// A cursor has its own, as several may be of one piece of work.
+std::unique_ptr<MemoryShare> ShareOf(const WorkBounds& bounds) {
+  return bounds.share == nullptr ? nullptr : std::unique_ptr<MemoryShare>(new MemoryShare(bounds.share->Another()));
 }
 
 // SelectOptions::among.
@@ -179,7 +225,7 @@ void KeepAmong(const QueryContext& context, std::span<const SeriesRef> among, st
 }  // namespace
 
 Result<std::unique_ptr<SeriesSet>> SelectSeries(std::shared_ptr<const QueryContext> context, const std::vector<Matcher>& matchers,
-                                                TimeRange range, const SelectOptions& options) {
+                                                TimeRange range, const SelectOptions& options, const WorkBounds& bounds) {
   if (Status s = CheckRange(range); !s.ok()) return s;
   Poll poll(options.deadline, options.cancelled);
   DamagePolicy damage(options.skip_damaged);
@@ -187,15 +233,16 @@ Result<std::unique_ptr<SeriesSet>> SelectSeries(std::shared_ptr<const QueryConte
   if (Status s = MatchSeries(*context, matchers, TimeRange{}, options.max_series, &poll, &damage, &matched); !s.ok()) return s;
   if (!options.among.empty()) KeepAmong(*context, options.among, &matched);
   std::vector<Selected> selected;
+  std::unique_ptr<MemoryShare> share = ShareOf(bounds);
   if (!range.empty()) {
-    if (Status s = FetchSorted(*context, matched, &poll, &damage, &selected); !s.ok()) return s;
+    if (Status s = FetchSorted(*context, matched, &poll, &damage, {.share = share.get()}, &selected); !s.ok()) return s;
   }
-  return std::unique_ptr<SeriesSet>(
-      std::make_unique<SelectCursor>(std::move(context), std::move(selected), range, Empty::kSkip, options, damage));
+  return std::unique_ptr<SeriesSet>(std::make_unique<SelectCursor>(std::move(context), std::move(selected), range, Empty::kSkip,
+                                                                   options, damage, std::move(share)));
 }
 
 Result<std::unique_ptr<SeriesWalk>> WalkSeries(std::shared_ptr<const QueryContext> context, std::vector<KnownSeries> series,
-                                               TimeRange range, const std::atomic<bool>* cancelled) {
+                                               TimeRange range, const WorkBounds& bounds) {
   if (Status s = CheckRange(range); !s.ok()) return s;
   DamagePolicy damage(false);
   if (Status s = damage.Begin(context->quarantine, context->partial); !s.ok()) return s;
@@ -208,9 +255,9 @@ Result<std::unique_ptr<SeriesWalk>> WalkSeries(std::shared_ptr<const QueryContex
     selected.push_back({std::move(known.labels), {shard, OrdinalOf(known.ref)}});
   }
   SelectOptions options;
-  options.cancelled = cancelled;
-  return std::unique_ptr<SeriesWalk>(
-      std::make_unique<SelectCursor>(std::move(context), std::move(selected), range, Empty::kVisit, options, damage));
+  options.cancelled = bounds.cancelled;
+  return std::unique_ptr<SeriesWalk>(std::make_unique<SelectCursor>(std::move(context), std::move(selected), range, Empty::kVisit,
+                                                                    options, damage, ShareOf(bounds)));
 }
 
 }  // namespace chronolith

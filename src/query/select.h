@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/work_bounds.h"
 #include "block/chunk_store.h"
 #include "chronolith/storage.h"
 #include "head/head_view.h"
@@ -43,9 +44,11 @@ struct QueryContext {
 // No matcher selects everything. kInvalidArgument: a bad matcher, start > end (start == end is an empty result).
 // kResourceExhausted: more series match than options.max_series. kDeadlineExceeded and kCancelled also come later, from the set.
 // kDataLoss names the shard, the family and the chunk, kIoError the shard, unless options.skip_damaged. Memory: the labels of all
-// matching series, and about 32 MiB of chunks.
+// matching series, and about 64 MiB of chunks; where `bounds` has a share, its budget gives both, or
+// kResourceExhausted and kFailedPrecondition, and batches are smaller where it has little. (bounds.cancelled is not looked at
+// here.)
 Result<std::unique_ptr<SeriesSet>> SelectSeries(std::shared_ptr<const QueryContext> context, const std::vector<Matcher>& matchers,
-                                                TimeRange range, const SelectOptions& options);
+                                                TimeRange range, const SelectOptions& options, const WorkBounds& bounds = {});
 
 // A cursor over series that are named by their ids, those without samples too.
 class SeriesWalk : public SeriesSet {
@@ -59,34 +62,38 @@ struct KnownSeries {
 // In the order that they are given in; neither matched, nor read from the index again, nor sorted. Errors as of SelectSeries;
 // kNotFound where the context has no such shard.
 Result<std::unique_ptr<SeriesWalk>> WalkSeries(std::shared_ptr<const QueryContext> context, std::vector<KnownSeries> series,
-                                               TimeRange range, const std::atomic<bool>* cancelled);
+                                               TimeRange range, const WorkBounds& bounds);
 
 // Where options.range is not the whole of time, only series with a chunk that overlaps it count. Sorted, distinct over all shards.
 Result<Lookup<Labels>> LookupSeries(const QueryContext& context, const std::vector<Matcher>& matchers,
                                     const LookupOptions& options);
 // Gives all series to `visit`, some thousand at a time: their ids, and the labels of each (empty: it is gone meanwhile). False:
-// shards are missing, or damaged, and were left out. kDeadlineExceeded.
+// shards are missing, or damaged, and were left out. kDeadlineExceeded, kCancelled.
 using VisitSeries = std::function<void(std::span<const SeriesRef> refs, std::span<const Labels> labels)>;
-Result<bool> VisitLabels(const QueryContext& context, Deadline deadline, const VisitSeries& visit);
-// Gives the names of labels, or the values of the label `name`, one by one, in order and once, to `visit`: of the series that match
-// any of `selectors` (none: all). Memory: 16 MiB, and 2 bytes a series where not all are meant.
+Result<bool> VisitLabels(const QueryContext& context, Deadline deadline, const std::atomic<bool>* cancelled,
+                         const VisitSeries& visit);
+// Gives the names of labels, or the values of the label `name`, one by one, in order and once, to `visit`, whose first error ends
+// it: of the series that match any of `selectors` (none: all). Memory: 16 MiB, which the share of `bounds` counts, and 2 bytes a
+// series where not all are meant.
 struct ListEnd {
   bool truncated = false;  // by options.limit
   bool partial = false;    // by options.skip_damaged
 };
-using VisitString = std::function<void(std::string_view)>;
+using VisitString = std::function<Status(std::string_view)>;
 Result<ListEnd> VisitLabelNames(const QueryContext& context, std::span<const std::vector<Matcher>> selectors,
-                                const LookupOptions& options, const VisitString& visit);
+                                const LookupOptions& options, const WorkBounds& bounds, const VisitString& visit);
 Result<ListEnd> VisitLabelValues(const QueryContext& context, const std::string& name,
                                  std::span<const std::vector<Matcher>> selectors, const LookupOptions& options,
-                                 const VisitString& visit);
-Result<Lookup<std::string>> LookupLabelNames(const QueryContext& context, const std::vector<Matcher>& matchers,
-                                             const LookupOptions& options);
+                                 const WorkBounds& bounds, const VisitString& visit);
+// The same as a list, for which the share of `bounds` stands when they return.
+Result<Lookup<std::string>> LookupLabelNames(const QueryContext& context, std::span<const std::vector<Matcher>> selectors,
+                                             const LookupOptions& options, const WorkBounds& bounds = {});
 Result<Lookup<std::string>> LookupLabelValues(const QueryContext& context, const std::string& name,
-                                              const std::vector<Matcher>& matchers, const LookupOptions& options);
+                                              std::span<const std::vector<Matcher>> selectors, const LookupOptions& options,
+                                              const WorkBounds& bounds = {});
 // Ascending by id; options.limit is not looked at.
 Result<Lookup<SeriesRef>> LookupSeriesIds(const QueryContext& context, const std::vector<Matcher>& matchers,
-                                          const LookupOptions& options = {});
+                                          const LookupOptions& options = {}, const WorkBounds& bounds = {});
 // Which of the ordinals (ascending, distinct) may have exemplars in the range: to ask for those of the others is a waste. One pass
 // over the keys of their chunks, so about 0.1 us a chunk. kNotFound, kCancelled, kDataLoss.
 Status MayHaveExemplars(const QueryContext& context, ShardId shard, std::span<const Ordinal> ordinals, TimeRange range,

@@ -33,6 +33,14 @@ std::string_view ErrorTypeOf(StatusCode code) {
   }
 }
 
+HttpResponse Envelope(int http_status, std::string_view type, const Status& status) {
+  std::string body = "{\"status\":\"error\",\"errorType\":\"";
+  body.append(type).append("\",\"error\":");
+  interop::AppendJsonString(status.message(), &body);
+  body += "}\n";
+  return HttpResponse::Json(http_status, std::move(body));
+}
+
 template <typename Number>
 bool ParseWhole(std::string_view text, Number* number) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
@@ -60,15 +68,15 @@ int HttpStatusOf(StatusCode code) {
 }
 
 HttpResponse ApiError(const Status& status) {
-  std::string body = "{\"status\":\"error\",\"errorType\":\"";
-  body.append(ErrorTypeOf(status.code())).append("\",\"error\":");
-  interop::AppendJsonString(status.message(), &body);
-  body += "}\n";
-  HttpResponse response = HttpResponse::Json(HttpStatusOf(status.code()), std::move(body));
+  HttpResponse response = Envelope(HttpStatusOf(status.code()), ErrorTypeOf(status.code()), status);
   if (status.code() == StatusCode::kResourceExhausted || status.code() == StatusCode::kUnavailable) {
     response.SetHeader("Retry-After", "1");
   }
   return response;
+}
+
+HttpResponse QueryError(const Status& status) {
+  return status.code() == StatusCode::kFailedPrecondition ? Envelope(422, "execution", status) : ApiError(status);
 }
 
 HttpResponse TextError(const Status& status) {

@@ -8,11 +8,11 @@
 #include <string_view>
 #include <vector>
 
+#include "base/memory_share.h"
 #include "chronolith/labels.h"
 #include "chronolith/result.h"
 #include "chronolith/types.h"
 #include "server/http_message.h"
-#include "base/memory_share.h"
 
 namespace chronolith::server {
 
@@ -21,6 +21,9 @@ int HttpStatusOf(StatusCode code);
 
 // {"status":"error","errorType":"bad_data","error":"..."} with the HTTP status of `status`.
 HttpResponse ApiError(const Status& status);
+// Of a query: 422 "execution", as Prometheus has for those that are too large, where it takes more memory than there is at all
+// (kFailedPrecondition).
+HttpResponse QueryError(const Status& status);
 // The same status as plain text, for protocols without an envelope.
 HttpResponse TextError(const Status& status);
 

@@ -10,18 +10,25 @@
 namespace chronolith::server {
 namespace {
 
-HttpResponse Export(Storage* storage, const HttpRequest& request) {
+// Whose labels are in memory together.
+constexpr std::size_t kSeriesAtOnce = 1 << 12;
+constexpr std::uint64_t kTextBytes = 2 << 20;
+
+HttpResponse Export(Storage* storage, MemoryBudget* in_flight, const HttpRequest& request) {
   Result<ApiParameters> asked = ParseApiParameters(request);
   if (!asked.ok()) return ApiError(asked.status());
   if (asked->selectors.empty()) return ApiError(InvalidArgument("no match[] parameter provided"));
-  for (const std::vector<Matcher>& selector : asked->selectors) {
-    // Tells of a wrong expression while there is a status to tell it with.
-    if (const auto one = storage->Series(selector, {.range = {}, .limit = 1}); !one.ok()) return ApiError(one.status());
-  }
   HttpResponse response;
   response.SetHeader("Content-Type", "application/stream+json; charset=utf-8");
-  response.stream = [storage, asked = std::move(*asked), cancelled = request.cancelled](BodyWriter& to) {
-    const ops::TextExportOptions options{.form = ops::TextForm::kJsonLines, .selectors = asked.selectors, .range = asked.range};
+  response.failure = QueryError;
+  response.stream = [storage, in_flight, asked = std::move(*asked), cancelled = request.cancelled](BodyWriter& to) {
+    MemoryShare share(in_flight);
+    if (!share.Grow(kTextBytes)) return share.refusal();
+    const ops::TextExportOptions options{.form = ops::TextForm::kJsonLines,
+                                         .selectors = asked.selectors,
+                                         .range = asked.range,
+                                         .series_at_once = kSeriesAtOnce,
+                                         .share = &share};
     ops::TextExportReport report;
     ops::OpsContext context;
     context.cancelled = cancelled;
@@ -33,9 +40,9 @@ HttpResponse Export(Storage* storage, const HttpRequest& request) {
 
 }  // namespace
 
-void AddExportHandler(Storage* storage, Router* router) {
+void AddExportHandler(Storage* storage, MemoryBudget* in_flight, Router* router) {
   for (const char* const method : {"GET", "POST"}) {
-    router->Add({method, "/api/v1/export", [storage](const HttpRequest& r) { return Export(storage, r); }});
+    router->Add({method, "/api/v1/export", [=](const HttpRequest& r) { return Export(storage, in_flight, r); }});
   }
 }
 

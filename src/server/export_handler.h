@@ -9,7 +9,7 @@ namespace chronolith::server {
 
 // match[] (at least one), start and end as the other calls have them; streamed, in pieces of some 65,000 series, each in order. An
 // error on the way cuts the answer off. `storage` must outlive the router.
-void AddExportHandler(Storage* storage, Router* router);
+void AddExportHandler(Storage* storage, MemoryBudget* in_flight, Router* router);
 
 }  // namespace chronolith::server
 

@@ -28,7 +28,8 @@ struct HttpRequest {
   std::string body;    // as it was sent: a Content-Encoding is the handler's to undo
   std::string peer;    // "127.0.0.1:51234"
   std::string user;    // whom the server knows it to be from; "" where it asks nobody
-  // Set where the server ends and has waited long enough: what takes long polls it. Outlives the request and its response.
+  // Set where the server ends and three quarters of the time for that are over: what takes long polls it, and has the rest to
+  // answer 503. Outlives the request and its response.
   const std::atomic<bool>* cancelled = nullptr;
 
   // The first header of that name, whatever its case; "" where there is none.
@@ -61,6 +62,8 @@ struct HttpResponse {
   // later it cuts the connection off, so that nobody takes half an answer for a whole one. Not called for HEAD. Where too many are
   // being sent already, Write fails before anything was sent, and the answer is 503.
   std::function<Status(BodyWriter&)> stream;
+  // What such an error before anything was sent becomes instead, where it is set.
+  std::function<HttpResponse(const Status&)> failure;
 
   // `text` with a line end, as text/plain.
   static HttpResponse Text(int status, std::string_view text);

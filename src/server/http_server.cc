@@ -62,8 +62,10 @@ class HttpServer::Impl {
       acceptor_.close(ignored);
       retry_.cancel(ignored);
     });
-    StopSessions(false, std::chrono::steady_clock::now() + grace);
-    host_.cancelled.store(true);
+    const Deadline end = std::chrono::steady_clock::now() + grace;
+    StopSessions(false, end - grace / 4);
+    host_.cancelled.store(true);  // what reads ends with an answer, for which there is time left
+    StopSessions(false, end);
     StopSessions(true, kNoDeadline);
     work_.reset();
     for (std::thread& thread : threads_) thread.join();

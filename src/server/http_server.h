@@ -66,7 +66,7 @@ class HttpServer {
   std::string address() const;
 
   // Accepts no more, closes idle connections, finishes requests whose header has begun, for `grace` at most, then closes what is
-  // left and sets HttpRequest::cancelled. Waits for handlers that are running, however long they take.
+  // left. A quarter of it before, HttpRequest::cancelled is set. Waits for handlers that are running, however long they take.
   void Stop(std::chrono::milliseconds grace);
 
  private:

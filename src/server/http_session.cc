@@ -12,6 +12,7 @@
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/ssl/ssl_stream.hpp>
+#include <functional>
 #include <limits>
 #include <type_traits>
 #include <utility>
@@ -27,7 +28,6 @@ using ErrorCode = boost::system::error_code;
 
 constexpr std::size_t kIdleBufferBytes = 1024;
 constexpr std::size_t kInlineBodyBytes = 64 << 10;  // whose handler takes a millisecond, as a rule
-constexpr std::size_t kStreamPieceBytes = 64 << 10;
 // Of a body that has not come yet, as much is made room for as of it has, or this.
 constexpr std::uint64_t kBodyStepBytes = 4 << 10;
 // What is read and thrown away after an early refusal, so that the client gets to read it: closing at once would reset the
@@ -35,7 +35,6 @@ constexpr std::uint64_t kBodyStepBytes = 4 << 10;
 constexpr std::size_t kLingerBytes = 4 << 20;
 constexpr std::size_t kLingerReadBytes = 4 << 10;  // little, as nothing counts it and all that are refused at once have it
 constexpr std::chrono::seconds kLingerTime{2};
-constexpr int kStreamRetrySeconds = 5;
 constexpr std::string_view kBodiesTookAll = "the bodies of other requests have taken the memory that there is for them";
 
 template <typename Stream>
@@ -47,7 +46,9 @@ class HttpSession : public HttpSessionBase {
       : HttpSessionBase(host),
         context_(std::move(context)),
         stream_(std::forward<Args>(args)...),
-        read_timer_(stream_.get_executor()) {}
+        read_timer_(stream_.get_executor()) {
+    executor_ = stream_.get_executor();
+  }
 
   void Begin() override {
     Enter();
@@ -78,9 +79,10 @@ class HttpSession : public HttpSessionBase {
  private:
   static constexpr bool kTls = !std::is_same_v<Stream, beast::tcp_stream>;
   using Ptr = std::shared_ptr<HttpSession>;
+  void Unlimited() override { Lowest().expires_never(); }
   Ptr Self() { return std::static_pointer_cast<HttpSession>(shared_from_this()); }
   beast::tcp_stream& Lowest() { return beast::get_lowest_layer(stream_); }
-  void Close() {
+  void Close() override {
     DoneReading();
     Lowest().close();
   }
@@ -156,46 +158,7 @@ class HttpSession : public HttpSessionBase {
     Authorize();
   }
 
-  // ---- Who asks ----
-
-  void Authorize() {
-    std::shared_ptr<const WebSecurity> security = host_->parts.security != nullptr ? host_->parts.security->Get() : nullptr;
-    if (security == nullptr || security->users == nullptr || route_->open_to_all) return BeginBody();
-    Authenticator::Answer answer = security->users->Look(request_.Header("Authorization"));
-    if (answer.kind != Authenticator::Answer::Kind::kAskBcrypt) return OnAuthorized(std::move(answer));
-    Lowest().expires_never();
-    auto work = [self = Self(), security = std::move(security)] {
-      Authenticator::Answer found = security->users->Check(self->request_.Header("Authorization"));
-      asio::post(self->stream_.get_executor(),
-                 [self, found = std::move(found)]() mutable { self->OnAuthorized(std::move(found)); });
-    };
-    if (!host_->parts.workers->TrySubmit(std::move(work))) {
-      CloseUnlessBodyless();
-      Overloaded("all workers are busy");
-    }
-  }
-
-  void OnAuthorized(Authenticator::Answer answer) {
-    if (answer.kind == Authenticator::Answer::Kind::kUser) {
-      request_.user = std::move(answer.user);
-      return BeginBody();
-    }
-    CloseUnlessBodyless();
-    if (answer.kind == Authenticator::Answer::Kind::kBusy) return Overloaded("other passwords are being checked");
-    HttpResponse response = HttpResponse::Text(401, "a user name and password, or a token, is needed here");
-    const std::shared_ptr<const WebSecurity> security = host_->parts.security->Get();
-    const bool tokens_only = security->users != nullptr && !security->users->knows_passwords();
-    response.SetHeader("WWW-Authenticate",
-                       tokens_only ? "Bearer realm=\"chronolith\"" : "Basic realm=\"chronolith\", charset=\"UTF-8\"");
-    Refuse(std::move(response));
-  }
-
-  // For an answer that leaves the body unread.
-  void CloseUnlessBodyless() {
-    if (!header_->is_done()) keep_alive_ = false;
-  }
-
-  void BeginBody() {
+  void BeginBody() override {
     if (header_->is_done()) return Dispatch();
     chunked_ = header_->chunked();
     if (chunked_) {
@@ -286,7 +249,7 @@ class HttpSession : public HttpSessionBase {
   void Dispatch() {
     DoneReading();
     header_.reset();
-    Lowest().expires_never();
+    Unlimited();
     if (route_->thread == RouteThread::kConnection) return Run();
     auto work = [self = Self()] { self->Run(); };
     const bool taken =
@@ -294,11 +257,6 @@ class HttpSession : public HttpSessionBase {
             ? host_->inline_runner->Run(std::move(work))
             : host_->ThreadsOf(route_)->TrySubmit(std::move(work));
     if (!taken) Overloaded("all workers are busy");
-  }
-
-  void Overloaded(std::string_view why) {
-    host_->parts.metrics->overloaded.Add();
-    Refuse(HttpResponse::TryLater(429, why));
   }
 
   // On the thread of the route's handler.
@@ -309,7 +267,7 @@ class HttpSession : public HttpSessionBase {
     asio::dispatch(stream_.get_executor(), [self = Self()] { self->Answer(); });
   }
 
-  void Refuse(HttpResponse response) {
+  void Refuse(HttpResponse response) override {
     DoneReading();
     request_bytes_ = body_ ? body_->get().body().size() : request_.body.size();
     header_.reset();
@@ -319,7 +277,7 @@ class HttpSession : public HttpSessionBase {
     Answer();
   }
 
-  void Answer() {
+  void Answer() override {
     Free(&request_.body);  // before the answer is counted: a slow reader holds only that
     reserved_.ShrinkTo(0);
     reserved_.ForceGrow(response_.body.size());
@@ -353,12 +311,7 @@ class HttpSession : public HttpSessionBase {
     });
   }
 
-  void Observe(std::uint64_t response_bytes) {
-    host_->MetricsOf(route_)->Observe(response_.status, started_nanos_ == 0 ? 0 : NowNanos() - started_nanos_, request_bytes_,
-                                      response_bytes);
-  }
-
-  void OnAnswered(ErrorCode error) {
+  void OnAnswered(ErrorCode error) override {
     const bool keep = keep_alive_ && !error;
     Forget();
     Free(&head_);
@@ -384,104 +337,15 @@ class HttpSession : public HttpSessionBase {
     });
   }
 
-  // ---- Streaming: the handler's thread fills one piece while the connection sends the one before ----
-
-  // Borrows the thread once the client may be slower than it is: what fits into one piece needs none.
-  class Writer : public BodyWriter {
-   public:
-    explicit Writer(Ptr session) : session_(std::move(session)) {}
-    ~Writer() override { GiveBack(); }
-    Status Write(std::string_view piece) override {
-      written_ += piece.size();
-      pending_.append(piece);
-      if (!status_.ok() || pending_.size() < kStreamPieceBytes) return status_;
-      if (status_ = sent_ ? session_->handed_over_.Await() : Borrow(); status_.ok()) session_->SendPiece(TakeFrame(false));
-      return status_;
-    }
-    // What is pending, and the end of the body.
-    std::string TakeEnd() { return TakeFrame(true); }
-    void GiveBack() {
-      if (loan_) session_->host_->parts.metrics->streams.Sub(1);
-      loan_.Return();
-    }
-    bool sent() const { return sent_; }
-    bool refused() const { return refused_; }
-    std::uint64_t written() const { return written_; }
-
-   private:
-    Status Borrow() {
-      const HttpServerParts& parts = session_->host_->parts;
-      loan_ = parts.workers->TryLend();
-      refused_ = !loan_;
-      (refused_ ? parts.metrics->streams_refused : parts.metrics->streams).Add();
-      return refused_ ? ResourceExhausted("as many answers are being streamed as this server streams at once") : Status::Ok();
-    }
-    std::string TakeFrame(bool last) {
-      const bool first = !std::exchange(sent_, true);
-      return session_->FrameOf(std::exchange(pending_, {}), first, last);
-    }
-
-    const Ptr session_;
-    WorkerPool::Loan loan_;
-    std::string pending_;
-    Status status_;
-    bool sent_ = false, refused_ = false;
-    std::uint64_t written_ = 0;
-  };
-
-  void RunStream() {
-    Writer writer(Self());
-    Status status;
-    try {
-      status = response_.stream(writer);
-      if (status.ok()) status = handed_over_.Await();
-      if (status.ok()) {
-        std::string end = writer.TakeEnd();
-        writer.GiveBack();  // before the client can know the end: its next stream must find the thread free
-        return EndStream(std::move(end), writer.written());
-      }
-    } catch (const std::exception& e) {
-      status = UnknownOutcome(e.what());
-    }
-    if (!writer.refused()) {
-      host_->Log(LogLevel::kWarning, "a streamed answer to " + request_.path + " was cut off: " + status.message());
-    }
-    if (!writer.sent()) {
-      response_ = writer.refused() ? HttpResponse::TryLater(503, status.message(), kStreamRetrySeconds)
-                                   : HttpResponse::Text(500, status.message());
-      return asio::post(stream_.get_executor(), [self = Self()] { self->Answer(); });
-    }
-    writer.GiveBack();
-    asio::post(stream_.get_executor(), [self = Self(), bytes = writer.written()] {
-      self->Observe(bytes);
-      self->Forget();  // but not out_, which may be under way
-      self->Close();
-    });
-  }
-
-  // On the handler's thread: hands over one piece; the one before was sent.
-  void SendPiece(std::string out) {
-    handed_over_.Begin();
-    Put(std::move(out), [this](ErrorCode error) { handed_over_.End(error); });
-  }
-
-  // No thread waits until the last piece was taken.
-  void EndStream(std::string out, std::uint64_t bytes) {
-    Put(std::move(out), [this, bytes](ErrorCode error) {
-      Observe(bytes);
-      Free(&out_);
-      OnAnswered(error);
-    });
-  }
-
-  template <typename Sent>
-  void Put(std::string out, Sent sent) {
-    asio::post(stream_.get_executor(), [self = Self(), out = std::move(out), sent]() mutable {
+  // Of a streamed answer.
+  void SendPiece(std::string out, std::function<void(ErrorCode)> sent) override {
+    asio::post(stream_.get_executor(), [self = Self(), out = std::move(out), sent = std::move(sent)]() mutable {
       self->out_ = std::move(out);
       self->reserved_.ShrinkTo(0);
       self->reserved_.ForceGrow(2 * self->out_.size());
       self->Lowest().expires_after(self->host_->options.write_timeout);
-      asio::async_write(self->stream_, asio::buffer(self->out_), [self, sent](ErrorCode error, std::size_t) { sent(error); });
+      asio::async_write(self->stream_, asio::buffer(self->out_),
+                        [self, sent = std::move(sent)](ErrorCode error, std::size_t) { sent(error); });
     });
   }
 
@@ -492,15 +356,11 @@ class HttpSession : public HttpSessionBase {
   std::uint64_t reads_ = 0;  // begun and ended: tells a timer whether its read is still the one
   bool reading_ = false, late_ = false;
   beast::flat_buffer buffer_;
-  std::optional<http::request_parser<http::empty_body>> header_;
   std::optional<http::request_parser<http::string_body>> body_;  // of a chunked body
   bool chunked_ = false;
   std::uint64_t body_bytes_ = 0, body_read_ = 0;  // of one that is not
   std::string head_;
-  std::string out_;
-  std::uint64_t request_bytes_ = 0;
   bool idle_ = false;
-  HandedOver handed_over_;
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 #define CHRONOLITH_SERVER_HTTP_SESSION_H_
 
 #include <atomic>
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
@@ -14,6 +15,7 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/system/error_code.hpp>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -97,13 +99,33 @@ class HttpSessionBase : public std::enable_shared_from_this<HttpSessionBase> {
   std::optional<HttpResponse> Admit(const boost::beast::http::request_parser<boost::beast::http::empty_body>& parser);
   // Of a body that never fits.
   std::string BodyTakesTooMuch() const;
-  // The bytes that send one piece of a streamed answer, the head in front of the first.
-  std::string FrameOf(std::string piece, bool first, bool last);
   // The handler's answer; never throws.
   HttpResponse Handle() const;
+  void Observe(std::uint64_t response_bytes);
   void Forget();  // request and answer
+  // On the thread of the handler: writes response_.stream (http_session_stream.cc).
+  void RunStream();
+
+  // Runs it on the connection's strand, and keeps the session until then.
+  void Post(std::function<void()> task);
+  // Asks who it is, on a worker where a password must be checked; then BeginBody, or a refusal.
+  void Authorize();
+  void Overloaded(std::string_view why);
+
+  // On the connection's strand.
+  virtual void BeginBody() = 0;
+  virtual void Refuse(HttpResponse response) = 0;
+  virtual void Answer() = 0;  // response_
+  // The whole of it was sent, or could not be.
+  virtual void OnAnswered(boost::system::error_code error) = 0;
+  virtual void Close() = 0;
+  virtual void Unlimited() = 0;  // nothing is waited for that a client does
+  // From any thread.
+  virtual void SendPiece(std::string bytes, std::function<void(boost::system::error_code)> sent) = 0;
 
   HttpSessionHost* const host_;
+  boost::asio::any_io_executor executor_;  // the strand
+  std::optional<boost::beast::http::request_parser<boost::beast::http::empty_body>> header_;
   HttpRequest request_;
   HttpResponse response_;
   const Route* route_ = nullptr;
@@ -112,7 +134,18 @@ class HttpSessionBase : public std::enable_shared_from_this<HttpSessionBase> {
   bool expects_continue_ = false;
   bool in_request_ = false;
   std::uint64_t started_nanos_ = 0;
+  std::uint64_t request_bytes_ = 0;
   MemoryShare reserved_;  // of the bodies of request and response
+  std::string out_;       // the piece of a stream that is being sent
+
+ private:
+  class StreamWriter;
+  void OnAuthorized(Authenticator::Answer answer);
+  void CloseUnlessBodyless();
+  // The bytes that send one piece of a streamed answer, the head in front of the first.
+  std::string FrameOf(std::string piece, bool first, bool last);
+
+  HandedOver handed_over_;
 };
 
 std::shared_ptr<HttpSessionBase> NewPlainSession(HttpSessionHost* host, boost::asio::ip::tcp::socket socket);

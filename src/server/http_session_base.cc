@@ -1,6 +1,5 @@
 #include <algorithm>
-#include <boost/beast/core/error.hpp>
-#include <cstdio>
+#include <boost/asio/post.hpp>
 #include <ctime>
 #include <exception>
 #include <utility>
@@ -38,28 +37,6 @@ std::optional<HttpResponse> RefuseCoding(const http::fields& message, bool http1
 std::string_view OneLine(std::string_view value) { return value.substr(0, value.find_first_of(std::string_view("\r\n\0", 3))); }
 
 }  // namespace
-
-void HandedOver::Begin() {
-  MutexLock lock(&mu_);
-  sending_ = true;
-}
-
-void HandedOver::End(boost::system::error_code error) {
-  MutexLock lock(&mu_);
-  sending_ = false;
-  if (error == boost::beast::error::timeout) {
-    status_ = DeadlineExceeded("the client took nothing for the write timeout");
-  } else if (error) {
-    status_ = Cancelled("the client has gone: " + error.message());
-  }
-  sent_.SignalAll();
-}
-
-Status HandedOver::Await() {
-  MutexLock lock(&mu_);
-  while (sending_) sent_.Wait(&mu_);
-  return status_;
-}
 
 HttpSessionBase::HttpSessionBase(HttpSessionHost* host)
     : host_(host), reserved_(host->parts.in_flight, 0, &host->parts.metrics->body_bytes_in_flight) {
@@ -114,24 +91,6 @@ std::string HttpSessionBase::HeadOf(const HttpResponse& response, std::optional<
     head.append("\r\nConnection: keep-alive");
   }
   return head.append("\r\n\r\n");
-}
-
-std::string HttpSessionBase::FrameOf(std::string piece, bool first, bool last) {
-  std::string out;
-  if (first) {
-    // Where the client does not know chunks the end of the connection is the end of the body.
-    if (!http11_ || host_->stopping.load(std::memory_order_relaxed)) keep_alive_ = false;
-    out = HeadOf(response_, std::nullopt, http11_);
-  }
-  if (http11_ && !piece.empty()) {
-    char size[20];
-    out.append(size, static_cast<std::size_t>(std::snprintf(size, sizeof(size), "%zx\r\n", piece.size())));
-    out.append(piece).append("\r\n");
-  } else {
-    out.append(piece);
-  }
-  if (http11_ && last) out.append("0\r\n\r\n");
-  return out;
 }
 
 std::string HttpSessionBase::BodyTakesTooMuch() const {
@@ -190,6 +149,58 @@ std::optional<HttpResponse> HttpSessionBase::Admit(const http::request_parser<ht
   }
   if (refusal && (has_body || ambiguous)) keep_alive_ = false;
   return refusal;
+}
+
+void HttpSessionBase::Post(std::function<void()> task) {
+  boost::asio::post(executor_, [self = shared_from_this(), task = std::move(task)] { task(); });
+}
+
+// ---- Who asks ----
+
+void HttpSessionBase::Authorize() {
+  std::shared_ptr<const WebSecurity> security = host_->parts.security != nullptr ? host_->parts.security->Get() : nullptr;
+  if (security == nullptr || security->users == nullptr || route_->open_to_all) return BeginBody();
+  Authenticator::Answer answer = security->users->Look(request_.Header("Authorization"));
+  if (answer.kind != Authenticator::Answer::Kind::kAskBcrypt) return OnAuthorized(std::move(answer));
+  Unlimited();
+  auto work = [self = shared_from_this(), security = std::move(security)] {
+    Authenticator::Answer found = security->users->Check(self->request_.Header("Authorization"));
+    self->Post([session = self.get(), found = std::move(found)] { session->OnAuthorized(found); });
+  };
+  if (!host_->parts.workers->TrySubmit(std::move(work))) {
+    CloseUnlessBodyless();
+    Overloaded("all workers are busy");
+  }
+}
+
+void HttpSessionBase::OnAuthorized(Authenticator::Answer answer) {
+  if (answer.kind == Authenticator::Answer::Kind::kUser) {
+    request_.user = std::move(answer.user);
+    return BeginBody();
+  }
+  CloseUnlessBodyless();
+  if (answer.kind == Authenticator::Answer::Kind::kBusy) return Overloaded("other passwords are being checked");
+  HttpResponse response = HttpResponse::Text(401, "a user name and password, or a token, is needed here");
+  const std::shared_ptr<const WebSecurity> security = host_->parts.security->Get();
+  const bool tokens_only = security->users != nullptr && !security->users->knows_passwords();
+  response.SetHeader("WWW-Authenticate",
+                     tokens_only ? "Bearer realm=\"chronolith\"" : "Basic realm=\"chronolith\", charset=\"UTF-8\"");
+  Refuse(std::move(response));
+}
+
+// For an answer that leaves the body unread.
+void HttpSessionBase::CloseUnlessBodyless() {
+  if (!header_->is_done()) keep_alive_ = false;
+}
+
+void HttpSessionBase::Overloaded(std::string_view why) {
+  host_->parts.metrics->overloaded.Add();
+  Refuse(HttpResponse::TryLater(429, why));
+}
+
+void HttpSessionBase::Observe(std::uint64_t response_bytes) {
+  host_->MetricsOf(route_)->Observe(response_.status, started_nanos_ == 0 ? 0 : NowNanos() - started_nanos_, request_bytes_,
+                                    response_bytes);
 }
 
 HttpResponse HttpSessionBase::Handle() const {

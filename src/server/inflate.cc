@@ -43,7 +43,9 @@ Status Inflate(std::string_view compressed, std::uint64_t bytes_max, MemoryShare
     if (used == out->size()) {
       // One byte more than is allowed, to see whether there is one.
       const std::uint64_t size = std::min(std::max(kFirstBytes, used * 2), bytes_max + 1);
-      if (used == size) return FailedPrecondition("the body decodes to more than " + std::to_string(bytes_max) + " bytes; raise --max-decoded-bytes");
+      if (used == size)
+        return FailedPrecondition("the body decodes to more than " + std::to_string(bytes_max) +
+                                  " bytes; raise --max-decoded-bytes");
       // Both are there while one is copied to the other.
       if (!share->Grow(size)) return share->refusal();
       out->resize(size);
@@ -57,7 +59,8 @@ Status Inflate(std::string_view compressed, std::uint64_t bytes_max, MemoryShare
     if (result != Z_OK && result != Z_STREAM_END) return InvalidArgument("the compressed body is malformed or cut off");
   }
   if (z.avail_in != 0) return InvalidArgument("there are bytes behind the compressed body");
-  if (used > bytes_max) return FailedPrecondition("the body decodes to more than " + std::to_string(bytes_max) + " bytes; raise --max-decoded-bytes");
+  if (used > bytes_max)
+    return FailedPrecondition("the body decodes to more than " + std::to_string(bytes_max) + " bytes; raise --max-decoded-bytes");
   out->resize(used);
   return Status::Ok();
 }

@@ -6,8 +6,8 @@
 #include <string>
 #include <string_view>
 
-#include "chronolith/status.h"
 #include "base/memory_share.h"
+#include "chronolith/status.h"
 
 namespace chronolith::server {
 

@@ -3,11 +3,20 @@
 #include <absl/cleanup/cleanup.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
-namespace chronolith::server {
+#include "base/memory_share.h"
 
-Result<std::shared_ptr<const ops::StoreCardinality>> LiveCardinality::Get(std::size_t top) {
+namespace chronolith::server {
+namespace {
+
+constexpr std::uint64_t kPairBytes = 100, kNameBytes = 256;
+constexpr std::uint64_t kCountBytesMax = 120 << 20;
+
+}  // namespace
+
+Result<std::shared_ptr<const ops::StoreCardinality>> LiveCardinality::Get(std::size_t top, const std::atomic<bool>* cancelled) {
   ops::StoreCardinalityOptions how;
   {
     MutexLock lock(&mu_);
@@ -22,6 +31,15 @@ Result<std::shared_ptr<const ops::StoreCardinality>> LiveCardinality::Get(std::s
     MutexLock lock(&mu_);
     counting_ = false;
   };
+  std::optional<MemoryShare> share;
+  if (options_.in_flight != nullptr) {
+    share.emplace(options_.in_flight);
+    const std::uint64_t bytes = std::min(options_.in_flight->limit_bytes() / 3, kCountBytesMax);
+    if (!share->Grow(bytes)) return share->refusal();
+    how.names_max = std::min<std::size_t>(how.names_max, bytes / 4 / kNameBytes);
+    how.pairs_at_once = std::min<std::size_t>(how.pairs_at_once, bytes / 4 * 3 / kPairBytes);
+  }
+  how.cancelled = cancelled;
   how.deadline = std::chrono::steady_clock::now() + options_.budget;
   Result<ops::StoreCardinality> counted = count_(how);
   if (!counted.ok()) return counted.status();

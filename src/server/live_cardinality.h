@@ -2,6 +2,7 @@
 #ifndef CHRONOLITH_SERVER_LIVE_CARDINALITY_H_
 #define CHRONOLITH_SERVER_LIVE_CARDINALITY_H_
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <functional>
@@ -9,6 +10,7 @@
 #include <utility>
 
 #include "base/mutex.h"
+#include "chronolith/env.h"
 #include "chronolith/storage.h"
 #include "ops/store_cardinality.h"
 
@@ -16,6 +18,7 @@ namespace chronolith::server {
 
 struct LiveCardinalityOptions {
   std::chrono::milliseconds budget{10'000};  // of one count; what it has by then is told, as incomplete
+  MemoryBudget* in_flight = nullptr;         // a third of it at most is taken for a count; null: what counting takes is not counted
   std::chrono::seconds max_age{60};          // what was counted is given out for so long before it is counted anew
 };
 
@@ -27,8 +30,9 @@ class LiveCardinality {
   LiveCardinality(Storage* storage, const LiveCardinalityOptions& options)
       : LiveCardinality([storage](const auto& how) { return ops::CountStoreCardinality(storage, how); }, options) {}
 
-  // The `top` largest of each list, perhaps more. kResourceExhausted: they are being counted; kUnavailable.
-  Result<std::shared_ptr<const ops::StoreCardinality>> Get(std::size_t top);
+  // The `top` largest of each list, perhaps more. kResourceExhausted: they are being counted, or others have the memory;
+  // kCancelled, kUnavailable.
+  Result<std::shared_ptr<const ops::StoreCardinality>> Get(std::size_t top, const std::atomic<bool>* cancelled = nullptr);
 
  private:
   const Count count_;

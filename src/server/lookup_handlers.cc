@@ -1,111 +1,123 @@
 #include "server/lookup_handlers.h"
 
-#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "interop/label_json.h"
+#include "ops/lookup.h"
+#include "ops/series_list.h"
 #include "server/api_response.h"
 
 namespace chronolith::server {
 namespace {
 
 constexpr std::size_t kPieceBytes = 64 << 10;
+// Whose labels are in memory together; they are answered in order as long as there are no more.
+constexpr std::size_t kSeriesAtOnce = 1 << 14;
 
-// What several selectors found, as one.
-template <typename T, typename Find>
-Result<Lookup<T>> Unite(const std::vector<std::vector<Matcher>>& selectors, std::uint64_t limit, const Find& find) {
-  Lookup<T> all;
-  bool first = true;
-  for (const std::vector<Matcher>& selector : selectors) {
-    Result<Lookup<T>> found = find(selector);
-    if (!found.ok()) return found.status();
-    all.truncated |= found->truncated;
-    all.partial |= found->partial;
-    if (std::exchange(first, false)) {
-      all.values = std::move(found->values);
-      continue;
-    }
-    std::vector<T> both;
-    both.reserve(all.values.size() + found->values.size());
-    std::set_union(std::make_move_iterator(all.values.begin()), std::make_move_iterator(all.values.end()),
-                   std::make_move_iterator(found->values.begin()), std::make_move_iterator(found->values.end()),
-                   std::back_inserter(both));
-    all.values = std::move(both);
-  }
-  if (limit > 0 && all.values.size() > limit) {
-    all.values.resize(limit);
-    all.truncated = true;
-  }
-  return all;
-}
-
-void AppendJson(const std::string& text, std::string* json) { interop::AppendJsonString(text, json); }
-void AppendJson(const Labels& labels, std::string* json) { interop::AppendJsonLabels(labels, json); }
-
-// Writes the results while it goes, so that no answer stands in memory as text.
-template <typename T>
-HttpResponse Answer(Result<Lookup<T>> found) {
-  if (!found.ok()) return ApiError(found.status());
+std::vector<std::string> WarningsOf(bool truncated, bool partial) {
   std::vector<std::string> warnings;
-  if (found->truncated) warnings.emplace_back("results truncated due to limit");
-  if (found->partial) warnings.emplace_back("shards that are damaged or still being replayed were left out");
-  auto results = std::make_shared<const std::vector<T>>(std::move(found->values));
-  HttpResponse response = HttpResponse::Json(200, "");
-  response.stream = [results = std::move(results), end = "]" + EndOfEnvelope(warnings)](BodyWriter& to) {
-    std::string piece = "{\"status\":\"success\",\"data\":[";
-    bool first = true;
-    for (const T& one : *results) {
-      if (!std::exchange(first, false)) piece.push_back(',');
-      AppendJson(one, &piece);
-      if (piece.size() < kPieceBytes) continue;
-      if (Status s = to.Write(piece); !s.ok()) return s;
-      piece.clear();
-    }
-    return to.Write(piece + end);
-  };
-  return response;
+  if (truncated) warnings.emplace_back("results truncated due to limit");
+  if (partial) warnings.emplace_back("shards that are damaged or still being replayed were left out");
+  return warnings;
 }
+
+// A success, written while it goes, so that no answer stands in memory as text. Thread safety: one thread.
+class Writing {
+ public:
+  explicit Writing(BodyWriter* to) : to_(to) {}
+
+  template <typename Append>
+  Status Add(const Append& append) {
+    if (!std::exchange(first_, false)) piece_.push_back(',');
+    append(&piece_);
+    if (piece_.size() < kPieceBytes) return Status::Ok();
+    Status s = to_->Write(piece_);
+    piece_.clear();
+    return s;
+  }
+  Status End(const std::vector<std::string>& warnings) { return to_->Write(piece_ + "]" + EndOfEnvelope(warnings)); }
+
+ private:
+  BodyWriter* const to_;
+  std::string piece_ = "{\"status\":\"success\",\"data\":[";
+  bool first_ = true;
+};
 
 class Lookups {
  public:
-  Lookups(Storage* storage, std::chrono::milliseconds timeout) : storage_(storage), timeout_(timeout) {}
+  Lookups(Storage* storage, MemoryBudget* in_flight, std::chrono::milliseconds timeout)
+      : storage_(storage), in_flight_(in_flight), timeout_(timeout) {}
 
+  // Piece by piece: ids and the labels of some thousand series are in memory.
   HttpResponse Series(const HttpRequest& request) const {
-    return Run<Labels>(request, /*needs_selector=*/true, [this](const std::vector<Matcher>& m, const LookupOptions& options) {
-      return storage_->Series(m, options);
-    });
+    Result<ApiParameters> asked = ParseApiParameters(request);
+    if (!asked.ok()) return ApiError(asked.status());
+    if (asked->selectors.empty()) return ApiError(InvalidArgument("no match[] parameter provided"));
+    const auto share = std::make_shared<MemoryShare>(in_flight_);
+    ops::SeriesListOptions options{.lookup = OptionsOf(*asked), .at_once = kSeriesAtOnce};
+    options.selectors = std::move(asked->selectors);
+    options.bounds = {request.cancelled, share.get()};
+    HttpResponse response = HttpResponse::Json(200, "");
+    response.failure = QueryError;
+    response.stream = [storage = storage_, share, options = std::move(options)](BodyWriter& to) {
+      Writing writing(&to);
+      const auto listed = ops::ListSeries(storage, options, [&](const Labels& labels, const Metadata&) {
+        return writing.Add([&](std::string* json) { interop::AppendJsonLabels(labels, json); });
+      });
+      return listed.ok() ? writing.End(WarningsOf(listed->truncated, listed->partial)) : listed.status();
+    };
+    return response;
   }
   HttpResponse Names(const HttpRequest& request) const {
-    return Run<std::string>(request, false, [this](const std::vector<Matcher>& m, const LookupOptions& options) {
-      return storage_->LabelNames(m, options);
+    return Strings(request, [this](const auto& selectors, const LookupOptions& options, const WorkBounds& bounds) {
+      return ops::LabelNames(storage_, selectors, options, bounds);
     });
   }
   HttpResponse Values(const HttpRequest& request) const {
     const std::string name(request.Segment("name"));
-    return Run<std::string>(request, false, [&](const std::vector<Matcher>& m, const LookupOptions& options) {
-      return storage_->LabelValues(name, m, options);
+    return Strings(request, [&](const auto& selectors, const LookupOptions& options, const WorkBounds& bounds) {
+      return ops::LabelValues(storage_, name, selectors, options, bounds);
     });
   }
 
  private:
-  template <typename T, typename Find>
-  HttpResponse Run(const HttpRequest& request, bool needs_selector, const Find& find) const {
-    Result<ApiParameters> asked = ParseApiParameters(request);
-    if (!asked.ok()) return ApiError(asked.status());
-    if (asked->selectors.empty()) {
-      if (needs_selector) return ApiError(InvalidArgument("no match[] parameter provided"));
-      asked->selectors.emplace_back();  // everything
-    }
-    LookupOptions options{.range = asked->range, .limit = asked->limit};
+  LookupOptions OptionsOf(const ApiParameters& asked) const {
+    LookupOptions options{.range = asked.range, .limit = asked.limit};
     options.deadline = std::chrono::steady_clock::now() + timeout_;
     options.skip_damaged = options.skip_replaying = true;
-    return Answer(Unite<T>(asked->selectors, asked->limit, [&](const std::vector<Matcher>& m) { return find(m, options); }));
+    return options;
+  }
+
+  template <typename Find>
+  HttpResponse Strings(const HttpRequest& request, const Find& find) const {
+    const Result<ApiParameters> asked = ParseApiParameters(request);
+    if (!asked.ok()) return ApiError(asked.status());
+    struct Answer {
+      explicit Answer(MemoryBudget* in_flight) : share(in_flight) {}
+      MemoryShare share;
+      Lookup<std::string> found;
+    };
+    const auto answer = std::make_shared<Answer>(in_flight_);
+    auto found = find(asked->selectors, OptionsOf(*asked), {request.cancelled, &answer->share});
+    if (!found.ok()) return QueryError(found.status());
+    answer->found = std::move(*found);
+    HttpResponse response = HttpResponse::Json(200, "");
+    response.stream = [answer](BodyWriter& to) {
+      Writing writing(&to);
+      for (const std::string& one : answer->found.values) {
+        Status s = writing.Add([&](std::string* json) { interop::AppendJsonString(one, json); });
+        if (!s.ok()) return s;
+      }
+      return writing.End(WarningsOf(answer->found.truncated, answer->found.partial));
+    };
+    return response;
   }
 
   Storage* const storage_;
+  MemoryBudget* const in_flight_;
   const std::chrono::milliseconds timeout_;
 };
 
@@ -116,8 +128,8 @@ HttpResponse NoPromQl() {
 
 }  // namespace
 
-void AddLookupHandlers(Storage* storage, std::chrono::milliseconds timeout, Router* router) {
-  const Lookups lookups(storage, timeout);
+void AddLookupHandlers(Storage* storage, MemoryBudget* in_flight, std::chrono::milliseconds timeout, Router* router) {
+  const Lookups lookups(storage, in_flight, timeout);
   for (const char* const method : {"GET", "POST"}) {
     router->Add({method, "/api/v1/series", [lookups](const HttpRequest& r) { return lookups.Series(r); }});
     router->Add({method, "/api/v1/labels", [lookups](const HttpRequest& r) { return lookups.Names(r); }});

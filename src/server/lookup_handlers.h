@@ -4,14 +4,17 @@
 
 #include <chrono>
 
+#include "chronolith/env.h"
 #include "chronolith/storage.h"
 #include "server/router.h"
 
 namespace chronolith::server {
 
 // match[] is a selector; several are united. Shards that are damaged or still being replayed are left out, with a warning. The
-// results are in the order of their bytes. `storage` must outlive the router.
-void AddLookupHandlers(Storage* storage, std::chrono::milliseconds timeout, Router* router);
+// results are in the order of their bytes; more series than 16,384 in order within pieces of so many, or of fewer where there is
+// little memory. What is in memory of a result is counted in `in_flight` until the client has taken it: others have it, 503; it is
+// too much by itself, 422. `storage` must outlive the router.
+void AddLookupHandlers(Storage* storage, MemoryBudget* in_flight, std::chrono::milliseconds timeout, Router* router);
 
 }  // namespace chronolith::server
 

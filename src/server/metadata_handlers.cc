@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -40,19 +41,10 @@ void AppendMetadata(const Metadata& metadata, std::string* json) {
   json->push_back('}');
 }
 
-HttpResponse MetadataOfMetrics(Storage* storage, std::chrono::milliseconds timeout, const HttpRequest& request) {
-  const Result<std::size_t> limit = NumberOf(request, "limit"), per_metric = NumberOf(request, "limit_per_metric");
-  if (!limit.ok()) return ApiError(limit.status());
-  if (!per_metric.ok()) return ApiError(per_metric.status());
-  const Result<ops::MetricMetadata> found =
-      ops::CollectMetricMetadata(storage, {.metric = std::string(request.Query("metric").value_or("")),
-                                           .limit = *limit,
-                                           .limit_per_metric = *per_metric,
-                                           .deadline = std::chrono::steady_clock::now() + timeout});
-  if (!found.ok()) return ApiError(found.status());
+Status WriteMetadata(const ops::MetricMetadata& found, BodyWriter* to) {
   std::string json = "{\"status\":\"success\",\"data\":{";
   const char* before_metric = "";
-  for (const auto& [metric, all] : found->metrics) {
+  for (const auto& [metric, all] : found.metrics) {
     json.append(std::exchange(before_metric, ","));
     interop::AppendJsonString(metric, &json);
     const char* before = ":[";
@@ -61,14 +53,40 @@ HttpResponse MetadataOfMetrics(Storage* storage, std::chrono::milliseconds timeo
       AppendMetadata(one, &json);
     }
     json.push_back(']');
+    if (json.size() < kPieceBytes) continue;
+    if (Status s = to->Write(json); !s.ok()) return s;
+    json.clear();
   }
   std::vector<std::string> warnings;
-  if (found->limited) warnings.emplace_back("results truncated due to limit");
-  if (found->partial) warnings.emplace_back("shards that are damaged were left out");
-  if (!found->complete) warnings.emplace_back("not all metadata was read: there is too much of it");
-  return HttpResponse::Json(200, json + "}" + EndOfEnvelope(warnings));
+  if (found.limited) warnings.emplace_back("results truncated due to limit");
+  if (found.partial) warnings.emplace_back("shards that are damaged were left out");
+  if (!found.complete) warnings.emplace_back("not all metadata was read: there is too much of it");
+  return to->Write(json + "}" + EndOfEnvelope(warnings));
 }
 
+HttpResponse MetadataOfMetrics(Storage* storage, MemoryBudget* in_flight, std::chrono::milliseconds timeout,
+                               const HttpRequest& request) {
+  const Result<std::size_t> limit = NumberOf(request, "limit"), per_metric = NumberOf(request, "limit_per_metric");
+  if (!limit.ok()) return ApiError(limit.status());
+  if (!per_metric.ok()) return ApiError(per_metric.status());
+  struct Answer {
+    explicit Answer(MemoryBudget* budget) : share(budget) {}
+    MemoryShare share;
+    ops::MetricMetadata found;
+  };
+  const auto answer = std::make_shared<Answer>(in_flight);
+  Result<ops::MetricMetadata> found =
+      ops::CollectMetricMetadata(storage, {.metric = std::string(request.Query("metric").value_or("")),
+                                           .limit = *limit,
+                                           .limit_per_metric = *per_metric,
+                                           .deadline = std::chrono::steady_clock::now() + timeout,
+                                           .bounds = {request.cancelled, &answer->share}});
+  if (!found.ok()) return QueryError(found.status());
+  answer->found = std::move(*found);
+  HttpResponse response = HttpResponse::Json(200, "");
+  response.stream = [answer](BodyWriter& to) { return WriteMetadata(answer->found, &to); };
+  return response;
+}
 // Seconds with three digits behind the point.
 void AppendSeconds(Timestamp t, std::string* json) {
   const std::uint64_t ms = t < 0 ? -static_cast<std::uint64_t>(t) : static_cast<std::uint64_t>(t);
@@ -92,7 +110,8 @@ void AppendExemplars(const Labels& series, const std::vector<Exemplar>& exemplar
   json->append("]}");
 }
 
-HttpResponse QueryExemplars(Storage* storage, std::chrono::milliseconds timeout, const HttpRequest& request) {
+HttpResponse QueryExemplars(Storage* storage, MemoryBudget* in_flight, std::chrono::milliseconds timeout,
+                            const HttpRequest& request) {
   const Result<ApiParameters> asked = ParseApiParameters(request);
   if (!asked.ok()) return ApiError(asked.status());
   Pairs all;
@@ -109,22 +128,24 @@ HttpResponse QueryExemplars(Storage* storage, std::chrono::milliseconds timeout,
   }
   if (!selector) return ApiError(InvalidArgument("no query parameter provided"));
   const Deadline deadline = std::chrono::steady_clock::now() + timeout;
-  // What reads exemplars waits for replay: not here.
-  if (Status s = storage->WaitReady(deadline); !s.ok()) return ApiError(s);
-  Result<std::vector<SeriesRef>> ids = ops::MatchingIds(storage, {std::move(*selector)});
-  if (!ids.ok()) return ApiError(ids.status());
+  const auto share = std::make_shared<MemoryShare>(in_flight);
+  auto ids = ops::MatchingIds(storage, {std::move(*selector)}, {.deadline = deadline}, {request.cancelled, share.get()});
+  if (!ids.ok()) return QueryError(ids.status());
   HttpResponse response = HttpResponse::Json(200, "");
-  response.stream = [storage, ids = std::move(*ids), range = asked->range, deadline](BodyWriter& to) {
+  response.failure = QueryError;
+  response.stream = [storage, share, ids = std::move(ids->values), range = asked->range, deadline,
+                     cancelled = request.cancelled](BodyWriter& to) {
     std::string piece = "{\"status\":\"success\",\"data\":[";
     bool first = true;
-    const Status status = ops::ScanExemplars(storage, ids, range, deadline, [&](const Labels& series, const auto& exemplars) {
-      if (!std::exchange(first, false)) piece.push_back(',');
-      AppendExemplars(series, exemplars, &piece);
-      if (piece.size() < kPieceBytes) return Status::Ok();
-      Status written = to.Write(piece);
-      piece.clear();
-      return written;
-    });
+    const Status status =
+        ops::ScanExemplars(storage, ids, range, deadline, cancelled, [&](const Labels& series, const auto& exemplars) {
+          if (!std::exchange(first, false)) piece.push_back(',');
+          AppendExemplars(series, exemplars, &piece);
+          if (piece.size() < kPieceBytes) return Status::Ok();
+          Status written = to.Write(piece);
+          piece.clear();
+          return written;
+        });
     if (!status.ok()) return status;
     return to.Write(piece + "]" + EndOfEnvelope({}));
   };
@@ -133,10 +154,11 @@ HttpResponse QueryExemplars(Storage* storage, std::chrono::milliseconds timeout,
 
 }  // namespace
 
-void AddMetadataHandlers(Storage* storage, std::chrono::milliseconds timeout, Router* router) {
-  router->Add({"GET", "/api/v1/metadata", [=](const HttpRequest& r) { return MetadataOfMetrics(storage, timeout, r); }});
+void AddMetadataHandlers(Storage* storage, MemoryBudget* in_flight, std::chrono::milliseconds timeout, Router* router) {
+  router->Add({"GET", "/api/v1/metadata", [=](const HttpRequest& r) { return MetadataOfMetrics(storage, in_flight, timeout, r); }});
   for (const char* const method : {"GET", "POST"}) {
-    router->Add({method, "/api/v1/query_exemplars", [=](const HttpRequest& r) { return QueryExemplars(storage, timeout, r); }});
+    router->Add(
+        {method, "/api/v1/query_exemplars", [=](const HttpRequest& r) { return QueryExemplars(storage, in_flight, timeout, r); }});
   }
 }
 

@@ -12,7 +12,7 @@ namespace chronolith::server {
 // /api/v1/metadata (GET): metric, limit, limit_per_metric. By the names of series: a histogram's _bucket, _count and _sum each.
 // /api/v1/query_exemplars (GET, POST): query, start and end (inclusive), streamed. An error on the way cuts the answer off.
 // `storage` must outlive the router.
-void AddMetadataHandlers(Storage* storage, std::chrono::milliseconds timeout, Router* router);
+void AddMetadataHandlers(Storage* storage, MemoryBudget* in_flight, std::chrono::milliseconds timeout, Router* router);
 
 }  // namespace chronolith::server
 

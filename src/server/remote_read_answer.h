@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "base/memory_share.h"
 #include "chronolith/series_set.h"
 #include "chronolith/status.h"
-#include "base/memory_share.h"
 
 namespace chronolith::server {
 

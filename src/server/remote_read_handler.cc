@@ -5,12 +5,13 @@
 #include <utility>
 #include <vector>
 
+#include "base/memory_share.h"
 #include "interop/remote_compression.h"
 #include "interop/remote_read_message.h"
 #include "interop/remote_write_message.h"
+#include "ops/lookup.h"
 #include "ops/prometheus_chunks.h"
 #include "server/api_response.h"
-#include "base/memory_share.h"
 #include "server/remote_read_answer.h"
 
 namespace chronolith::server {
@@ -42,7 +43,9 @@ class RemoteRead {
         continue;
       }
       Result<std::unique_ptr<SeriesSet>> set =
-          storage_->Select(query.matchers, query.range, {.deadline = deadline, .cancelled = request.cancelled, .among = {}});
+          ops::Select(storage_, query.matchers, query.range, {.deadline = deadline, .cancelled = request.cancelled, .among = {}},
+                      {.share = &read->share});
+      if (set.status().code() == StatusCode::kFailedPrecondition) return HttpResponse::Text(413, set.status().message());
       if (!set.ok()) return TextError(set.status());
       read->sets.push_back(std::move(*set));
     }
@@ -65,8 +68,9 @@ class RemoteRead {
   HttpResponse Samples(Read* read) const {
     RemoteReadAnswer answer(options_.samples_bytes_max, &read->share);
     Status status;
-    for (const std::unique_ptr<SeriesSet>& set : read->sets) {
+    for (std::unique_ptr<SeriesSet>& set : read->sets) {
       if (status = answer.AddResult(set.get()); !status.ok()) break;
+      set.reset();
     }
     std::string body;
     if (status.ok()) status = answer.Finish(&body);
@@ -78,6 +82,7 @@ class RemoteRead {
       case RemoteReadAnswer::Refusal::kNoMemory:
         return NoMemory(read->share);
     }
+    if (status.code() == StatusCode::kFailedPrecondition) return HttpResponse::Text(413, status.message());
     if (!status.ok()) return TextError(status);
     return {.headers = {{"Content-Type", "application/x-protobuf"}, {"Content-Encoding", "snappy"}}, .body = std::move(body)};
   }
@@ -85,6 +90,7 @@ class RemoteRead {
   HttpResponse Stream(std::shared_ptr<Read> read) const {
     HttpResponse response;
     response.SetHeader("Content-Type", "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse");
+    response.failure = TextError;
     response.stream = [read = std::move(read), frame_max = options_.frame_bytes_max](BodyWriter& to) {
       Frames frames(&to, frame_max);
       for (std::size_t i = 0; i < read->sets.size(); ++i) {

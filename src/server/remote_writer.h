@@ -13,9 +13,9 @@
 #include <string_view>
 #include <vector>
 
+#include "base/memory_share.h"
 #include "chronolith/storage.h"
 #include "interop/remote_write_decode.h"
-#include "base/memory_share.h"
 #include "server/series_cache.h"
 #include "server/told_families.h"
 #include "server/write_outcome.h"
@@ -41,7 +41,8 @@ class RemoteWriter {
   explicit RemoteWriter(RemoteWriterShared* shared);
 
   // kInvalidArgument: the message is malformed; kResourceExhausted: `share`, which holds the message, cannot grow by what a batch
-  // of it takes (kFailedPrecondition: never). Batches in front of that were written. What was refused of a whole one is in *outcome.
+  // of it takes (kFailedPrecondition: never). Batches in front of that were written. What was refused of a whole one is in
+  // *outcome.
   Status Write(interop::RemoteWriteVersion version, std::string_view message, AckLevel level, MemoryShare* share,
                WriteOutcome* outcome);
 

@@ -1,5 +1,6 @@
 #include "server/tsdb_status_handler.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
 #include <memory>
@@ -8,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/memory_share.h"
 #include "server/api_response.h"
 
 namespace chronolith::server {
@@ -17,6 +19,7 @@ using nlohmann::json;
 
 constexpr std::size_t kLimit = 10;
 constexpr std::size_t kLimitMax = 10'000;
+constexpr std::uint64_t kEntryBytes = 512;  // of a list, as an object and as text
 
 Result<std::size_t> LimitOf(const HttpRequest& request) {
   const std::string_view text = request.Query("limit").value_or("");
@@ -40,12 +43,22 @@ json List(const std::vector<T>& counts, std::size_t limit, const NameOf& name_of
   return list;
 }
 
-HttpResponse TsdbStatus(LiveCardinality* cardinality, const HttpRequest& request) {
+template <typename T>
+std::uint64_t BytesOf(const std::vector<T>& counts, std::size_t limit) {
+  return std::min(counts.size(), limit) * kEntryBytes;
+}
+
+HttpResponse TsdbStatus(LiveCardinality* cardinality, MemoryBudget* in_flight, const HttpRequest& request) {
   const Result<std::size_t> limit = LimitOf(request);
   if (!limit.ok()) return ApiError(limit.status());
-  const Result<std::shared_ptr<const ops::StoreCardinality>> counted = cardinality->Get(*limit);
-  if (!counted.ok()) return ApiError(counted.status());
+  const Result<std::shared_ptr<const ops::StoreCardinality>> counted = cardinality->Get(*limit, request.cancelled);
+  if (!counted.ok()) return QueryError(counted.status());
   const ops::StoreCardinality& all = **counted;
+  MemoryShare share(in_flight);  // until the answer is text, which the server counts
+  if (!share.Grow(BytesOf(all.metrics, *limit) + BytesOf(all.pairs, *limit) + BytesOf(all.names_by_values, *limit) +
+                  BytesOf(all.names_by_bytes, *limit))) {
+    return QueryError(share.refusal());
+  }
   const auto name = [](const auto& one) { return one.name; };
   const json data = {
       {"headStats",
@@ -71,8 +84,8 @@ HttpResponse TsdbStatus(LiveCardinality* cardinality, const HttpRequest& request
 
 }  // namespace
 
-void AddTsdbStatusHandler(LiveCardinality* cardinality, Router* router) {
-  router->Add({"GET", "/api/v1/status/tsdb", [cardinality](const HttpRequest& r) { return TsdbStatus(cardinality, r); }});
+void AddTsdbStatusHandler(LiveCardinality* cardinality, MemoryBudget* in_flight, Router* router) {
+  router->Add({"GET", "/api/v1/status/tsdb", [=](const HttpRequest& r) { return TsdbStatus(cardinality, in_flight, r); }});
 }
 
 }  // namespace chronolith::server

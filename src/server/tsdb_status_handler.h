@@ -10,7 +10,7 @@ namespace chronolith::server {
 // `limit` (10; at most 10,000) is the length of the lists. The counts are of the whole store, where Prometheus counts its head;
 // chunkCount, minTime and maxTime are of what is in memory, as there. What was left out stands in `warnings`.
 // `cardinality` must outlive the router.
-void AddTsdbStatusHandler(LiveCardinality* cardinality, Router* router);
+void AddTsdbStatusHandler(LiveCardinality* cardinality, MemoryBudget* in_flight, Router* router);
 
 }  // namespace chronolith::server
 

@@ -27,12 +27,13 @@ Status EachShard(const QueryContext& context, std::span<const SeriesRef> refs, c
 
 }  // namespace
 
-Result<Lookup<SeriesRef>> StorageImpl::MatchingIds(const std::vector<Matcher>& matchers, const LookupOptions& options) {
+Result<Lookup<SeriesRef>> StorageImpl::MatchingIds(const std::vector<Matcher>& matchers, const LookupOptions& options,
+                                                   const WorkBounds& bounds) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
-  const Result<std::shared_ptr<QueryContext>> readers = Readers(options.deadline, options.skip_replaying);
+  const Result<std::shared_ptr<QueryContext>> readers = Readers(options.deadline, options.skip_replaying, bounds.cancelled);
   if (!readers.ok()) return readers.status();
-  return LookupSeriesIds(**readers, matchers, options);
+  return LookupSeriesIds(**readers, matchers, options, bounds);
 }
 
 Status StorageImpl::LabelsOf(std::span<const SeriesRef> refs, std::vector<Labels>* labels, bool skip_replaying) {
@@ -49,12 +50,12 @@ Status StorageImpl::LabelsOf(std::span<const SeriesRef> refs, std::vector<Labels
   });
 }
 
-Result<bool> StorageImpl::VisitLabels(Deadline deadline, const VisitSeries& visit) {
+Result<bool> StorageImpl::VisitLabels(Deadline deadline, const std::atomic<bool>* cancelled, const VisitSeries& visit) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   const Result<std::shared_ptr<QueryContext>> readers = Readers(deadline, true);
   if (!readers.ok()) return readers.status();
-  return chronolith::VisitLabels(**readers, deadline, visit);
+  return chronolith::VisitLabels(**readers, deadline, cancelled, visit);
 }
 
 Result<ListEnd> StorageImpl::VisitLabelStrings(const std::string* name, std::span<const std::vector<Matcher>> selectors,
@@ -63,8 +64,18 @@ Result<ListEnd> StorageImpl::VisitLabelStrings(const std::string* name, std::spa
   ReaderMutexLock lock(&life_mu_);
   const Result<std::shared_ptr<QueryContext>> readers = Readers(options.deadline, options.skip_replaying);
   if (!readers.ok()) return readers.status();
-  if (name == nullptr) return VisitLabelNames(**readers, selectors, options, visit);
-  return VisitLabelValues(**readers, *name, selectors, options, visit);
+  if (name == nullptr) return VisitLabelNames(**readers, selectors, options, {}, visit);
+  return VisitLabelValues(**readers, *name, selectors, options, {}, visit);
+}
+
+Result<Lookup<std::string>> StorageImpl::LabelStrings(const std::string* name, std::span<const std::vector<Matcher>> selectors,
+                                                      const LookupOptions& options, const WorkBounds& bounds) {
+  if (fork_.InChild()) return UsedAfterFork();
+  ReaderMutexLock lock(&life_mu_);
+  const Result<std::shared_ptr<QueryContext>> readers = Readers(options.deadline, options.skip_replaying, bounds.cancelled);
+  if (!readers.ok()) return readers.status();
+  if (name == nullptr) return LookupLabelNames(**readers, selectors, options, bounds);
+  return LookupLabelValues(**readers, *name, selectors, options, bounds);
 }
 
 Result<HeadExtent> StorageImpl::HeadExtents() const {
@@ -120,13 +131,12 @@ Result<std::vector<Exemplar>> StorageImpl::ExemplarsOf(SeriesRef ref, TimeRange 
   return SelectExemplars(**readers, ShardOf(ref), OrdinalOf(ref), range);
 }
 
-Result<std::unique_ptr<SeriesWalk>> StorageImpl::Walk(std::vector<KnownSeries> series, TimeRange range,
-                                                      const std::atomic<bool>* cancelled) {
+Result<std::unique_ptr<SeriesWalk>> StorageImpl::Walk(std::vector<KnownSeries> series, TimeRange range, const WorkBounds& bounds) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   const Result<std::shared_ptr<QueryContext>> readers = Readers(kNoDeadline, false);
   if (!readers.ok()) return readers.status();
-  return WalkSeries(*readers, std::move(series), range, cancelled);
+  return WalkSeries(*readers, std::move(series), range, bounds);
 }
 
 Result<Timestamp> StorageImpl::Floor() {

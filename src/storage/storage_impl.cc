@@ -340,12 +340,17 @@ class GuardedSeriesSet : public SeriesSet {
 
 Result<std::unique_ptr<SeriesSet>> StorageImpl::Select(const std::vector<Matcher>& matchers, TimeRange range,
                                                        const SelectOptions& options) {
+  return Select(matchers, range, options, {});
+}
+
+Result<std::unique_ptr<SeriesSet>> StorageImpl::Select(const std::vector<Matcher>& matchers, TimeRange range,
+                                                       const SelectOptions& options, const WorkBounds& bounds) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   const Result<std::shared_ptr<QueryContext>> readers = Readers(options.deadline, options.skip_replaying, options.cancelled);
   if (!readers.ok()) return readers.status();
   ScopedTimer timer(&select_latency_);
-  Result<std::unique_ptr<SeriesSet>> inner = SelectSeries(*readers, matchers, range, options);
+  Result<std::unique_ptr<SeriesSet>> inner = SelectSeries(*readers, matchers, range, options, bounds);
   if (!inner.ok()) return inner.status();
   return std::unique_ptr<SeriesSet>(new GuardedSeriesSet(this, live_.generation, std::move(*inner)));
 }
@@ -359,20 +364,12 @@ Result<Lookup<Labels>> StorageImpl::Series(const std::vector<Matcher>& matchers,
 }
 
 Result<Lookup<std::string>> StorageImpl::LabelNames(const std::vector<Matcher>& matchers, const LookupOptions& options) {
-  if (fork_.InChild()) return UsedAfterFork();
-  ReaderMutexLock lock(&life_mu_);
-  const Result<std::shared_ptr<QueryContext>> readers = Readers(options.deadline, options.skip_replaying);
-  if (!readers.ok()) return readers.status();
-  return LookupLabelNames(**readers, matchers, options);
+  return LabelStrings(nullptr, {&matchers, 1}, options, {});
 }
 
 Result<Lookup<std::string>> StorageImpl::LabelValues(const std::string& name, const std::vector<Matcher>& matchers,
                                                      const LookupOptions& options) {
-  if (fork_.InChild()) return UsedAfterFork();
-  ReaderMutexLock lock(&life_mu_);
-  const Result<std::shared_ptr<QueryContext>> readers = Readers(options.deadline, options.skip_replaying);
-  if (!readers.ok()) return readers.status();
-  return LookupLabelValues(**readers, name, matchers, options);
+  return LabelStrings(&name, {&matchers, 1}, options, {});
 }
 
 Result<SeriesRef> StorageImpl::FindSeries(const Labels& labels) {
@@ -501,11 +498,13 @@ Status StorageImpl::Reopen() {
   return Status::Ok();
 }
 
-Status StorageImpl::WaitReady(Deadline deadline) {
+Status StorageImpl::WaitReady(Deadline deadline) { return WaitReady(deadline, nullptr); }
+
+Status StorageImpl::WaitReady(Deadline deadline, const std::atomic<bool>* cancelled) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   if (!reopen_failure_.ok()) return reopen_failure_;
-  return core().AwaitAll(deadline);
+  return core().AwaitAll(deadline, cancelled);
 }
 
 StorageStats StorageImpl::Stats() const {

@@ -62,14 +62,22 @@ class StorageImpl : public Storage {
   // What Storage::Open returns is one.
   static StorageImpl* Of(Storage* storage) { return static_cast<StorageImpl*>(storage); }
   // SeriesIds of what options say, but for their limit.
-  Result<Lookup<SeriesRef>> MatchingIds(const std::vector<Matcher>& matchers, const LookupOptions& options);
+  Result<Lookup<SeriesRef>> MatchingIds(const std::vector<Matcher>& matchers, const LookupOptions& options,
+                                        const WorkBounds& bounds = {});
+  // Of what is public, with bounds.
+  Status WaitReady(Deadline deadline, const std::atomic<bool>* cancelled);
+  Result<std::unique_ptr<SeriesSet>> Select(const std::vector<Matcher>& matchers, TimeRange range, const SelectOptions& options,
+                                            const WorkBounds& bounds);
   // Of each, in order; empty where there is no such series. Waits for replay, or passes shards by that do not serve yet.
   Status LabelsOf(std::span<const SeriesRef> refs, std::vector<Labels>* labels, bool skip_replaying = false);
   // All series (query/select.h). Shards that are quarantined or still being replayed are left out.
-  Result<bool> VisitLabels(Deadline deadline, const VisitSeries& visit);
-  // LabelNames (`name` null) or LabelValues of the series that match any of `selectors`, one by one (query/select.h).
+  Result<bool> VisitLabels(Deadline deadline, const std::atomic<bool>* cancelled, const VisitSeries& visit);
+  // Names of labels (`name` null) or values of the label `name`, of the series that match any of `selectors`: one by one, or as a
+  // list (query/select.h).
   Result<ListEnd> VisitLabelStrings(const std::string* name, std::span<const std::vector<Matcher>> selectors,
                                     const LookupOptions& options, const VisitString& visit);
+  Result<Lookup<std::string>> LabelStrings(const std::string* name, std::span<const std::vector<Matcher>> selectors,
+                                           const LookupOptions& options, const WorkBounds& bounds);
   // Of all shards that serve.
   Result<HeadExtent> HeadExtents() const;
   // As Exemplars and SeriesMetadata, but the labels of stored series are not taken into memory to find them.
@@ -79,7 +87,7 @@ class StorageImpl : public Storage {
   Status MayHaveExemplars(std::span<const SeriesRef> refs, TimeRange range, const std::atomic<bool>* cancelled,
                           std::vector<bool>* may);
   // query/select.h says. The store must be neither closed nor reopened before the cursor has gone.
-  Result<std::unique_ptr<SeriesWalk>> Walk(std::vector<KnownSeries> series, TimeRange range, const std::atomic<bool>* cancelled);
+  Result<std::unique_ptr<SeriesWalk>> Walk(std::vector<KnownSeries> series, TimeRange range, const WorkBounds& bounds);
   // The retention floor, kMinTimestamp: there is none. Raise: logged and synced in all shards; to a lower one does nothing.
   Result<Timestamp> Floor();
   Status RaiseFloor(Timestamp floor);

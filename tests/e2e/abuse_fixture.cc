@@ -2,15 +2,14 @@
 
 #include <grpcpp/grpcpp.h>
 #include <signal.h>
-#include <zlib.h>
 
 #include <fstream>
 #include <utility>
 
-#include "interop/otlp/metrics_service.pb.h"
 #include "interop/remote_compression.h"
 #include "tests/interop/remote_write_decoder.h"
 #include "tests/interop/remote_write_encode.h"
+#include "tests/support/otlp_requests.h"
 #include "tests/support/remote_read.h"
 
 namespace chronolith::testing {
@@ -24,11 +23,8 @@ constexpr const char* kGrpcMark = "OTLP over gRPC on 127.0.0.1:";
 
 std::string GoodOtlp(const std::string& road, std::int64_t value) {
   ExportMetricsServiceRequest request;
-  auto* metric = request.add_resource_metrics()->add_scope_metrics()->add_metrics();
-  metric->set_name("good");
-  auto* point = metric->mutable_gauge()->add_data_points();
-  point->set_time_unix_nano(static_cast<std::uint64_t>(kGoodStart + value * 1000) * 1'000'000);
-  point->set_as_double(static_cast<double>(value));
+  auto* point =
+      AddGauge(&request, "good", static_cast<std::uint64_t>(kGoodStart + value * 1000) * 1'000'000, static_cast<double>(value));
   auto* attribute = point->add_attributes();
   attribute->set_key("road");
   attribute->mutable_value()->set_string_value(road);
@@ -45,19 +41,7 @@ std::string GoodJson(std::int64_t value) {
 
 std::string Snappy(std::string_view bytes) { return interop::CompressBlock(bytes); }
 
-std::string Gzip(std::string_view bytes) {
-  z_stream z{};
-  EXPECT_EQ(deflateInit2(&z, 9, Z_DEFLATED, 31, 9, Z_DEFAULT_STRATEGY), Z_OK);
-  std::string out(deflateBound(&z, bytes.size()) + 64, '\0');
-  z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
-  z.avail_in = static_cast<uInt>(bytes.size());
-  z.next_out = reinterpret_cast<Bytef*>(out.data());
-  z.avail_out = static_cast<uInt>(out.size());
-  EXPECT_EQ(deflate(&z, Z_FINISH), Z_STREAM_END);
-  out.resize(z.total_out);
-  deflateEnd(&z);
-  return out;
-}
+std::string Gzip(std::string_view bytes) { return Compress(bytes); }
 
 std::string Repeated(std::string_view text, int times) {
   std::string all;

@@ -34,7 +34,7 @@ std::string TypeAndEncoding(std::string_view type, std::string_view encoding = {
 // Thread safety: one thread.
 class AbuseTest : public E2eTest {
  protected:
-  // Of limits that add up to some 150 MiB.
+  // Of limits that add up to some 160 MiB.
   void Start(const std::vector<std::string>& more = {});
   // Good requests work, all that is stored is what good ones have stored, and the process has stayed within its bound; then it ends
   // orderly, and the database is sound.

@@ -37,6 +37,7 @@ class SeriesListTest : public ::testing::TestWithParam<std::string> {
     std::vector<std::string> listed;
     const auto result = ListSeries(store_.get(), options, [&](const Labels& labels, const Metadata& metadata) {
       listed.push_back(std::string(labels.Get("i")) + " " + metadata.unit);
+      return Status::Ok();
     });
     EXPECT_EQ(result.status(), Status::Ok());
     if (result.ok()) result_ = *result;
@@ -85,7 +86,7 @@ TEST_P(SeriesListTest, SelectorsAreUnitedAndTheRangeCounts) {
   EXPECT_THAT(List({.selectors = {{Matcher::Equal("half", "a")}}, .at_once = 64}), SizeIs(300));
   EXPECT_THAT(List({.lookup = {.range = {0, 5000}}, .at_once = 64}), SizeIs(300));
   EXPECT_THAT(List({.selectors = {{Matcher::Equal("half", "b")}}, .lookup = {.range = {0, 5000}}}), IsEmpty());
-  EXPECT_EQ(ListSeries(store_.get(), {.lookup = {.range = {2, 1}}}, [](const auto&, const auto&) {}).status().code(),
+  EXPECT_EQ(ListSeries(store_.get(), {.lookup = {.range = {2, 1}}}, [](const auto&, const auto&) { return Status::Ok(); }).status().code(),
             StatusCode::kInvalidArgument);
 }
 

@@ -264,6 +264,50 @@ TEST_F(SelectTest, ManySeriesComeInSeveralBatches) {
   EXPECT_EQ(n, 3000);
 }
 
+TEST_F(SelectTest, ListsOfValuesAreCountedWithoutThePagesThatTheyCameIn) {
+  constexpr int kValues = 3000;
+  for (int i = 0; i < kValues; ++i) AddSeries(i % 2, Named(std::to_string(10'000 + i)));
+  MemoryBudget budget(1 << 20);
+  MemoryShare share(&budget);
+  const auto values = LookupLabelValues(*context_, "name", {}, {}, {nullptr, &share});
+  ASSERT_TRUE(values.ok()) << values.status().ToString();
+  EXPECT_EQ(values->values.size(), static_cast<std::size_t>(kValues));
+  EXPECT_GT(share.bytes(), kValues * (sizeof(std::string) + 5));
+  EXPECT_LT(share.bytes(), kValues * (4 * sizeof(std::string) + 5));
+  MemoryBudget little(100'000);
+  MemoryShare less(&little);
+  EXPECT_EQ(LookupLabelValues(*context_, "name", {}, {}, {nullptr, &less}).status().code(), StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(LookupLabelNames(*context_, {}, {}, {nullptr, &share}).ok());
+}
+
+TEST_F(SelectTest, APageEndsWhereItsBoundsDo) {
+  for (int i = 0; i < 3000; ++i) AddSeries(0, Named(std::to_string(10'000 + i)));
+  const IndexShard& index = *context_->shards[0].index;
+  const std::atomic<bool> cancelled{true};
+  StringPage page({}, 1 << 20, {&cancelled, nullptr});
+  EXPECT_TRUE(index.LabelValues("name", nullptr, &page).ok());
+  EXPECT_EQ(page.status().code(), StatusCode::kCancelled);
+  EXPECT_LT(page.strings().size(), 2000U);
+  MemoryBudget budget(100'000);
+  MemoryShare share(&budget);
+  StringPage counted({}, 1 << 20, {nullptr, &share});
+  EXPECT_TRUE(index.LabelValues("name", nullptr, &counted).ok());
+  EXPECT_EQ(counted.status().code(), StatusCode::kFailedPrecondition);
+  // One that needs less takes it once, however often it is turned.
+  share.ShrinkTo(0);
+  StringPage small({}, 10'000, {nullptr, &share});
+  ASSERT_TRUE(index.LabelValues("name", nullptr, &small).ok());
+  std::size_t seen = small.strings().size();
+  const std::uint64_t bytes = share.bytes();
+  for (; small.full(); seen += small.strings().size()) {
+    small.Turn();
+    ASSERT_TRUE(index.LabelValues("name", nullptr, &small).ok());
+  }
+  EXPECT_EQ(seen, 3000U);
+  EXPECT_EQ(share.bytes(), bytes);
+  EXPECT_LT(bytes, 20'000U);
+}
+
 TEST_F(SelectTest, LookUpsHonourMatchersRangesAndLimits) {
   Store(0, AddSeries(0, Labels{{"__name__", "up"}, {"job", "a"}}), 1, {100});
   Store(1, AddSeries(1, Labels{{"__name__", "up"}, {"job", "b"}}), 1, {1500});
@@ -271,7 +315,8 @@ TEST_F(SelectTest, LookUpsHonourMatchersRangesAndLimits) {
   AddSeries(1, Labels{{"__name__", "empty"}, {"nothing", "x"}});
   EXPECT_THAT(LookupLabelNames(*context_, {}, {})->values, ElementsAre("__name__", "host", "job", "nothing"));
   EXPECT_THAT(LookupLabelNames(*context_, {}, {.range = {0, kMaxTimestamp}})->values, ElementsAre("__name__", "host", "job"));
-  EXPECT_THAT(LookupLabelNames(*context_, {Matcher::Equal("job", "a")}, {})->values, ElementsAre("__name__", "job"));
+  const std::vector<std::vector<Matcher>> job_a = {{Matcher::Equal("job", "a")}};
+  EXPECT_THAT(LookupLabelNames(*context_, job_a, {})->values, ElementsAre("__name__", "job"));
   EXPECT_THAT(LookupLabelValues(*context_, "__name__", {}, {})->values, ElementsAre("down", "empty", "up"));
   EXPECT_THAT(LookupLabelValues(*context_, "__name__", {}, {.range = {0, 2000}})->values, ElementsAre("up"));
   EXPECT_THAT(LookupLabelValues(*context_, "job", {}, {.range = {1000, 2000}})->values, ElementsAre("b"));
@@ -357,7 +402,7 @@ TEST_F(SelectTest, AWalkVisitsTheSeriesThatAreGivenInTheirOrderThoseWithoutSampl
   const std::vector<KnownSeries> series = {at(1, b, "b"), at(1, empty, "empty"), at(0, a, "a")};
   const auto walk = [&](TimeRange range) {
     std::string seen;
-    const auto set = WalkSeries(context_, series, range, nullptr);
+    const auto set = WalkSeries(context_, series, range, {});
     EXPECT_TRUE(set.ok()) << set.status().message();
     while ((*set)->Next()) {
       seen += (*set)->labels().ToString() + ((*set)->has_samples() ? ":" : "");
@@ -373,11 +418,11 @@ TEST_F(SelectTest, AWalkVisitsTheSeriesThatAreGivenInTheirOrderThoseWithoutSampl
   EXPECT_EQ(walk({}), name_b + ": 30\n" + name_empty + "\n" + name_a + ": 10 20\n");
   EXPECT_EQ(walk({15, 30}), name_b + "\n" + name_empty + "\n" + name_a + ": 20\n");
   EXPECT_EQ(walk({5, 5}), name_b + "\n" + name_empty + "\n" + name_a + "\n");
-  EXPECT_EQ(WalkSeries(context_, {}, {}, nullptr).value()->Next(), false);
-  EXPECT_EQ(WalkSeries(context_, {at(7, a, "a")}, {}, nullptr).status().code(), StatusCode::kNotFound);
-  EXPECT_EQ(WalkSeries(context_, series, {2, 1}, nullptr).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_EQ(WalkSeries(context_, {}, {}, {}).value()->Next(), false);
+  EXPECT_EQ(WalkSeries(context_, {at(7, a, "a")}, {}, {}).status().code(), StatusCode::kNotFound);
+  EXPECT_EQ(WalkSeries(context_, series, {2, 1}, {}).status().code(), StatusCode::kInvalidArgument);
   const std::atomic<bool> cancelled{true};
-  const auto cut = WalkSeries(context_, series, {}, &cancelled).value();
+  const auto cut = WalkSeries(context_, series, {}, {.cancelled = &cancelled}).value();
   EXPECT_FALSE(cut->Next());
   EXPECT_EQ(cut->status().code(), StatusCode::kCancelled);
 }

@@ -13,6 +13,7 @@
 #include "interop/otlp/metrics_service.grpc.pb.h"
 #include "tests/server/raw_client.h"
 #include "tests/server/server_process.h"
+#include "tests/support/otlp_requests.h"
 #include "tests/support/peer_process.h"
 #include "tests/tools/cli_test_base.h"
 
@@ -44,6 +45,14 @@ class ChronolithdLifeTest : public CliTest {
     const ProcessResult import = Cli({"import", "--db", db_, "--input-format", "prometheus", "--shards", "4", "-"}, text);
     ASSERT_EQ(import.exit_code, kOk) << import.err;
   }
+  // Of a server that is ready: has read the head of what Fill has stored, and no more.
+  std::unique_ptr<RawClient> StuckClient(std::uint16_t port) {
+    auto client = std::make_unique<RawClient>(port, 4096);
+    EXPECT_TRUE(client->Send(kExport));
+    EXPECT_EQ(client->Read(/*head=*/true).status, 200);
+    return client;
+  }
+  const std::string kExport = Get("/api/v1/export?match[]=load");
 };
 
 TEST_F(ChronolithdLifeTest, ClientsThatDoNotReadTheirExportsStopNobody) {
@@ -52,15 +61,10 @@ TEST_F(ChronolithdLifeTest, ClientsThatDoNotReadTheirExportsStopNobody) {
   ASSERT_GT(server.port(), 0) << server.err();
   ASSERT_TRUE(server.WaitUntilReady()) << server.err();
   const auto port = static_cast<std::uint16_t>(server.port());
-  const std::string all = Get("/api/v1/export?match[]=load");
   std::vector<std::unique_ptr<RawClient>> stuck;
-  for (int i = 0; i < 2; ++i) {
-    stuck.push_back(std::make_unique<RawClient>(port, 4096));
-    ASSERT_TRUE(stuck.back()->Send(all));
-    ASSERT_EQ(stuck.back()->Read(/*head=*/true).status, 200);
-  }
+  for (int i = 0; i < 2; ++i) stuck.push_back(StuckClient(port));
   RawClient other(port);
-  RawAnswer refused = other.Ask(all);
+  RawAnswer refused = other.Ask(kExport);
   EXPECT_EQ(refused.status, 503);
   EXPECT_EQ(refused.headers["retry-after"], "5");
   EXPECT_EQ(other.Ask(Get("/-/healthy")).status, 200);
@@ -72,7 +76,7 @@ TEST_F(ChronolithdLifeTest, ClientsThatDoNotReadTheirExportsStopNobody) {
     EXPECT_TRUE(metrics.body.find(line) != std::string::npos) << line;
   }
   stuck.pop_back();
-  while (refused.status == 503) refused = other.Ask(all);
+  while (refused.status == 503) refused = other.Ask(kExport);
   EXPECT_EQ(refused.status, 200) << refused.error;
   EXPECT_EQ(Lines(refused.body).size(), 2000U);
   stuck.pop_back();
@@ -95,11 +99,7 @@ class ChronolithdEndTest : public ChronolithdLifeTest {
   }
   grpc::Status Export(std::int64_t time_ms, const std::string& level) {
     ExportMetricsServiceRequest request;
-    auto* metric = request.add_resource_metrics()->add_scope_metrics()->add_metrics();
-    metric->set_name("g");
-    auto* point = metric->mutable_gauge()->add_data_points();
-    point->set_time_unix_nano(static_cast<std::uint64_t>(time_ms) * 1'000'000);
-    point->set_as_double(1);
+    AddGauge(&request, "g", static_cast<std::uint64_t>(time_ms) * 1'000'000, 1);
     grpc::ClientContext context;
     context.set_wait_for_ready(true);
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(2));
@@ -163,9 +163,7 @@ TEST_F(ChronolithdEndTest, AClientThatDoesNotReadEndsWithTheServer) {
   ASSERT_GT(server.port(), 0) << server.err();
   ASSERT_TRUE(server.WaitUntilReady()) << server.err();
   const auto port = static_cast<std::uint16_t>(server.port());
-  RawClient stuck(port, 4096);
-  ASSERT_TRUE(stuck.Send(Get("/api/v1/export?match[]=load")));
-  ASSERT_EQ(stuck.Read(/*head=*/true).status, 200);
+  const auto stuck = StuckClient(port);
   const ProcessResult result = server.Stop(SIGTERM);
   EXPECT_EQ(result.exit_code, kOk) << result.err;
 }

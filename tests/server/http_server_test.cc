@@ -141,6 +141,33 @@ TEST_F(HttpServerTest, AnswersOverloadWith429AndRecovers) {
   EXPECT_EQ(served, 1);
 }
 
+TEST_F(HttpServerTest, WhatTakesLongAnswersWithinTheTimeForTheEnd) {
+  std::latch entered(2);
+  const auto until_cancelled = [&](const HttpRequest& r) {
+    entered.count_down();
+    while (!r.cancelled->load()) std::this_thread::yield();
+    return Cancelled("the server ends");
+  };
+  Add("GET", "/long", [&](const HttpRequest& r) { return HttpResponse::Text(503, until_cancelled(r).message()); });
+  Add("GET", "/stream", [&](const HttpRequest& r) {
+    HttpResponse response{.stream = [&, r](BodyWriter&) { return until_cancelled(r); }};
+    response.failure = [](const Status& status) { return HttpResponse::Text(503, status.message()); };
+    return response;
+  });
+  Start();
+  RawClient a(server_->port()), b(server_->port());
+  ASSERT_TRUE(a.Send(Get("/long")));
+  ASSERT_TRUE(b.Send(Get("/stream")));
+  entered.wait();
+  server_->Stop(std::chrono::seconds(4));
+  for (RawClient* client : {&a, &b}) {
+    RawAnswer answer = client->Read();
+    EXPECT_EQ(answer.status, 503) << answer.error;
+    EXPECT_EQ(answer.body, "the server ends\n");
+    EXPECT_EQ(answer.headers["connection"], "close");
+  }
+}
+
 TEST_F(HttpServerTest, BoundsTheMemoryOfBodies) {
   Start(2, 2, /*memory=*/100'000);
   for (const bool chunked : {false, true}) {

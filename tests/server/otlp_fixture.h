@@ -4,7 +4,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <zlib.h>
 
 #include <bit>
 #include <functional>
@@ -15,10 +14,10 @@
 
 #include "base/mutex.h"
 #include "chronolith/engine_registry.h"
-#include "interop/otlp/metrics_service.pb.h"
 #include "interop/value_text.h"
 #include "plugins/memory/memory_engine.h"
 #include "server/otlp_receiver.h"
+#include "tests/support/otlp_requests.h"
 #include "tests/support/stale_references.h"
 #include "tests/support/temp_directory.h"
 
@@ -30,28 +29,10 @@ using ::opentelemetry::proto::collector::metrics::v1::ExportMetricsServiceRespon
 
 inline constexpr std::uint64_t kOtlpTime = 1'760'000'000'000'000'000;
 
-inline std::string Compress(const std::string& bytes, bool gzip = true) {
-  z_stream z{};
-  EXPECT_EQ(deflateInit2(&z, 9, Z_DEFLATED, gzip ? 31 : 15, 9, Z_DEFAULT_STRATEGY), Z_OK);
-  std::string out(deflateBound(&z, bytes.size()) + 64, '\0');
-  z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
-  z.avail_in = static_cast<uInt>(bytes.size());
-  z.next_out = reinterpret_cast<Bytef*>(out.data());
-  z.avail_out = static_cast<uInt>(out.size());
-  EXPECT_EQ(deflate(&z, Z_FINISH), Z_STREAM_END);
-  out.resize(z.total_out);
-  deflateEnd(&z);
-  return out;
-}
+using testing::Compress;
 
 inline pb::NumberDataPoint* AddGauge(ExportMetricsServiceRequest* request, const std::string& name, double value) {
-  if (request->resource_metrics_size() == 0) request->add_resource_metrics()->add_scope_metrics();
-  pb::Metric* metric = request->mutable_resource_metrics(0)->mutable_scope_metrics(0)->add_metrics();
-  metric->set_name(name);
-  pb::NumberDataPoint* point = metric->mutable_gauge()->add_data_points();
-  point->set_time_unix_nano(kOtlpTime);
-  point->set_as_double(value);
-  return point;
+  return testing::AddGauge(request, name, kOtlpTime, value);
 }
 
 // One metric of each kind, and how many series they become.

@@ -2,9 +2,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "interop/remote_compression.h"
 #include "interop/remote_read_message.h"
@@ -73,11 +76,11 @@ class QueryHandlers : public ::testing::Test {
     ASSERT_TRUE(storage_->Checkpoint().ok());
 
     AddRemoteReadHandler(storage_.get(), &in_flight_, read_options_, &router_);
-    AddLookupHandlers(storage_.get(), std::chrono::seconds(60), &router_);
-    AddExportHandler(storage_.get(), &router_);
-    AddMetadataHandlers(storage_.get(), std::chrono::seconds(60), &router_);
+    AddLookupHandlers(storage_.get(), &in_flight_, std::chrono::seconds(60), &router_);
+    AddExportHandler(storage_.get(), &in_flight_, &router_);
+    AddMetadataHandlers(storage_.get(), &in_flight_, std::chrono::seconds(60), &router_);
     cardinality_ = std::make_unique<LiveCardinality>(storage_.get(), LiveCardinalityOptions{.max_age = std::chrono::seconds(0)});
-    AddTsdbStatusHandler(cardinality_.get(), &router_);
+    AddTsdbStatusHandler(cardinality_.get(), &in_flight_, &router_);
     AddAdminHandlers(storage_.get(), {.enabled = true, .snapshot_directory = dir_ / "snapshots"}, &router_);
   }
   void TearDown() override { EXPECT_EQ(in_flight_.used_bytes(), 0U); }
@@ -85,7 +88,7 @@ class QueryHandlers : public ::testing::Test {
   void Write(const TimeSeries& s) { ASSERT_TRUE(storage_->Write(s).ok()); }
 
   HttpResponse Ask(const std::string& method, const std::string& target, std::string body = {}, Pairs headers = {}) {
-    HttpRequest request{.method = method, .headers = std::move(headers), .body = std::move(body)};
+    HttpRequest request{.method = method, .headers = std::move(headers), .body = std::move(body), .cancelled = &cancelled_};
     EXPECT_TRUE(ParseTarget(target, &request.path, &request.query).ok());
     const Router::Match match = router_.Find(method, request.path);
     if (match.route == nullptr) return {.status = 404};
@@ -94,7 +97,7 @@ class QueryHandlers : public ::testing::Test {
     if (response.stream) {
       Collected all;
       const Status s = response.stream(all);
-      if (!s.ok()) return HttpResponse::Text(500, s.ToString());
+      if (!s.ok()) return response.failure ? response.failure(s) : HttpResponse::Text(500, s.ToString());
       response.body = all.bytes;
     }
     return response;
@@ -125,6 +128,7 @@ class QueryHandlers : public ::testing::Test {
   const testing_support::TempDirectory dir_;
   std::unique_ptr<Storage> storage_;
   MemoryBudget in_flight_{64 << 20};
+  std::atomic<bool> cancelled_{false};
   RemoteReadOptions read_options_;
   std::unique_ptr<LiveCardinality> cardinality_;
   Router router_;
@@ -245,7 +249,8 @@ TEST_F(QueryHandlers, AReadIsCountedBeforeItIsDecodedAndOverloadAsksToTryLater) 
   HttpResponse response = Ask("POST", "/api/v1/read", claims);
   EXPECT_EQ(response.status, 429);
   EXPECT_EQ(retry_after(response), "1");
-  // Room for the request, none for the answer; a stream needs none.
+  in_flight_.Release(60'000);
+  // Room for the request and some series at a time, none for the answer; a stream needs none.
   const auto message = [](std::uint32_t form) {
     return ReadRequest({QueryBytes(kStart, kStart + 10'000'000, {MatcherBytes(2, "job", ".+")})}, {form});
   };
@@ -253,8 +258,8 @@ TEST_F(QueryHandlers, AReadIsCountedBeforeItIsDecodedAndOverloadAsksToTryLater) 
   EXPECT_EQ(response.status, 429);
   EXPECT_EQ(retry_after(response), "1");
   EXPECT_EQ(Read(message(1)).status, 200);
-  EXPECT_EQ(in_flight_.used_bytes(), all - 4095) << "each gave back what it took";
-  in_flight_.Release(all - 4095);
+  EXPECT_EQ(in_flight_.used_bytes(), all - 64'095) << "each gave back what it took";
+  in_flight_.Release(all - 64'095);
   EXPECT_EQ(Read(message(0)).status, 200);
 }
 
@@ -301,6 +306,98 @@ TEST_F(QueryHandlers, WhoAsksForPromQlIsToldWhereItIs) {
     EXPECT_EQ(json::parse(response.body)["errorType"], "not_found");
     EXPECT_THAT(response.body, HasSubstr("remote_read"));
   }
+}
+
+const char* const kLookups[] = {"/api/v1/series?match[]=up",
+                                "/api/v1/series?match[]=up&match[]=latency",
+                                "/api/v1/labels",
+                                "/api/v1/labels?match[]=up",
+                                "/api/v1/label/instance/values",
+                                "/api/v1/label/instance/values?match[]=up&match[]=latency",
+                                "/api/v1/metadata",
+                                "/api/v1/query_exemplars?query=latency",
+                                "/api/v1/export?match[]=up",
+                                "/api/v1/status/tsdb"};
+
+TEST_F(QueryHandlers, LookupsAreCountedAndOverloadAsksToTryLater) {
+  for (const std::string target : kLookups) {
+    EXPECT_EQ(Ask("GET", target).status, 200) << target;
+    EXPECT_EQ(in_flight_.used_bytes(), 0U) << target;
+    in_flight_.ForceReserve(in_flight_.limit_bytes());
+    const HttpResponse response = Ask("GET", target);
+    EXPECT_EQ(response.status, 503) << target;
+    const json answer = json::parse(response.body);
+    EXPECT_EQ(answer["errorType"], "unavailable");
+    EXPECT_EQ(answer["error"], "other requests have taken the memory that there is for them");
+    EXPECT_THAT(response.headers, ::testing::Contains(::testing::Pair("Retry-After", "1"))) << target;
+    in_flight_.Release(in_flight_.limit_bytes());
+  }
+}
+
+TEST_F(QueryHandlers, ALookupThatTakesMoreThanThereIsIsNotTriedAgain) {
+  Router poor;
+  MemoryBudget little(20);
+  const auto timeout = std::chrono::seconds(60);
+  AddLookupHandlers(storage_.get(), &little, timeout, &poor);
+  AddMetadataHandlers(storage_.get(), &little, timeout, &poor);
+  AddExportHandler(storage_.get(), &little, &poor);
+  LiveCardinality cardinality(storage_.get(), {});
+  AddTsdbStatusHandler(&cardinality, &little, &poor);
+  std::swap(poor, router_);
+  for (const std::string target : kLookups) {
+    const HttpResponse response = Ask("GET", target);
+    EXPECT_EQ(response.status, 422) << target << response.body;
+    const json answer = json::parse(response.body);
+    EXPECT_EQ(answer["errorType"], "execution");
+    EXPECT_THAT(answer["error"].get<std::string>(), HasSubstr("--max-in-flight-bytes")) << target;
+    EXPECT_EQ(little.used_bytes(), 0U) << target;
+  }
+}
+
+TEST_F(QueryHandlers, WhatIsAskedAtTheEndOfTheServerIsAnsweredSo) {
+  cancelled_ = true;
+  for (const std::string target : kLookups) {
+    const HttpResponse response = Ask("GET", target);
+    EXPECT_EQ(response.status, 503) << target;
+    EXPECT_EQ(json::parse(response.body)["errorType"], "canceled") << target;
+  }
+  const std::string all = QueryBytes(kStart, kStart + 10'000'000, {MatcherBytes(2, "job", ".+")});
+  EXPECT_EQ(Read(ReadRequest({all}, {0})).status, 503);
+  EXPECT_EQ(Read(ReadRequest({all}, {1})).status, 503);
+}
+
+// What is in memory of them together is bounded; what is not in memory is not.
+TEST_F(QueryHandlers, ManySeriesAreAnsweredInLittleMemory) {
+  constexpr int kSeries = 40'000;
+  std::vector<TimeSeries> many(kSeries);
+  for (int i = 0; i < kSeries; ++i) {
+    many[static_cast<std::size_t>(i)] = {
+        .labels = {{"__name__", "many"}, {"i", std::to_string(1'000'000 + i)}, {"text", std::string(150, 'x')}},
+        .samples = {{kStart, 1.0 * i}}};
+  }
+  ASSERT_TRUE(storage_->Write(many).ok());
+  Router poor;
+  MemoryBudget little(5 << 20);  // the labels of all take 8 MiB, and three times that while they are sorted
+  const auto timeout = std::chrono::seconds(60);
+  AddLookupHandlers(storage_.get(), &little, timeout, &poor);
+  AddExportHandler(storage_.get(), &little, &poor);
+  AddRemoteReadHandler(storage_.get(), &little, {}, &poor);
+  std::swap(poor, router_);
+  std::set<std::string> seen;
+  const json series = Api("/api/v1/series?match[]=many");
+  for (const json& one : series["data"]) seen.insert(one["i"]);
+  EXPECT_EQ(seen.size(), static_cast<std::size_t>(kSeries));
+  EXPECT_EQ(Api("/api/v1/series?match[]=many&limit=39999")["warnings"].size(), 1U);
+  const HttpResponse exported = Ask("GET", "/api/v1/export?match[]=many");
+  EXPECT_EQ(exported.status, 200) << exported.body;
+  EXPECT_EQ(std::count(exported.body.begin(), exported.body.end(), '\n'), kSeries);
+  const HttpResponse values = Ask("GET", "/api/v1/label/i/values");
+  EXPECT_EQ(values.status, 422) << values.body;
+  EXPECT_EQ(Api("/api/v1/label/i/values?match[]={i=~\"10000.*\"}")["data"].size(), 100U);
+  EXPECT_EQ(Api("/api/v1/labels")["data"].size(), 6U);
+  // All of them in one order: their labels are in memory together.
+  EXPECT_EQ(Read(ReadRequest({QueryBytes(kStart, kStart, {MatcherBytes(0, "__name__", "many")})}, {1})).status, 413);
+  EXPECT_EQ(little.used_bytes(), 0U);
 }
 
 TEST_F(QueryHandlers, WrongParametersAreNamed) {
@@ -408,7 +505,7 @@ TEST_F(QueryHandlers, TellsWhatMakesSeriesAsPrometheusDoes) {
 TEST_F(QueryHandlers, WhatIsLeftOutOfACountIsSaid) {
   LiveCardinality some([](const auto&) { return ops::StoreCardinality{.partial = true, .complete = false}; }, {});
   Router router;
-  AddTsdbStatusHandler(&some, &router);
+  AddTsdbStatusHandler(&some, &in_flight_, &router);
   const json answer = json::parse(router.Find("GET", "/api/v1/status/tsdb").route->handler({}).body);
   EXPECT_EQ(answer["warnings"].size(), 2U);
   EXPECT_EQ(answer["data"]["headStats"]["minTime"], std::numeric_limits<std::int64_t>::max());

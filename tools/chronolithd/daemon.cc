@@ -27,7 +27,7 @@ constexpr std::size_t kQueuePerWorker = 8;
 // What the flags let the process take, of which `database` is the store's; the program itself comes on top (tools/README.md).
 std::uint64_t MemoryLimit(const Flags& flags, std::uint64_t database) {
   const std::uint64_t grpc = flags.otlp_grpc_listen == kOff ? 0 : flags.otlp_grpc.memory_bytes;
-  return database + flags.in_flight_bytes + grpc + flags.remote_write.cache_bytes + flags.otlp.writer.cache_bytes;
+  return database + flags.in_flight_bytes + flags.in_flight_bytes / 2 + grpc + flags.remote_write.cache_bytes + flags.otlp.writer.cache_bytes;
 }
 
 // Whole, or not there at all.
@@ -42,7 +42,7 @@ Status WritePortFile(const std::string& path, std::uint16_t port) {
 
 }  // namespace
 
-Daemon::Daemon(const Flags& flags) : flags_(flags), in_flight_(flags.in_flight_bytes) {}
+Daemon::Daemon(const Flags& flags) : flags_(flags), in_flight_(flags.in_flight_bytes), lookups_(flags.in_flight_bytes / 2) {}
 
 Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
   std::unique_ptr<Daemon> daemon(new Daemon(flags));
@@ -59,7 +59,7 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
       daemon->storage_.get(),
       server::StatusHistoryOptions{.refused = [registry = daemon->registry_] { return server::RefusedItems(*registry); }});
   daemon->history_->Start();
-  daemon->cardinality_ = std::make_unique<server::LiveCardinality>(daemon->storage_.get(), server::LiveCardinalityOptions{});
+  daemon->cardinality_ = std::make_unique<server::LiveCardinality>(daemon->storage_.get(), server::LiveCardinalityOptions{.in_flight = &daemon->in_flight_});
   daemon->remote_write_ = std::make_unique<server::RemoteWriteHandler>(daemon->storage_.get(), flags.remote_write,
                                                                        &daemon->in_flight_, daemon->registry_.get());
   daemon->otlp_ = std::make_unique<server::OtlpReceiver>(daemon->storage_.get(), flags.otlp, daemon->registry_.get());
@@ -102,10 +102,10 @@ server::Router Daemon::MakeRouter() {
   remote_write_->AddTo(&router);
   server::AddOtlpHandler(otlp_.get(), &in_flight_, &router);
   server::AddRemoteReadHandler(storage_.get(), &in_flight_, {.timeout = flags_.query_timeout}, &router);
-  server::AddLookupHandlers(storage_.get(), flags_.query_timeout, &router);
-  server::AddMetadataHandlers(storage_.get(), flags_.query_timeout, &router);
-  server::AddExportHandler(storage_.get(), &router);
-  server::AddTsdbStatusHandler(cardinality_.get(), &router);
+  server::AddLookupHandlers(storage_.get(), &lookups_, flags_.query_timeout, &router);
+  server::AddMetadataHandlers(storage_.get(), &lookups_, flags_.query_timeout, &router);
+  server::AddExportHandler(storage_.get(), &lookups_, &router);
+  server::AddTsdbStatusHandler(cardinality_.get(), &lookups_, &router);
   server::AddAdminHandlers(storage_.get(), flags_.admin, &router);
   return router;
 }

@@ -50,6 +50,7 @@ class Daemon {
   const Flags flags_;
   std::unique_ptr<Storage> storage_;
   MemoryBudget in_flight_;
+  MemoryBudget lookups_;  // beside it, so that they do not take what writes need
   server::HttpMetrics http_metrics_;
   std::shared_ptr<prometheus::Registry> registry_ = std::make_shared<prometheus::Registry>();
   std::unique_ptr<server::WebSecuritySource> security_;  // null: plain HTTP for everybody

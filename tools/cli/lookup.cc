@@ -94,6 +94,7 @@ Result<ops::SeriesListResult> PrintSeries(const LookupFlags& flags, Storage* sto
       if (flags.metadata) *out << "  # " << type << (metadata.unit.empty() ? "" : " in ") << metadata.unit << ": " << metadata.help;
       *out << "\n";
     }
+    return Status::Ok();
   });
   if (listed.ok() && flags.format == Format::kJson) json.EndArray().Key("truncated").Bool(listed->truncated).EndObject().Newline();
   return listed;

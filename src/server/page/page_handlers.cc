@@ -185,8 +185,8 @@ HttpResponse PageState(const PageParts& parts, const HttpRequest& request) {
   return Answer(200, out);
 }
 
-HttpResponse Cardinality(LiveCardinality* cardinality) {
-  const Result<std::shared_ptr<const ops::StoreCardinality>> top = cardinality->Get(kTop);
+HttpResponse Cardinality(LiveCardinality* cardinality, const HttpRequest& request) {
+  const Result<std::shared_ptr<const ops::StoreCardinality>> top = cardinality->Get(kTop, request.cancelled);
   if (!top.ok()) return Answer(503, {{"error", top.status().message()}});
   json metrics = json::array(), labels = json::array();
   for (const ops::PairCount& metric : (*top)->metrics) {
@@ -222,7 +222,7 @@ void AddPageHandlers(const PageParts& parts, Router* router) {
                }});
   router->Add({.method = "GET",
                .pattern = "/api/v1/status/page/cardinality",
-               .handler = [cardinality = parts.cardinality](const HttpRequest&) { return Cardinality(cardinality); }});
+               .handler = [cardinality = parts.cardinality](const HttpRequest& r) { return Cardinality(cardinality, r); }});
 }
 
 }  // namespace chronolith::server
