@@ -150,6 +150,24 @@ std::string StampOf(const std::string& path) {
          std::to_string(s.st_ino);
 }
 
+// Of who connects: whether a certificate must be shown, and whether it is verified.
+std::pair<bool, bool> AsksOfClients(const WebSecurity& security) {
+  if (security.tls_material == nullptr) return {false, false};
+  using Auth = TlsConfig::ClientAuth;
+  const Auth auth = security.tls_material->client_auth;
+  return {auth == Auth::kRequireAny || auth == Auth::kRequireAndVerify,
+          auth == Auth::kVerifyIfGiven || auth == Auth::kRequireAndVerify};
+}
+
+bool AsksForLess(const WebSecurity& now, const WebSecurity& before) {
+  const auto [must, verified] = AsksOfClients(now);
+  const auto [must_before, verified_before] = AsksOfClients(before);
+  const bool tls13 = now.tls_material != nullptr && now.tls_material->only_tls13;
+  const bool tls13_before = before.tls_material != nullptr && before.tls_material->only_tls13;
+  return (now.users == nullptr && before.users != nullptr) || (now.tls == nullptr && before.tls != nullptr) || must < must_before ||
+         verified < verified_before || tls13 < tls13_before;
+}
+
 std::string StampOfAll(const std::string& path) {
   std::string stamp = StampOf(path);
   if (const Result<WebConfig> config = LoadWebConfig(path); config.ok()) {
@@ -200,6 +218,14 @@ void WebSecuritySource::Reload(bool always) {
   Result<std::shared_ptr<const WebSecurity>> security = LoadWebSecurity(path_);
   if (!security.ok()) {
     if (logger_ != nullptr) logger_->Log(LogLevel::kError, security.status().message() + "; what was loaded before stays");
+    return;
+  }
+  if (!always && AsksForLess(**security, *Get())) {
+    if (logger_ != nullptr) {
+      logger_->Log(LogLevel::kError, path_ +
+                                         " asks for less than before (users, TLS or client certificates): SIGHUP or a restart "
+                                         "takes it so; what was loaded before stays");
+    }
     return;
   }
   {

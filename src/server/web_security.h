@@ -42,7 +42,8 @@ class WebSecuritySource {
   static Result<std::unique_ptr<WebSecuritySource>> Open(const std::string& path, std::shared_ptr<Logger> logger);
   std::shared_ptr<const WebSecurity> Get() const;
   // Loads it again where the file, or one that it names, has changed, or `always`. What cannot be loaded is logged, and the old
-  // stays.
+  // stays; so does it, unless `always`, where the new one asks for less (no users, no TLS, no certificates of clients): a file that
+  // is written in place is empty for a moment, and must not open the server to everybody.
   void Reload(bool always);
 
  private:

@@ -134,7 +134,7 @@ TEST_F(OtlpGrpcEnd, WhatWaitsForTheLogIsCountedAndBounded) {
   syncs_.Open();
   std::size_t written = 0;
   for (std::size_t i = 0; i < kWaitMax; ++i) written += next().ok() ? 1 : 0;
-  EXPECT_GT(written, 1U);
+  EXPECT_GE(written, 1U);  // a message that is being read may hold the rest
   server_->Stop(std::chrono::minutes(1));
   server_.reset();
   EXPECT_TRUE(store_->Close().ok());

@@ -7,6 +7,7 @@
 
 #include "server/authenticator.h"
 #include "server/web_security.h"
+#include "tests/server/tls_files.h"
 #include "tests/support/temp_directory.h"
 
 namespace chronolith::server {
@@ -124,6 +125,45 @@ TEST_F(WebConfigTest, IsSaidToBeLoadedWhenItIsInForce) {
   EXPECT_THAT(logger->lines, ElementsAre(HasSubstr("was loaded again"), HasSubstr("what was loaded before stays")));
   EXPECT_THAT(logger->before, ElementsAre("", ""));
   EXPECT_THAT(logger->after, ElementsAre("new", "new"));
+}
+
+// As a file that is written in place looks half-way, and as one looks that gives something up: only who asks for it gets it.
+TEST_F(WebConfigTest, AChangeByItselfTakesNoProtectionAway) {
+  testing::MakeCertificate(dir_.path(), "a");
+  const std::string users = "bearer_tokens: {agent: 0123456789abcdef}\n";
+  const std::string tls = "tls_server_config:\n  cert_file: a.crt\n  key_file: a.key\n";
+  const std::string clients = tls + "  client_ca_file: a.crt\n  client_auth_type: ";
+  struct Case {
+    std::string before, now;
+    bool taken;
+  };
+  const Case cases[] = {
+      {users, "", false},
+      {tls + users, tls, false},
+      {tls + users, users, false},
+      {tls, "", false},
+      {tls + "  min_version: TLS13\n", tls, false},
+      {clients + "RequireAndVerifyClientCert\n", tls, false},
+      {clients + "RequireAndVerifyClientCert\n", clients + "RequireAnyClientCert\n", false},
+      {clients + "RequireAndVerifyClientCert\n", clients + "VerifyClientCertIfGiven\n", false},
+      {clients + "VerifyClientCertIfGiven\n", clients + "RequestClientCert\n", false},
+      {"", users, true},
+      {users, tls + users, true},
+      {users, users + "# the same\n", true},
+      {tls + users, clients + "RequireAndVerifyClientCert\n" + users, true},
+      {clients + "RequestClientCert\n", tls, true},
+  };
+  for (const Case& c : cases) {
+    ASSERT_TRUE(Load(c.before).ok()) << c.before;
+    const auto source = WebSecuritySource::Open(dir_ / "web.yml", nullptr);
+    ASSERT_TRUE(source.ok()) << source.status().ToString();
+    const auto before = (*source)->Get();
+    ASSERT_TRUE(Load(c.now).ok()) << c.now;
+    (*source)->Reload(/*always=*/false);
+    EXPECT_EQ((*source)->Get() != before, c.taken) << c.before << " -> " << c.now;
+    (*source)->Reload(/*always=*/true);
+    EXPECT_NE((*source)->Get(), before) << c.before << " -> " << c.now;
+  }
 }
 
 TEST(Authenticator, KnowsUsersAndRemembersThem) {
