@@ -171,7 +171,10 @@ class Opener {
 
  private:
   Status Describe(const rocksdb::Status& s) const {
-    if (IsLocked(s)) return FailedPrecondition("'" + path_ + "' is open already: " + s.ToString());
+    if (IsLocked(s))
+      return FailedPrecondition("'" + path_ +
+                                "' is open already: another process writes to it, or this one; close it there first (" +
+                                s.ToString() + ")");
     return FromRocks(s).WithContext("opening '" + path_ + "'");
   }
 

@@ -18,6 +18,9 @@ namespace asio = boost::asio;
 namespace ssl = asio::ssl;
 using ErrorCode = boost::system::error_code;
 
+constexpr char kOnlyTls13[] = "min_version: TLS13";
+constexpr char kAllowedSans[] = "client_allowed_sans";
+
 Status ReadPem(const std::string& path, const char* what, std::string* text) {
   if (path.empty()) return Status::Ok();
   std::ifstream in(path, std::ios::binary);
@@ -28,11 +31,11 @@ Status ReadPem(const std::string& path, const char* what, std::string* text) {
 Result<std::shared_ptr<const TlsMaterial>> ReadMaterial(const TlsConfig& config) {
   auto material = std::make_shared<TlsMaterial>();
   material->client_auth = config.client_auth;
-  const std::pair<const char*, bool> beyond_grpc[] = {{"min_version: TLS13", config.only_tls13},
+  const std::pair<const char*, bool> beyond_grpc[] = {{kOnlyTls13, config.only_tls13},
                                                       {"max_version: TLS12", config.only_tls12},
                                                       {"cipher_suites", !config.cipher_suites.empty()},
                                                       {"curve_preferences", !config.curve_preferences.empty()},
-                                                      {"client_allowed_sans", !config.client_allowed_sans.empty()}};
+                                                      {kAllowedSans, !config.client_allowed_sans.empty()}};
   for (const auto& [setting, is_set] : beyond_grpc) {
     if (is_set) material->beyond_grpc.emplace_back(setting);
   }
@@ -159,13 +162,18 @@ std::pair<bool, bool> AsksOfClients(const WebSecurity& security) {
           auth == Auth::kVerifyIfGiven || auth == Auth::kRequireAndVerify};
 }
 
+bool Has(const WebSecurity& security, const char* setting) {
+  if (security.tls_material == nullptr) return false;
+  const std::vector<std::string>& settings = security.tls_material->beyond_grpc;
+  return std::find(settings.begin(), settings.end(), setting) != settings.end();
+}
+
 bool AsksForLess(const WebSecurity& now, const WebSecurity& before) {
   const auto [must, verified] = AsksOfClients(now);
   const auto [must_before, verified_before] = AsksOfClients(before);
-  const bool tls13 = now.tls_material != nullptr && now.tls_material->only_tls13;
-  const bool tls13_before = before.tls_material != nullptr && before.tls_material->only_tls13;
   return (now.users == nullptr && before.users != nullptr) || (now.tls == nullptr && before.tls != nullptr) || must < must_before ||
-         verified < verified_before || tls13 < tls13_before;
+         verified < verified_before || Has(now, kOnlyTls13) < Has(before, kOnlyTls13) ||
+         Has(now, kAllowedSans) < Has(before, kAllowedSans);
 }
 
 std::string StampOfAll(const std::string& path) {
