@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
@@ -29,8 +30,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A reader beside a live writer may find that the writer deleted a file between its look at the directory and its open.
-constexpr int kReadOnlyAttempts = 5;
+// A reader beside a live writer may find that the writer deleted a file between its look at the directory and its open, and
+// again at each attempt where the writer compacts small tables without a pause: it looks again until it was faster.
+constexpr std::chrono::seconds kReadOnlyPatience{30};
 
 bool IsLocked(const rocksdb::Status& s) { return s.IsIOError() && s.ToString().find("lock") != std::string::npos; }
 
@@ -299,16 +301,17 @@ class RocksDbEngineFactory : public EngineFactory {
     if (!options.read_only) {
       return MakeEngine(path, options, OpenFiles(path, options, *settings, *state == PathState::kDatabase));
     }
+    const auto give_up = std::chrono::steady_clock::now() + kReadOnlyPatience;
     Status last;
-    for (int attempt = 0; attempt < kReadOnlyAttempts; ++attempt) {
+    do {
       Result<std::unique_ptr<KvEngine>> engine =
           MakeEngine(path, options, Opener(env_, path, options, *settings, false).Open(true));
       if (engine.ok() || !MayBeOneFile(engine.status())) return engine;
-      if (attempt > 0 && engine.status() == last) {  // the same file twice: not the writer's doing
+      if (engine.status() == last) {  // the same file twice: not the writer's doing
         return options.quarantine ? MakeEngine(path, options, OpenAroundDamage(path, options, *settings, last)) : last;
       }
       last = engine.status();
-    }
+    } while (std::chrono::steady_clock::now() < give_up);
     return Unavailable("files of '" + path + "' kept vanishing under the reader: " + last.message());
   }
 

@@ -251,7 +251,7 @@ class Core {
   std::vector<std::uint64_t> cut_series_ ABSL_GUARDED_BY(upkeep_mu_);
   // The last one, or the opening.
   std::chrono::steady_clock::time_point checkpoint_began_ ABSL_GUARDED_BY(upkeep_mu_) = std::chrono::steady_clock::now();
-  std::optional<ArchiveMark> archive_mark_ ABSL_GUARDED_BY(upkeep_mu_);                 // of the last checkpoint, not told yet
+  std::optional<ArchiveMark> archive_mark_ ABSL_GUARDED_BY(upkeep_mu_);  // of the last checkpoint, not told yet
   Timestamp released_before_ ABSL_GUARDED_BY(upkeep_mu_) = kMinTimestamp;
   std::size_t release_next_ ABSL_GUARDED_BY(upkeep_mu_) = 0;  // the shard that ReleaseStored begins behind
   std::uint64_t released_untold_ ABSL_GUARDED_BY(upkeep_mu_) = 0;
