@@ -237,7 +237,7 @@ int Milliseconds(std::chrono::milliseconds duration) { return Clamped(static_cas
 class OtlpGrpcServer::Impl {
  public:
   Impl(const OtlpGrpcParts& parts, std::shared_ptr<const TlsMaterial> tls)
-      : credentials_(tls != nullptr ? std::make_shared<GrpcTlsCredentials>(parts.security, tls->client_auth)
+      : credentials_(tls != nullptr ? std::make_shared<GrpcTlsCredentials>(parts.security, tls->config.client_auth)
                                     : grpc::InsecureServerCredentials()),
         service_(parts, std::move(tls)) {}
 

@@ -2,6 +2,10 @@
 
 #include <grpc/grpc.h>
 
+#include <string>
+#include <utility>
+#include <vector>
+
 namespace chronolith::server {
 namespace {
 
@@ -19,6 +23,20 @@ grpc_ssl_client_certificate_request_type RequestOf(TlsConfig::ClientAuth auth) {
       break;
   }
   return GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
+}
+
+// The settings that a port of gRPC cannot keep.
+std::vector<std::string> BeyondGrpc(const TlsConfig& config) {
+  const std::pair<const char*, bool> all[] = {{"min_version: TLS13", config.only_tls13},
+                                              {"max_version: TLS12", config.only_tls12},
+                                              {"cipher_suites", !config.cipher_suites.empty()},
+                                              {"curve_preferences", !config.curve_preferences.empty()},
+                                              {"client_allowed_sans", !config.client_allowed_sans.empty()}};
+  std::vector<std::string> set;
+  for (const auto& [setting, is_set] : all) {
+    if (is_set) set.emplace_back(setting);
+  }
+  return set;
 }
 
 }  // namespace
@@ -49,15 +67,16 @@ int GrpcTlsCredentials::AddPortToServer(const std::string& address, grpc_server*
 }
 
 Status CheckForGrpc(const TlsMaterial* tls) {
-  if (tls == nullptr || tls->beyond_grpc.empty()) return Status::Ok();
-  return FailedPrecondition("tls_server_config." + tls->beyond_grpc.front() +
+  const std::vector<std::string> beyond = tls != nullptr ? BeyondGrpc(tls->config) : std::vector<std::string>();
+  if (beyond.empty()) return Status::Ok();
+  return FailedPrecondition("tls_server_config." + beyond.front() +
                             " cannot be kept on gRPC's port, whose library has no such setting: leave it out, or turn the port off "
                             "(--otlp-grpc-listen off)");
 }
 
 bool KeepsGrpc(const TlsMaterial* opened, const TlsMaterial* now) {
   if (opened == nullptr || now == nullptr) return opened == now;
-  return opened->client_auth == now->client_auth && opened->beyond_grpc == now->beyond_grpc;
+  return opened->config.client_auth == now->config.client_auth && BeyondGrpc(now->config).empty();
 }
 
 }  // namespace chronolith::server

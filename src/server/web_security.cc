@@ -6,9 +6,11 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/system/error_code.hpp>
 #include <fstream>
+#include <functional>
 #include <iterator>
 
 namespace chronolith::server {
@@ -17,9 +19,6 @@ namespace {
 namespace asio = boost::asio;
 namespace ssl = asio::ssl;
 using ErrorCode = boost::system::error_code;
-
-constexpr char kOnlyTls13[] = "min_version: TLS13";
-constexpr char kAllowedSans[] = "client_allowed_sans";
 
 Status ReadPem(const std::string& path, const char* what, std::string* text) {
   if (path.empty()) return Status::Ok();
@@ -30,15 +29,7 @@ Status ReadPem(const std::string& path, const char* what, std::string* text) {
 
 Result<std::shared_ptr<const TlsMaterial>> ReadMaterial(const TlsConfig& config) {
   auto material = std::make_shared<TlsMaterial>();
-  material->client_auth = config.client_auth;
-  const std::pair<const char*, bool> beyond_grpc[] = {{kOnlyTls13, config.only_tls13},
-                                                      {"max_version: TLS12", config.only_tls12},
-                                                      {"cipher_suites", !config.cipher_suites.empty()},
-                                                      {"curve_preferences", !config.curve_preferences.empty()},
-                                                      {kAllowedSans, !config.client_allowed_sans.empty()}};
-  for (const auto& [setting, is_set] : beyond_grpc) {
-    if (is_set) material->beyond_grpc.emplace_back(setting);
-  }
+  material->config = config;
   Status status = ReadPem(config.cert_file, "certificate", &material->certificate_pem);
   if (status.ok()) status = ReadPem(config.key_file, "key", &material->key_pem);
   if (status.ok()) status = ReadPem(config.client_ca_file, "authorities", &material->client_ca_pem);
@@ -110,7 +101,8 @@ bool IsAllowed(const std::vector<std::string>& allowed, ssl::verify_context& con
   return known;
 }
 
-Result<std::shared_ptr<ssl::context>> MakeContext(const TlsConfig& config, const TlsMaterial& material) {
+Result<std::shared_ptr<ssl::context>> MakeContext(const TlsMaterial& material) {
+  const TlsConfig& config = material.config;
   auto context = std::make_shared<ssl::context>(ssl::context::tls_server);
   ErrorCode error;
   context->set_options(ssl::context::default_workarounds | ssl::context::no_sslv2 | ssl::context::no_sslv3 |
@@ -153,27 +145,19 @@ std::string StampOf(const std::string& path) {
          std::to_string(s.st_ino);
 }
 
-// Of who connects: whether a certificate must be shown, and whether it is verified.
-std::pair<bool, bool> AsksOfClients(const WebSecurity& security) {
-  if (security.tls_material == nullptr) return {false, false};
+// What is asked of who connects: none of it may go without SIGHUP.
+std::array<bool, 6> Asked(const WebSecurity& security) {
   using Auth = TlsConfig::ClientAuth;
-  const Auth auth = security.tls_material->client_auth;
-  return {auth == Auth::kRequireAny || auth == Auth::kRequireAndVerify,
-          auth == Auth::kVerifyIfGiven || auth == Auth::kRequireAndVerify};
-}
-
-bool Has(const WebSecurity& security, const char* setting) {
-  if (security.tls_material == nullptr) return false;
-  const std::vector<std::string>& settings = security.tls_material->beyond_grpc;
-  return std::find(settings.begin(), settings.end(), setting) != settings.end();
+  static const TlsConfig kNoTls;
+  const TlsConfig& tls = security.tls_material != nullptr ? security.tls_material->config : kNoTls;
+  const Auth auth = tls.client_auth;
+  const bool must = auth == Auth::kRequireAny || auth == Auth::kRequireAndVerify;
+  const bool verified = auth == Auth::kVerifyIfGiven || auth == Auth::kRequireAndVerify;
+  return {security.users != nullptr, security.tls != nullptr, must, verified, tls.only_tls13, !tls.client_allowed_sans.empty()};
 }
 
 bool AsksForLess(const WebSecurity& now, const WebSecurity& before) {
-  const auto [must, verified] = AsksOfClients(now);
-  const auto [must_before, verified_before] = AsksOfClients(before);
-  return (now.users == nullptr && before.users != nullptr) || (now.tls == nullptr && before.tls != nullptr) || must < must_before ||
-         verified < verified_before || Has(now, kOnlyTls13) < Has(before, kOnlyTls13) ||
-         Has(now, kAllowedSans) < Has(before, kAllowedSans);
+  return !std::ranges::equal(Asked(now), Asked(before), std::greater_equal<>());
 }
 
 std::string StampOfAll(const std::string& path) {
@@ -194,7 +178,7 @@ Result<std::shared_ptr<const WebSecurity>> LoadWebSecurity(const std::string& pa
   if (!config->tls.cert_file.empty()) {
     Result<std::shared_ptr<const TlsMaterial>> material = ReadMaterial(config->tls);
     if (!material.ok()) return material.status().WithContext(path);
-    Result<std::shared_ptr<ssl::context>> context = MakeContext(config->tls, **material);
+    Result<std::shared_ptr<ssl::context>> context = MakeContext(**material);
     if (!context.ok()) return context.status().WithContext(path);
     security->tls = std::move(*context);
     security->tls_material = std::move(*material);

@@ -17,11 +17,10 @@ namespace chronolith::server {
 
 // The texts of a configuration's files, as they were when it was loaded, for listeners that make their own of them.
 struct TlsMaterial {
+  TlsConfig config;
   std::string certificate_pem;  // the chain
   std::string key_pem;
   std::string client_ca_pem;  // "": none
-  TlsConfig::ClientAuth client_auth = TlsConfig::ClientAuth::kNone;
-  std::vector<std::string> beyond_grpc;  // settings that a port of gRPC cannot keep
 };
 
 // Constant but for what the authenticator remembers. Connections hold on to the one that they began with for TLS; who may ask is

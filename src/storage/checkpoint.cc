@@ -17,8 +17,8 @@ namespace chronolith {
 namespace {
 
 constexpr std::int64_t kRetryMs = 1000;
-// Packing chunks costs a quarter of what it costs to write their samples. Where checkpoints follow each other faster than this, the
-// writers need the cores.
+// Packing chunks costs some 25 ns a sample (bench/chunk_bench). Where checkpoints follow each other faster than this, the writers
+// need the cores.
 constexpr std::chrono::seconds kUnhurried{20};
 constexpr std::chrono::milliseconds kStopLook{50};  // how often a thread that waits for its place looks whether the store closes
 

@@ -147,6 +147,7 @@ TEST_F(WebConfigTest, AChangeByItselfTakesNoProtectionAway) {
       {clients + "RequireAndVerifyClientCert\n", clients + "RequireAnyClientCert\n", false},
       {clients + "RequireAndVerifyClientCert\n", clients + "VerifyClientCertIfGiven\n", false},
       {clients + "VerifyClientCertIfGiven\n", clients + "RequestClientCert\n", false},
+      {clients + "RequireAndVerifyClientCert\n  client_allowed_sans: [agent]\n", clients + "RequireAndVerifyClientCert\n", false},
       {"", users, true},
       {users, tls + users, true},
       {users, users + "# the same\n", true},

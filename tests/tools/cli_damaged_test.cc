@@ -62,20 +62,6 @@ class CliDamaged : public CliTest {
     EXPECT_NE(found, "") << family;
     return found;
   }
-  static std::string LargestLog(const std::string& directory) {
-    std::string log;
-    for (const auto& entry : fs::directory_iterator(directory)) {
-      const std::string path = entry.path();
-      if (path.ends_with(".log") && (log.empty() || entry.file_size() > fs::file_size(log))) log = path;
-    }
-    return log;
-  }
-  static void FlipByte(const std::string& path, double where) {
-    std::string bytes = ReadFile(path);
-    const auto at = static_cast<std::size_t>(static_cast<double>(bytes.size()) * where);
-    bytes[at] = static_cast<char>(bytes[at] ^ 0x10);
-    std::ofstream(path, std::ios::binary) << bytes;
-  }
   std::string Copy(const std::string& name) const {
     fs::copy(db_, Path(name), fs::copy_options::recursive);
     return Path(name);

@@ -117,20 +117,6 @@ class CliSalvage : public CliTest {
     std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return fs::file_size(a) > fs::file_size(b); });
     return found;
   }
-  static std::string LargestLog(const std::string& db) {
-    std::string log;
-    for (const auto& entry : fs::directory_iterator(db + "/log")) {
-      const std::string path = entry.path();
-      if (path.ends_with(".log") && (log.empty() || entry.file_size() > fs::file_size(log))) log = path;
-    }
-    return log;
-  }
-  static void FlipByte(const std::string& path, double where) {
-    std::string bytes = ReadFile(path);
-    const auto at = static_cast<std::size_t>(static_cast<double>(bytes.size()) * where);
-    bytes[at] = static_cast<char>(bytes[at] ^ 0x10);
-    std::ofstream(path, std::ios::binary) << bytes;
-  }
   static void RemoveManifest(const std::string& instance) {
     for (const auto& entry : fs::directory_iterator(instance)) {
       if (entry.path().filename().string().starts_with("MANIFEST-")) {
@@ -324,7 +310,7 @@ TEST_F(CliSalvage, AFlippedByteInAnIndexTableCostsNoSamplesThatAreNotListed) {
 TEST_F(CliSalvage, AFlippedByteInTheLogCostsTheRecordsThatItNames) {
   Fill();
   const std::string source = Copy("damaged");
-  FlipByte(LargestLog(source), 0.5);
+  FlipByte(LargestLog(source + "/log"), 0.5);
   EXPECT_EQ(Cli({"query", "--db", source, "n"}).exit_code, kFailure) << "others refuse it";
   const nlohmann::json report = Salvage(source, kProblems);
   const std::size_t missing = Missing(report, [](const std::string&, std::int64_t t, const nlohmann::json& l) {
@@ -453,7 +439,7 @@ TEST_F(CliSalvage, AnInstanceThatIsMissingOrEmptyIsLostAndTheOtherIsTaken) {
   for (const bool removed : {false, true}) {
     SCOPED_TRACE(removed ? "its only file removed" : "its only file emptied");
     const std::string source = Copy(removed ? "removed" : "emptied");
-    const std::string log = LargestLog(source);
+    const std::string log = LargestLog(source + "/log");
     if (removed) {
       fs::remove(log);
     } else {
@@ -530,7 +516,7 @@ TEST_F(CliSalvage, SeveralDamagesAtOnce) {
   FlipByte(TablesOf(source, "chunk.0").front(), 0.4);
   fs::remove(TablesOf(source, "chunk.2").front());
   FlipByte(TablesOf(source, "index.3").front(), 0.3);
-  FlipByte(LargestLog(source), 0.4);
+  FlipByte(LargestLog(source + "/log"), 0.4);
   const nlohmann::json report = Salvage(source, kProblems);
   Missing(report, [](const std::string& series, std::int64_t t, const nlohmann::json& l) {
     return NamesSeriesAndTime(series, t, l) || (l["kind"] == "labels" && l["start_ms"] <= t && t < l["end_ms"]) ||

@@ -56,6 +56,22 @@ class CliTest : public ::testing::Test {
     text << file.rdbuf();
     return text.str();
   }
+  // Spoils the byte at this part of the file, 0 to 1.
+  static void FlipByte(const std::string& path, double where) {
+    std::string bytes = ReadFile(path);
+    const auto at = static_cast<std::size_t>(static_cast<double>(bytes.size()) * where);
+    bytes[at] = static_cast<char>(bytes[at] ^ 0x10);
+    std::ofstream(path, std::ios::binary) << bytes;
+  }
+  // Of a log's directory.
+  static std::string LargestLog(const std::string& directory) {
+    std::string log;
+    for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+      const std::string path = entry.path();
+      if (path.ends_with(".log") && (log.empty() || entry.file_size() > std::filesystem::file_size(log))) log = path;
+    }
+    return log;
+  }
 
   ProcessResult Import(std::string_view text, std::vector<std::string> more = {}) const {
     std::vector<std::string> args = {"import", "--db", db_, "--format", "json"};

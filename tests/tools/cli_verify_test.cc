@@ -51,12 +51,6 @@ class CliVerify : public CliTest {
     EXPECT_FALSE(found.empty()) << family;
     return found;
   }
-  static void FlipByte(const std::string& path, double where) {
-    std::string bytes = ReadFile(path);
-    const auto at = static_cast<std::size_t>(static_cast<double>(bytes.size()) * where);
-    bytes[at] = static_cast<char>(bytes[at] ^ 0x10);
-    std::ofstream(path, std::ios::binary) << bytes;
-  }
   std::map<std::string, std::pair<std::uint64_t, fs::file_time_type>> Tree() const {
     std::map<std::string, std::pair<std::uint64_t, fs::file_time_type>> files;
     for (const auto& entry : fs::recursive_directory_iterator(db_)) {

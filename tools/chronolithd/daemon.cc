@@ -27,7 +27,8 @@ constexpr std::size_t kQueuePerWorker = 8;
 // What the flags let the process take, of which `database` is the store's; the program itself comes on top (tools/README.md).
 std::uint64_t MemoryLimit(const Flags& flags, std::uint64_t database) {
   const std::uint64_t grpc = flags.otlp_grpc_listen == kOff ? 0 : flags.otlp_grpc.memory_bytes;
-  return database + flags.in_flight_bytes + flags.in_flight_bytes / 2 + grpc + flags.remote_write.cache_bytes + flags.otlp.writer.cache_bytes;
+  return database + flags.in_flight_bytes + flags.in_flight_bytes / 2 + grpc + flags.remote_write.cache_bytes +
+         flags.otlp.writer.cache_bytes;
 }
 
 // Whole, or not there at all.
@@ -59,7 +60,8 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
       daemon->storage_.get(),
       server::StatusHistoryOptions{.refused = [registry = daemon->registry_] { return server::RefusedItems(*registry); }});
   daemon->history_->Start();
-  daemon->cardinality_ = std::make_unique<server::LiveCardinality>(daemon->storage_.get(), server::LiveCardinalityOptions{.in_flight = &daemon->in_flight_});
+  daemon->cardinality_ = std::make_unique<server::LiveCardinality>(
+      daemon->storage_.get(), server::LiveCardinalityOptions{.in_flight = &daemon->in_flight_});
   daemon->remote_write_ = std::make_unique<server::RemoteWriteHandler>(daemon->storage_.get(), flags.remote_write,
                                                                        &daemon->in_flight_, daemon->registry_.get());
   daemon->otlp_ = std::make_unique<server::OtlpReceiver>(daemon->storage_.get(), flags.otlp, daemon->registry_.get());
@@ -140,7 +142,7 @@ void Daemon::WarnOfOpenPorts() const {
   const std::shared_ptr<const server::WebSecurity> security = security_ != nullptr ? security_->Get() : nullptr;
   const bool asks = security != nullptr &&
                     (security->users != nullptr ||
-                     (security->tls_material != nullptr && security->tls_material->client_auth == Auth::kRequireAndVerify));
+                     (security->tls_material != nullptr && security->tls_material->config.client_auth == Auth::kRequireAndVerify));
   if (asks || flags_.store.logger == nullptr) return;
   std::string open;
   for (const std::string& address : {http_->address(), otlp_http_address(), otlp_grpc_address()}) {
