@@ -28,8 +28,9 @@ constexpr std::uint64_t kMiB = 1ULL << 20;
 //        none in memtables, which a checkpoint flushes as soon as it has filled them. The index and filters of a million series do
 //        not fit a small cache: in pieces only the hot ones must.
 // chunk  Packed samples, or XOR. LZ4 throughout: it makes files of 0.68, 1.04 and 1.08 times the XOR payload of regular counters,
-//        random walks and slow gauges (plugins/README.md; keys, checksums and block overhead included; without compression 1.14, 1.04, 1.61). ZSTD at the last
-//        level would make them 0.52, 1.04 and 0.76, but take 2 ns a sample more to read and three times the CPU to compact. Chunks
+//        random walks and slow gauges (plugins/README.md; keys, checksums and block overhead included; without compression 1.14,
+//        1.04, 1.61). ZSTD at the last level would make them 0.52, 1.04 and 0.76, but take 2 ns a sample more to read and three
+//        times the CPU to compact. Chunks
 //        are read by range, so no filter. Large blocks, because neighbours are read together.
 //        What comes in order overlaps only the window that was open at the last checkpoint: small files and eight of level 0 at a
 //        time keep what a compaction writes again near that (random walks at 20 M samples/s: 1.25 times what was flushed, instead of
