@@ -29,7 +29,8 @@ Status ReadSeriesOfRow(KvEngine* log, ShardId shard, Lsn row, const TakeLabels& 
 
 std::string WithoutData(const OfflineStore& store) {
   if (store.data_failure().ok()) return "";
-  return "the " + store.data_failure().message() +
+  const std::string& why = store.data_failure().message();
+  return (why.starts_with("the ") ? why : "the " + why) +
          ". Only the log was read: it names series that were created since it begins, others are known by number only, and what "
          "of it is stored is not known";
 }

@@ -17,6 +17,14 @@ bool MeansUnusable(const Status& s) {
          s.code() == StatusCode::kFailedPrecondition;
 }
 
+std::string LogPathOf(const std::string& path, const StoreManifest& manifest, const OfflineOptions& options) {
+  return options.log_path.empty() ? LogInstancePath(path, manifest) : options.log_path;
+}
+
+Result<std::shared_ptr<EngineFactory>> FindEngine(const StoreManifest& manifest, const OfflineOptions& options) {
+  return (options.engines != nullptr ? options.engines : EngineRegistry::Default())->Find(manifest.engine);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<OfflineStore>> OfflineStore::Open(const std::string& path, const OfflineOptions& options) {
@@ -28,9 +36,8 @@ Result<std::unique_ptr<OfflineStore>> OfflineStore::Open(const std::string& path
   store->unfinished_ = std::move(*unfinished);
   store->path_ = path;
   store->manifest_ = std::move(*manifest);
-  store->log_path_ = options.log_path.empty() ? LogInstancePath(path, store->manifest_) : options.log_path;
-  const std::shared_ptr<EngineRegistry> engines = options.engines != nullptr ? options.engines : EngineRegistry::Default();
-  const Result<std::shared_ptr<EngineFactory>> factory = engines->Find(store->manifest_.engine);
+  store->log_path_ = LogPathOf(path, store->manifest_, options);
+  const Result<std::shared_ptr<EngineFactory>> factory = FindEngine(store->manifest_, options);
   if (!factory.ok()) return factory.status();
   const auto open = [&](const char* instance, const std::string& directory, EngineOptions engine_options,
                         std::unique_ptr<KvEngine>* engine) {
@@ -77,6 +84,16 @@ Result<std::unique_ptr<OfflineStore>> OfflineStore::Open(const std::string& path
 OfflineStore::~OfflineStore() {
   if (log_ != nullptr) (void)log_->Close();
   if (data_ != nullptr) (void)data_->Close();
+}
+
+bool LogCanBeGivenUp(const std::string& path, const OfflineOptions& options) {
+  const Result<StoreManifest> manifest = ReadStoreManifest(path);
+  if (!manifest.ok()) return false;
+  const Result<std::shared_ptr<EngineFactory>> factory = FindEngine(*manifest, options);
+  if (!factory.ok()) return false;
+  const Result<std::vector<std::string>> places =
+      DamagedPlaces(factory->get(), LogPathOf(path, *manifest, options), LogInstanceOptions(*manifest));
+  return places.ok() && !places->empty();
 }
 
 }  // namespace chronolith::ops

@@ -66,6 +66,10 @@ class OfflineStore {
   Status data_failure_;
 };
 
+// Whether `recover --accept-data-loss` can give up what keeps the store's log from being opened: bytes of its files are wrong. What
+// is missing, or damaged otherwise, only a salvage goes around.
+bool LogCanBeGivenUp(const std::string& path, const OfflineOptions& options);
+
 }  // namespace chronolith::ops
 
 #endif  // CHRONOLITH_OPS_OFFLINE_STORE_H_

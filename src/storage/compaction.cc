@@ -5,7 +5,7 @@
 //   2. merge        shard by shard, window by window, under the upkeep lock, which is let go of while the pace is kept: rows
 //                   (block/chunk_compactor.h says what makes that safe), then series without data leave the index
 //   3. files        the engine writes the shard's chunk files anew, some windows at a time, without the lock
-//   4. index        where series were removed a checkpoint; then the files of the indexes
+//   4. index        where series were removed a checkpoint; then the files of the indexes (a dry run reads them only)
 // Each step leaves a store that reads the same, so it may end anywhere: by being cancelled, an error or a crash.
 #include <algorithm>
 #include <thread>
@@ -22,7 +22,8 @@ namespace {
 constexpr std::size_t kKeptLabelsMax = 65'536;  // of removed series of one shard
 // Files that lie across the ends of what an engine compacts are written twice, so that should be several files.
 constexpr std::uint64_t kEnginePieceBytes = 64ULL << 20;
-constexpr std::chrono::milliseconds kLook{100};  // at what wakes nobody, while the pace is kept
+constexpr std::uint64_t kPauseBytes = 1ULL << 20;  // of an index that is read, between two looks at the pace
+constexpr std::chrono::milliseconds kLook{100};    // at what wakes nobody, while the pace is kept
 
 }  // namespace
 
@@ -268,6 +269,21 @@ Status Core::CompactFiles(Shard* shard, CompactRun* run) {
   return Pause(*run);
 }
 
+// What the engine would read to write the index's files anew: a bad block among them ends that, so a dry run says so beforehand.
+Status Core::ReadIndexRows(const Shard& shard, CompactRun* run) {
+  auto it = data_engine_->NewIterator(shard.index_family, {.fill_cache = false});
+  if (!it.ok()) return it.status();
+  std::uint64_t bytes = 0;
+  for ((*it)->Seek(""); (*it)->Valid(); (*it)->Next()) {
+    bytes += (*it)->key().size() + (*it)->value().size();
+    if (bytes < kPauseBytes) continue;
+    run->OnBytes(std::exchange(bytes, 0));
+    if (Status status = Pause(*run); !status.ok()) return status;
+  }
+  run->OnBytes(bytes);
+  return (*it)->status();
+}
+
 Result<CompactResult> Core::Compact(const CompactOptions& options) {
   if (options_.read_only && !options.dry_run) return FailedPrecondition("the store is open read-only (Options::read_only)");
   for (const std::uint32_t shard : options.shards) {
@@ -355,7 +371,7 @@ Status Core::CompactOnce(CompactRun* run, CompactResult* result) {
     Status status = MergeShard(shard, *floor, run, &of_shard, &checkpoint);
     if (!checkpoint.ok()) return checkpoint;
     removed = removed || (!options.dry_run && of_shard.series_removed > 0);
-    if (status.ok() && !options.dry_run) status = CompactFiles(shard, run);
+    if (status.ok()) status = options.dry_run ? ReadIndexRows(*shard, run) : CompactFiles(shard, run);
     if (status.code() == StatusCode::kCancelled) return status;
     if (!status.ok()) {
       status = status.WithContext("shard " + std::to_string(shard->id));

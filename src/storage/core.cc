@@ -233,8 +233,9 @@ Result<std::unique_ptr<KvEngine>> Core::OpenInstance(const std::string& path, En
   if (engine.ok()) return engine;
   const bool lost = manifest_.complete && engine.status().code() == StatusCode::kNotFound;
   Status why = lost ? DataLoss(engine.status().message() + ": it was lost, or its disk is not mounted") : engine.status();
-  if (options_.read_only && !lost) why = NamingDamage(std::move(why), factory->get(), path, engine_options);
-  return WithAffected(std::move(why), engine_options.instance);
+  bool bytes_damaged = false;
+  if (options_.read_only && !lost) why = NamingDamage(std::move(why), factory->get(), path, engine_options, &bytes_damaged);
+  return WithAffected(why, engine_options.instance, bytes_damaged);
 }
 
 Result<std::unique_ptr<KvEngine>> Core::OpenLog() {

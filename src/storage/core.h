@@ -118,7 +118,7 @@ class Core {
   // Before an instance is opened for writing (log_judge.cc): refuses a damaged log, cuts a torn tail off.
   Status CheckLog(EngineFactory* factory, const std::string& path, const EngineOptions& options);
   // `status` of an instance that cannot be opened, and what that costs each shard, if it is kDataLoss (quarantine.cc).
-  Status WithAffected(const Status& status, InstanceRole instance) const;
+  Status WithAffected(const Status& status, InstanceRole instance, bool bytes_damaged = false) const;
   std::string AllShards() const;
   Status CheckIdentity(KvEngine* engine, const char* instance, bool* fresh);
   Status WriteCopyIdentity(const std::string& path, EngineOptions options, const StoreManifest& manifest) const;
@@ -202,6 +202,7 @@ class Core {
   Status CompactOnce(CompactRun* run, CompactResult* result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(compact_mu_);
   Status MergeShard(Shard* shard, Timestamp floor, CompactRun* run, ShardCompactResult* result, Status* checkpoint);
   Status CompactFiles(Shard* shard, CompactRun* run);
+  Status ReadIndexRows(const Shard& shard, CompactRun* run);
   Status Pause(const CompactRun& run) const;
   static std::uint64_t DiskBytes(const Shard& shard, const EngineStats& data);
   static Status CountExpiredSeries(const Shard& shard, const CompactRun& run, std::uint64_t* removed);

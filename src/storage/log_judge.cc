@@ -217,10 +217,11 @@ Result<std::vector<std::string>> DamagedPlaces(EngineFactory* factory, const std
   return std::move(judge.places);
 }
 
-Status NamingDamage(Status why, EngineFactory* factory, const std::string& path, const EngineOptions& options) {
+Status NamingDamage(Status why, EngineFactory* factory, const std::string& path, const EngineOptions& options, bool* found) {
   if (why.code() != StatusCode::kDataLoss) return why;
   const Result<std::vector<std::string>> places = DamagedPlaces(factory, path, options);
   if (!places.ok()) return DataLoss(why.message() + "; looking at its log: " + places.status().message());
+  if (found != nullptr) *found = !places->empty();
   std::string text;
   for (std::size_t i = 0; i < std::min(places->size(), kPlacesNamedMax); ++i) text += (i == 0 ? "" : ", ") + (*places)[i];
   if (places->size() > kPlacesNamedMax) text += " and " + std::to_string(places->size() - kPlacesNamedMax) + " places more";
@@ -257,13 +258,14 @@ Status Core::CheckLog(EngineFactory* factory, const std::string& path, const Eng
     const bool judged = log ? wal_judge.refused() : data_judge.refused();
     return judged ? kept.status() : WithAffected(kept.status(), options.instance);
   }
-  if (kept->empty()) return Status::Ok();
   if (judge->GivesUpDamage()) {
-    Log(LogLevel::kError, (log ? wal_judge.given_up() : data_judge.given_up()).message() +
-                              ". The damaged bytes have been taken out of the log in " + path +
-                              "; the files are kept as they were in " + *kept);
+    const Status& given_up = log ? wal_judge.given_up() : data_judge.given_up();
+    Log(LogLevel::kError, given_up.message() + (kept->empty() ? ""
+                                                              : ". The damaged bytes have been taken out of the log in " + path +
+                                                                    "; the files are kept as they were in " + *kept));
     return Status::Ok();
   }
+  if (kept->empty()) return Status::Ok();
   Log(LogLevel::kWarning, "the end of the log in " + path + " was torn by a crash and has been cut off" +
                               (log ? ", with " + wal_judge.CutAway() : "") + "; the files are kept as they were in " + *kept);
   return Status::Ok();

@@ -144,8 +144,10 @@ class SyncedLogJudge : public LogJudge {
 // cannot be asked: a process has the instance open for writing. kDataLoss, kIoError: it cannot be read so far as to tell; a place
 // that is known is in the message.
 Result<std::vector<std::string>> DamagedPlaces(EngineFactory* factory, const std::string& path, EngineOptions options);
-// `why` an instance cannot be opened read-only, with these places where they are the reason: the engine may not tell.
-Status NamingDamage(Status why, EngineFactory* factory, const std::string& path, const EngineOptions& options);
+// `why` an instance cannot be opened read-only, with these places where they are the reason: the engine may not tell. Sets `found`
+// (may be null) where there are any.
+Status NamingDamage(Status why, EngineFactory* factory, const std::string& path, const EngineOptions& options,
+                    bool* found = nullptr);
 
 }  // namespace chronolith
 

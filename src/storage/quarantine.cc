@@ -101,7 +101,8 @@ std::string Core::AllShards() const {
   return shards_.size() == 1 ? "shard 0" : "shards 0 to " + std::to_string(shards_.size() - 1);
 }
 
-Status Core::WithAffected(const Status& status, InstanceRole instance) const {
+// `bytes_damaged`: of its log files, or some are missing, and nothing else is wrong with it, so that this can be given up.
+Status Core::WithAffected(const Status& status, InstanceRole instance, bool bytes_damaged) const {
   if (status.code() != StatusCode::kDataLoss) return status;
   std::string affected;
   if (instance == InstanceRole::kData) {
@@ -121,7 +122,8 @@ Status Core::WithAffected(const Status& status, InstanceRole instance) const {
   return DataLoss(
       status.message() + ". Affected: " + affected +
       ". Put back what is damaged, or restore a snapshot or a backup of the store; else `chronolith salvage` copies what "
-      "is sound into a new one, and where bytes of a log file are damaged `recover --accept-data-loss` may give up what they held");
+      "is sound into a new one" +
+      (bytes_damaged ? ", or `" + LossCommand() + "` gives up what its log has lost" : ""));
 }
 
 }  // namespace chronolith

@@ -25,6 +25,8 @@ struct CardinalityFlags {
 
 std::string N(std::uint64_t n) { return std::to_string(n); }
 
+Unverified UnverifiedOf(bool fast) { return {"labels and metadata by series", fast ? "chunks" : "samples in chunks"}; }
+
 std::string Share(std::uint64_t part, std::uint64_t whole) {
   return whole == 0 ? "-" : FixedPoint(100.0 * static_cast<double>(part) / static_cast<double>(whole), 1) + " %";
 }
@@ -72,7 +74,7 @@ void PrintShards(const ops::CardinalityReport& report, bool fast, Output* out) {
   *out << "fullest shard over the mean" << (report.complete() ? ": " : ", of what could be read: ")
        << FixedPoint(report.SeriesSkew(), 2) << " in series";
   if (report.SampleSkew() > 0) *out << ", " << FixedPoint(report.SampleSkew(), 2) << " in stored samples";
-  *out << "\n\n";
+  *out << "\n" << NotVerified(UnverifiedOf(fast)) << "\n\n";
 }
 
 void PrintChurn(const ops::CardinalityReport& report, std::size_t hours_max, Output* out) {
@@ -166,7 +168,9 @@ void PrintJson(const ops::CardinalityReport& report, bool fast, Output* out) {
         .Key("removed")
         .Unsigned(h.removed)
         .EndObject();
-  json.EndArray().Key("complete").Bool(report.complete()).Key("problems").BeginArray();
+  json.EndArray();
+  JsonNotVerified(UnverifiedOf(fast), &json);
+  json.Key("complete").Bool(report.complete()).Key("problems").BeginArray();
   for (const std::string& problem : report.Problems()) json.String(problem);
   json.EndArray().EndObject().Newline();
 }

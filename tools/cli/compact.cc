@@ -58,11 +58,16 @@ void JsonFigures(const CompactFigures& f, bool dry_run, JsonWriter* json) {
   json->Key("samples_deleted").Unsigned(f.samples_deleted).Key("series_removed").Unsigned(f.series_removed);
 }
 
-std::string StateOf(const ShardCompactResult& shard) { return shard.damage.ok() ? "ok" : "damaged"; }
-
 bool Undamaged(const CompactResult& result) {
   return std::all_of(result.shards.begin(), result.shards.end(), [](const ShardCompactResult& s) { return s.damage.ok(); });
 }
+
+// Of an interrupted one no shard has come to its end: the files of the indexes come last, and of a dry run nothing tells how far it
+// was.
+std::string StateOf(const CompactResult& result, bool undamaged) {
+  return !undamaged ? "damaged" : result.complete ? "ok" : "interrupted";
+}
+std::string StateOf(const CompactResult& result, const ShardCompactResult& shard) { return StateOf(result, shard.damage.ok()); }
 
 void PrintJson(const CompactResult& result, bool dry_run, Output* out) {
   JsonWriter json(out);
@@ -70,12 +75,12 @@ void PrintJson(const CompactResult& result, bool dry_run, Output* out) {
   for (const ShardCompactResult& shard : result.shards) {
     json.BeginObject().Key("shard").Unsigned(shard.shard);
     JsonFigures(shard, dry_run, &json);
-    json.Key("state").String(StateOf(shard)).Key("complete").Bool(shard.damage.ok());
+    json.Key("state").String(StateOf(result, shard)).Key("complete").Bool(result.complete && shard.damage.ok());
     json.Key("damage").String(shard.damage.message()).EndObject();
   }
   json.EndArray().Key("total").BeginObject();
   JsonFigures(result, dry_run, &json);
-  json.Key("complete").Bool(result.complete && Undamaged(result));
+  json.Key("state").String(StateOf(result, Undamaged(result))).Key("complete").Bool(result.complete && Undamaged(result));
   json.EndObject().EndObject().Newline();
 }
 
@@ -99,8 +104,8 @@ void PrintTable(const CompactResult& result, bool dry_run, bool csv, Output* out
   Table table({"shard", bytes + "before", bytes + "after", "saved", "chunks before", "chunks after", "samples deleted",
                "series removed", "state"});
   for (const ShardCompactResult& shard : result.shards)
-    table.Add(Row(std::to_string(shard.shard), StateOf(shard), shard, dry_run, csv));
-  if (!csv) table.Add(Row("total", Undamaged(result) ? "ok" : "damaged", result, dry_run, csv));
+    table.Add(Row(std::to_string(shard.shard), StateOf(result, shard), shard, dry_run, csv));
+  if (!csv) table.Add(Row("total", StateOf(result, Undamaged(result)), result, dry_run, csv));
   table.Print(csv, out);
   if (csv || Undamaged(result)) return;
   *out << "Figures of damaged shards end where the damage begins, and so do the totals.\n";

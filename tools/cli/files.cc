@@ -22,38 +22,76 @@ Result<std::unique_ptr<ops::OfflineStore>> OpenFiles(const FilesFlags& flags, op
 
 namespace {
 
-void AdviseOnLog(const char* read, const FilesFlags& files) {
+std::string Where(const FilesFlags& files) { return files.db + (files.log_dir.empty() ? "" : " --log-dir " + files.log_dir); }
+
+// `recover` works where the data can be opened.
+void AdviseOnLog(const char* read, bool data, const FilesFlags& files) {
+  const std::string where = Where(files);
+  ops::OfflineOptions options;
+  options.log_path = files.log_dir;
+  const std::string give_up =
+      data && ops::LogCanBeGivenUp(files.db, options)
+          ? "\n`chronolith recover --accept-data-loss --dry-run " + where +
+                "` says which records are lost, and without --dry-run\ngives them up, on a copy of the directory; or\n"
+          : " recover cannot help, since it needs the log;\n";
   std::fprintf(stderr,
-               "%s was read. Get the file back, or restore a backup. Else, where bytes of a log file are damaged,\n"
-               "`chronolith recover --accept-data-loss --dry-run %s` says which records are lost, and without --dry-run\n"
-               "gives them up, on a copy of the directory. `chronolith salvage` copies what is left in any case.\n",
-               read, files.db.c_str());
+               "%s was read. Put back what is missing or damaged of the log, or restore a backup. Else:%s"
+               "`chronolith salvage %s TARGET` copies what is left into a new database.\n",
+               read, give_up.c_str(), where.c_str());
 }
 
-void AdviseOnData(const char* read) {
-  const std::string advice(ops::AdviceOn(ops::ProblemKind::kInstance));
-  std::fprintf(stderr, "%s was read. The log is sound, `chronolith replay` and `dump-wal` read it: %s.\n", read, advice.c_str());
+void AdviseOnData(const char* read, const FilesFlags& files) {
+  const std::string where = Where(files);
+  std::fprintf(stderr,
+               "%s was read. Put back what is missing or damaged of the data, or restore a backup. The log is sound:\n"
+               "`chronolith replay %s` and `chronolith dump-wal %s` read it, and\n"
+               "`chronolith salvage %s TARGET` copies what is left into a new database.\n",
+               read, where.c_str(), where.c_str(), where.c_str());
+}
+
+// An instance of another database, or of another copy of this one: no tool reads both.
+void AdviseOnForeign(const char* read, const char* instance, const FilesFlags& files) {
+  std::fprintf(stderr,
+               "%s was read. Put back the %s that belongs to %s, or restore a backup. With what lies there now moved away,\n"
+               "`chronolith salvage` copies what is left into a new database.\n",
+               read, instance, files.db.c_str());
+}
+
+void Advise(const char* read, const Status& log, const Status& data, const FilesFlags& files) {
+  if (log.code() == StatusCode::kFailedPrecondition) return AdviseOnForeign(read, "log", files);
+  if (!log.ok()) return AdviseOnLog(read, data.ok(), files);
+  if (data.code() == StatusCode::kFailedPrecondition) return AdviseOnForeign(read, "data", files);
+  if (!data.ok()) AdviseOnData(read, files);
+}
+
+bool MeansDamage(const Status& status) {
+  return status.code() == StatusCode::kDataLoss || status.code() == StatusCode::kIoError ||
+         status.code() == StatusCode::kFailedPrecondition;
 }
 
 }  // namespace
 
 int FailOpening(const Status& status, const FilesFlags& files) {
   Fail(status);
-  ops::OfflineOptions log_only;
-  log_only.log_path = files.log_dir;
-  log_only.data = false;
-  if (ops::OfflineStore::Open(files.db, log_only).ok()) {  // it is the data that is damaged
-    AdviseOnData("Nothing");
-  } else if (status.code() == StatusCode::kDataLoss) {
-    AdviseOnLog("Nothing", files);
-  }
+  if (!MeansDamage(status)) return kExitFailure;
+  const auto open_one = [&](bool log) {
+    ops::OfflineOptions options;
+    options.log_path = files.log_dir;
+    options.quarantine = true;
+    options.log = log;
+    options.data = !log;
+    return ops::OfflineStore::Open(files.db, options).status();
+  };
+  const Status log = open_one(true);
+  const Status data = open_one(false);
+  if (log.ok() || data.ok() || !(log == data))
+    Advise("Nothing", log, data, files);  // the same of both: STORE, and it says what to do
   return kExitFailure;
 }
 
 int ReportProblems(const std::vector<std::string>& problems, const ops::OfflineStore& store, const FilesFlags& files) {
   const int code = ReportProblems(problems);
-  if (!store.log_failure().ok()) AdviseOnLog("Only the data", files);
-  if (!store.data_failure().ok()) AdviseOnData("Only the log");
+  Advise(store.log() == nullptr ? "Only the data" : "Only the log", store.log_failure(), store.data_failure(), files);
   return code;
 }
 

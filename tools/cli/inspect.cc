@@ -39,21 +39,45 @@ void JsonCondition(const ops::ShardCondition& condition, JsonWriter* json) {
   json->EndArray();
 }
 
+std::string NotVerified(const Unverified& parts) {
+  std::string text;
+  for (const std::string_view part : parts)
+    text.append(text.empty() ? "Not needed for these figures, and not verified: " : ", ").append(part);
+  return text + ". `chronolith verify` reads all.";
+}
+
+void JsonNotVerified(const Unverified& parts, JsonWriter* json) {
+  json->Key("not_verified").BeginArray();
+  for (const std::string_view part : parts) json->String(part);
+  json->EndArray();
+}
+
 namespace {
 
 template <typename Shards>
-std::string LowerBoundsOf(const Shards& all) {
+std::string IncompleteOf(const Shards& all) {
   std::string shards;
   for (const auto& s : all) {
     if (!s.condition.complete()) shards += (shards.empty() ? "" : ", ") + std::to_string(s.shard);
   }
+  return shards;
+}
+
+std::string LowerBoundsIf(const std::string& shards) {
   return shards.empty() ? "" : "These figures are lower bounds: not all of shard " + shards + " could be read.";
 }
 
 }  // namespace
 
-std::string LowerBounds(const ops::InspectReport& report) { return LowerBoundsOf(report.shards); }
-std::string LowerBounds(const ops::CardinalityReport& report) { return LowerBoundsOf(report.shards); }
+std::string LowerBounds(const ops::InspectReport& report) { return LowerBoundsIf(IncompleteOf(report.shards)); }
+std::string LowerBounds(const ops::CardinalityReport& report) { return LowerBoundsIf(IncompleteOf(report.shards)); }
+
+std::string WithoutPins(const ops::InspectReport& report, bool log_was_read) {
+  if (!log_was_read) return "The log could not be opened.";
+  const std::string shards = IncompleteOf(report.shards);
+  if (shards.empty()) return "No row of the log is kept: all is stored.";
+  return "No row of the log was found. Not all of shard " + shards + " could be read: whether all of it is stored is not known.";
+}
 
 std::vector<std::string> ProblemsOf(const ops::InspectReport& report, const ops::CardinalityReport& cardinality) {
   std::vector<std::string> problems = report.Problems();
@@ -79,6 +103,10 @@ std::string N(std::uint64_t n) { return std::to_string(n); }
 
 using ops::InspectReport;
 using ops::OfflineStore;
+
+Unverified UnverifiedOf(const InspectReport& report) {
+  return {"the index but for its state", report.chunks_read ? "samples in chunks" : "chunks", "records in the log"};
+}
 
 // One table, for the terminal or as CSV. `raw`: numbers as they are.
 struct Printing {
@@ -190,7 +218,8 @@ struct Printing {
                             HumanBytes(report.PinnedBytes()) + " are rows that are kept";
     *out << "\ndata: " << (store.data() == nullptr ? "could not be opened" : data)
          << ". log: " << (store.log() == nullptr ? "could not be opened" : log) << ".\n";
-    *out << "Counts of series, chunks and samples are those of the tables, as of the last checkpoint.\n";
+    *out << "Counts of series, chunks and samples are those of the tables, as of the last checkpoint.\n"
+         << NotVerified(UnverifiedOf(report)) << "\n";
     PrintLowerBounds(out);
   }
 
@@ -200,7 +229,7 @@ struct Printing {
 
   void Releases(Output* out) const {
     if (report.pins.empty()) {
-      *out << (store.log() == nullptr ? "The log could not be opened.\n" : "No row of the log is kept: all is stored.\n");
+      *out << WithoutPins(report, store.log() != nullptr) << "\n";
       return;
     }
     *out << "\n";
@@ -211,6 +240,7 @@ struct Printing {
     }
     *out << "Files of the log are shared: one goes when no shard needs a row in it any more. Oldest need: shard "
          << N(report.pins.front().shard) << ", since " << interop::FormatTime(report.pins.front().since_ms) << ".\n";
+    PrintLowerBounds(out);
   }
 };
 
@@ -345,6 +375,7 @@ void PrintJson(const OfflineStore& store, const InspectReport& report, What what
     }
     json.EndArray();
   }
+  JsonNotVerified(UnverifiedOf(report), &json);
   json.Key("complete").Bool(report.complete()).Key("problems").BeginArray();
   for (const std::string& problem : report.Problems()) json.String(problem);
   json.EndArray().EndObject().Newline();

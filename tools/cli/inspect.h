@@ -3,6 +3,7 @@
 #define CHRONOLITH_TOOLS_CLI_INSPECT_H_
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ops/cardinality.h"
@@ -20,6 +21,12 @@ void JsonCondition(const ops::ShardCondition& condition, JsonWriter* json);
 // "These figures are lower bounds: not all of shard 1, 3 could be read."; "": all was.
 std::string LowerBounds(const ops::InspectReport& report);
 std::string LowerBounds(const ops::CardinalityReport& report);
+// What to say where no row of the log is kept.
+std::string WithoutPins(const ops::InspectReport& report, bool log_was_read);
+// What a shard's state says nothing about, since its figures do not need it: a sentence, and the key "not_verified".
+using Unverified = std::vector<std::string_view>;
+std::string NotVerified(const Unverified& parts);
+void JsonNotVerified(const Unverified& parts, JsonWriter* json);
 // Of both, each once.
 std::vector<std::string> ProblemsOf(const ops::InspectReport& report, const ops::CardinalityReport& cardinality);
 

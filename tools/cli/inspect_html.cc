@@ -245,7 +245,7 @@ class Page {
   }
 
   std::string Pins() const {
-    if (report_.pins.empty()) return Section("What keeps the log", "Nothing: all of it is stored.", "");
+    if (report_.pins.empty()) return Section("What keeps the log", WithoutPins(report_, store_.log() != nullptr), "");
     const std::int64_t begin = report_.pins.front().since_ms;
     const std::int64_t end = std::max(report_.now_ms, begin + 1);
     const double from = 130;
