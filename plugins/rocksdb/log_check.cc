@@ -18,6 +18,7 @@
 #include "plugins/rocksdb/file_sync.h"
 #include "plugins/rocksdb/log_rewrite.h"
 #include "plugins/rocksdb/log_scan.h"
+#include "plugins/rocksdb/newest_log.h"
 #include "plugins/rocksdb/status_conversion.h"
 
 namespace chronolith {
@@ -152,8 +153,18 @@ Result<std::string> TakeOutDamage(rocksdb::Env* env, const std::string& path, co
   return kept;
 }
 
+// In its place another file with its first bytes.
+Status CutFile(rocksdb::Env* env, const std::string& path, const std::string& file, std::uint64_t bytes) {
+  const std::string name = path + "/" + file;
+  const std::string shorter = name + ".cut";  // there may be one of an attempt that was interrupted
+  if (Status s = CopySyncedFile(env, name, shorter, bytes); !s.ok()) return s;
+  if (rocksdb::Status s = env->RenameFile(shorter, name); !s.ok()) return Failed("renaming '" + shorter + "'", s);
+  return SyncDirectory(env, path);
+}
+
 // Keeps files[file] and those behind it in a directory of their own, then cuts the log to `offset` of files[file]. Whenever it is
-// interrupted, the log is either damaged as before with less behind the damage, or cut.
+// interrupted, the log is either damaged as before with less behind the damage, or cut. The last file stays, empty: without it
+// files would be missing (newest_log.h).
 Result<std::string> Cut(rocksdb::Env* env, const std::string& path, const std::vector<LogFile>& files, std::size_t file,
                         std::uint64_t offset) {
   Result<std::string> kept = MakeEvidenceDirectory(path, "/torn-%Y%m%dT%H%M%SZ");
@@ -162,16 +173,15 @@ Result<std::string> Cut(rocksdb::Env* env, const std::string& path, const std::v
     if (Status s = KeepFile(env, path, files[i].name, *kept); !s.ok()) return s;
   }
   if (Status s = SyncTree(env, *kept); !s.ok()) return s;
-  for (std::size_t i = files.size() - 1; i > file; --i) {
+  if (files.size() - 1 > file) {
+    if (Status s = CutFile(env, path, files.back().name, 0); !s.ok()) return s;
+  }
+  for (std::size_t i = files.size() - 1; i-- > file + 1;) {
     const std::string name = path + "/" + files[i].name;
     if (rocksdb::Status s = env->DeleteFile(name); !s.ok()) return Failed("removing '" + name + "'", s);
     if (Status s = SyncDirectory(env, path); !s.ok()) return s;
   }
-  const std::string name = path + "/" + files[file].name;
-  const std::string shorter = name + ".cut";  // there may be one of an attempt that was interrupted
-  if (Status s = CopySyncedFile(env, name, shorter, offset); !s.ok()) return s;
-  if (rocksdb::Status s = env->RenameFile(shorter, name); !s.ok()) return Failed("renaming '" + shorter + "'", s);
-  if (Status s = SyncDirectory(env, path); !s.ok()) return s;
+  if (Status s = CutFile(env, path, files[file].name, offset); !s.ok()) return s;
   return kept;
 }
 
@@ -198,11 +208,13 @@ std::uint64_t NewestLogNumber(const std::string& path) {
   return files.ok() && !files->empty() ? files->back().number : 0;
 }
 
-Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path, bool only_look, LogJudge* judge,
+Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path, InstanceRole role, bool only_look, LogJudge* judge,
                                      const std::function<Result<LogView>(LogReading)>& open_view) {
   if (env == nullptr) env = rocksdb::Env::Default();
   const InstanceLock lock(env, path, only_look);
   if (!lock.held()) return std::string();  // Open says why
+  // What the log of a data instance holds the log instance has, too.
+  const std::uint64_t missing = role == InstanceRole::kLog ? FirstMissingLog(env, path) : 0;
   Result<std::vector<LogFile>> files = ListLogFiles(path);
   if (!files.ok()) return files.status();
   std::vector<std::pair<std::size_t, DamagedBytes>> damages;
@@ -213,7 +225,7 @@ Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path,
     callbacks.on_damage = [&](const DamagedBytes& bytes) { damages.emplace_back(i, bytes); };
     if (Status s = ScanLogFile(env, path + "/" + file.name, false, callbacks); !s.ok()) return s;
   }
-  if (damages.empty()) return std::string();
+  if (damages.empty() && missing == 0) return std::string();
 
   // A record that the end of the file cuts off does not stop RocksDB; nor does what looks like one.
   Result<LogView> view = open_view(LogReading::kStrict);
@@ -224,7 +236,7 @@ Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path,
   if (behind_tables) view = open_view(LogReading::kAroundDamage);
   if (view.status().code() == StatusCode::kNotFound) return std::string();  // families that creation had not come to
   if (!view.ok()) {  // an Open that fared better would drop what is intact behind the damage
-    if (view.status().code() != StatusCode::kDataLoss) return view.status();
+    if (view.status().code() != StatusCode::kDataLoss || damages.empty()) return view.status();
     const auto& [file, bytes] = damages.front();
     return view.status().WithContext("the log is damaged in " + Describe(path, *files, file, bytes).place);
   }
@@ -234,12 +246,14 @@ Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path,
   files->erase(files->begin(), first_kept);
   std::erase_if(damages, [&](const auto& damage) { return damage.first < passed_by; });
   for (auto& damage : damages) damage.first -= passed_by;
-  if (damages.empty()) return std::string();
+  if (damages.empty() && missing == 0) return std::string();
   // What is older than the place where RocksDB stopped was synced as well; over a torn end it passes.
   const auto stop = std::find_if(damages.begin(), damages.end(),
                                  [](const auto& damage) { return !(damage.second.unwritten && damage.second.ends_file); });
-  const std::size_t synced_file = !behind_tables ? files->size() : (stop != damages.end() ? *stop : damages.front()).first;
+  const std::size_t synced_file =
+      !behind_tables || damages.empty() ? files->size() : (stop != damages.end() ? *stop : damages.front()).first;
   if (Status s = TellJudge(env, path, *files, synced_file, *view, judge); !s.ok()) return s;
+  if (missing != 0) judge->OnDamage({.place = MissingFrom(path, missing), .synced = true, .ends_file = true, .ends_log = true});
   const Result<std::optional<std::size_t>> torn = judge->Decide();
   view->engine.reset();
   if (!torn.ok()) return torn.status();
@@ -248,7 +262,12 @@ Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path,
   if (!torn->has_value()) {
     std::set<std::size_t> damaged;
     for (const auto& damage : damages) damaged.insert(damage.first);
-    return TakeOutDamage(env, path, *files, damaged);
+    Result<std::string> kept = damaged.empty() ? std::string() : TakeOutDamage(env, path, *files, damaged);
+    if (!kept.ok() || missing == 0) return kept;
+    // An empty file in their place: their loss is not met again.
+    if (Status s = WriteSyncedFile(env, path + "/" + LogFileName(missing), ""); !s.ok()) return s;
+    if (Status s = SyncDirectory(env, path); !s.ok()) return s;
+    return kept;
   }
   const auto& [file, bytes] = damages.at(**torn);
   // What is merely missing leaves no evidence, and RocksDB ends there by itself. (Where something intact follows it would go on.)

@@ -43,7 +43,7 @@ enum class LogReading : std::uint8_t {
 
 // `open_view`: opens the instance read-only. `path` holds a database. env nullptr: the system's. `only_look`: nothing is changed,
 // whatever the judge says, and others may look meanwhile.
-Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path, bool only_look, LogJudge* judge,
+Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path, InstanceRole role, bool only_look, LogJudge* judge,
                                      const std::function<Result<LogView>(LogReading)>& open_view);
 
 }  // namespace chronolith

@@ -20,6 +20,7 @@
 #include "plugins/rocksdb/file_sync.h"
 #include "plugins/rocksdb/held_files.h"
 #include "plugins/rocksdb/log_check.h"
+#include "plugins/rocksdb/newest_log.h"
 #include "plugins/rocksdb/repair.h"
 #include "plugins/rocksdb/rocksdb_impl.h"
 #include "plugins/rocksdb/status_conversion.h"
@@ -177,7 +178,12 @@ class Opener {
       return FailedPrecondition("'" + path_ +
                                 "' is open already: another process writes to it, or this one; close it there first (" +
                                 s.ToString() + ")");
-    return FromRocks(s).WithContext("opening '" + path_ + "'");
+    const Status status = FromRocks(s);
+    std::string message = status.message();
+    // A table that is missing is looked for under a name of LevelDB's at last.
+    for (std::size_t at = message.find(".ldb"); at != std::string::npos; at = message.find(".ldb", at))
+      message.replace(at, 4, ".sst");
+    return Status(status.code(), std::move(message)).WithContext("opening '" + path_ + "'");
   }
 
   std::size_t IndexOf(const std::string& name) const {
@@ -193,7 +199,7 @@ class Opener {
     }
     for (const FamilySpec& family : options_.families) {
       if (!options_.read_only || std::find(present.begin(), present.end(), family.name) != present.end()) continue;
-      return NotFound("'" + path_ + "' has no family '" + family.name + "'");
+      return NotFound("'" + path_ + "' has no family '" + family.name + "' (its MANIFEST may be cut off)");
     }
     return Status::Ok();
   }
@@ -306,6 +312,11 @@ class RocksDbEngineFactory : public EngineFactory {
     do {
       Result<std::unique_ptr<KvEngine>> engine =
           MakeEngine(path, options, Opener(env_, path, options, *settings, false).Open(true));
+      // CheckLog says so before an open for writing.
+      if (engine.ok() && options.instance == InstanceRole::kLog) {
+        if (const std::uint64_t missing = FirstMissingLog(env_, path); missing != 0)
+          engine = DataLoss("log files from " + LogFileName(missing) + " on were lost");
+      }
       if (engine.ok() || !MayBeOneFile(engine.status())) return engine;
       if (engine.status() == last) {  // the same file twice: not the writer's doing
         return options.quarantine ? MakeEngine(path, options, OpenAroundDamage(path, options, *settings, last)) : last;
@@ -323,7 +334,7 @@ class RocksDbEngineFactory : public EngineFactory {
     }
     EngineOptions reading = options;
     reading.read_only = true;
-    return CheckInstanceLog(env_, path, options.read_only, judge, [&](LogReading reading_log) -> Result<LogView> {
+    return CheckInstanceLog(env_, path, options.instance, options.read_only, judge, [&](LogReading reading_log) -> Result<LogView> {
       EngineSettings how = *settings;
       how.tolerate_tail = reading_log == LogReading::kUpToDamage;
       how.skip_damage = reading_log == LogReading::kAroundDamage;

@@ -16,6 +16,7 @@
 
 #include "plugins/rocksdb/log_check.h"
 #include "plugins/rocksdb/log_scan.h"
+#include "plugins/rocksdb/newest_log.h"
 #include "plugins/rocksdb/rocksdb_impl.h"
 #include "plugins/rocksdb/status_conversion.h"
 
@@ -155,6 +156,12 @@ Status RocksDbEngine::VerifyTables(rocksdb::ColumnFamilyHandle* handle, const st
 }
 
 Status RocksDbEngine::VerifyLogs(std::string_view after, VerifyVisitor* visitor) {
+  if (const std::uint64_t missing = after.empty() ? FirstMissingLog(db_->GetEnv(), path_) : 0; missing != 0) {
+    const bool log = options_.instance == InstanceRole::kLog;
+    visitor->OnDamage(LogFileName(missing),
+                      DataLoss("log of " + MissingFrom(path_, missing) +
+                               (log ? "" : ": no series and no sample is in them, and an open for writing goes on without them")));
+  }
   std::vector<std::pair<LogFile, std::uint64_t>> logs;  // with their sizes
   {
     // Without a write under way every log ends with a whole one.

@@ -107,7 +107,7 @@ class Verification {
     const Result<std::vector<std::string>> places = DamagedPlaces(factory->get(), path, LogInstanceOptions(manifest));
     if (!places.ok()) return shared_.Add(ProblemKind::kLog, "log", places.status().message());
     for (const std::string& place : *places) {
-      shared_.Add(ProblemKind::kLog, "log", place + ": the bytes are not those that were written");
+      shared_.Add(ProblemKind::kLog, "log", place + ": not what was written");
     }
   }
 

@@ -1,5 +1,6 @@
 // What CheckLog finds in damaged log files of RocksDB, and how it cuts them. Files are edited by name, as a bad disk would.
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +10,7 @@
 #include <set>
 
 #include "plugins/rocksdb/log_check.h"
+#include "plugins/rocksdb/newest_log.h"
 #include "plugins/rocksdb/rocksdb_engine.h"
 #include "tests/contract/engine_fixture.h"
 #include "tests/contract/seed.h"
@@ -44,6 +46,11 @@ class RecordingJudge : public LogJudge {
 
  private:
   const Result<std::optional<std::size_t>> decision_;
+};
+
+class AcceptingJudge : public RecordingJudge {
+ public:
+  bool GivesUpDamage() const override { return true; }
 };
 
 class RocksDbLogCheck : public testing::Test {
@@ -220,16 +227,144 @@ TEST_F(RocksDbLogCheck, AnErrorOfLookingAtADamagedInstanceIsReturned) {
   WriteFile(log_, bytes_);
   RecordingJudge judge(std::optional<std::size_t>(0));
   for (const Status& passing : {IoError("too many open files"), ResourceExhausted("no memory")}) {
-    EXPECT_EQ(CheckInstanceLog(nullptr, path_, false, &judge, [&](LogReading) -> Result<LogView> { return passing; }).status(),
-              passing);
+    EXPECT_EQ(
+        CheckInstanceLog(nullptr, path_, InstanceRole::kLog, false, &judge, [&](LogReading) -> Result<LogView> { return passing; })
+            .status(),
+        passing);
   }
   // Creation was cut short before there were families: it is Open that makes them.
-  const auto kept =
-      CheckInstanceLog(nullptr, path_, false, &judge, [](LogReading) -> Result<LogView> { return NotFound("no family"); });
+  const auto kept = CheckInstanceLog(nullptr, path_, InstanceRole::kLog, false, &judge,
+                                     [](LogReading) -> Result<LogView> { return NotFound("no family"); });
   ASSERT_TRUE(kept.ok()) << kept.status().ToString();
   EXPECT_EQ(*kept, "");
   EXPECT_EQ(judge.damages.size(), 0U);
   EXPECT_EQ(ReadFile(log_), bytes_);
+}
+
+// RocksDB takes what is missing behind the log files that it finds for the end of the log.
+TEST_F(RocksDbLogCheck, NewestLogFilesThatAreGoneAreToldAndGivenUp) {
+  const auto newest = [&] { return path_ + "/" + ListLogFiles(path_)->back().name; };
+  for (int openings = 0; openings < 4; ++openings) {
+    SCOPED_TRACE(openings);
+    {
+      EngineOptions writing = options_;
+      auto engine = factory_->Open(path_, writing);
+      ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+      const Op op = PutOp("a", "b");
+      const Batch batch{0, "a", 0, std::span(&op, 1)};
+      ASSERT_TRUE((*engine)->Write({&batch, 1}, {})[0].ok());
+      const FamilyId all[] = {0, 1, 2, 3};
+      if (openings % 2 == 0) {
+        ASSERT_TRUE((*engine)->Flush(all).ok());
+        ASSERT_TRUE((*engine)->Write({&batch, 1}, {})[0].ok());
+      }
+    }
+    RecordingJudge whole;
+    EXPECT_EQ(Check(&whole).value(), "");
+    EXPECT_EQ(whole.damages.size(), 0U);
+    const std::string gone = newest();
+    const std::string content = ReadFile(gone);
+    fs::remove(gone);
+    RecordingJudge refusing(DataLoss("refused"));
+    EXPECT_EQ(Check(&refusing).status().code(), StatusCode::kDataLoss);
+    ASSERT_EQ(refusing.damages.size(), 1U);
+    EXPECT_TRUE(refusing.damages[0].synced && refusing.damages[0].ends_log);
+    EXPECT_THAT(refusing.damages[0].place, testing::HasSubstr(path_ + ", whose files from "));
+    EngineOptions reading = options_;
+    reading.read_only = true;
+    EXPECT_EQ(factory_->Open(path_, reading).status().code(), StatusCode::kDataLoss);
+    // Put back, it is there.
+    WriteFile(gone, content);
+    EXPECT_EQ(FirstMissingLog(rocksdb::Env::Default(), path_), 0U);
+    EXPECT_TRUE(factory_->Open(path_, reading).ok());
+    fs::remove(gone);
+    AcceptingJudge accepting;
+    EXPECT_EQ(Check(&accepting).value(), "") << "there is nothing to be kept";
+    EXPECT_EQ(accepting.damages.size(), 1U);
+    RecordingJudge again;
+    EXPECT_EQ(Check(&again).value(), "");
+    EXPECT_EQ(again.damages.size(), 0U) << "given up once";
+    EXPECT_TRUE(factory_->Open(path_, reading).ok());
+  }
+}
+
+// As a crash at any moment, or a reader, would find it.
+TEST_F(RocksDbLogCheck, NoLogFileIsMissedWhereNoneWasLost) {
+  for (int openings = 0; openings < 20; ++openings) {
+    auto engine = factory_->Open(path_, options_);
+    ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+    for (int i = 0; i < 20; ++i) {
+      EXPECT_EQ(FirstMissingLog(rocksdb::Env::Default(), path_), 0U);
+      const auto family = static_cast<FamilyId>(rng_() % kFamilies);
+      const Op op = rng_() % 3 == 0 ? Op{Op::Type::kDeleteRange, "", "z"} : PutOp("key", "value");
+      const Batch batch{family, "key", 0, std::span(&op, 1)};
+      if (rng_() % 4 == 0) {
+        ASSERT_TRUE((*engine)->Flush({&family, 1}).ok());
+      } else {
+        ASSERT_TRUE((*engine)->Write({&batch, 1}, {})[0].ok());
+      }
+    }
+    EXPECT_EQ(FirstMissingLog(rocksdb::Env::Default(), path_), 0U);
+  }
+  // A torn log that is cut keeps a last file.
+  const std::string last = path_ + "/" + ListLogFiles(path_)->back().name;
+  std::string bytes = ReadFile(last);
+  if (bytes.size() < 20) {
+    auto engine = factory_->Open(path_, options_);
+    const Op op = PutOp("key", std::string(100, 'v'));
+    const Batch batch{0, "key", 0, std::span(&op, 1)};
+    ASSERT_TRUE((*engine)->Write({&batch, 1}, {})[0].ok());
+    bytes = ReadFile(path_ + "/" + ListLogFiles(path_)->back().name);
+  }
+  WriteFile(path_ + "/" + ListLogFiles(path_)->back().name, bytes.substr(0, bytes.size() - 5));
+  RecordingJudge judge(std::optional<std::size_t>(0));
+  ASSERT_TRUE(Check(&judge).ok());
+  EXPECT_EQ(FirstMissingLog(rocksdb::Env::Default(), path_), 0U);
+}
+
+TEST(LargestLogNumber, TakesRecordsApart) {
+  struct Case {
+    const char* name;
+    std::string record;
+    bool decodes;
+    std::uint64_t number;
+  };
+  const std::string new_file("\x67\x00\x0b\x10\x01k\x02kk\x01\x02\x05\x01x\x01", 16);
+  const Case cases[] = {
+      {"nothing", "", true, 3},
+      {"a smaller number", std::string("\x02\x02", 2), true, 3},
+      {"a larger one", std::string("\x02\xac\x02", 3), true, 300},
+      {"the larger of two", std::string("\x02\x09\x02\x05", 4), true, 9},
+      {"behind other fields",
+       std::string("\x01\x03"
+                   "abc\x03\x07\x04\x07\x09\x00\x0a\x05\xc8\x01\x02\x02\x0b",
+                   19),
+       true, 11},
+      {"behind a new file", new_file + std::string("\x02\x0c", 2), true, 12},
+      {"behind a removed file", std::string("\x06\x00\x63\x02\x0d", 5), true, 13},
+      {"behind what may be passed over",
+       std::string("\x81\x40\x02"
+                   "zz\x02\x0e",
+                   7),
+       true, 14},
+      {"a tag that is none", std::string("\x42\x02\x0f", 3), false, 0},
+      {"an end in a number", std::string("\x02\xac", 2), false, 0},
+      {"an end in a string",
+       std::string("\x01\x09"
+                   "ab",
+                   4),
+       false, 0},
+      {"an end in a new file", new_file.substr(0, 9), false, 0},
+      {"a length beyond all", std::string("\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11), false, 0},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    std::uint64_t number = 3;
+    EXPECT_EQ(LargestLogNumber(c.record, &number), c.decodes);
+    if (c.decodes) {
+      EXPECT_EQ(number, c.number);
+    }
+  }
 }
 
 TEST_F(RocksDbLogCheck, AnInstanceThatIsOpenIsLeftAlone) {
