@@ -100,9 +100,15 @@ std::string LogFileName(std::uint64_t number) {
   return name;
 }
 
+// Beside a writer a look at the directory may miss a file that comes and one that goes; then the MANIFEST has a larger number by
+// now.
 std::uint64_t FirstMissingLog(rocksdb::Env* env, const std::string& path) {
-  const std::uint64_t needed = LogNumberNeeded(env, path);  // first: beside a writer only later files come
-  return NewestLogNumber(path) < needed ? needed : 0;
+  for (std::uint64_t before = 0;;) {
+    const std::uint64_t needed = LogNumberNeeded(env, path);
+    if (NewestLogNumber(path) >= needed) return 0;
+    if (needed == before) return needed;
+    before = needed;
+  }
 }
 
 std::string MissingFrom(const std::string& path, std::uint64_t number) {
