@@ -96,6 +96,31 @@ std::vector<BucketSpan> GetSpans(BitReader* in, std::size_t* buckets) {
   return spans;
 }
 
+// Bounds of custom buckets: thousandths up to kMostThousandths, which a varbit of 4 bytes takes, and others.
+constexpr double kMostThousandths = 33'554'430;
+void PutBounds(const std::vector<double>& bounds, BitWriter* to) {
+  PutVarbitUnsigned(bounds.size(), to);
+  for (const double bound : bounds) {
+    const double thousandths = std::round(bound * 1000);
+    if (!std::signbit(bound) && thousandths <= kMostThousandths && thousandths / 1000 == bound) {
+      PutVarbitUnsigned(static_cast<std::uint64_t>(thousandths) + 1, to);
+    } else {
+      to->Put(0, 1);
+      to->Put(std::bit_cast<std::uint64_t>(bound), 64);
+    }
+  }
+}
+std::vector<double> GetBounds(BitReader* in) {
+  std::vector<double> bounds;
+  const std::uint64_t n = GetVarbitUnsigned(in);
+  if (n > in->left()) in->Fail();
+  for (std::uint64_t i = 0; i < n && in->ok(); ++i) {
+    const std::uint64_t code = GetVarbitUnsigned(in);
+    bounds.push_back(code == 0 ? std::bit_cast<double>(in->Get(64)) : static_cast<double>(code - 1) / 1000);
+  }
+  return bounds;
+}
+
 // A number coded as the delta of deltas.
 struct Doubly {
   std::uint64_t value = 0, delta = 0;
@@ -142,7 +167,7 @@ bool FellBack(const H& before, const H& now) {
 template <typename H>
 bool SameLayout(const H& a, const H& b) {
   return a.schema == b.schema && a.zero_threshold == b.zero_threshold && a.positive_spans == b.positive_spans &&
-         a.negative_spans == b.negative_spans;
+         a.negative_spans == b.negative_spans && a.custom_values == b.custom_values;
 }
 
 }  // namespace
@@ -163,6 +188,7 @@ struct PrometheusHistogramEncoder::Chunk {
     PutVarbit(h.schema, &bits);
     PutSpans(h.positive_spans, &bits);
     PutSpans(h.negative_spans, &bits);
+    if (h.schema == kCustomBucketsSchema) PutBounds(h.custom_values, &bits);
   }
   static std::uint64_t Raw(double v) { return std::bit_cast<std::uint64_t>(v); }
   // `value` raw, and as what the next one is coded against.
@@ -233,11 +259,10 @@ H Bare(const H& h) {
 
 }  // namespace
 
-Status PrometheusHistogramEncoder::Add(Timestamp timestamp, const Histogram& histogram) {
-  return std::visit(
-      [&]<typename H>(const H& given) -> Status {
+void PrometheusHistogramEncoder::Add(Timestamp timestamp, const Histogram& histogram) {
+  std::visit(
+      [&]<typename H>(const H& given) {
         const H h = Bare(given);
-        if (h.schema == kCustomBucketsSchema) return Unimplemented("custom buckets");
         const bool stale = IsStale(h.sum), gauge = h.reset_hint == CounterResetHint::kGauge;
         const H* last = chunk_ == nullptr ? nullptr : std::get_if<H>(&chunk_->last);
         bool reset = h.reset_hint == CounterResetHint::kYes;
@@ -266,7 +291,6 @@ Status PrometheusHistogramEncoder::Add(Timestamp timestamp, const Histogram& his
         PrometheusHistogramChunk& made = chunk_->made;
         made.max_time = timestamp;
         StoreBigEndian(chunk_->bits.bytes()->data(), static_cast<std::uint16_t>(++made.samples));
-        return Status::Ok();
       },
       histogram);
 }
@@ -306,12 +330,13 @@ struct Decoder {
     H h;
     h.zero_threshold = GetZeroThreshold(&in);
     const std::int64_t schema = GetVarbit(&in);
-    if (schema < -4 || schema > 8) in.Fail();
+    if ((schema < -4 || schema > 8) && schema != kCustomBucketsSchema) in.Fail();
     h.schema = static_cast<std::int32_t>(schema);
     h.positive_spans = GetSpans(&in, &positive);
     std::size_t all = positive;
     h.negative_spans = GetSpans(&in, &all);
     negative = all - positive;
+    if (schema == kCustomBucketsSchema) h.custom_values = GetBounds(&in);
     return h;
   }
   static double First(BitReader* in, XorCode* code) {

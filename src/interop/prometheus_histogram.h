@@ -4,11 +4,14 @@
 //   uint16 big-endian number of samples | byte: counter reset header in the two upper bits (10 reset, 01 none, 11 gauge, 00
 //   unknown) layout     byte: zero threshold (0: it is 0; 1..254: 2^(byte - 244); 255: 64 bits of it follow) | varbit schema
 //              | positive spans, negative spans, each: varbit-unsigned number | each: varbit-unsigned length, varbit offset
+//              | of schema -53 the bounds of its custom buckets: varbit-unsigned number | each: varbit-unsigned 1000 * bound + 1
+//                where the bound is a whole number of thousandths from 0 to 33554.43, else a bit 0 and 64 bits of it
 //   sample 0   varbit time | count, zero count (varbit-unsigned; floats 64 bits) | 64 bits of the sum | buckets (varbit; floats 64)
 //   sample n   varbit delta of deltas of time | count, zero count (varbit delta of deltas; floats XOR) | XOR of the sum
 //              | buckets (varbit deltas of deltas; floats XOR); nothing behind the sum where that is the stale marker
 //
-// A chunk has one layout, and no counter reset but before its first sample.
+// A chunk has one layout, and no counter reset but before its first sample. The bounds are of Prometheus 3
+// (tsdb/chunkenc/histogram_meta.go); before that it takes what stands there for the first sample.
 #ifndef CHRONOLITH_INTEROP_PROMETHEUS_HISTOGRAM_H_
 #define CHRONOLITH_INTEROP_PROMETHEUS_HISTOGRAM_H_
 
@@ -41,9 +44,8 @@ class PrometheusHistogramEncoder {
   PrometheusHistogramEncoder();
   ~PrometheusHistogramEncoder();
 
-  // In ascending order of time; each has passed ValidateHistogram. kUnimplemented for custom buckets, which these encodings have no
-  // room for: nothing is added then.
-  Status Add(Timestamp timestamp, const Histogram& histogram);
+  // In ascending order of time; each has passed ValidateHistogram.
+  void Add(Timestamp timestamp, const Histogram& histogram);
 
   // The chunks of all that was added since it was called last.
   std::vector<PrometheusHistogramChunk> Finish();

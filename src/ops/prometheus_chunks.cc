@@ -15,8 +15,12 @@ Status Visit(PrometheusHistogramEncoder* histograms, const std::function<Status(
 
 }  // namespace
 
-Status ForEachPrometheusChunk(ChunkIterator* chunks, const std::function<Status(const PrometheusChunk&)>& visit,
-                              std::uint64_t* left_out) {
+bool HasCustomBuckets(const Histogram& histogram) {
+  return std::visit([](const auto& h) { return h.schema == kCustomBucketsSchema; }, histogram);
+}
+
+Status ForEachPrometheusChunk(ChunkIterator* chunks, CustomBuckets custom,
+                              const std::function<Status(const PrometheusChunk&)>& visit) {
   PrometheusHistogramEncoder histograms;  // that follow each other
   bool waiting = false;
   while (chunks->Next()) {
@@ -31,9 +35,8 @@ Status ForEachPrometheusChunk(ChunkIterator* chunks, const std::function<Status(
     }
     HistogramIterator in(chunk.data);
     while (in.Next()) {
-      const Status s = histograms.Add(in.sample().timestamp, in.sample().histogram);
-      if (!s.ok() && s.code() != StatusCode::kUnimplemented) return s;
-      if (!s.ok()) ++*left_out;
+      if (custom == CustomBuckets::kLeaveOut && HasCustomBuckets(in.sample().histogram)) continue;
+      histograms.Add(in.sample().timestamp, in.sample().histogram);
     }
     if (!in.status().ok()) return in.status();
     waiting = true;

@@ -9,10 +9,14 @@
 
 namespace chronolith::ops {
 
+// Of schema -53, which Prometheus reads from version 3 on.
+bool HasCustomBuckets(const Histogram& histogram);
+
 // Calls `visit` with the chunks in order of time: floats are the stored bytes, histograms are encoded anew. What `visit` gets is
-// valid during the call. Histograms of custom buckets have no encoding there and are left out; *left_out counts them.
-Status ForEachPrometheusChunk(ChunkIterator* chunks, const std::function<Status(const PrometheusChunk&)>& visit,
-                              std::uint64_t* left_out);
+// valid during the call.
+enum class CustomBuckets : unsigned char { kEncode, kLeaveOut };
+Status ForEachPrometheusChunk(ChunkIterator* chunks, CustomBuckets custom,
+                              const std::function<Status(const PrometheusChunk&)>& visit);
 
 }  // namespace chronolith::ops
 

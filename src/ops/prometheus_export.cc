@@ -22,10 +22,6 @@ namespace {
 constexpr std::size_t kMaxBlocks = 100'000;
 constexpr std::size_t kDigestBytes = 1 << 20;
 
-bool HasCustomBuckets(const Histogram& histogram) {
-  return std::visit([](const auto& h) { return h.schema == kCustomBucketsSchema; }, histogram);
-}
-
 // What a window holds, whatever the order of its series and however its chunks are cut.
 struct Window {
   std::uint64_t digest = 0;
@@ -216,13 +212,12 @@ class BlockExport {
     data_.clear();
     chunks_.clear();
     std::uint64_t samples = 0;
-    std::uint64_t left_out = 0;  // the survey has counted them
     const auto keep = [this](const PrometheusChunk& chunk) {
       data_.emplace_back(chunk.data);
       chunks_.push_back(chunk);
       return Status::Ok();
     };
-    if (Status s = ForEachPrometheusChunk(chunks, keep, &left_out); !s.ok()) return s.WithContext(labels.ToString());
+    if (Status s = ForEachPrometheusChunk(chunks, CustomBuckets::kLeaveOut, keep); !s.ok()) return s.WithContext(labels.ToString());
     for (std::size_t i = 0; i < chunks_.size(); ++i) {
       chunks_[i].data = data_[i];
       samples += chunks_[i].samples;

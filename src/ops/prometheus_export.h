@@ -32,7 +32,7 @@ struct PrometheusExportReport {
   };
   std::vector<Block> blocks;
   std::uint64_t samples = 0, histograms = 0;
-  std::uint64_t left_out = 0;  // histograms with custom buckets, which a block has no encoding for
+  std::uint64_t left_out = 0;  // histograms with custom buckets, which Prometheus 2 would misread in a block
 };
 
 // Writes a block for each window of `block_ms` that has samples, ascending, into `directory`, which is made where it is missing,

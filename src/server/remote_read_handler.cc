@@ -114,7 +114,6 @@ class RemoteRead {
     Status Series(std::size_t query, SeriesSet* set) {
       labels_.clear();
       interop::AppendRemoteWriteLabels(set->labels(), &labels_);
-      std::uint64_t left_out = 0;
       const auto take = [&](const PrometheusChunk& chunk) {
         if (!chunks_.empty() && data_.size() + chunk.data.size() > frame_max_) {
           if (Status s = Frame(query); !s.ok()) return s;
@@ -124,7 +123,7 @@ class RemoteRead {
         chunks_.push_back(chunk);
         return Status::Ok();
       };
-      if (Status s = ops::ForEachPrometheusChunk(&set->chunks(), take, &left_out); !s.ok()) return s;
+      if (Status s = ops::ForEachPrometheusChunk(&set->chunks(), ops::CustomBuckets::kEncode, take); !s.ok()) return s;
       return chunks_.empty() ? Status::Ok() : Frame(query);
     }
     Status Flush() {

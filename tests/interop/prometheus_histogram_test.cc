@@ -44,7 +44,7 @@ FloatHistogram AsFloat(const IntHistogram& from) {
 
 std::vector<PrometheusHistogramChunk> Encode(const std::vector<HistogramSample>& samples) {
   PrometheusHistogramEncoder encoder;
-  for (const HistogramSample& s : samples) EXPECT_EQ(encoder.Add(s.timestamp, s.histogram), Status::Ok());
+  for (const HistogramSample& s : samples) encoder.Add(s.timestamp, s.histogram);
   return encoder.Finish();
 }
 
@@ -78,8 +78,7 @@ TEST(PrometheusHistogram, RandomHistogramsComeBack) {
   RandomHistograms random(&rng);
   std::vector<HistogramSample> samples;
   for (Timestamp t = 1; samples.size() < 3000; t += static_cast<Timestamp>(rng() % 100'000)) {
-    HistogramSample s{t++, random.Next()};
-    if (std::visit([](const auto& h) { return h.schema != kCustomBucketsSchema; }, s.histogram)) samples.push_back(std::move(s));
+    samples.push_back({t++, random.Next()});
   }
   const std::vector<HistogramSample> back = Decode(Encode(samples));
   ASSERT_EQ(back.size(), samples.size());
@@ -130,18 +129,72 @@ TEST(PrometheusHistogram, AChunkEndsWhereLayoutOrCounterAskForIt) {
   EXPECT_EQ(std::get<IntHistogram>(back[9].histogram).reset_hint, CounterResetHint::kGauge);
 }
 
-TEST(PrometheusHistogram, CustomBucketsAreRefusedAndTheRestGoesOn) {
-  IntHistogram custom = Some(1);
-  custom.schema = kCustomBucketsSchema;
-  PrometheusHistogramEncoder encoder;
-  EXPECT_EQ(encoder.Add(1, Some(1)), Status::Ok());
-  EXPECT_EQ(encoder.Add(2, custom).code(), StatusCode::kUnimplemented);
-  EXPECT_EQ(encoder.Add(3, Some(2)), Status::Ok());
-  EXPECT_EQ(Decode(encoder.Finish()).size(), 2u);
+// Bits, which blanks may divide, as bytes; what is missing of the last is 0.
+std::string Packed(std::string_view bits) {
+  std::string bytes;
+  unsigned n = 0;
+  for (const char bit : bits) {
+    if (bit == ' ') continue;
+    if (n++ % 8 == 0) bytes.push_back('\0');
+    if (bit == '1') bytes.back() = static_cast<char>(static_cast<unsigned char>(bytes.back()) | 0x80U >> (n - 1) % 8);
+  }
+  return bytes;
+}
+
+IntHistogram Custom() {
+  return {.schema = kCustomBucketsSchema,
+          .count = 3,
+          .sum = 2,
+          .positive_spans = {{0, 2}},
+          .positive_deltas = {1, 1},
+          .custom_values = {0.5, 1e9}};
+}
+
+// Worked out by hand from what Prometheus 3 says of its chunks.
+TEST(PrometheusHistogram, BoundsOfCustomBucketsStandBehindTheSpans) {
+  const std::string_view bits =
+      "0000000000000001 00000000"                                           // samples, header
+      "00000000 1110111001011"                                              // zero threshold 0, schema -53
+      "10001 10010 0 0"                                                     // a positive span of 2 at 0, no negative one
+      "10010 1110111110101"                                                 // two bounds: 501 for 0.5,
+      "0 0100000111001101110011010110010100000000000000000000000000000000"  // and 1e9 in full
+      "11110001111101000 10011 0"                                           // at 1000: count 3, zero count 0
+      "0100000000000000000000000000000000000000000000000000000000000000"    // sum 2
+      "10001 10001";                                                        // buckets
+  const std::vector<PrometheusHistogramChunk> made = Encode({{1000, Custom()}});
+  ASSERT_EQ(made.size(), 1u);
+  EXPECT_EQ(made[0].encoding, kPrometheusIntHistograms);
+  EXPECT_EQ(made[0].data, Packed(bits));
+  std::vector<HistogramSample> read;
+  ASSERT_EQ(DecodePrometheusHistograms(2, Packed(bits), [&](HistogramSample s) { return read.push_back(s), Status::Ok(); }),
+            Status::Ok());
+  ASSERT_EQ(read.size(), 1u);
+  EXPECT_EQ(std::get<IntHistogram>(read[0].histogram), Custom());
+}
+
+TEST(PrometheusHistogram, BoundsOfCustomBucketsComeBackToTheBit) {
+  IntHistogram one = Custom(), finer = Custom();
+  one.custom_values = {-7.25, -0.0, 0.001, 0.0035, 0.1, 33554.429, 33554.43, 33554.431, 1e300};
+  finer.custom_values = {0.5, 1, 1e9};
+  const std::vector<HistogramSample> samples = {{1, one}, {2, one}, {3, finer}, {4, Some(10)}};
+  const std::vector<PrometheusHistogramChunk> chunks = Encode(samples);
+  EXPECT_EQ(chunks.size(), 3u) << "other bounds are another layout";
+  const std::vector<HistogramSample> back = Decode(chunks);
+  ASSERT_EQ(back.size(), samples.size());
+  for (std::size_t i = 0; i < 3; ++i) {
+    const auto bits = [](const std::vector<double>& values) {
+      std::vector<std::uint64_t> all;
+      for (const double v : values) all.push_back(std::bit_cast<std::uint64_t>(v));
+      return all;
+    };
+    EXPECT_EQ(bits(std::get<IntHistogram>(back[i].histogram).custom_values),
+              bits(std::get<IntHistogram>(samples[i].histogram).custom_values));
+  }
 }
 
 TEST(PrometheusHistogram, EveryCutAndEveryFlippedBitIsReadWithoutHarm) {
-  for (const HistogramSample& first : {HistogramSample{5, Some(3)}, HistogramSample{5, AsFloat(Some(3))}}) {
+  for (const HistogramSample& first :
+       {HistogramSample{5, Some(3)}, HistogramSample{5, AsFloat(Some(3))}, HistogramSample{5, Custom()}}) {
     const std::vector<PrometheusHistogramChunk> chunks = Encode({first, {15'000, first.histogram}});
     ASSERT_EQ(chunks.size(), 1u);
     const std::string& data = chunks[0].data;

@@ -169,6 +169,30 @@ TEST_F(QueryHandlers, StreamedChunksHoldWhatTheStoreHolds) {
   EXPECT_EQ(frames, 32U);
 }
 
+TEST_F(QueryHandlers, StreamedChunksHoldHistogramsOfCustomBuckets) {
+  TimeSeries mixed{.labels = {{"__name__", "converted"}}};
+  for (int k = 1; k <= 40; ++k) {
+    IntHistogram h{.schema = kCustomBucketsSchema,
+                   .count = static_cast<std::uint64_t>(3 * k),
+                   .sum = k * 0.5,
+                   .positive_spans = {{1, 2}},
+                   .positive_deltas = {k, k},
+                   .custom_values = {-0.75, 0.5, 1e9}};
+    if (k > 20) h.custom_values = {0.005, 0.01, 0.025};
+    if (k == 30) h = {.count = 1, .positive_spans = {{0, 1}}, .positive_deltas = {1}};
+    mixed.histograms.push_back({kStart + k * 15'000, h});
+  }
+  Write(mixed);
+  std::size_t frames = 0;
+  const HttpResponse response =
+      Read(ReadRequest({QueryBytes(kStart, kStart + 10'000'000, {MatcherBytes(0, "__name__", "converted")})}, {1}));
+  ASSERT_EQ(response.status, 200) << response.body;
+  const std::vector<Said> said = DecodeStream(response.body, &frames);
+  ASSERT_EQ(said.size(), 1U);
+  EXPECT_EQ(said[0], Expected({Matcher::Equal("__name__", "converted")}, {kStart, kStart + 10'000'001}));
+  EXPECT_EQ(said[0].at("converted").size(), 40U);
+}
+
 TEST_F(QueryHandlers, FloatChunksAreTheStoredBytes) {
   auto set = std::move(*storage_->Select({Matcher::Equal("instance", "host-3")}, {kStart, kStart + 8'000'000}));
   ASSERT_TRUE(set->Next());

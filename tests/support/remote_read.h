@@ -42,6 +42,7 @@ inline std::string Words(const HistogramSample& s) {
                                              for (const BucketSpan& span : h.positive_spans) {
                                                words += " span " + std::to_string(span.offset) + "+" + std::to_string(span.length);
                                              }
+                                             for (const double bound : h.custom_values) words += " bound " + std::to_string(bound);
                                              return words;
                                            },
                                            s.histogram);
