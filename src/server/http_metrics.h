@@ -51,7 +51,7 @@ class HttpMetrics {
   SharedCounter connections_refused;   // beyond the limit of connections
   SharedCounter requests_in_flight;    // with a whole header, not yet answered
   SharedCounter body_bytes_in_flight;  // of requests and responses, held in memory
-  SharedCounter overloaded;            // answered 429 because workers or memory were taken
+  SharedCounter overloaded;            // answered 429: workers or memory were taken, or the store has no room
   SharedCounter streams;               // being sent now
   SharedCounter streams_refused;       // answered 503 because as many as may be were being sent
 

@@ -194,11 +194,11 @@ void HttpSessionBase::CloseUnlessBodyless() {
 }
 
 void HttpSessionBase::Overloaded(std::string_view why) {
-  host_->parts.metrics->overloaded.Add();
   Refuse(HttpResponse::TryLater(429, why));
 }
 
 void HttpSessionBase::Observe(std::uint64_t response_bytes) {
+  if (response_.status == 429) host_->parts.metrics->overloaded.Add();  // of the session or of a handler
   host_->MetricsOf(route_)->Observe(response_.status, started_nanos_ == 0 ? 0 : NowNanos() - started_nanos_, request_bytes_,
                                     response_bytes);
 }

@@ -4,11 +4,13 @@ metrics and labels that are there, and answers; each alert has a test in which i
     rules_test.py --server PROGRAM --source DIRECTORY
 """
 import argparse
+import contextlib
 import json
 import os
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -66,30 +68,72 @@ def points(name, count):
     return json.dumps({"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]}).encode()
 
 
-def scrape_twice(directory):
-    """What the program exports before and after it has taken samples."""
-    command = [OPTIONS.server, "--db", os.path.join(directory, "db"), "--listen", "127.0.0.1:0", "--log-level", "error"]
+def post(url, body, content_type):
+    """The status of the answer."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": content_type}), timeout=60) as answer:
+            return answer.status
+    except urllib.error.HTTPError as e:
+        return e.code
+
+
+def export(url, name, count):
+    return post(url + "/v1/metrics", points(name, count), "application/json")
+
+
+def scrape_twice(directory, send, *flags):
+    """What the program exports before and after `send` has talked to it."""
+    command = [OPTIONS.server, "--db", os.path.join(directory, "db"), "--listen", "127.0.0.1:0", "--log-level", "error", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
-        line = program.stdout.readline()
-        if not line.startswith("listening on "):
-            raise RuntimeError("the program does not listen")
-        url = line.split()[2]
-        wait_until_ready(url)
-        before = get(url + "/metrics")
-        for i in range(10):
-            urllib.request.urlopen(urllib.request.Request(
-                url + "/v1/metrics", points(f"requests_{i}", 2000), {"Content-Type": "application/json"}), timeout=60).close()
-        after = get(url + "/metrics")
-        program.terminate()
+        try:
+            line = program.stdout.readline()
+            if not line.startswith("listening on "):
+                raise RuntimeError("the program does not listen")
+            url = line.split()[2]
+            wait_until_ready(url)
+            before = get(url + "/metrics")
+            send(url)
+            after = get(url + "/metrics")
+        finally:
+            program.terminate()
         if program.wait() != 0:
             raise RuntimeError("the program failed")
-    if appended(after) == 0:
-        raise RuntimeError("the program took no samples")
     return before, after
 
 
-def appended(text):
-    return sum(float(s["value"]) for s in samples(text) if s["name"] == "chronolith_head_appended_samples_total")
+# ---- Remote write, by hand ----
+
+def varint(number):
+    out = bytearray()
+    while number > 127:
+        out.append(number & 127 | 128)
+        number >>= 7
+    return bytes(out) + bytes([number])
+
+
+def field(number, payload):
+    return varint(number << 3 | 2) + varint(len(payload)) + payload
+
+
+def write_request(labels, time_ms):
+    series = b"".join(field(1, field(1, k.encode()) + field(2, v.encode())) for k, v in sorted(labels.items()))
+    return field(1, series + field(2, b"\x09" + struct.pack("<d", 1.0) + b"\x10" + varint(time_ms)))
+
+
+def snappy(data):
+    """One literal."""
+    length = len(data) - 1
+    return varint(len(data)) + bytes([61 << 2]) + struct.pack("<H", length) + data
+
+
+def zeros(count):
+    """A snappy block of so many zeros, in copies of what is before them."""
+    return varint(count) + b"\x00\x00" + (bytes([63 << 2 | 2]) + struct.pack("<H", 1)) * ((count - 1) // 64)
+
+
+def write(url, labels, time_ms=None):
+    body = snappy(write_request(labels, time_ms or time.time_ns() // 10**6))
+    return post(url + "/api/v1/write", body, "application/x-protobuf")
 
 
 def samples(text):
@@ -185,7 +229,9 @@ class Shipped(unittest.TestCase):
     def setUpClass(cls):
         cls.directory = tempfile.mkdtemp()
         cls.addClassCleanup(shutil.rmtree, cls.directory)
-        before, after = scrape_twice(cls.directory)
+        before, after = scrape_twice(cls.directory, lambda url: [export(url, f"requests_{i}", 2000) for i in range(10)])
+        if value(after, "chronolith_head_appended_samples_total") == 0:
+            raise RuntimeError("the program took no samples")
         cls.known = exported(after)
         cls.peer = Peer(cls.directory, before, after)
         cls.addClassCleanup(cls.peer.stop)
@@ -307,6 +353,107 @@ class Shipped(unittest.TestCase):
             if variable["type"] == "query":
                 metric, label = re.match(r"label_values\(([a-z_]+)(?:\{.*\})?, ([a-z]+)\)", variable["query"]["query"]).groups()
                 self.assertIn(label, self.known[metric])
+
+
+def value(text, name):
+    return sum(float(s["value"]) for s in samples(text) if s["name"] == name)
+
+
+def healthy(url):
+    try:
+        return bool(get(url + "/-/healthy"))
+    except OSError:
+        return False
+
+
+def moved(before, after):
+    """{(name, labels): value before, how much more it is after}; a counter that was not there was 0."""
+    first = {(s["name"], tuple(sorted(s["labels"].items()))): float(s["value"]) for s in samples(before)}
+    out = {}
+    for s in samples(after):
+        key = (s["name"], tuple(sorted(s["labels"].items())))
+        start = first.get(key, 0.0)
+        out[key] = (start, float(s["value"]) - start)
+    return out
+
+
+class Refused(unittest.TestCase):
+    """An alert over what the program exports when it refuses, for each reason that the alert's text names and a test can bring about
+    without a disk of its own (tests/server/chronolithd_disk_test.cc has one)."""
+
+    def setUp(self):
+        self.directory = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.directory)
+
+    def check(self, alert, send, *flags):
+        """The alert fires where each minute is as the moment in which `send` talked to the program."""
+        before, after = scrape_twice(self.directory, send, *flags)
+        shutil.rmtree(os.path.join(self.directory, "db"))
+        with open(shipped("prometheus-rules.yml"), encoding="utf-8") as file:
+            rules = [r for group in yaml.safe_load(file)["groups"] for r in group["rules"] if "_refused" in r["expr"] or "refused" in r.get("record", "")]
+        wanted = {name for rule in rules for name, _ in names(rule["expr"])[0]}
+        series = []
+        for (name, labels), (start, more) in moved(before, after).items():
+            if name in wanted:
+                text = ",".join(f'{k}="{v}"' for k, v in [*labels, *TARGET.items()])
+                series.append({"series": f"{name}{{{text}}}", "values": f"{start:g}+{more:g}x60"})
+        labels = ", ".join(f'{k}="{v}"' for k, v in TARGET.items())
+        firing = f'ALERTS{{alertname="{alert}", alertstate="firing", severity="warning", {labels}}}'
+        case = {"rule_files": [shipped("prometheus-rules.yml")], "evaluation_interval": "1m",
+                "tests": [{"interval": "1m", "input_series": series, "promql_expr_test": [
+                    {"expr": f'ALERTS{{alertstate="firing", alertname="{alert}"}}', "eval_time": "30m",
+                     "exp_samples": [{"labels": firing, "value": 1}]}]}]}
+        path = os.path.join(self.directory, "test.yml")
+        with open(path, "w", encoding="utf-8") as file:
+            yaml.safe_dump(case, file)
+        code, output = run("promtool", "test", "rules", path)
+        self.assertEqual(code, 0, output)
+
+    def test_series_beyond_the_limit(self):
+        def remote_write(url):
+            self.assertEqual(write(url, {"__name__": "a"}), 204)
+            self.assertEqual(write(url, {"__name__": "b"}), 400)
+        self.check("ChronolithSamplesRefused", remote_write, "--max-series", "1")
+        self.check("ChronolithSamplesRefused", lambda url: export(url, "a", 3), "--max-series", "1")
+
+    def test_labels_that_are_too_long(self):
+        self.check("ChronolithSamplesRefused", lambda url: self.assertEqual(write(url, {"__name__": "a" * 40}), 400),
+                   "--max-label-value-bytes", "30")
+        self.check("ChronolithSamplesRefused", lambda url: export(url, "a" * 40, 3), "--max-label-value-bytes", "30")
+
+    def test_times_in_the_future(self):
+        later = (time.time_ns() // 10**6) + 10**9
+        self.check("ChronolithSamplesRefused", lambda url: self.assertEqual(write(url, {"__name__": "a"}, later), 400))
+
+    def test_memory_that_others_have_taken(self):
+        def send(url):
+            host, port = re.match(r"http://([0-9.]+):([0-9]+)", url).groups()
+            with socket.create_connection((host, int(port)), timeout=60) as held:
+                held.sendall(b"POST /api/v1/write HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-protobuf\r\n"
+                             b"Content-Length: 1600000\r\n\r\n" + bytes(1500000))
+                while value(get(url + "/metrics"), "chronolith_http_body_bytes_in_flight") < 10**6:
+                    pass
+                block = zeros(1500001 - 32)  # small itself: its memory is wanted when it is decoded
+                for _ in range(10):
+                    self.assertEqual(post(url + "/api/v1/write", block, "application/x-protobuf"), 429)
+        self.check("ChronolithRequestsRefused", send, "--max-in-flight-bytes", "2MiB")
+
+    def test_connections_beyond_the_limit(self):
+        def send(url):
+            host, port = re.match(r"http://([0-9.]+):([0-9]+)", url).groups()
+            status = b""
+            while status != b"HTTP/1.1 200":  # that of the scrape may still be counted
+                only = socket.create_connection((host, int(port)), timeout=60)
+                with contextlib.suppress(OSError):  # closed at once
+                    only.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n")
+                    status = only.recv(12)
+            for _ in range(10):
+                with socket.create_connection((host, int(port)), timeout=60) as one_more:
+                    self.assertEqual(one_more.recv(12), b"HTTP/1.1 503")
+            only.close()
+            while not healthy(url):
+                pass
+        self.check("ChronolithRequestsRefused", send, "--max-connections", "1")
 
 
 class Names(unittest.TestCase):
