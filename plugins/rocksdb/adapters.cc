@@ -92,14 +92,15 @@ class LoggerAdapter : public rocksdb::Logger {
     // Dumps of options come as one event of many lines; a logger receives them one by one.
     while (!text.empty()) {
       const std::size_t end = std::min(text.find('\n'), text.size());
-      if (end > 0) logger_->Log(ToLevel(level), std::string("rocksdb: ").append(text.substr(0, end)));
+      if (end > 0) logger_->Log(ToLevel(level, text), std::string("rocksdb: ").append(text.substr(0, end)));
       text.remove_prefix(std::min(end + 1, text.size()));
     }
   }
 
  private:
-  // RocksDB's "info" is a running commentary on every flush and compaction.
-  static LogLevel ToLevel(rocksdb::InfoLogLevel level) {
+  // RocksDB's "info" is a running commentary on every flush and compaction. Why an open failed is what it returns as well.
+  static LogLevel ToLevel(rocksdb::InfoLogLevel level, std::string_view text) {
+    if (text.find("] DB::Open() failed: ") != std::string_view::npos) return LogLevel::kDebug;
     if (level >= rocksdb::ERROR_LEVEL && level != rocksdb::HEADER_LEVEL) return LogLevel::kError;
     return level == rocksdb::WARN_LEVEL ? LogLevel::kWarning : LogLevel::kDebug;
   }

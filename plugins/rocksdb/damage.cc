@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "plugins/rocksdb/adapters.h"
 #include "plugins/rocksdb/status_conversion.h"
 
 namespace chronolith {
@@ -50,7 +51,8 @@ Status IgnoredErrors::status() const {
 Status FindDamage(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family) {
   rocksdb::ColumnFamilyMetaData metadata;
   db->GetColumnFamilyMetaData(family, &metadata);
-  const rocksdb::Options options(db->GetDBOptions(), db->GetOptions(family));
+  rocksdb::Options options(db->GetDBOptions(), db->GetOptions(family));
+  options.info_log = AdaptLogger(nullptr);  // a reader of single tables warns of each that no MANIFEST told it its id
   for (const rocksdb::LevelMetaData& level : metadata.levels) {
     for (const rocksdb::SstFileMetaData& file : level.files) {
       const std::string name = file.db_path + file.name;

@@ -11,9 +11,11 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
+#include "base/lock_holder.h"
 #include "plugins/common/engine_checks.h"
 #include "plugins/rocksdb/compaction_reserve.h"
 #include "plugins/rocksdb/damage.h"
@@ -35,7 +37,11 @@ namespace fs = std::filesystem;
 // again at each attempt where the writer compacts small tables without a pause: it looks again until it was faster.
 constexpr std::chrono::seconds kReadOnlyPatience{30};
 
-bool IsLocked(const rocksdb::Status& s) { return s.IsIOError() && s.ToString().find("lock") != std::string::npos; }
+// By another process, or by this one.
+bool IsLocked(const rocksdb::Status& s) {
+  const std::string_view text = s.getState() == nullptr ? "" : s.getState();
+  return s.IsIOError() && (text.starts_with("While lock file: ") || text.starts_with("lock hold by current process"));
+}
 
 // What a path is, before RocksDB sees it.
 enum class PathState { kAbsent, kEmpty, kDatabase };
@@ -174,10 +180,7 @@ class Opener {
 
  private:
   Status Describe(const rocksdb::Status& s) const {
-    if (IsLocked(s))
-      return FailedPrecondition("'" + path_ +
-                                "' is open already: another process writes to it, or this one; close it there first (" +
-                                s.ToString() + ")");
+    if (IsLocked(s)) return LockedError("'" + path_ + "'", path_ + "/LOCK");
     const Status status = FromRocks(s);
     std::string message = status.message();
     // A table that is missing is looked for under a name of LevelDB's at last.

@@ -78,7 +78,7 @@ class Copying {
     const Result<StorageStats> whole = CheckWholeStore(report_->path, store_.engine, false, context_);
     if (!whole.ok()) {
       *again = whole.status().code() != StatusCode::kCancelled && whole.status().code() != StatusCode::kResourceExhausted;
-      return *again ? whole.status().WithContext("the copy is not whole") : whole.status();
+      return *again ? OfTheSource(whole.status()).WithContext("what was copied is not whole") : whole.status();
     }
     for (const ShardStats& shard : whole->shards) report_->series += shard.series_total;
     return WriteSyncedFile(report_->path, kBackupFile, EncodeBackupManifest(report_->manifest));
@@ -195,6 +195,17 @@ class Copying {
     const std::string directory = instance.name == "log" ? log_path_ : DataInstancePath(store_path_);
     return DataLoss(directory + "/" + file.name +
                     " is damaged: its bytes do not match the checksum that was noted when it was written");
+  }
+
+  // What the copy lacks is to be sought, and mended, in the database.
+  Status OfTheSource(const Status& status) const {
+    std::string text = status.message();
+    for (const auto& [copy, source] : {std::pair(report_->path + "/log", log_path_), std::pair(report_->path, store_path_)}) {
+      for (std::size_t at = text.find(copy); at != std::string::npos; at = text.find(copy, at + source.size())) {
+        text.replace(at, copy.size(), source);
+      }
+    }
+    return Status(status.code(), std::move(text));
   }
 
   // As the store's, but for the log, which is beside the data.
@@ -336,13 +347,13 @@ Result<BackupReport> MakeBackup(const std::string& store, const std::string& to,
     const Status s = copying.Try(&again);
     if (s.ok()) return report;
     // A checkpoint that came between says something else of the log each time: the same twice does not pass.
-    if (!again || (s.message() == before && s.code() != StatusCode::kUnavailable)) return s;
-    before = s.message();
+    const bool same = s.message() == std::exchange(before, s.message());
+    if (!again || (same && s.code() != StatusCode::kUnavailable)) return s;
     if (report.attempts >= options.attempts) {
       return s.WithContext("tried " + std::to_string(report.attempts) + " times");
     }
-    if (context.logger)
-      context.logger->Log(LogLevel::kWarning, "backup, attempt " + std::to_string(report.attempts) + ": " + s.message());
+    if (context.logger && !same)
+      context.logger->Log(LogLevel::kInfo, "backup, attempt " + std::to_string(report.attempts) + ": " + s.message());
     ++report.attempts;
   }
 }

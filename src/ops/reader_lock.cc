@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/lock_holder.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -32,7 +33,7 @@ Result<std::unique_ptr<ReaderLock>> ReaderLock::TakeInstances(const std::string&
       continue;
     }
     if (errno != EAGAIN && errno != EACCES) return ErrnoStatus("cannot lock " + name, errno);
-    return FailedPrecondition("another process writes to " + path + " (it holds the lock " + name + "): stop it first");
+    return LockedError(path, name);
   }
   return lock;
 }

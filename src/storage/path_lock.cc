@@ -5,6 +5,8 @@
 
 #include <cerrno>
 
+#include "base/lock_holder.h"
+
 namespace chronolith {
 
 Result<std::unique_ptr<PathLock>> PathLock::Take(const std::string& path, bool directory, const std::string& what) {
@@ -12,7 +14,7 @@ Result<std::unique_ptr<PathLock>> PathLock::Take(const std::string& path, bool d
   if (!file.ok()) return file.status();
   const int fd = file->get();
   if (flock(fd, LOCK_EX | LOCK_NB) == 0) return std::unique_ptr<PathLock>(new PathLock(std::move(*file)));
-  if (errno == EWOULDBLOCK) return FailedPrecondition("another process " + what + " (it holds " + path + ")");
+  if (errno == EWOULDBLOCK) return FailedPrecondition(FindLockHolder(path).Name() + " " + what + " (it holds " + path + ")");
   return ErrnoStatus("cannot lock " + path, errno);
 }
 

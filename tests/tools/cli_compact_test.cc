@@ -76,15 +76,15 @@ TEST_F(CliCompact, SaysForEachShardWhatItHasSavedAndTheDryRunSaysItBefore) {
   EXPECT_EQ(real["complete"], true);
   ASSERT_EQ(dry["shards"].size(), 2U);
   ASSERT_EQ(real["shards"].size(), 2U);
-  const char* const kSame[] = {"chunk_bytes_before", "chunk_bytes_after", "chunk_bytes_written", "chunks_before",
-                               "chunks_after",       "windows",           "samples_deleted",     "series_removed"};
+  const char* const kSame[] = {"row_bytes_before", "row_bytes_after", "row_bytes_written", "chunks_before",
+                               "chunks_after",     "windows",         "samples_deleted",   "series_removed"};
   std::map<std::string, std::uint64_t> sums;
   for (std::size_t k = 0; k < 2; ++k) {
     const nlohmann::json& shard = real["shards"][k];
     EXPECT_EQ(shard["shard"], k);
     EXPECT_EQ(shard["damage"], "");
     EXPECT_LT(shard["chunks_after"], shard["chunks_before"]);
-    EXPECT_LT(shard["chunk_bytes_after"], shard["chunk_bytes_before"]);
+    EXPECT_LT(shard["row_bytes_after"], shard["row_bytes_before"]);
     EXPECT_LT(shard["disk_bytes_after"], shard["disk_bytes_before"]);
     EXPECT_GT(shard["disk_bytes_after"], 0);
     for (const char* name : kSame) {
@@ -95,6 +95,8 @@ TEST_F(CliCompact, SaysForEachShardWhatItHasSavedAndTheDryRunSaysItBefore) {
   }
   for (const auto& [name, sum] : sums) EXPECT_EQ(real["total"][name], sum) << name;
   EXPECT_EQ(Query("n"), content_);
+  const nlohmann::json files = Json(Cli({"inspect", db_, "--format", "json"}));
+  for (std::size_t k = 0; k < 2; ++k) EXPECT_EQ(files["shards"][k]["table_bytes"], real["shards"][k]["disk_bytes_after"]);
   const nlohmann::json again = Json(Compact());
   EXPECT_EQ(again["total"]["chunks_before"], real["total"]["chunks_after"]);
   EXPECT_EQ(again["total"]["chunks_after"], real["total"]["chunks_after"]);
@@ -113,7 +115,7 @@ TEST_F(CliCompact, OnlyTheShardsThatAreNamed) {
   const std::vector<std::string> lines = Lines(csv.out);
   ASSERT_EQ(lines.size(), 3U) << csv.out;
   EXPECT_EQ(lines[0],
-            "shard,chunk bytes before,chunk bytes after,saved,chunks before,chunks after,samples deleted,series removed,state");
+            "shard,row bytes before,row bytes after,saved,chunks before,chunks after,samples deleted,series removed,state");
   std::uint64_t saved[2] = {0, 0};
   for (std::size_t k = 0; k < 2; ++k) {
     std::uint64_t shard = 9, before = 0, after = 0;
@@ -126,6 +128,7 @@ TEST_F(CliCompact, OnlyTheShardsThatAreNamed) {
   const ProcessResult table = Cli({"compact", db_, "--priority", "normal"});
   EXPECT_EQ(table.exit_code, kOk) << table.err;
   EXPECT_THAT(table.out, HasSubstr("disk bytes before"));
+  EXPECT_THAT(table.out, HasSubstr("as `inspect` shows them"));
   EXPECT_THAT(table.out, HasSubstr("total"));
   EXPECT_EQ(Query("n"), content_);
 }

@@ -40,10 +40,15 @@ std::size_t CliGuide::ExpectExamplesTaken(const std::vector<std::string>& verbs)
   args.push_back("--help");
   const std::string help = Cli(args).out;
   std::size_t examples = 0;
+  std::string itself = "chronolith";
+  for (const std::string& verb : verbs) itself += " " + verb;
+  std::size_t own = 0;
   for (const std::string& command : Commands(help, "  ")) {
     ExpectTaken(command);
+    own += command.starts_with(itself + " ") ? 1 : 0;
     ++examples;
   }
+  EXPECT_GT(own, 0U) << itself << " --help has no example of it";
   bool listed = false;
   for (const std::string& line : Lines(help)) {
     if (line.starts_with("Subcommands:")) listed = true;

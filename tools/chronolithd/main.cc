@@ -2,15 +2,19 @@
 #include <malloc.h>
 #include <sys/resource.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <exception>
 #include <memory>
+#include <sstream>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "tools/chronolithd/daemon.h"
 #include "tools/chronolithd/log.h"
+#include "tools/cli/standard_streams.h"
 
 namespace chronolith::daemon {
 namespace {
@@ -24,8 +28,8 @@ int Fail(const Status& status, ExitCode code = kExitFailure) {
 }
 
 int Print(const std::string& text) {
-  const bool written = std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
-  return written ? kExitOk : Fail(IoError("cannot write to stdout"));
+  if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return kExitOk;
+  return Fail(IoError("cannot write to stdout: " + std::generic_category().message(errno)));
 }
 
 // Thousands of connections, and the database's files.
@@ -56,7 +60,8 @@ sigset_t BlockSignals() {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("Serves a Chronolith database: takes Prometheus remote write, and OpenTelemetry's metrics by OTLP.", "chronolithd");
+  cli::KeepStandardStreams();
+  CLI::App app("Serves a Chronolith database: takes Prometheus remote write, and OpenTelemetry's metrics by OTLP", "chronolithd");
   app.set_version_flag("--version", "chronolithd " CHRONOLITH_VERSION);
   std::string description;
   AddDescriptions(&app, &description);
@@ -66,7 +71,8 @@ int Main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (!description.empty()) return Print(description);
-    return app.exit(e) == 0 ? kExitOk : kExitUsage;  // 0: --help, --version
+    std::ostringstream asked;  // --help, --version
+    return app.exit(e, asked) == 0 ? Print(asked.str()) : kExitUsage;
   }
   RaiseFileLimit();
   ReturnLargeBlocks();

@@ -119,7 +119,7 @@ int AddLog(const ArchiveFlags& flags) {
                interop::FormatTime(tail->time_ms)});
     table.Print(csv, &out);
   }
-  return out.Finish() ? kExitOk : Fail(IoError("cannot write to stdout"));
+  return Finish(&out);
 }
 
 int Prune(const ArchiveFlags& flags) {
@@ -148,7 +148,7 @@ int Prune(const ArchiveFlags& flags) {
                bytes(pruned->bytes_left)});
     table.Print(csv, &out);
   }
-  return out.Finish() ? kExitOk : Fail(IoError("cannot write to stdout"));
+  return Finish(&out);
 }
 
 }  // namespace
@@ -157,6 +157,10 @@ void AddArchive(CLI::App* app, Run* run) {
   auto flags = std::make_shared<ArchiveFlags>();
   CLI::App* command = app->add_subcommand("archive", "Look at an archive of a database's log, and remove its oldest files");
   command->require_subcommand(1);
+  command->footer(
+      "Examples:\n"
+      "  chronolith archive list /archive/metrics\n"
+      "  chronolith archive prune /archive/metrics --before -30d --dry-run");
   CLI::App* list = command->add_subcommand("list", "Read an archive: what it holds of each shard, and what it lacks");
   list->add_option("ARCHIVE", flags->directory, "directory of the archive")->required();
   AddFormat(list, &flags->format);

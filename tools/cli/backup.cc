@@ -43,8 +43,6 @@ ops::OpsContext MakeContext(const BackupFlags& flags, WorkProgress* progress) {
   return context;
 }
 
-int Finish(Output* out, int code) { return out->Finish() ? code : Fail(IoError("cannot write to stdout")); }
-
 // Each file of the database is held open meanwhile.
 void AllowManyOpenFiles() {
   rlimit limit{};

@@ -137,6 +137,10 @@ void AddBenchRead(CLI::App* bench, Run* run) {
 void AddBench(CLI::App* app, Run* run) {
   CLI::App* bench = app->add_subcommand("bench", "Measure writing, reading, the index and the log");
   bench->require_subcommand(1);
+  bench->footer(
+      "Examples:\n"
+      "  chronolith bench write --db /tmp/bench --series 10000\n"
+      "  chronolith bench read --db /tmp/bench");
   AddBenchWrite(bench, run);
   AddBenchRead(bench, run);
   AddBenchIndex(bench, run);

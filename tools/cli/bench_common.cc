@@ -116,7 +116,7 @@ int Report::Print(bool json) const {
   } else {
     table.Print(&out);
   }
-  return out.Finish() ? kExitOk : Fail(IoError("cannot write to stdout"));
+  return Finish(&out);
 }
 
 double Latencies::Percentile(double q) {

@@ -171,7 +171,7 @@ int BenchIndex(const IndexFlags& flags) {
   }
   table.Print(&out);
   out << "opened in " << HumanSeconds(bench.open_seconds()) << "; peak memory " << HumanBytes(PeakRssBytes()) << "\n";
-  return out.Finish() ? kExitOk : Fail(IoError("cannot write to stdout"));
+  return Finish(&out);
 }
 
 }  // namespace

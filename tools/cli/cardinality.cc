@@ -202,7 +202,7 @@ int RunCardinality(const CardinalityFlags& flags) {
       PrintCsv(*report, &out);
       break;
   }
-  if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
+  if (Status s = out.Finish(); !s.ok()) return Fail(s);
   return ReportProblems(report->Problems(), **store, flags.files);
 }
 

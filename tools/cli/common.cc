@@ -1,7 +1,9 @@
 #include "tools/cli/common.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -15,7 +17,11 @@ namespace {
 // What a store says of its options, as options of the tools.
 std::string InTermsOfFlags(std::string_view message) {
   static constexpr std::pair<std::string_view, std::string_view> kTerms[] = {
-      {"Options::memory_limit_bytes", "--memory-limit"}, {"Options::backpressure_wait_ms", "as long as a tool waits"}};
+      {"Options::memory_limit_bytes", "--memory-limit"},
+      {"a database is there and Options::error_if_exists is set",
+       "a database is there already; give a directory that is not there yet"},
+      {"Options::log_archiver", "the archive (--archive)"},
+      {"Options::backpressure_wait_ms", "as long as a tool waits"}};
   std::string text(message);
   for (const auto& [term, flag] : kTerms) {
     for (std::size_t at = text.find(term); at != std::string::npos; at = text.find(term, at + flag.size())) {
@@ -25,16 +31,54 @@ std::string InTermsOfFlags(std::string_view message) {
   return text;
 }
 
+// What the store has logged as an error: where a command fails for that, it is not said twice. Thread safety: safe.
+class Logged {
+ public:
+  void Note(std::string_view message) {
+    const std::lock_guard lock(mu_);
+    if (messages_.size() < kMost) messages_.emplace_back(message);
+  }
+  // `text` without what was logged at its beginning.
+  std::string_view WithoutLogged(std::string_view text) const {
+    const std::lock_guard lock(mu_);
+    for (const std::string& message : messages_) {
+      if (!text.starts_with(message)) continue;
+      text.remove_prefix(message.size());
+      text.remove_prefix(std::min(text.find_first_not_of(".;: "), text.size()));
+      return text;
+    }
+    return text;
+  }
+
+ private:
+  static constexpr std::size_t kMost = 64;  // shards are at most 31
+  mutable std::mutex mu_;
+  std::vector<std::string> messages_;
+};
+
+Logged* TheLogged() {
+  static auto* const logged = new Logged;  // never destroyed: threads of the store outlive main where it exits
+  return logged;
+}
+
 }  // namespace
 
+void NoteLoggedError(std::string_view message) { TheLogged()->Note(message); }
+
 void PrintError(std::string_view text) {
-  const std::string message = InTermsOfFlags(text);
+  const std::string message = InTermsOfFlags(TheLogged()->WithoutLogged(text));
+  if (message.empty()) return;
   std::fprintf(stderr, "chronolith: error: %.*s\n", static_cast<int>(message.size()), message.data());
 }
 
 int Fail(const Status& status) {
   PrintError(status.message().empty() ? status.ToString() : status.message());
   return kExitFailure;
+}
+
+int Finish(Output* out, int code) {
+  const Status written = out->Finish();
+  return written.ok() ? code : Fail(written);
 }
 
 int FailOrInterrupted(const Status& status, std::string_view how) {

@@ -55,10 +55,13 @@ void AddBenchRead(CLI::App* bench, Run* run);
 void AddBenchIndex(CLI::App* bench, Run* run);
 void AddBenchWal(CLI::App* bench, Run* run);
 
-// "chronolith: error: ..." on stderr.
+// "chronolith: error: ..." on stderr. What the store has logged as an error (NoteLoggedError) is left out: it was said.
 void PrintError(std::string_view message);
+void NoteLoggedError(std::string_view message);
 // Prints a status that is not ok and returns kExitFailure.
 int Fail(const Status& status);
+// After the last of the output: `code`, or kExitFailure where stdout has not taken it all, after a message.
+int Finish(Output* out, int code = kExitOk);
 // The same of an operation that may have been interrupted: "interrupted; HOW", which says what there is and how to go on.
 int FailOrInterrupted(const Status& status, std::string_view how);
 // The same where the arguments are wrong: kExitUsage.
@@ -83,9 +86,7 @@ bool PrintReport(Format format, const Json& json, const Text& text) {
   } else {
     text(format == Format::kCsv, &out);
   }
-  if (out.Finish()) return true;
-  PrintError("cannot write to stdout");
-  return false;
+  return Finish(&out) == kExitOk;
 }
 
 struct TimeFlags {

@@ -51,8 +51,8 @@ std::string Saved(std::uint64_t before, std::uint64_t after, bool exact) {
 void JsonFigures(const CompactFigures& f, bool dry_run, JsonWriter* json) {
   json->Key("disk_bytes_before").Unsigned(f.disk_bytes_before);
   if (!dry_run) json->Key("disk_bytes_after").Unsigned(f.disk_bytes_after);
-  json->Key("chunk_bytes_before").Unsigned(f.bytes_before).Key("chunk_bytes_after").Unsigned(f.bytes_after);
-  json->Key("chunk_bytes_written").Unsigned(f.bytes_written);
+  json->Key("row_bytes_before").Unsigned(f.bytes_before).Key("row_bytes_after").Unsigned(f.bytes_after);
+  json->Key("row_bytes_written").Unsigned(f.bytes_written);
   json->Key("chunks_before").Unsigned(f.rows_before).Key("chunks_after").Unsigned(f.rows_after);
   json->Key("windows").Unsigned(f.windows);
   json->Key("samples_deleted").Unsigned(f.samples_deleted).Key("series_removed").Unsigned(f.series_removed);
@@ -100,14 +100,17 @@ std::vector<std::string> Row(const std::string& name, const std::string& state, 
 }
 
 void PrintTable(const CompactResult& result, bool dry_run, bool csv, Output* out) {
-  const std::string bytes = dry_run ? "chunk bytes " : "disk bytes ";
+  const std::string bytes = dry_run ? "row bytes " : "disk bytes ";
   Table table({"shard", bytes + "before", bytes + "after", "saved", "chunks before", "chunks after", "samples deleted",
                "series removed", "state"});
   for (const ShardCompactResult& shard : result.shards)
     table.Add(Row(std::to_string(shard.shard), StateOf(result, shard), shard, dry_run, csv));
   if (!csv) table.Add(Row("total", StateOf(result, Undamaged(result)), result, dry_run, csv));
   table.Print(csv, out);
-  if (csv || Undamaged(result)) return;
+  if (csv) return;
+  *out << (dry_run ? "Row bytes: chunks with their keys, before compression. `inspect` shows what the tables take on the disk.\n"
+                   : "Disk bytes: the tables of chunks and index, as `inspect` shows them.\n");
+  if (Undamaged(result)) return;
   *out << "Figures of damaged shards end where the damage begins, and so do the totals.\n";
 }
 

@@ -37,7 +37,7 @@ Status WriteFile(const std::string& path, const std::string& text) {
 int Print(const std::string& text) {
   Output out;
   out << text;
-  return out.Finish() ? kExitOk : Fail(IoError("cannot write to stdout"));
+  return Finish(&out);
 }
 
 int Completion(const CommandInfo& root, const DescribeFlags& flags) {

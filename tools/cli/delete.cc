@@ -51,7 +51,7 @@ int Print(const ops::DeleteReport& report, const DeleteFlags& flags) {
     table.Add({std::to_string(report.series), std::to_string(report.samples)});
     table.Print(flags.format == Format::kCsv, &out);
   }
-  return out.Finish() ? kExitOk : kExitFailure;
+  return Finish(&out);
 }
 
 int Delete(const DeleteFlags& flags) {

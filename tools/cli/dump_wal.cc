@@ -200,10 +200,10 @@ int RunDump(const DumpFlags& flags) {
       } else {
         PrintLine(record, labels, flags.content, &out);
       }
-      return Status::Ok();
+      return out.status();
     });
   }
-  if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
+  if (Status s = out.Finish(); !s.ok()) return Fail(s);
   if (!report.ok()) return FailReading(report.status());
   if (report->limited) std::fprintf(stderr, "there are more records than --limit %s\n", N(flags.limit).c_str());
   return ReportProblems(report->problems);

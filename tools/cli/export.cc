@@ -30,7 +30,7 @@ struct ExportFlags {
 };
 
 // Data on stdout leaves the summary to stderr.
-bool PrintSummary(const ExportFlags& flags, const ops::TextExportReport& report) {
+Status PrintSummary(const ExportFlags& flags, const ops::TextExportReport& report) {
   const auto number = [](std::uint64_t n) { return std::to_string(n); };
   const auto& left_out = report.left_out;
   Output out;
@@ -61,8 +61,13 @@ bool PrintSummary(const ExportFlags& flags, const ops::TextExportReport& report)
   return out.Finish();
 }
 
-Status WriteStdout(std::string_view text) {
-  return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() ? Status::Ok() : IoError("cannot write to stdout");
+Status ExportToStdout(const ops::OpsContext& context, const ops::TextExportOptions& options, Storage* storage,
+                      ops::TextExportReport* report) {
+  Output out;
+  const Status s = ops::ExportText(
+      context, storage, options, [&out](std::string_view text) { return (out << text).status(); }, report);
+  const Status written = out.Finish();
+  return s.ok() ? written : s;
 }
 
 // Into a file beside it, which gets its name when all is in it.
@@ -105,12 +110,11 @@ int Export(const ExportFlags& flags) {
     ops::OpsContext context;
     context.cancelled = InterruptFlag();
     context.progress = &progress;
-    s = flags.file == "-" ? ops::ExportText(context, storage->get(), options, WriteStdout, &report)
+    s = flags.file == "-" ? ExportToStdout(context, options, storage->get(), &report)
                           : ExportToFile(context, flags, options, storage->get(), &report);
-    if (s.ok() && flags.file == "-" && std::fflush(stdout) != 0) s = IoError("cannot write to stdout");
   }
   if (!s.ok()) return FailReading(s, flags.file == "-" ? "what was printed is not all" : flags.file + " was not written");
-  if (!PrintSummary(flags, report)) return Fail(IoError("cannot write to stdout"));
+  if (Status printed = PrintSummary(flags, report); !printed.ok()) return Fail(printed);
   return report.left_out.total() > 0 ? kExitProblems : kExitOk;
 }
 

@@ -24,7 +24,7 @@ struct BlockFlags {
   Format format = Format::kTable;
 };
 
-bool PrintReport(const BlockFlags& flags, const ops::PrometheusExportReport& report) {
+Status PrintReport(const BlockFlags& flags, const ops::PrometheusExportReport& report) {
   Output out;
   if (flags.format == Format::kJson) {
     JsonWriter json(&out);
@@ -70,7 +70,7 @@ int ExportBlocks(const BlockFlags& flags) {
     context.progress = &progress;
     s = ops::ExportPrometheusBlocks(context, storage->get(), flags.directory, options, &report);
   }
-  if (!PrintReport(flags, report)) return Fail(IoError("cannot write to stdout"));
+  if (Status printed = PrintReport(flags, report); !printed.ok()) return Fail(printed);
   if (!s.ok()) return FailReading(s, "the blocks above are complete, and the same command goes on behind them");
   if (report.left_out > 0) {
     std::fprintf(stderr, "left out: %llu histograms with custom buckets, for which a block has no encoding\n",

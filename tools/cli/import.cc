@@ -140,7 +140,7 @@ void PrintJson(const ImportSink& sink, const Totals& totals, std::uint64_t lines
 }
 
 // The summary: data for scripts goes to stdout, the line for people to stderr.
-bool PrintSummary(const ImportFlags& flags, const ImportSink& sink, const Totals& totals, std::uint64_t lines, SeriesCount series) {
+Status PrintSummary(const ImportFlags& flags, const ImportSink& sink, const Totals& totals, std::uint64_t lines, SeriesCount series) {
   Output out;
   if (flags.format == Format::kJson) {
     PrintJson(sink, totals, lines, series, flags.dry_run, &out);
@@ -198,7 +198,8 @@ int ImportInto(const ImportFlags& flags, Storage* storage) {
     }
   }
   totals.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  if (!PrintSummary(flags, sink, totals, reader->lines(), CountSeries(storage))) return Fail(IoError("cannot write to stdout"));
+  Status printed = PrintSummary(flags, sink, totals, reader->lines(), CountSeries(storage));
+  if (!printed.ok()) return Fail(printed);
   if (!totals.interrupted.empty()) return FailInterrupted(flags, totals);
   const bool strict_stop = flags.strict && sink.fatal().ok() && sink.refused() > 0;
   if (!totals.failed_files.empty() && !strict_stop) return kExitFailure;

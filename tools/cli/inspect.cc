@@ -118,7 +118,7 @@ struct Printing {
   std::string Time(std::int64_t ms) const { return raw ? N(static_cast<std::uint64_t>(ms)) : interop::FormatTime(ms); }
 
   Table Shards() const {
-    Table table({"shard", "state", "series", "chunks", "samples", "tables", "applied", "trimmed", "log lsn", "log rows",
+    Table table({"shard", "state", "series", "chunks", "samples", "table bytes", "applied", "trimmed", "log lsn", "log rows",
                  "log bytes", "oldest row"});
     for (const ops::ShardUse& s : report.shards) {
       const std::string lsns = s.log_rows == 0 ? "-" : N(s.first_lsn) + ".." + N(s.last_lsn);
@@ -399,8 +399,9 @@ int WritePage(const OfflineStore& store, const InspectFlags& flags) {
   const std::string page = InspectPage(store, *report, *cardinality);
   std::FILE* file = std::fopen(flags.html.c_str(), "wb");
   if (file == nullptr) return Fail(IoError("cannot create " + flags.html + ": " + std::strerror(errno)));
-  const bool written = std::fwrite(page.data(), 1, page.size(), file) == page.size();
-  if (std::fclose(file) != 0 || !written) return Fail(IoError("cannot write " + flags.html));
+  int error = std::fwrite(page.data(), 1, page.size(), file) == page.size() ? 0 : errno;
+  if (std::fclose(file) != 0 && error == 0) error = errno;
+  if (error != 0) return Fail(IoError("cannot write " + flags.html + ": " + std::strerror(error)));
   std::fprintf(stderr, "wrote %s, %s\n", flags.html.c_str(), HumanBytes(page.size()).c_str());
   return ReportProblems(ProblemsOf(*report, *cardinality), store, flags.files);
 }

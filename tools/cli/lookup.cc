@@ -45,9 +45,9 @@ int RunLookup(const LookupFlags& flags, const Print& print) {
   const EndsAtOnce interruptible("interrupted; what was printed is not all");
   Output out;
   const auto left_out = print(storage->get(), selection->selectors, selection->range, &out);
-  const bool written = out.Finish();
+  const Status written = out.Finish();
   if (!left_out.ok()) return FailReading(left_out.status());
-  if (!written) return Fail(IoError("cannot write to stdout"));
+  if (!written.ok()) return Fail(written);
   if (left_out->truncated)
     std::fprintf(stderr, "truncated: --limit %llu left some out\n", static_cast<unsigned long long>(flags.limit));
   return left_out->partial ? Partial() : kExitOk;
@@ -94,7 +94,7 @@ Result<ops::SeriesListResult> PrintSeries(const LookupFlags& flags, Storage* sto
       if (flags.metadata) *out << "  # " << type << (metadata.unit.empty() ? "" : " in ") << metadata.unit << ": " << metadata.help;
       *out << "\n";
     }
-    return Status::Ok();
+    return out->status();
   });
   if (listed.ok() && flags.format == Format::kJson) json.EndArray().Key("truncated").Bool(listed->truncated).EndObject().Newline();
   return listed;

@@ -3,11 +3,13 @@
 
 #include <cstdio>
 #include <exception>
+#include <sstream>
 #include <string>
 
 #include "tools/cli/common.h"
 #include "tools/cli/help.h"
 #include "tools/cli/interrupt.h"
+#include "tools/cli/standard_streams.h"
 
 namespace chronolith::cli {
 namespace {
@@ -26,13 +28,18 @@ bool NamesUnknownCommand(CLI::App* app, int argc, char** argv) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("Stores time series: imports, queries and inspects a Chronolith database.", "chronolith");
+  KeepStandardStreams();
+  CLI::App app("Stores time series: imports, queries, checks, backs up and repairs a Chronolith database", "chronolith");
   app.set_version_flag("--version", "chronolith " CHRONOLITH_VERSION);
   SpeakProse(&app);
   app.require_subcommand(1);
   app.footer(
-      "Exit codes: 0 ok, 1 failure, 2 wrong arguments, 3 done, but something was refused.\n"
-      "Data goes to stdout, messages and progress to stderr. See `chronolith COMMAND --help`.");
+      "Data goes to stdout, messages and progress to stderr. See `chronolith COMMAND --help`.\n"
+      "Exit codes: 0 ok, 1 failure, 2 wrong arguments, 3 done, but something was refused or is damaged.\n"
+      "Examples:\n"
+      "  chronolith import --db metrics.db metrics.om\n"
+      "  chronolith query --db metrics.db up --start -1h\n"
+      "  chronolith verify metrics.db");
   Run run;
   AddImport(&app, &run);
   AddExport(&app, &run);
@@ -58,7 +65,11 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? kExitOk : kExitUsage;  // 0: --help, --version
+    std::ostringstream asked;  // --help, --version
+    if (app.exit(e, asked) != 0) return kExitUsage;
+    Output out;
+    out << asked.str();
+    return Finish(&out);
   }
   HandleInterrupts();
   return run();

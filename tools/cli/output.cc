@@ -3,23 +3,28 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <system_error>
 
 #include "interop/label_json.h"
 #include "interop/value_text.h"
 
 namespace chronolith::cli {
 
+Status StdoutError(int error) { return IoError("cannot write to stdout: " + std::generic_category().message(error)); }
+
 void Output::Write() {
-  if (std::fwrite(buffer_.data(), 1, buffer_.size(), stdout) != buffer_.size()) failed_ = true;
+  if (status_.ok() && std::fwrite(buffer_.data(), 1, buffer_.size(), stdout) != buffer_.size()) status_ = StdoutError(errno);
   buffer_.clear();
 }
 
-bool Output::Finish() {
+Status Output::Finish() {
   Write();
-  return std::fflush(stdout) == 0 && !failed_;
+  if (status_.ok() && std::fflush(stdout) != 0) status_ = StdoutError(errno);
+  return status_;
 }
 
 bool Output::Colored() {

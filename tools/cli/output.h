@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "chronolith/labels.h"
+#include "chronolith/status.h"
 
 namespace chronolith::cli {
 
@@ -19,8 +20,10 @@ class Output {
     if (buffer_.size() >= kFlushBytes) Write();
     return *this;
   }
-  // False where stdout took not everything (a full disk): a command must then fail.
-  bool Finish();
+  // Where stdout took not everything (a full disk) an error that says why: a command must then fail.
+  Status Finish();
+  // Once it is not ok nothing is taken any more: no use in going on.
+  const Status& status() const { return status_; }
 
   // Escape codes are wanted: stdout is a terminal and NO_COLOR is not set.
   static bool Colored();
@@ -29,8 +32,11 @@ class Output {
   static constexpr std::size_t kFlushBytes = 64 << 10;
   void Write();
   std::string buffer_;
-  bool failed_ = false;
+  Status status_;
 };
+
+// Why stdout takes no more, by the errno of the write.
+Status StdoutError(int error);
 
 // Builds one JSON document, with commas where they belong. Numbers that JSON cannot express (NaN, infinities) are strings.
 class JsonWriter {

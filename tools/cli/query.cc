@@ -80,6 +80,8 @@ class PointWriter {
     json_.Key("labels").LabelSet(exemplar.labels).EndObject();
   }
 
+  const Status& status() const { return out_->status(); }
+
   void Finish(bool truncated) {
     if (format_ == Format::kJson) json_.EndArray().Key("truncated").Bool(truncated).EndObject().Newline();
   }
@@ -120,7 +122,7 @@ Result<bool> PrintSamples(SampleIterator& samples, std::uint64_t* left, PointWri
 Result<bool> PrintSet(const QueryFlags& flags, Storage* storage, SeriesSet& set, TimeRange range, std::uint64_t* left,
                       PointWriter* writer) {
   bool complete = true;
-  while (complete && set.Next()) {
+  while (complete && writer->status().ok() && set.Next()) {
     if (*left == 0) return false;  // another series, and a series in a result has a sample
     writer->BeginSeries(set.labels());
     writer->BeginList("samples");
@@ -155,7 +157,7 @@ Result<bool> PrintAll(const QueryFlags& flags, Storage* storage, const std::vect
   bool complete = true;
   const std::size_t count = ids->values.size();
   const std::size_t at_once = ops::SeriesAtOnce(flags.store.memory_limit);
-  for (std::size_t begin = 0; complete && begin < count; begin += at_once) {
+  for (std::size_t begin = 0; complete && writer.status().ok() && begin < count; begin += at_once) {
     const auto piece = std::span(ids->values).subspan(begin, std::min(at_once, count - begin));
     auto set = storage->Select(matchers, range, {.cancelled = InterruptFlag(), .skip_damaged = flags.skip_damaged, .among = piece});
     if (!set.ok()) return set.status();
@@ -176,9 +178,9 @@ int Query(const QueryFlags& flags) {
   Output out;
   bool partial = false;
   const auto complete = PrintAll(flags, storage->get(), selection->selectors.front(), selection->range, &out, &partial);
-  const bool written = out.Finish();
+  const Status written = out.Finish();
   if (!complete.ok()) return FailReading(complete.status());
-  if (!written) return Fail(IoError("cannot write to stdout"));
+  if (!written.ok()) return Fail(written);
   if (!*complete) std::fprintf(stderr, "truncated: --limit %llu left samples out\n", static_cast<unsigned long long>(flags.limit));
   return partial ? Partial() : kExitOk;
 }

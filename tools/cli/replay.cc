@@ -43,13 +43,23 @@ std::string N(std::uint64_t n) { return std::to_string(n); }
 // Data of the target is on stdout.
 bool TakesStdout(const ReplayFlags& flags) { return flags.target.text.ends_with(":-"); }
 
-void PrintTable(const ops::ReplayReport& report, bool csv, Output* out) {
-  Table table({"shard", "first lsn", "last lsn", "records", "samples", "histograms", "exemplars", "metadata", "deletes", "sent",
-               "skipped", "refused", "not selected", "begun after", "delivered to"});
+constexpr int kSentColumn = 9;
+
+// To nowhere nothing is sent: that it was read is all there is to say.
+void PrintTable(const std::string& target, const ops::ReplayReport& report, bool csv, Output* out) {
+  const bool checked = target == "null" && !csv;
+  const auto sent = [checked](std::vector<std::string> sent_columns, std::vector<std::string> row) {
+    if (!checked) row.insert(row.begin() + kSentColumn, sent_columns.begin(), sent_columns.end());
+    return row;
+  };
+  Table table(sent({"sent", "skipped", "refused"},
+                   {"shard", "first lsn", "last lsn", "records", "samples", "histograms", "exemplars", "metadata", "deletes",
+                    "not selected", "begun after", checked ? "read to" : "delivered to"}));
   for (const ops::ShardReplay& s : report.shards) {
-    table.Add({N(s.shard), N(s.read.first_lsn), N(s.read.last_lsn), N(s.read.records), N(s.read.samples), N(s.read.histograms),
-               N(s.read.exemplars), N(s.read.metadata), N(s.read.deletes), N(s.delivered.sent), N(s.delivered.skipped),
-               N(s.delivered.refused), N(s.read.left_out), N(s.resumed_after), N(s.delivered_lsn)});
+    table.Add(sent(
+        {N(s.delivered.sent), N(s.delivered.skipped), N(s.delivered.refused)},
+        {N(s.shard), N(s.read.first_lsn), N(s.read.last_lsn), N(s.read.records), N(s.read.samples), N(s.read.histograms),
+         N(s.read.exemplars), N(s.read.metadata), N(s.read.deletes), N(s.read.left_out), N(s.resumed_after), N(s.delivered_lsn)}));
   }
   table.Print(csv, out);
   if (csv) return;
@@ -57,8 +67,12 @@ void PrintTable(const ops::ReplayReport& report, bool csv, Output* out) {
   const ops::Delivered sum = report.Sum();
   *out << N(read.samples) << " samples, " << N(read.items() - read.samples) << " other items in " << N(read.records) << " records, "
        << HumanBytes(read.bytes) << " of log, in " << HumanSeconds(report.seconds) << ": "
-       << HumanCount(static_cast<double>(read.samples) / std::max(report.seconds, 1e-9)) << " samples/s\n"
-       << "sent " << N(sum.sent) << ", skipped " << N(sum.skipped) << ", refused " << N(sum.refused) << "\n";
+       << HumanCount(static_cast<double>(read.samples) / std::max(report.seconds, 1e-9)) << " samples/s\n";
+  if (checked) {
+    *out << "Nothing was sent: this is what was read, and decodes. --target says where to send it.\n";
+  } else {
+    *out << "sent " << N(sum.sent) << ", skipped " << N(sum.skipped) << ", refused " << N(sum.refused) << "\n";
+  }
 }
 
 void JsonShard(const ops::ShardReplay& s, JsonWriter* json) {
@@ -116,8 +130,9 @@ int PrintReport(const ReplayFlags& flags, const std::string& target, const ops::
     std::fprintf(stderr, "sent %s, skipped %s, refused %s\n", N(sum.sent).c_str(), N(sum.skipped).c_str(), N(sum.refused).c_str());
   } else {
     Output out;
-    flags.format == Format::kJson ? PrintJson(target, report, &out) : PrintTable(report, flags.format == Format::kCsv, &out);
-    if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
+    flags.format == Format::kJson ? PrintJson(target, report, &out)
+                                  : PrintTable(target, report, flags.format == Format::kCsv, &out);
+    if (Status s = out.Finish(); !s.ok()) return Fail(s);
   }
   const int problems = ReportProblems(report.Problems());
   for (const std::string& why : sum.reasons) std::fprintf(stderr, "refused: %s\n", why.c_str());

@@ -67,11 +67,14 @@ void PrintTable(const std::string& target, const ops::ReplayReport& report, cons
   if (csv) return;
   const ops::Foreseen sum = Sum(foreseen);
   const ops::Delivered delivered = report.Sum();
-  *out << "would send to " << target << ": " << N(sum.samples) << " samples, " << N(sum.items() - sum.samples) << " other items of "
-       << N(sum.series) << " series in " << N(report.Read().records) << " records";
+  *out << (target == "null" ? "would read: " : "would send to " + target + ": ") << N(sum.samples) << " samples, "
+       << N(sum.items() - sum.samples) << " other items of " << N(sum.series) << " series in " << N(report.Read().records)
+       << " records";
   if (sum.first <= sum.last) *out << ", from " << interop::FormatTime(sum.first) << " to " << interop::FormatTime(sum.last);
-  *out << "\nskipped " << N(delivered.skipped) << ", without labels " << N(delivered.refused)
-       << "\nNothing was sent, and neither target nor cursor was touched; what the target would refuse is not known.\n";
+  if (delivered.skipped + delivered.refused > 0)
+    *out << "\nskipped " << N(delivered.skipped) << ", without labels " << N(delivered.refused);
+  *out << "\nNothing was sent, and neither target nor cursor was touched"
+       << (target == "null" ? ".\n" : "; what the target would refuse is not known.\n");
 }
 
 }  // namespace

@@ -83,7 +83,7 @@ int RunSalvage(const SalvageFlags& flags) {
     }
     if (!report->losses.empty()) LossTable(*report).Print(&out);
   }
-  if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
+  if (Status s = out.Finish(); !s.ok()) return Fail(s);
   for (const std::string& note : report->notes) std::fprintf(stderr, "chronolith: %s\n", note.c_str());
   if (report->losses_total == 0) return kExitOk;
   const std::uint64_t unnamed = report->losses_total - report->losses.size();

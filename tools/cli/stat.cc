@@ -236,7 +236,7 @@ int Stat(const StatFlags& flags) {
   } else {
     PrintTable(stats, flags.format, &out);
   }
-  if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
+  if (Status s = out.Finish(); !s.ok()) return Fail(s);
   bool problems = stats.scrub.last_pass_problems > 0;
   for (const std::string& problem : stats.scrub.last_problems) PrintError("the last scrub found damage: " + problem);
   for (const ShardStats& shard : stats.shards) {

@@ -12,6 +12,7 @@
 #include "chronolith/file_log_archiver.h"
 #include "chronolith/metrics.h"
 #include "ops/context.h"
+#include "tools/cli/common.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/progress.h"
 
@@ -31,6 +32,7 @@ class StderrLogger : public Logger {
       if (message == last_) return;
       last_ = message;
     }
+    if (level == LogLevel::kError) NoteLoggedError(message);
     std::fprintf(stderr, "chronolith: %s: %.*s\n", kNames[static_cast<int>(level)], static_cast<int>(message.size()),
                  message.data());
   }

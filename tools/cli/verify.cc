@@ -108,7 +108,7 @@ int Verify(const VerifyFlags& flags) {
       PrintCsv(*report, &out);
       break;
   }
-  if (!out.Finish()) return Fail(IoError("cannot write to stdout"));
+  if (Status s = out.Finish(); !s.ok()) return Fail(s);
   for (const std::string& note : report->notes) std::fprintf(stderr, "chronolith: %s\n", note.c_str());
   if (report->problems_total == 0) return kExitOk;
   const std::uint64_t unnamed = report->problems_total - report->problems.size();

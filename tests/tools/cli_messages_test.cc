@@ -1,0 +1,153 @@
+// What goes wrong is said once, with who and what to do.
+#include <gmock/gmock.h>
+
+#include <functional>
+#include <string>
+
+#include "tests/tools/cli_test_base.h"
+
+namespace chronolith::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
+using ::testing::Not;
+
+class CliMessages : public CliTest {
+ protected:
+  void Fill() const {
+    std::string text;
+    for (int i = 0; i < 2000; ++i) {
+      text += "n{i=\"" + std::to_string(i % 100) + "\"} " + std::to_string(i) + " " +
+              std::to_string(1'700'000'000'000 + i / 100 * 60'000) + "\n";
+    }
+    const ProcessResult stored = Import(text, {"--shards", "4", "--input-format", "prometheus"});
+    ASSERT_EQ(stored.exit_code, kOk) << stored.err;
+    ASSERT_EQ(Cli({"recover", db_}).exit_code, kOk);
+  }
+  static std::size_t Count(const std::string& text, const std::string& part) {
+    std::size_t count = 0;
+    for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+    return count;
+  }
+  std::vector<std::string> Writing() const {
+    return Command({"import", "--db", db_, "--progress", "plain", "--input-format", "prometheus", "--batch", "1", "-"});
+  }
+  // Has written something, and goes on until its stdin ends.
+  static void Begin(Subprocess* writer) {
+    std::string text = "n 1 1700000000000\nn 2 1700000001000\n";
+    for (int i = 0; i < 200'000; ++i) text += "# nothing\n";
+    ASSERT_TRUE(writer->Write(text));
+    ASSERT_TRUE(writer->WaitUntil([](const std::string&, const std::string& err) { return LastLogged(err) >= 1; }))
+        << writer->err();
+  }
+};
+
+TEST_F(CliMessages, AQuarantineIsSaidOnce) {
+  Fill();
+  for (const auto& entry : fs::directory_iterator(db_ + "/data")) {
+    const std::string path = entry.path();
+    if (path.ends_with(".sst") && ReadFile(path).find("chunk.1") != std::string::npos) fs::resize_file(path, 1000);
+  }
+  const std::vector<std::vector<std::string>> kCommands = {
+      {"stat", db_},
+      {"query", "--db", db_, "n"},
+      {"query", "--db", db_, "n", "--skip-damaged"},
+      {"series", "--db", db_},
+      {"export", "--db", db_, "--to", "csv"},
+      {"reshard", db_, Path("other"), "--shards", "2"},
+      {"compact", db_, "--dry-run"},
+      {"inspect", db_},
+      {"cardinality", db_},
+      {"delete", db_, "--match", "n", "--yes"},
+      {"compact", db_},
+      {"recover", db_},
+  };
+  for (const auto& command : kCommands) {
+    const ProcessResult result = Cli(command);
+    EXPECT_THAT(result.exit_code, ::testing::AnyOf(kFailure, kProblems)) << command[0];
+    EXPECT_EQ(Count(result.err, "shard 1 is quarantined"), 1U) << command[0] << "\n" << result.err;
+    EXPECT_EQ(Count(result.err, "rocksdb:"), 0U) << command[0] << "\n" << result.err;
+  }
+  const ProcessResult reshard = Cli({"reshard", db_, Path("other"), "--shards", "2"});
+  EXPECT_THAT(reshard.err, HasSubstr("\nchronolith: error: A reshard takes a whole database: "));
+}
+
+// Who it is the kernel does not tell everywhere.
+TEST_F(CliMessages, ASecondWriterIsToldInOneLineWhoWritesAndWhatToDo) {
+  Fill();
+  Subprocess writer(Writing());
+  Begin(&writer);
+  const std::string input = WriteFile("in.om", "n 1 1\n# EOF\n");
+  const std::vector<std::vector<std::string>> kCommands = {
+      Command({"import", "--db", db_, input}),
+      Command({"compact", db_}),
+      Command({"recover", db_}),
+      Command({"recover", db_, "--dry-run"}),
+      Command({"delete", db_, "--match", "n", "--yes"}),
+      Command({"salvage", db_, Path("sound")}),
+      Command({"reshard", db_, Path("other"), "--shards", "2"}),
+      {CHRONOLITHD, "--db", db_, "--listen", "127.0.0.1:0"},
+  };
+  const std::string who = "(process " + std::to_string(writer.pid()) + " \\(chronolith\\)|another process) writes to ";
+  for (const auto& command : kCommands) {
+    const ProcessResult result = RunProcess(command);
+    EXPECT_EQ(result.exit_code, kFailure) << command[1];
+    EXPECT_EQ(result.out, "") << command[1];
+    EXPECT_EQ(Count(result.err, "\n"), 1U) << result.err;
+    EXPECT_THAT(result.err, MatchesRegex("chronolithd?: error: .*" + who + "'?" + db_ + ".*LOCK\\): stop it first\n"))
+        << command[1];
+  }
+  EXPECT_GE(Query("n").size(), 2001U) << "readers go on";
+  writer.CloseInput();
+  EXPECT_EQ(writer.Wait().exit_code, kOk);
+}
+
+TEST_F(CliMessages, ALockThatCannotBeOpenedIsNoWriter) {
+  Fill();
+  fs::remove(db_ + "/data/LOCK");
+  fs::create_directory(db_ + "/data/LOCK");
+  const ProcessResult result = Cli({"recover", db_});
+  EXPECT_EQ(result.exit_code, kFailure);
+  EXPECT_THAT(result.err, HasSubstr("LOCK: Is a directory"));
+  EXPECT_THAT(result.err, Not(HasSubstr("stop it first")));
+}
+
+TEST_F(CliMessages, ADatabaseThatABenchWouldMakeIsThere) {
+  Fill();
+  const ProcessResult result = Cli({"bench", "write", "--db", db_, "--series", "10"});
+  EXPECT_EQ(result.exit_code, kFailure);
+  EXPECT_THAT(result.err, HasSubstr("a database is there already; give a directory that is not there yet"));
+  EXPECT_THAT(result.err, Not(HasSubstr("Options::")));
+}
+
+TEST_F(CliMessages, ABackupOfADamagedLogNamesTheDatabaseAndSaysItOnce) {
+  Fill();
+  ASSERT_EQ(Import("n 1 1800000000000\nn 2 1800000001000\nn 3 1800000002000\n", {"--input-format", "prometheus"}).exit_code, kOk);
+  FlipByte(LargestLog(db_ + "/log"), 0.4);
+  const ProcessResult result = Cli({"backup", "--db", db_, "--to", Path("backups")});
+  EXPECT_EQ(result.exit_code, kFailure);
+  EXPECT_EQ(Count(result.err, "damaged in "), 1U) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("its log is damaged in " + db_ + "/log/"));
+}
+
+TEST_F(CliMessages, NothingIsRefusedByATargetThatIsNowhere) {
+  Fill();
+  ASSERT_EQ(Import("n{i=\"1\"} 1 1800000000000\n", {"--input-format", "prometheus"}).exit_code, kOk);
+  for (const bool data : {true, false}) {
+    if (!data) fs::remove_all(db_ + "/data");
+    const ProcessResult checked = Cli({"replay", db_});
+    EXPECT_EQ(checked.exit_code, data ? kOk : kProblems) << checked.err;
+    EXPECT_THAT(checked.out, HasSubstr("\n1 samples, 0 other items in "));
+    EXPECT_THAT(checked.out, HasSubstr("\nNothing was sent"));
+    EXPECT_THAT(checked.out + checked.err, Not(HasSubstr("refused")));
+    const ProcessResult planned = Cli({"replay", db_, "--dry-run"});
+    EXPECT_EQ(planned.exit_code, data ? kOk : kProblems) << planned.err;
+    EXPECT_THAT(planned.out, HasSubstr("\nwould read: 1 samples"));
+    EXPECT_THAT(planned.out, Not(HasSubstr("refuse")));
+  }
+}
+
+}  // namespace
+}  // namespace chronolith::testing
