@@ -13,6 +13,7 @@
 #include "base/posix_file.h"
 #include "chronolith/engine_registry.h"
 #include "ops/file_copy.h"
+#include "ops/target_path.h"
 #include "ops/whole_store.h"
 #include "storage/store_directory.h"
 
@@ -260,13 +261,6 @@ Status TakeOverRemains(const std::string& to, const std::vector<BackupEntry>& en
   return error ? ErrnoStatus("cannot create " + path, error) : SyncDirectory(to);
 }
 
-bool Contains(const fs::path& outer, const fs::path& inner) {
-  std::error_code error;
-  const fs::path o = fs::weakly_canonical(outer, error);
-  const fs::path i = fs::weakly_canonical(inner, error);
-  return std::mismatch(o.begin(), o.end(), i.begin(), i.end()).first == o.end();
-}
-
 }  // namespace
 
 Result<std::vector<BackupEntry>> ListBackups(const std::string& directory) {
@@ -307,7 +301,8 @@ Result<BackupReport> MakeBackup(const std::string& store, const std::string& to,
   if (fs::exists(store + "/" + std::string(kUnfinishedFile), error)) {
     return FailedPrecondition("an open of " + store + " that gave up lost log records did not come to its end: repeat it first");
   }
-  if (Contains(store, to)) return InvalidArgument("the backup " + to + " lies in the store itself");
+  if (LiesWithin(to, store)) return InvalidArgument("the backup " + to + " lies in the store itself");
+  if (Status s = CheckOutsideDatabases(to); !s.ok()) return s;
   std::unique_ptr<PathLock> lock;
   if (!options.dry_run) {
     fs::create_directories(to, error);

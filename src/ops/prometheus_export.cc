@@ -14,6 +14,7 @@
 #include "interop/prometheus_block.h"
 #include "ops/file_copy.h"
 #include "ops/prometheus_chunks.h"
+#include "ops/target_path.h"
 
 namespace chronolith::ops {
 
@@ -72,6 +73,7 @@ class BlockExport {
     if (std::filesystem::exists(directory_ + "/STORE", error)) {
       return FailedPrecondition(directory_ + " is a Chronolith database; blocks want a directory of their own");
     }
+    if (Status s = CheckOutsideDatabases(directory_); !s.ok()) return s;
     std::filesystem::create_directories(directory_ + "/wal", error);
     return error ? ErrnoStatus("cannot create " + directory_ + "/wal", error) : Status::Ok();
   }

@@ -6,6 +6,7 @@
 #include "base/posix_file.h"
 #include "interop/file_sink.h"
 #include "ops/checked_lines.h"
+#include "ops/target_path.h"
 #include "storage/store_directory.h"
 #include "wal/sharded_wal.h"
 
@@ -107,7 +108,8 @@ Status CheckCursor(const ReplayCursor& cursor, const ReplayCursor& wanted, const
     return FailedPrecondition("the cursor belongs to the target " + cursor.target + ", not " + wanted.target + begin_anew);
   }
   if (cursor.selection != wanted.selection) {
-    return FailedPrecondition("the cursor belongs to a replay of '" + cursor.selection + "', not of '" + wanted.selection + "'" +
+    const auto of = [](const std::string& selection) { return selection.empty() ? "everything" : "'" + selection + "'"; };
+    return FailedPrecondition("the cursor belongs to a replay of " + of(cursor.selection) + ", not of " + of(wanted.selection) +
                               begin_anew);
   }
   for (const auto& [shard, lsn] : wanted.delivered) {
@@ -154,6 +156,7 @@ Status CursorKeeper::Look(const OfflineStore& store, const LogSelection& selecti
 
 Status CursorKeeper::Open(const OfflineStore& store, const LogSelection& selection) {
   if (path_.empty()) return target_->Open("");
+  if (Status s = CheckOutsideDatabases(path_); !s.ok()) return s;
   ReplayCursor wanted = Wanted(store, selection);
   auto lock = PathLock::Take(path_ + ".lock", false, "replays with the cursor " + path_);
   if (!lock.ok()) return lock.status();

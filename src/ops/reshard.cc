@@ -160,8 +160,8 @@ class Resharding {
     report_->room_needed = needed - std::min(needed, there);
     report_->room_free = *free;
     if (*free >= report_->room_needed) return Status::Ok();
-    return ResourceExhausted("the disk of " + target_ + " has " + std::to_string(*free) +
-                             " bytes left, the new database may need " + std::to_string(report_->room_needed));
+    return ResourceExhausted("the disk of " + target_ + " has " + std::to_string(*free >> 20) +
+                             " MiB left, the new database may need " + std::to_string((report_->room_needed >> 20) + 1) + " MiB");
   }
 
   Result<std::unique_ptr<Storage>> OpenTarget(StoreUse use, const ReshardSource& source) const {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/posix_file.h"
+#include "ops/target_path.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -74,7 +75,7 @@ Status CheckReshard(const std::string& source, const std::string& target, const 
   if (fs::weakly_canonical(source, error) == fs::weakly_canonical(target, error)) {
     return InvalidArgument("the new database cannot be where the old one is");
   }
-  return Status::Ok();
+  return CheckOutsideDatabases(target);
 }
 
 std::string WithoutSlash(std::string path) {

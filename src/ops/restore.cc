@@ -16,6 +16,7 @@
 #include "interop/file_sink.h"
 #include "ops/backup.h"
 #include "ops/file_copy.h"
+#include "ops/target_path.h"
 #include "ops/whole_store.h"
 #include "storage/store_directory.h"
 
@@ -113,6 +114,7 @@ class Restoring {
 
  private:
   Status Prepare() const {
+    if (Status s = CheckOutsideDatabases(to_); !s.ok()) return s;
     std::error_code error;
     fs::create_directories(to_, error);
     if (error) return ErrnoStatus("cannot create " + to_, error);

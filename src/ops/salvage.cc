@@ -18,6 +18,7 @@
 #include "ops/reader_lock.h"
 #include "ops/salvage_list.h"
 #include "ops/salvage_parts.h"
+#include "ops/target_path.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -42,12 +43,8 @@ Status CheckTarget(const std::string& source, const std::string& target) {
   if (stat(target.c_str(), &own) == 0 && stat(parent.c_str(), &above) == 0 && own.st_dev != above.st_dev) {
     return FailedPrecondition("the target " + target + " is a mount point: name a directory in it");
   }
-  const fs::path from = fs::weakly_canonical(source, error);
-  const fs::path to = fs::weakly_canonical(target, error);
-  if (std::mismatch(from.begin(), from.end(), to.begin(), to.end()).first == from.end()) {
-    return InvalidArgument("the target " + target + " lies in the source");
-  }
-  return Status::Ok();
+  if (LiesWithin(target, source)) return InvalidArgument("the target " + target + " lies in the source");
+  return CheckOutsideDatabases(target);
 }
 
 // Empties what an interrupted salvage left, and nothing else. The caller has its lock.

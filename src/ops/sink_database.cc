@@ -10,6 +10,7 @@
 #include "base/mutex.h"
 #include "chronolith/storage.h"
 #include "ops/context.h"
+#include "ops/target_path.h"
 #include "storage/storage_impl.h"
 #include "storage/store_directory.h"
 
@@ -202,6 +203,7 @@ class DatabaseTarget final : public RecordTarget {
     if (std::filesystem::equivalent(options_.path, options_.source, ignored)) {
       return InvalidArgument("the target is the database that is read");
     }
+    if (Status s = CheckOutsideDatabases(options_.path); !s.ok()) return s;
     // What a cursor counts as delivered is in the store that it was delivered to, and in no other.
     if (!position.empty()) {
       const Result<std::string> found = Identity();

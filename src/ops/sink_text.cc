@@ -14,6 +14,7 @@
 #include "interop/json_lines.h"
 #include "interop/openmetrics_writer.h"
 #include "ops/batching_sink.h"
+#include "ops/target_path.h"
 
 namespace chronolith::ops {
 namespace {
@@ -169,7 +170,10 @@ class TextTarget final : public RecordTarget {
     if (opened_ && !closed_ && beside_) std::filesystem::remove(partial_, ignored);
   }
 
-  std::string name() const override { return (options_.form == TextForm::kJsonLines ? "jsonl:" : "openmetrics:") + options_.path; }
+  std::string name() const override {
+    const std::string form = options_.form == TextForm::kJsonLines ? "jsonl:" : "openmetrics:";
+    return form + (options_.path == "-" ? "-" : std::filesystem::absolute(options_.path).lexically_normal().string());
+  }
 
   Status Open(std::string_view position) override {
     if (options_.path == "-") {
@@ -183,6 +187,7 @@ class TextTarget final : public RecordTarget {
     if (!options_.overwrite && !empty && std::filesystem::exists(options_.path, error)) {
       return AlreadyExists(options_.path + " exists; --overwrite replaces it");
     }
+    if (Status s = CheckOutsideDatabases(options_.path); !s.ok()) return s;
     if (Status s = file_.Open(beside_ ? partial_ : options_.path, O_CREAT | O_TRUNC); !s.ok()) return s;
     opened_ = true;
     return Status::Ok();

@@ -229,7 +229,7 @@ TEST_F(CliInspect, ThePageStandsAloneAndEscapesLabels) {
   ASSERT_EQ(Import(Text(kPods, 6) + "odd{n=\"<script>alert('&')</script>\"}" + time, {"--input-format", "prometheus"}).exit_code,
             kOk);
   const auto page = [&] {
-    const ProcessResult result = Cli({"inspect", db_, "--html", Path("page.html")});
+    const ProcessResult result = Cli({"inspect", db_, "--html", Path("page.html"), "--overwrite"});
     EXPECT_EQ(result.exit_code, kOk) << result.err;
     return ReadFile(Path("page.html"));
   };

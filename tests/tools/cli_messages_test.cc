@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include <functional>
+#include <map>
 #include <string>
 
 #include "tests/tools/cli_test_base.h"
@@ -147,6 +148,93 @@ TEST_F(CliMessages, NothingIsRefusedByATargetThatIsNowhere) {
     EXPECT_THAT(planned.out, HasSubstr("\nwould read: 1 samples"));
     EXPECT_THAT(planned.out, Not(HasSubstr("refuse")));
   }
+}
+
+// Whatever a command writes, it is no part of a database, and no file that nobody said may go.
+TEST_F(CliMessages, NothingIsWrittenIntoADatabase) {
+  Fill();
+  const auto tree = [this] {
+    std::map<std::string, std::string> files;
+    for (const auto& entry : fs::recursive_directory_iterator(db_)) {
+      if (entry.path().filename() != "LOCK") files[entry.path()] = entry.is_regular_file() ? ReadFile(entry.path()) : "";
+    }
+    return files;
+  };
+  fs::create_directory_symlink(db_, Path("link"));
+  const std::string stored = db_ + "/STORE";
+  ASSERT_EQ(Cli({"backup", db_, Path("backups")}).exit_code, kOk);
+  const auto before = tree();
+  for (const std::string& in : {db_, db_ + "/data", db_ + "/log/deeper", Path("link")}) {
+    const std::vector<std::vector<std::string>> kCommands = {
+        {"inspect", db_, "--html", in + "/STORE", "--overwrite"},
+        {"export", "--db", db_, "--overwrite", in + "/STORE"},
+        {"export", "--db", db_, in + "/new"},
+        {"export", "prometheus-block", "--db", db_, in + "/blocks"},
+        {"replay", db_, "--target", "jsonl:" + in + "/STORE", "--overwrite"},
+        {"replay", db_, "--target", "openmetrics:" + in + "/new"},
+        {"replay", db_, "--target", "db:" + in + "/new"},
+        {"replay", db_, "--target", "jsonl:" + Path("out"), "--cursor", in + "/new"},
+        {"reshard", db_, in + "/new", "--shards", "3"},
+        {"salvage", db_, in + "/new"},
+        {"backup", db_, in + "/new"},
+        {"restore", Path("backups"), in + "/new"},
+    };
+    for (const auto& args : kCommands) {
+      const ProcessResult refused = Cli(args);
+      EXPECT_EQ(refused.exit_code, kFailure) << args[0] << " " << in << refused.out;
+      EXPECT_THAT(refused.err, HasSubstr(" lies in the ")) << args[0] << " " << in;
+    }
+  }
+  EXPECT_EQ(tree(), before);
+  // A file of somebody else's goes where that was said, and only a file.
+  for (const auto& args : std::vector<std::vector<std::string>>{{"inspect", db_, "--html"}, {"export", "--db", db_}}) {
+    auto into = [&](const std::string& file, bool overwrite) {
+      std::vector<std::string> all = args;
+      all.push_back(file);
+      if (overwrite) all.emplace_back("--overwrite");
+      return Cli(all);
+    };
+    const std::string file = WriteFile("precious", "mine");
+    const ProcessResult kept = into(file, false);
+    EXPECT_EQ(kept.exit_code, kFailure);
+    EXPECT_THAT(kept.err, HasSubstr("--overwrite"));
+    EXPECT_EQ(ReadFile(file), "mine");
+    EXPECT_EQ(into(file, true).exit_code, kOk);
+    EXPECT_NE(ReadFile(file), "mine");
+    EXPECT_THAT(into(Path("link"), true).err, HasSubstr("is not a file"));
+  }
+}
+
+TEST_F(CliMessages, WhatAFormatCannotHoldIsRefused) {
+  Fill();
+  const ProcessResult dump = Cli({"dump-wal", db_, "--format", "csv"});
+  EXPECT_EQ(dump.exit_code, kUsage);
+  EXPECT_THAT(dump.err, HasSubstr("--format"));
+  EXPECT_THAT(Cli({"dump-wal", "--help"}).out, Not(HasSubstr("csv")));
+  const ProcessResult all = Cli({"inspect", db_, "--what", "all", "--format", "csv"});
+  EXPECT_EQ(all.exit_code, kUsage);
+  EXPECT_THAT(all.err, HasSubstr("--what all"));
+  EXPECT_EQ(Cli({"inspect", db_, "--what", "pins", "--format", "csv"}).exit_code, kOk);
+}
+
+TEST_F(CliMessages, ACursorIsOfOneFileWhereverItIsRead) {
+  Fill();
+  fs::create_directory(Path("a"));
+  const auto in = [&](const std::string& directory, const std::string& cursor) {
+    return RunProcess(
+        {"/bin/sh", "-c",
+         "cd '" + directory + "' && exec '" + CHRONOLITH_CLI + "' replay '" + db_ + "' --target jsonl:out --cursor " + cursor});
+  };
+  ASSERT_EQ(in(Path("a"), "../cursor").exit_code, kOk);
+  const ProcessResult elsewhere = in(Path("."), "cursor");
+  EXPECT_EQ(elsewhere.exit_code, kFailure);
+  EXPECT_THAT(elsewhere.err, HasSubstr("the cursor belongs to the target jsonl:" + fs::canonical(Path("a")).string() + "/out"));
+  const ProcessResult narrower =
+      Cli({"replay", db_, "--target", "jsonl:" + Path("a") + "/out", "--cursor", Path("cursor"), "--match", "n"});
+  EXPECT_THAT(narrower.err, HasSubstr("a replay of everything, not of '"));
+  const ProcessResult backwards = Cli({"replay", db_, "--from", "3:30", "--to", "3:20"});
+  EXPECT_EQ(backwards.exit_code, kUsage);
+  EXPECT_THAT(backwards.err, HasSubstr("--from 3:30 lies behind --to 3:20"));
 }
 
 }  // namespace

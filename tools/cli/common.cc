@@ -111,10 +111,11 @@ void AddSkipDamaged(CLI::App* command, bool* skip) {
   command->add_flag("--skip-damaged", *skip, "leave out shards that are damaged instead of failing; the exit code is then 3");
 }
 
-void AddFormat(CLI::App* command, Format* format) {
-  static const std::map<std::string, Format> kFormats = {{"table", Format::kTable}, {"json", Format::kJson}, {"csv", Format::kCsv}};
-  command->add_option("--format", *format, "table (default), json or csv")
-      ->transform(CLI::CheckedTransformer(kFormats, CLI::ignore_case).description(""))
+void AddFormat(CLI::App* command, Format* format, Csv csv) {
+  std::map<std::string, Format> formats = {{"table", Format::kTable}, {"json", Format::kJson}};
+  if (csv == Csv::kYes) formats.emplace("csv", Format::kCsv);
+  command->add_option("--format", *format, csv == Csv::kYes ? "table (default), json or csv" : "table (default) or json")
+      ->transform(CLI::CheckedTransformer(formats, CLI::ignore_case).description(""))
       ->option_text("FORMAT");
 }
 

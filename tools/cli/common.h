@@ -74,7 +74,8 @@ int Partial();
 
 // Options that several commands take.
 void AddSkipDamaged(CLI::App* command, bool* skip);
-void AddFormat(CLI::App* command, Format* format);
+enum class Csv : std::uint8_t { kNo, kYes };
+void AddFormat(CLI::App* command, Format* format, Csv csv = Csv::kYes);
 void AddLevel(CLI::App* command, AckLevel* level);
 
 // Prints a report: `json(Output*)`, or `text(bool csv, Output*)`. False, after a message, where stdout has not taken it all.

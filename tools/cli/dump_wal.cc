@@ -173,11 +173,7 @@ class JsonLine {
 
 int RunDump(const DumpFlags& flags) {
   auto selection = ParseLogFlags(flags.log);
-  const Status wrong = flags.format == Format::kCsv ? InvalidArgument("--format is table or json here") : selection.status();
-  if (!wrong.ok()) {
-    PrintError(wrong.message());
-    return kExitUsage;
-  }
+  if (!selection.ok()) return FailUsage(selection.status());
   auto store = OpenFiles(flags.files, {.data_may_fail = true});
   if (!store.ok()) return FailOpening(store.status(), flags.files);
   ops::DumpOptions options;
@@ -219,7 +215,7 @@ void AddDumpWal(CLI::App* app, Run* run) {
   command->add_flag("--records", flags->content, "with what is in each record: series, samples and their labels");
   command->add_option("--limit", flags->limit, "so many records at most (no bound)")->option_text("N");
   command->add_flag("--quiet", flags->quiet, "no progress on stderr");
-  AddFormat(command, &flags->format);
+  AddFormat(command, &flags->format, Csv::kNo);
   command->footer(
       "Shard after shard, in the order of LSNs; json: one object a line. Changes nothing, and works beside a process that writes: "
       "it\n"

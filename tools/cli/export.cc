@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "interop/file_sink.h"
+#include "ops/target_path.h"
 #include "ops/text_export.h"
 #include "tools/cli/common.h"
 #include "tools/cli/interrupt.h"
@@ -75,9 +76,7 @@ Status ExportToFile(const ops::OpsContext& context, const ExportFlags& flags, co
                     Storage* storage, ops::TextExportReport* report) {
   const std::string partial = flags.file + ".partial";
   std::error_code error;
-  if (!flags.overwrite && std::filesystem::exists(flags.file, error)) {
-    return AlreadyExists(flags.file + " exists; --overwrite replaces it");
-  }
+  if (Status s = ops::CheckFileTarget(flags.file, flags.overwrite); !s.ok()) return s;
   std::filesystem::remove(partial, error);
   FileSink file;
   if (Status s = file.Create(partial); !s.ok()) return s;

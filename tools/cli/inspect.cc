@@ -2,13 +2,12 @@
 #include "tools/cli/inspect.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <map>
 #include <string>
 
 #include "interop/time_text.h"
+#include "ops/target_path.h"
 #include "tools/cli/common.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/output.h"
@@ -96,6 +95,7 @@ struct InspectFlags {
   What what = What::kSummary;
   bool fast = false;
   std::string html;
+  bool overwrite = false;
   Format format = Format::kTable;
 };
 
@@ -383,6 +383,7 @@ void PrintJson(const OfflineStore& store, const InspectReport& report, What what
 
 // Everything, cardinality too, as one page.
 int WritePage(const OfflineStore& store, const InspectFlags& flags) {
+  if (Status s = ops::CheckFileTarget(flags.html, flags.overwrite); !s.ok()) return Fail(s);
   ops::OpsContext context;
   context.cancelled = InterruptFlag();
   Result<InspectReport> report = Cancelled("interrupted");
@@ -397,17 +398,17 @@ int WritePage(const OfflineStore& store, const InspectFlags& flags) {
   if (!report.ok()) return FailOrInterrupted(report.status(), unwritten);
   if (!cardinality.ok()) return FailOrInterrupted(cardinality.status(), unwritten);
   const std::string page = InspectPage(store, *report, *cardinality);
-  std::FILE* file = std::fopen(flags.html.c_str(), "wb");
-  if (file == nullptr) return Fail(IoError("cannot create " + flags.html + ": " + std::strerror(errno)));
-  int error = std::fwrite(page.data(), 1, page.size(), file) == page.size() ? 0 : errno;
-  if (std::fclose(file) != 0 && error == 0) error = errno;
-  if (error != 0) return Fail(IoError("cannot write " + flags.html + ": " + std::strerror(error)));
+  if (Status s = ops::WriteFileTarget(flags.html, flags.overwrite, page); !s.ok()) return Fail(s);
   std::fprintf(stderr, "wrote %s, %s\n", flags.html.c_str(), HumanBytes(page.size()).c_str());
   return ReportProblems(ProblemsOf(*report, *cardinality), store, flags.files);
 }
 
 int RunInspect(const InspectFlags& flags) {
   const What what = flags.what;
+  if (what == What::kAll && flags.format == Format::kCsv) {
+    return FailUsage(
+        InvalidArgument("one table of comma-separated values cannot hold --what all: name one part, or take --format json"));
+  }
   const bool page = !flags.html.empty();  // with the cardinality, which is nothing without the data
   auto store = OpenFiles(flags.files, {.log_may_fail = true, .data_may_fail = !page});
   if (!store.ok()) return FailOpening(store.status(), flags.files);
@@ -447,6 +448,7 @@ void AddInspect(CLI::App* app, Run* run) {
       ->option_text("PART");
   command->add_flag("--fast", flags->fast, "do not read the chunks: no chunks and samples, and windows with estimated bytes");
   command->add_option("--html", flags->html, "write all of it, and the cardinality, as one page to this file")->option_text("FILE");
+  command->add_flag("--overwrite", flags->overwrite, "replace FILE where it exists");
   AddFormat(command, &flags->format);
   command->footer(
       "Reads the files only, also beside a process that writes; it then shows the store as of the last checkpoint, and the log.\n"

@@ -64,6 +64,13 @@ Result<ops::LogSelection> ParseLogFlags(const LogFlags& flags) {
   selection.shards.assign(flags.shards.begin(), flags.shards.end());
   if (Status s = ParsePlaces(flags.from, "--from", &selection.from); !s.ok()) return s;
   if (Status s = ParsePlaces(flags.to, "--to", &selection.to); !s.ok()) return s;
+  for (const auto& [shard, from] : selection.from) {
+    const auto to = selection.to.find(shard);
+    if (to != selection.to.end() && to->second < from) {
+      const std::string name = std::to_string(shard) + ":";
+      return InvalidArgument("--from " + name + std::to_string(from) + " lies behind --to " + name + std::to_string(to->second));
+    }
+  }
   const std::pair<TimeFlags, TimeRange*> kRanges[] = {{{flags.since, flags.until}, &selection.samples},
                                                       {{flags.written_since, flags.written_until}, &selection.written}};
   for (const auto& [texts, to] : kRanges) {
