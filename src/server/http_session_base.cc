@@ -208,7 +208,9 @@ HttpResponse HttpSessionBase::Handle() const {
     return route_->handler(request_);
   } catch (const std::exception& e) {  // out of memory, and what the standard library throws
     host_->Log(LogLevel::kError, request_.method + " " + route_->pattern + ": " + e.what());
-    return HttpResponse::Text(500, "internal error; the server's log names it");
+    HttpResponse response = HttpResponse::Text(500, "internal error; the server's log names it");
+    host_->router.Shape(request_, &response);
+    return response;
   }
 }
 

@@ -274,9 +274,14 @@ TEST_F(HttpServerTest, AHandlerThatThrowsIsAnInternalError) {
   Start();
   RawClient client(server_->port());
   EXPECT_EQ(client.Ask(Get("/throws")).status, 500);
+  Add("GET", "/shaped/throws", [](const HttpRequest&) -> HttpResponse { throw std::bad_alloc(); });
+  router_.ShapeRefusals("/shaped/", [](const HttpRequest&, HttpResponse* refusal) { refusal->body = "shaped"; });
   EXPECT_EQ(client.Ask(Get("/ok")).status, 200);
 }
 
+  const RawAnswer shaped = client.Ask(Get("/shaped/throws"));
+  EXPECT_EQ(shaped.status, 500);
+  EXPECT_EQ(shaped.body, "shaped");
 TEST_F(HttpServerTest, StoppingFinishesRequestsAndClosesIdleConnections) {
   std::latch entered(1);
   std::promise<void> go;
