@@ -29,6 +29,7 @@ std::string SnapshotName() {
 
 HttpResponse NoContent() { return {.status = 204}; }
 
+// Each of these needs all shards. A worker that waited for replay would be taken from those who could be served.
 class Admin {
  public:
   Admin(Storage* storage, AdminOptions options) : storage_(storage), options_(std::move(options)) {}
@@ -37,6 +38,7 @@ class Admin {
     const Result<ApiParameters> asked = ParseApiParameters(request);
     if (!asked.ok()) return ApiError(asked.status());
     if (asked->selectors.empty()) return ApiError(InvalidArgument("no match[] parameter provided"));
+    if (const Status s = Ready(); !s.ok()) return ApiError(s);
     for (const std::vector<Matcher>& selector : asked->selectors) {
       if (const WriteResult deleted = storage_->Delete(selector, asked->range); !deleted.ok()) return ApiError(deleted.status);
     }
@@ -44,6 +46,7 @@ class Admin {
   }
 
   HttpResponse CleanTombstones(const HttpRequest& request) const {
+    if (const Status s = Ready(); !s.ok()) return ApiError(s);
     CompactOptions options;
     options.cancelled = request.cancelled;
     const Result<CompactResult> compacted = storage_->Compact(options);
@@ -52,6 +55,7 @@ class Admin {
   }
 
   HttpResponse Snapshot(const HttpRequest&) const {
+    if (const Status s = Ready(); !s.ok()) return ApiError(s);
     std::error_code error;
     std::filesystem::create_directories(options_.snapshot_directory, error);
     if (error) return ApiError(ErrnoStatus("cannot create " + options_.snapshot_directory, error));
@@ -63,6 +67,9 @@ class Admin {
   }
 
  private:
+  // Says which shards are still being replayed.
+  Status Ready() const { return storage_->WaitReady(std::chrono::steady_clock::now()); }
+
   Storage* const storage_;
   const AdminOptions options_;
 };

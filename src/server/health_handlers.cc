@@ -16,11 +16,12 @@
 namespace chronolith::server {
 namespace {
 
-nlohmann::json ShardState(const ShardStats& shard) {
+// `reasons`: which name files, and what is wrong with them.
+nlohmann::json ShardState(const ShardStats& shard, bool reasons) {
   nlohmann::json json = {{"shard", shard.shard}};
   if (!shard.quarantine.empty()) {
     json["state"] = "quarantined";
-    json["reason"] = shard.quarantine;
+    if (reasons) json["reason"] = shard.quarantine;
   } else if (!shard.serving) {
     json["state"] = "replaying";
     json["records"] = shard.replayed_records;
@@ -32,7 +33,13 @@ nlohmann::json ShardState(const ShardStats& shard) {
   return json;
 }
 
-HttpResponse Ready(Storage* storage) {
+std::string NotReadyReason(const StorageStats& stats, const Status& status, bool reasons) {
+  if (stats.log_failed) return "the log failed: nothing is taken until it is opened again";
+  if (reasons || status.code() == StatusCode::kResourceExhausted) return status.message();  // of the latter: how far replay is
+  return "the store does not serve";
+}
+
+HttpResponse Ready(Storage* storage, const HttpRequest& request) {
   const StorageStats stats = storage->Stats();
   const bool serving = std::all_of(stats.shards.begin(), stats.shards.end(),
                                    [](const ShardStats& shard) { return shard.serving || !shard.quarantine.empty(); });
@@ -40,8 +47,8 @@ HttpResponse Ready(Storage* storage) {
   const Status status = serving ? Status::Ok() : storage->WaitReady(std::chrono::steady_clock::now());
   const bool ready = serving && !stats.log_failed;
   nlohmann::json json = {{"ready", ready}, {"shards", nlohmann::json::array()}};
-  if (!ready) json["reason"] = stats.log_failed ? "the log failed: nothing is taken until it is opened again" : status.message();
-  for (const ShardStats& shard : stats.shards) json["shards"].push_back(ShardState(shard));
+  if (!ready) json["reason"] = NotReadyReason(stats, status, !request.anonymous);
+  for (const ShardStats& shard : stats.shards) json["shards"].push_back(ShardState(shard, !request.anonymous));
   HttpResponse response =
       HttpResponse::Json(ready ? 200 : 503, json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   if (!ready) response.SetHeader("Retry-After", "1");
@@ -71,7 +78,7 @@ void AddHealthHandlers(Storage* storage, const HttpMetrics* metrics, std::shared
                .thread = RouteThread::kConnection});
   router->Add({.method = "GET",
                .pattern = "/-/ready",
-               .handler = [storage](const HttpRequest&) { return Ready(storage); },
+               .handler = [storage](const HttpRequest& request) { return Ready(storage, request); },
                .body_bytes_max = 0,
                .open_to_all = true,
                .thread = RouteThread::kReserved});

@@ -28,6 +28,8 @@ struct HttpRequest {
   std::string body;    // as it was sent: a Content-Encoding is the handler's to undo
   std::string peer;    // "127.0.0.1:51234"
   std::string user;    // whom the server knows it to be from; "" where it asks nobody
+  // Of a route that is open to all (Route::open_to_all), where the server knows users and this is from none of them.
+  bool anonymous = false;
   // Set where the server ends and three quarters of the time for that are over: what takes long polls it, and has the rest to
   // answer 503. Outlives the request and its response.
   const std::atomic<bool>* cancelled = nullptr;

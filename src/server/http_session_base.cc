@@ -159,7 +159,7 @@ void HttpSessionBase::Post(std::function<void()> task) {
 
 void HttpSessionBase::Authorize() {
   std::shared_ptr<const WebSecurity> security = host_->parts.security != nullptr ? host_->parts.security->Get() : nullptr;
-  if (security == nullptr || security->users == nullptr || route_->open_to_all) return BeginBody();
+  if (security == nullptr || security->users == nullptr) return BeginBody();
   Authenticator::Answer answer = security->users->Look(request_.Header("Authorization"));
   if (answer.kind != Authenticator::Answer::Kind::kAskBcrypt) return OnAuthorized(std::move(answer));
   Unlimited();
@@ -167,10 +167,7 @@ void HttpSessionBase::Authorize() {
     Authenticator::Answer found = security->users->Check(self->request_.Header("Authorization"));
     self->Post([session = self.get(), found = std::move(found)] { session->OnAuthorized(found); });
   };
-  if (!host_->parts.workers->TrySubmit(std::move(work))) {
-    CloseUnlessBodyless();
-    Overloaded("all workers are busy");
-  }
+  if (!host_->parts.workers->TrySubmit(std::move(work))) OnAuthorized({.kind = Authenticator::Answer::Kind::kBusy});
 }
 
 void HttpSessionBase::OnAuthorized(Authenticator::Answer answer) {
@@ -178,8 +175,13 @@ void HttpSessionBase::OnAuthorized(Authenticator::Answer answer) {
     request_.user = std::move(answer.user);
     return BeginBody();
   }
+  if (route_->open_to_all) {
+    request_.anonymous = true;
+    return BeginBody();
+  }
   CloseUnlessBodyless();
-  if (answer.kind == Authenticator::Answer::Kind::kBusy) return Overloaded("other passwords are being checked");
+  if (answer.kind == Authenticator::Answer::Kind::kBusy)
+    return Overloaded("passwords of others are being checked, or all workers are busy");
   HttpResponse response = HttpResponse::Text(401, "a user name and password, or a token, is needed here");
   const std::shared_ptr<const WebSecurity> security = host_->parts.security->Get();
   const bool tokens_only = security->users != nullptr && !security->users->knows_passwords();
@@ -208,7 +210,9 @@ HttpResponse HttpSessionBase::Handle() const {
     return route_->handler(request_);
   } catch (const std::exception& e) {  // out of memory, and what the standard library throws
     host_->Log(LogLevel::kError, request_.method + " " + route_->pattern + ": " + e.what());
-    return HttpResponse::Text(500, "internal error; the server's log names it");
+    HttpResponse response = HttpResponse::Text(500, "internal error; the server's log names it");
+    host_->router.Shape(request_, &response);
+    return response;
   }
 }
 

@@ -50,16 +50,26 @@ HttpResponse Answer(Form form, int status, std::string body) {
   return response;
 }
 
-// As gRPC's table for proxies that answer in HTTP, with 413 as what it is here.
+// Of every status that is answered here. As gRPC's table for proxies that answer in HTTP (404 is UNIMPLEMENTED there); with 413 as
+// gRPC itself says that a message is too large, and 408 and 500 as google/rpc/code.proto maps them.
 RpcCode RpcCodeOfHttp(int status) {
   switch (status) {
     case 401:
       return RpcCode::kUnauthenticated;
+    case 403:
+      return RpcCode::kPermissionDenied;
     case 404:
     case 405:
+    case 501:
       return RpcCode::kUnimplemented;
+    case 408:
+      return RpcCode::kDeadlineExceeded;
+    case 413:
     case 429:
+    case 431:
       return RpcCode::kResourceExhausted;
+    case 500:
+      return RpcCode::kInternal;
     case 502:
     case 503:
     case 504:
@@ -79,8 +89,8 @@ void ShapeRefusal(const HttpRequest& request, HttpResponse* refusal) {
   refusal->SetHeader("Content-Type", TypeOf(form));
 }
 
-HttpResponse Error(Form form, int status, RpcCode code, const std::string& message) {
-  HttpResponse response = Answer(form, status, StatusBody(form, code, message));
+HttpResponse Error(Form form, int status, const std::string& message) {
+  HttpResponse response = Answer(form, status, StatusBody(form, RpcCodeOfHttp(status), message));
   if (status == 429 || status == 503) response.SetHeader("Retry-After", std::to_string(kRetrySeconds));
   return response;
 }
@@ -89,7 +99,7 @@ HttpResponse Error(Form form, const Status& status) {
   const RpcCode code = RpcCodeOf(status);
   const bool too_large = status.code() == StatusCode::kFailedPrecondition;
   const int http = too_large ? 413 : code == RpcCode::kInvalidArgument ? 400 : code == RpcCode::kResourceExhausted ? 429 : 503;
-  return Error(form, http, code, status.message());
+  return Error(form, http, status.message());
 }
 
 HttpResponse Success(Form form, const interop::otlp::MetricsWritten& written) {
@@ -105,11 +115,11 @@ HttpResponse Success(Form form, const interop::otlp::MetricsWritten& written) {
 HttpResponse Handle(OtlpReceiver* receiver, MemoryBudget* in_flight, const HttpRequest& request) {
   const Form form = FormOf(request);
   if (form != Form::kJson && !EqualIgnoringCase(TrimmedType(request.Header("Content-Type")), kProtobufType)) {
-    return Error(form, 415, RpcCode::kInvalidArgument, "the Content-Type must be application/x-protobuf or application/json");
+    return Error(form, 415, "the Content-Type must be application/x-protobuf or application/json");
   }
   AckLevel level = receiver->options().level;
   if (const std::string_view word = request.Header("X-Chronolith-Ack-Level"); !word.empty() && !ParseAckLevel(word, &level)) {
-    return Error(form, 400, RpcCode::kInvalidArgument, "X-Chronolith-Ack-Level must be queued, logged or synced");
+    return Error(form, 400, "X-Chronolith-Ack-Level must be queued, logged or synced");
   }
   MemoryShare share(in_flight, request.body.size());
   std::string decoded;
@@ -119,7 +129,7 @@ HttpResponse Handle(OtlpReceiver* receiver, MemoryBudget* in_flight, const HttpR
     if (!status.ok()) return Error(form, status);
     body = decoded;
   } else if (!coding.empty() && !EqualIgnoringCase(coding, "identity")) {
-    return Error(form, 415, RpcCode::kInvalidArgument, "the Content-Encoding must be gzip or identity");
+    return Error(form, 415, "the Content-Encoding must be gzip or identity");
   }
   std::string wire;
   if (form == Form::kJson) {

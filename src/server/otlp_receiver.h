@@ -28,8 +28,11 @@ enum class RpcCode : int {
   kOk = 0,
   kUnknown = 2,
   kInvalidArgument = 3,
+  kDeadlineExceeded = 4,
+  kPermissionDenied = 7,
   kResourceExhausted = 8,
   kUnimplemented = 12,
+  kInternal = 13,
   kUnavailable = 14,
   kUnauthenticated = 16,
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <span>
 #include <utility>
 
@@ -110,6 +111,26 @@ Status RemoteWriter::WriteBatch(AckLevel level, MemoryShare* share, WriteOutcome
   return Status::Ok();
 }
 
+// Whether something of it stands in the store afterwards. Metadata alone does not make a series.
+bool RemoteWriter::BringsData(std::size_t series) const {
+  const Batch::Series& s = batch_.series[series];
+  const auto samples = std::span(batch_.samples).subspan(SamplesBegin(series), s.samples_end - SamplesBegin(series));
+  const auto items = std::span(batch_.items).subspan(ItemsBegin(series), s.items_end - ItemsBegin(series));
+  return std::any_of(samples.begin(), samples.end(), [&](const Sample& sample) { return sample.timestamp <= latest_; }) ||
+         std::any_of(items.begin(), items.end(), [](const Batch::Item& item) { return item.kind != Batch::ItemKind::kMetadata; });
+}
+
+// Of a series that the cache does not know, and that brings no data: whether it is resolved nevertheless, because it brings
+// metadata and is in the store already. Prometheus passes the others over, too.
+bool RemoteWriter::WantsMetadata(std::size_t series, const std::string& encoded, WriteOutcome* outcome) {
+  const std::size_t items = batch_.series[series].items_end - ItemsBegin(series);
+  if (items == 0) return false;
+  Status status = shared_->storage->WaitReady(std::chrono::steady_clock::now());  // the look-up would wait for replay
+  if (status.ok()) status = shared_->storage->SeriesMetadata(Labels::FromEncoded(encoded)).status();
+  if (!status.ok() && status.code() != StatusCode::kNotFound) Refuse(items, status, series, outcome);
+  return status.ok();
+}
+
 // What is in missing_.
 void RemoteWriter::Resolve(WriteOutcome* outcome) {
   std::vector<Labels> labels;
@@ -120,9 +141,14 @@ void RemoteWriter::Resolve(WriteOutcome* outcome) {
       Refuse(batch_.series[i].samples_end - SamplesBegin(i) + batch_.series[i].items_end - ItemsBegin(i), status, i, outcome);
       continue;
     }
+    if (!BringsData(i) && !WantsMetadata(i, encoded, outcome)) {
+      for (std::size_t k = SamplesBegin(i); k < batch_.series[i].samples_end; ++k) RefuseFuture(batch_.samples[k], i, outcome);
+      continue;
+    }
     labels.push_back(Labels::FromEncoded(encoded));
     series.push_back(i);
   }
+  if (labels.empty()) return;
   std::vector<SeriesRef> refs;
   const WriteResult result = appender_->Refs(labels, &refs);
   std::vector<const Status*> reasons(labels.size(), &result.status);
@@ -145,8 +171,7 @@ void RemoteWriter::AppendSeries(std::size_t series, WriteOutcome* outcome) {
   for (std::size_t i = SamplesBegin(series); i < s.samples_end; ++i) {
     const Sample& sample = batch_.samples[i];
     if (sample.timestamp > latest_) [[unlikely]] {
-      Refuse(1, InvalidArgument("the sample at " + std::to_string(sample.timestamp) + " is too far in the future"), series,
-             outcome);
+      RefuseFuture(sample, series, outcome);
       continue;
     }
     appender_->Append(ref, sample.timestamp, sample.value);
@@ -292,6 +317,10 @@ bool RemoteWriter::Commit(AckLevel level, bool again, WriteOutcome* outcome) {
 
 void RemoteWriter::Refuse(std::uint64_t items, const Status& reason, std::size_t series, WriteOutcome* outcome) {
   outcome->Refuse(items, KindOf(reason), reason, outcome->wants_reasons() ? NameOf(series) : "");
+}
+
+void RemoteWriter::RefuseFuture(const Sample& sample, std::size_t series, WriteOutcome* outcome) {
+  Refuse(1, InvalidArgument("the sample at " + std::to_string(sample.timestamp) + " is too far in the future"), series, outcome);
 }
 
 std::string RemoteWriter::NameOf(std::size_t series) {

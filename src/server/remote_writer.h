@@ -3,7 +3,8 @@
 //   decode a batch -> hash the bytes of each label set -> SeriesCache -> the rest through Labels and Appender::Refs, together
 //   -> append -> commit, which waits for the level that was asked for
 //
-// Metadata of families, which 1.0 has, follows in commits of its own: a family may have any number of series.
+// A series that brings nothing to store (no samples, or all too far ahead) is made nowhere; of one that is there its metadata is
+// kept. Metadata of families, which 1.0 has, follows in commits of its own: a family may have any number of series.
 #ifndef CHRONOLITH_SERVER_REMOTE_WRITER_H_
 #define CHRONOLITH_SERVER_REMOTE_WRITER_H_
 
@@ -65,6 +66,8 @@ class RemoteWriter {
   // Of writing batch_, at most, about.
   std::uint64_t BatchBytes() const;
   void Resolve(WriteOutcome* outcome);
+  bool BringsData(std::size_t series) const;
+  bool WantsMetadata(std::size_t series, const std::string& encoded, WriteOutcome* outcome);
   void AppendSeries(std::size_t series, WriteOutcome* outcome);
   void AppendItem(std::size_t series, std::size_t index, WriteOutcome* outcome);
   void AppendMetadata(const Call& call, WriteOutcome* outcome);
@@ -74,6 +77,7 @@ class RemoteWriter {
   // False where something was refused because its reference has expired: it was resolved again, and *calls_ holds what to append.
   bool Commit(AckLevel level, bool again, WriteOutcome* outcome);
   void Refuse(std::uint64_t items, const Status& reason, std::size_t series, WriteOutcome* outcome);
+  void RefuseFuture(const Sample& sample, std::size_t series, WriteOutcome* outcome);
   std::string NameOf(std::size_t series);
   std::size_t SamplesBegin(std::size_t series) const { return series == 0 ? 0 : batch_.series[series - 1].samples_end; }
   std::size_t ItemsBegin(std::size_t series) const { return series == 0 ? 0 : batch_.series[series - 1].items_end; }

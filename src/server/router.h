@@ -28,7 +28,7 @@ struct Route {
   HttpHandler handler;
   // Longer bodies are refused with 413 before they are read.
   std::uint64_t body_bytes_max = 1 << 20;
-  // Answered without a user name, also where the server knows users: for health checks.
+  // Answered without a user name, also where the server knows users: for health checks. HttpRequest::anonymous tells the handler.
   bool open_to_all = false;
   RouteThread thread = RouteThread::kWorker;
 };

@@ -2,7 +2,10 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 
+#include <atomic>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "tests/server/server_process.h"
 #include "tests/server/tls_files.h"
@@ -260,6 +263,53 @@ TEST_F(SecureTest, ReadsItsConfigurationAgain) {
   server.Signal(SIGHUP);
   ASSERT_TRUE(server.WaitForLog("what was loaded before stays")) << server.err();
   EXPECT_EQ(Get(server, "/metrics", kBasicChanged), "HTTP/1.1 200");
+  EXPECT_EQ(server.Stop(SIGTERM).exit_code, kOk);
+}
+
+TEST_F(SecureTest, CertificatesAreReplacedUnderLoadAndNobodyNotices) {
+  constexpr int kTimes = 20, kClients = 2;
+  const auto name = [](int i) { return "server" + std::to_string(i); };
+  std::string trusted;
+  for (int i = 0; i <= kTimes; ++i) {
+    MakeCertificate(directory_, name(i));
+    trusted += ReadFile(Path(name(i) + ".crt"));
+  }
+  WriteFile("trusted.crt", trusted);
+  const auto install = [&](int i) {
+    for (const char* const end : {".crt", ".key"}) {
+      std::filesystem::copy_file(Path(name(i) + end), Path("new"));
+      std::filesystem::rename(Path("new"), Path(std::string("server") + end));
+    }
+  };
+  install(0);
+  WriteConfig(Tls() + "bearer_tokens: {agent: 0123456789abcdef}\n");
+  Server server(Args({"--web.config.file", Path("web.yml")}));
+  ASSERT_GT(server.port(), 0) << server.err();
+  std::atomic<bool> done{false};
+  std::atomic<int> served{0}, failed{0};
+  std::vector<std::thread> clients;
+  for (int i = 0; i < kClients; ++i) {
+    clients.emplace_back([&, port = server.port(), ca = Path("trusted.crt")] {
+      while (!done) {  // a connection for each
+        const bool ok =
+            TlsGet(port, "/api/v1/labels", ca, {}, "Authorization: Bearer 0123456789abcdef\r\n").starts_with("HTTP/1.1 200");
+        (ok ? served : failed).fetch_add(1);
+      }
+    });
+  }
+  for (int i = 1; i <= kTimes && failed == 0; ++i) {
+    install(i);
+    server.Signal(SIGHUP);
+    while (TlsGet(server.port(), "/-/healthy", Path(name(i) + ".crt")).empty()) {  // until the new one is shown
+    }
+    const int before = served;
+    while (served < before + kClients && failed == 0) std::this_thread::yield();
+  }
+  done = true;
+  for (std::thread& client : clients) client.join();
+  EXPECT_EQ(failed, 0) << server.err();
+  EXPECT_GE(served, kTimes * kClients);
+  EXPECT_EQ(TlsGet(server.port(), "/-/healthy", Path(name(0) + ".crt")), "");  // who trusts the old one only
   EXPECT_EQ(server.Stop(SIGTERM).exit_code, kOk);
 }
 

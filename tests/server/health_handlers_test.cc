@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "chronolith/storage.h"
+#include "tests/server/page/altered_storage.h"
 #include "tests/support/temp_directory.h"
 
 namespace chronolith::server {
@@ -39,6 +40,34 @@ TEST(HealthHandlers, AnswerForAnOpenStore) {
   EXPECT_THAT(text.body, HasSubstr("chronolith_wal_records_total"));
   EXPECT_TRUE(router.Find("GET", "/-/healthy").route->open_to_all);
   EXPECT_FALSE(router.Find("GET", "/metrics").route->open_to_all);
+}
+
+TEST(HealthHandlers, OnlyWhoIsKnownIsToldWhatIsDamaged) {
+  const testing_support::TempDirectory dir;
+  Options options;
+  options.shards = 2;
+  options.engine = "memory";
+  auto storage = Storage::Open(options, dir / "db");
+  ASSERT_TRUE(storage.ok()) << storage.status().ToString();
+  AlteredStorage altered(storage->get());
+  altered.Alter([](StorageStats* stats) { stats->shards[1].quarantine = "the block /var/lib/x.sst is damaged"; });
+  HttpMetrics metrics;
+  Router router;
+  AddHealthHandlers(&altered, &metrics, nullptr, &router);
+  const auto ask = [&](bool anonymous) { return router.Find("GET", "/-/ready").route->handler({.anonymous = anonymous}); };
+  EXPECT_EQ(nlohmann::json::parse(ask(false).body)["shards"][1]["reason"], "the block /var/lib/x.sst is damaged");
+  const HttpResponse anonymous = ask(true);
+  EXPECT_EQ(anonymous.status, 200);
+  EXPECT_EQ(nlohmann::json::parse(anonymous.body)["shards"][1], (nlohmann::json{{"shard", 1}, {"state", "quarantined"}}));
+
+  // Why the store as a whole does not serve.
+  altered.Alter([](StorageStats* stats) { stats->shards[0].serving = false; });
+  altered.AnswerReady(Unavailable("cannot open /var/lib/y"));
+  EXPECT_EQ(nlohmann::json::parse(ask(false).body)["reason"], "cannot open /var/lib/y");
+  EXPECT_EQ(ask(true).status, 503);
+  EXPECT_EQ(nlohmann::json::parse(ask(true).body)["reason"], "the store does not serve");
+  altered.AnswerReady(ResourceExhausted("still being replayed: shard 0 (7 %)"));
+  EXPECT_EQ(nlohmann::json::parse(ask(true).body)["reason"], "still being replayed: shard 0 (7 %)");
 }
 
 }  // namespace

@@ -27,9 +27,12 @@ class HttpServerTest : public ::testing::Test {
     Add("GET", "/ok",
         [](const HttpRequest& r) { return HttpResponse::Text(200, std::string("ok ") + std::string(r.Query("q").value_or(""))); });
     Add("POST", "/echo", [](const HttpRequest& r) { return HttpResponse{.body = r.body}; });
-    auto server = HttpServer::Start(
-        options_, std::move(router_),
-        {.workers = workers_.get(), .reserved = reserved_.get(), .in_flight = in_flight_.get(), .metrics = &metrics_});
+    auto server = HttpServer::Start(options_, std::move(router_),
+                                    {.workers = workers_.get(),
+                                     .reserved = reserved_.get(),
+                                     .in_flight = in_flight_.get(),
+                                     .metrics = &metrics_,
+                                     .security = security_.get()});
     ASSERT_TRUE(server.ok()) << server.status().ToString();
     server_ = std::move(*server);
   }
@@ -48,6 +51,7 @@ class HttpServerTest : public ::testing::Test {
   HttpServerOptions options_;
   Router router_;
   HttpMetrics metrics_;
+  std::unique_ptr<WebSecuritySource> security_;
   std::unique_ptr<WorkerPool> workers_, reserved_;
   std::unique_ptr<MemoryBudget> in_flight_;
   std::unique_ptr<HttpServer> server_;

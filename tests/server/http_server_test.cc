@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <malloc.h>
 
+#include <atomic>
+#include <fstream>
 #include <future>
 #include <latch>
 #include <optional>
@@ -10,6 +12,7 @@
 
 #include "tests/server/http_server_fixture.h"
 #include "tests/server/raw_client.h"
+#include "tests/support/temp_directory.h"
 
 namespace chronolith::server {
 namespace {
@@ -271,10 +274,73 @@ TEST_F(HttpServerTest, RefusesConnectionsBeyondTheLimit) {
 
 TEST_F(HttpServerTest, AHandlerThatThrowsIsAnInternalError) {
   Add("GET", "/throws", [](const HttpRequest&) -> HttpResponse { throw std::bad_alloc(); });
+  Add("GET", "/shaped/throws", [](const HttpRequest&) -> HttpResponse { throw std::bad_alloc(); });
+  router_.ShapeRefusals("/shaped/", [](const HttpRequest&, HttpResponse* refusal) { refusal->body = "shaped"; });
   Start();
   RawClient client(server_->port());
   EXPECT_EQ(client.Ask(Get("/throws")).status, 500);
+  const RawAnswer shaped = client.Ask(Get("/shaped/throws"));
+  EXPECT_EQ(shaped.status, 500);
+  EXPECT_EQ(shaped.body, "shaped");
   EXPECT_EQ(client.Ask(Get("/ok")).status, 200);
+}
+
+TEST_F(HttpServerTest, WhatIsOpenToAllKnowsWhoAsksNevertheless) {
+  const testing_support::TempDirectory dir;
+  std::ofstream(dir / "web.yml") << "basic_auth_users: {alice: $2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW}\n"
+                                    "bearer_tokens: {agent: 0123456789abcdef}\n";
+  auto security = WebSecuritySource::Open(dir / "web.yml", nullptr);
+  ASSERT_TRUE(security.ok()) << security.status().ToString();
+  security_ = std::move(*security);
+  router_.Add({.method = "GET",
+               .pattern = "/open",
+               .handler = [](const HttpRequest& r) { return HttpResponse::Text(200, r.anonymous ? "anonymous" : r.user); },
+               .open_to_all = true,
+               .thread = RouteThread::kReserved});
+  std::atomic<bool> entered{false};
+  std::promise<void> go;
+  Add("GET", "/wait", [&](const HttpRequest&) {
+    entered = true;
+    go.get_future().wait();
+    return HttpResponse::Text(200, "done");
+  });
+  Start(/*workers=*/1, /*queue=*/0);
+  const auto as = [](const char* path, const std::string& authorization) {
+    return "GET " + std::string(path) + " HTTP/1.1\r\nHost: x\r\nAuthorization: " + authorization + "\r\n\r\n";
+  };
+  const std::string alice = "Basic YWxpY2U6c2VjcmV0", wrong = "Basic YWxpY2U6d3Jvbmc=";
+  RawClient client(server_->port()), busy(server_->port());
+  const struct {
+    std::string request, answer;
+  } rows[] = {{Get("/open"), "anonymous\n"},
+              {as("/open", wrong), "anonymous\n"},
+              {as("/open", "Bearer 0123456789abcdeg"), "anonymous\n"},
+              {as("/open", "Bearer 0123456789abcdef"), "agent\n"},
+              {as("/open", alice), "alice\n"},
+              {as("/open", alice), "alice\n"}};
+  for (const auto& row : rows) {
+    // The worker that looked at a password takes another only once it is back.
+    RawAnswer answer;
+    do {
+      answer = client.Ask(row.request);
+      ASSERT_EQ(answer.status, 200) << row.request << answer.error;
+    } while (answer.body != row.answer && row.request.find(alice) != std::string::npos);
+    EXPECT_EQ(answer.body, row.answer) << row.request;
+  }
+  EXPECT_EQ(client.Ask(Get("/ok")).status, 401);
+  while (!entered) {
+    const std::uint64_t refused = metrics_.overloaded.Get();
+    ASSERT_TRUE(busy.Send(as("/wait", "Bearer 0123456789abcdef")));
+    while (!entered && metrics_.overloaded.Get() == refused) std::this_thread::yield();
+    if (!entered) {
+      EXPECT_EQ(busy.Read().status, 429);
+    }
+  }
+  EXPECT_EQ(client.Ask(as("/open", alice)).body, "alice\n");      // seen before
+  EXPECT_EQ(client.Ask(as("/open", wrong)).body, "anonymous\n");  // nobody is there to look
+  EXPECT_EQ(client.Ask(as("/ok", wrong)).status, 429);
+  go.set_value();
+  EXPECT_EQ(busy.Read().body, "done\n");
 }
 
 TEST_F(HttpServerTest, StoppingFinishesRequestsAndClosesIdleConnections) {

@@ -107,6 +107,7 @@ TEST_F(OtlpHttp, RefusesOtherTypesAndEncodings) {
   EXPECT_EQ(Post("application/x-protobuffer", "").status, 415);
   const HttpResponse response = Post(kProtobuf, "", {{"Content-Encoding", "snappy"}});
   EXPECT_EQ(response.status, 415);
+  EXPECT_EQ(Error(response).code(), 3);
   EXPECT_THAT(Error(response).message(), HasSubstr("gzip"));
   EXPECT_EQ(Post(kProtobuf, "", {{"X-Chronolith-Ack-Level", "maybe"}}).status, 400);
   EXPECT_EQ(Post(kProtobuf, "", {{"X-Chronolith-Ack-Level", "synced"}}).status, 200);
@@ -116,7 +117,8 @@ TEST_F(OtlpHttp, WhatTheServerRefusesItselfIsAStatusToo) {
   ASSERT_EQ(Post(kProtobuf, "").status, 200);  // the handler is there
   const struct {
     int http, rpc;
-  } rows[] = {{400, 3}, {401, 16}, {404, 12}, {405, 12}, {413, 3}, {417, 3}, {429, 8}, {500, 2}, {503, 14}};
+  } rows[] = {{400, 3}, {401, 16}, {403, 7},  {404, 12}, {405, 12}, {408, 4},  {413, 8},  {415, 3}, {417, 3},
+              {429, 8}, {431, 8},  {500, 13}, {501, 12}, {502, 14}, {503, 14}, {504, 14}, {505, 2}};
   for (const auto& row : rows) {
     HttpResponse plain = HttpResponse::TryLater(row.http, "why");
     router_.Shape({.path = "/v1/traces", .headers = {{"content-type", "application/x-protobuf"}}}, &plain);
@@ -156,6 +158,7 @@ TEST_F(OtlpHttp, BombsAreNotInflatedBeyondTheLimit) {
   EXPECT_LT(bomb.size(), 64U << 10);
   const HttpResponse response = Post(kProtobuf, bomb, {{"Content-Encoding", "gzip"}});
   EXPECT_EQ(response.status, 413);
+  EXPECT_EQ(Error(response).code(), 8);
   EXPECT_THAT(Error(response).message(), HasSubstr("1048576"));
   // A length in the last bytes that lies does not matter.
   std::string lying = Compress(AllKinds().SerializeAsString());

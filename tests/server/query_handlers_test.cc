@@ -9,8 +9,10 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "chronolith/engine_registry.h"
 #include "interop/remote_compression.h"
 #include "interop/remote_read_message.h"
+#include "plugins/memory/memory_engine.h"
 #include "server/admin_handlers.h"
 #include "server/export_handler.h"
 #include "server/lookup_handlers.h"
@@ -18,6 +20,7 @@
 #include "server/remote_read_handler.h"
 #include "server/tsdb_status_handler.h"
 #include "tests/interop/remote_write_decoder.h"
+#include "tests/support/gate.h"
 #include "tests/support/remote_read.h"
 #include "tests/support/temp_directory.h"
 
@@ -50,6 +53,8 @@ class QueryHandlers : public ::testing::Test {
     Options options;
     options.shards = 3;
     options.engine = "memory";
+    options.engines = engines_;
+    ASSERT_TRUE(engines_->Register(MakeMemoryEngineFactory()).ok());
     storage_ = std::move(*Storage::Open(options, dir_ / "db"));
     for (int i = 0; i < 20; ++i) {
       TimeSeries s{.labels = {{"__name__", "up"}, {"instance", "host-" + std::to_string(i)}, {"job", i % 2 == 0 ? "node" : "web"}}};
@@ -126,6 +131,7 @@ class QueryHandlers : public ::testing::Test {
   }
 
   const testing_support::TempDirectory dir_;
+  const std::shared_ptr<EngineRegistry> engines_ = std::make_shared<EngineRegistry>();
   std::unique_ptr<Storage> storage_;
   MemoryBudget in_flight_{64 << 20};
   std::atomic<bool> cancelled_{false};
@@ -570,6 +576,47 @@ TEST_F(QueryHandlers, DeletesAndCopies) {
   const HttpResponse refused = off.Find("POST", "/api/v1/admin/tsdb/delete_series").route->handler({});
   EXPECT_EQ(refused.status, 403);
   EXPECT_THAT(refused.body, HasSubstr("--web.enable-admin-api"));
+}
+
+TEST_F(QueryHandlers, WhatNeedsAllShardsDoesNotWaitForReplay) {
+  storage_.reset();
+  Gate gate;
+  gate.Close();
+  Options options;
+  options.engine = "memory";
+  options.engines = engines_;
+  options.wait_for_replay = false;
+  options.on_replay = [&](const ReplayProgress& progress) {
+    if (progress.done && progress.shard == 1) gate.Pass();
+  };
+  auto opened = Storage::Open(options, dir_ / "db");
+  ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+  const std::unique_ptr<Storage> replaying = std::move(*opened);
+  Router router;
+  AddAdminHandlers(replaying.get(), {.enabled = true, .snapshot_directory = dir_ / "snapshots"}, &router);
+  const auto ask = [&](const std::string& name) {
+    return router.Find("POST", "/api/v1/admin/tsdb/" + name).route->handler({.query = {{"match[]", "up"}}});
+  };
+  for (const char* name : {"delete_series", "clean_tombstones", "snapshot"}) {
+    const HttpResponse refused = ask(name);
+    EXPECT_EQ(refused.status, 503) << name;
+    EXPECT_THAT(refused.headers, ::testing::Contains(::testing::Pair("Retry-After", "1"))) << name;
+    EXPECT_THAT(refused.body, HasSubstr("still being replayed: shard")) << name;
+  }
+  gate.Open();
+  ASSERT_TRUE(replaying->WaitReady().ok());
+  const auto samples = [&] {
+    std::size_t n = 0;
+    auto set = std::move(*replaying->Select({Matcher::Equal("__name__", "up")}, {}));
+    while (set->Next()) {
+      while (set->samples().Next() != ValueType::kNone) ++n;
+    }
+    return n;
+  };
+  EXPECT_EQ(samples(), 20U * 500);
+  EXPECT_EQ(ask("delete_series").status, 204);
+  EXPECT_EQ(samples(), 0U);
+  EXPECT_EQ(ask("snapshot").status, 200);
 }
 
 }  // namespace

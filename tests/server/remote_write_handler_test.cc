@@ -13,6 +13,7 @@
 #include "interop/remote_compression.h"
 #include "plugins/memory/memory_engine.h"
 #include "tests/interop/remote_write_encode.h"
+#include "tests/support/gate.h"
 #include "tests/support/stale_references.h"
 #include "tests/support/temp_directory.h"
 
@@ -262,6 +263,85 @@ TEST_F(RemoteWriteHandlerTest, KeepsWhatIsGoodOfARequest) {
   }
   const std::string t = std::to_string(kNow);
   EXPECT_THAT(Stored(), ::testing::ElementsAre("also_good " + t + "=1", "future 1700000600000=2", "good " + t + "=1"));
+}
+
+// A message of one series of labels alone; the encoder of 1.0 passes such a series over.
+std::string Bare(RemoteWriteVersion version, const Labels& labels) {
+  if (version == RemoteWriteVersion::k2) return EncodeRemoteWrite(version, std::vector<TimeSeries>{{.labels = labels}});
+  std::string series, out;
+  interop::AppendRemoteWriteLabels(labels, &series);
+  ProtoWriter(&out).BytesAlways(1, series);
+  return out;
+}
+
+TEST_F(RemoteWriteHandlerTest, ASeriesThatBringsNothingIsNotMade) {
+  Open();
+  std::vector<TimeSeries> series(3);
+  series[0] = {.labels = {{"__name__", "told"}}};
+  series[0].metadata = {{.type = MetricType::kGauge, .unit = "", .help = "Help."}};
+  series[1] = {.labels = {{"__name__", "traced"}}};  // an exemplar is something
+  series[1].exemplars = {{.labels = {{"trace_id", "x"}}, .value = 1, .timestamp = kNow}};
+  series[2] = {.labels = {{"__name__", "full"}}, .samples = {{kNow, 1}}};
+  for (const RemoteWriteVersion version : {RemoteWriteVersion::k1, RemoteWriteVersion::k2}) {
+    const char* const type = version == RemoteWriteVersion::k1 ? kType1 : kType2;
+    for (int round = 0; round < 2; ++round) {
+      const HttpResponse bare = Post(Bare(version, {{"__name__", "bare"}, {"round", std::to_string(round)}}), type);
+      EXPECT_EQ(bare.status, 204) << bare.body;
+      EXPECT_EQ(Counts(bare), "0 0 0");
+      const HttpResponse response = Post(version, series);
+      EXPECT_EQ(response.status, 204) << response.body;
+      EXPECT_EQ(Counts(response), "1 0 1");
+    }
+    const HttpResponse early =
+        Post(version, {{.labels = {{"__name__", "early"}}, .samples = {{kNow + 600'001, 1}, {kNow + 700'000, 2}}}});
+    EXPECT_EQ(early.status, 400);
+    EXPECT_THAT(early.body, HasSubstr("2 refused, 0 written"));
+    const HttpResponse nameless = Post(Bare(version, {{"job", "nameless"}}), type);
+    EXPECT_EQ(nameless.status, 400) << type;
+    EXPECT_THAT(nameless.body, HasSubstr("no metric name"));
+  }
+  EXPECT_THAT(storage_->LabelValues("__name__", {}, {})->values, ::testing::ElementsAre("full", "traced"));
+}
+
+TEST_F(RemoteWriteHandlerTest, MetadataWithoutSamplesIsKeptOfASeriesThatIsThere) {
+  Open();
+  TimeSeries m{.labels = {{"__name__", "m"}}};
+  ASSERT_TRUE(storage_->Write({.labels = m.labels, .samples = {{kNow, 1}}}).ok());  // the cache has not seen it
+  m.metadata = {{.type = MetricType::kGauge, .unit = "", .help = "First."}};
+  for (const char* help : {"First.", "Second."}) {  // and then it has
+    m.metadata[0].help = help;
+    EXPECT_EQ(Post(RemoteWriteVersion::k2, {m}).status, 204);
+    const auto found = storage_->SeriesMetadata(m.labels);
+    ASSERT_TRUE(found.ok() && found->has_value());
+    EXPECT_EQ((*found)->help, help);
+  }
+}
+
+TEST_F(RemoteWriteHandlerTest, MetadataWithoutSamplesDoesNotWaitForReplay) {
+  store_options_.engines = std::make_shared<EngineRegistry>();  // whose factory keeps what the store held
+  ASSERT_TRUE(store_options_.engines->Register(MakeMemoryEngineFactory()).ok());
+  Open();
+  TimeSeries m{.labels = {{"__name__", "m"}}};
+  ASSERT_TRUE(storage_->Write({.labels = m.labels, .samples = {{kNow, 1}}}).ok());
+  handler_.reset();
+  storage_.reset();
+  Gate gate;
+  gate.Close();
+  store_options_.wait_for_replay = false;
+  store_options_.on_replay = [&](const ReplayProgress& progress) {
+    if (progress.done) gate.Pass();
+  };
+  Open();
+  m.metadata = {{.type = MetricType::kGauge, .unit = "", .help = "Help."}};
+  const HttpResponse early = Post(RemoteWriteVersion::k2, {m});
+  EXPECT_EQ(early.status, 429);
+  EXPECT_THAT(early.body, HasSubstr("still being replayed"));
+  gate.Open();
+  ASSERT_TRUE(storage_->WaitReady().ok());
+  EXPECT_EQ(Post(RemoteWriteVersion::k2, {m}).status, 204);
+  EXPECT_TRUE(storage_->SeriesMetadata(m.labels)->has_value());
+  handler_.reset();
+  storage_.reset();  // before the gate
 }
 
 TEST_F(RemoteWriteHandlerTest, SortsLabelsDropsEmptyOnesAndRefusesDoubles) {

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,9 +25,15 @@ class AlteredStorage : public Storage {
     MutexLock lock(&mu_);
     how_.push_back(std::move(how));
   }
+  // What WaitReady answers from now on.
+  void AnswerReady(Status status) {
+    MutexLock lock(&mu_);
+    ready_ = std::move(status);
+  }
   void Restore() {
     MutexLock lock(&mu_);
     how_.clear();
+    ready_.reset();
   }
   StorageStats Stats() const override {
     StorageStats stats = storage_->Stats();
@@ -66,13 +73,20 @@ class AlteredStorage : public Storage {
   Status Snapshot(const std::string& path) override { return storage_->Snapshot(path); }
   Result<ScrubReport> Scrub(const ScrubOptions& o) override { return storage_->Scrub(o); }
   Status Reopen() override { return storage_->Reopen(); }
-  Status WaitReady(Deadline deadline) override { return storage_->WaitReady(deadline); }
+  Status WaitReady(Deadline deadline) override {
+    {
+      MutexLock lock(&mu_);
+      if (ready_) return *ready_;
+    }
+    return storage_->WaitReady(deadline);
+  }
   Status Close() override { return storage_->Close(); }
 
  private:
   Storage* const storage_;
   mutable Mutex mu_;
   std::vector<std::function<void(StorageStats*)>> how_ ABSL_GUARDED_BY(mu_);
+  std::optional<Status> ready_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace chronolith::server
