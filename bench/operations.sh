@@ -131,6 +131,8 @@ logs() {
   peak replay "$1" --target "db:$dir/x1"
   peak salvage "$1" "$dir/x2"
   peak recover "$1" --dry-run
+  peak reshard "$1" "$dir/x3" --shards 4
+  peak export prometheus-block --db "$1" "$dir/x.blocks"
   peak recover "$1" --archive "$dir/x.archive"
   peak archive list "$dir/x.archive"
   rm -rf "$dir"/x*
@@ -142,6 +144,11 @@ memory() {
   awk 'BEGIN { for (i = 0; i < 1000000; ++i) printf "own{id=\"series-%07d-of-a-million\"} %d 1700000000000\n", i, i }' >"$dir/own.txt"
   peak import --db "$dir/own" "$dir/own.txt"
   readers "$dir/own" id
+  rm -rf "$dir"/own*
+  echo "the same, each with a label name of its own:"
+  awk 'BEGIN { for (i = 0; i < 1000000; ++i) printf "own{name_%07d_of_a_million=\"v\"} %d 1700000000000\n", i, i }' >"$dir/own.txt"
+  peak import --db "$dir/own" "$dir/own.txt"
+  readers "$dir/own" __name__
   rm -rf "$dir"/own*
   echo "the log of a million series of ten labels, three samples each:"
   killed "$dir/k" 1000000 3

@@ -161,10 +161,10 @@ Status IndexShard::Impl::LabelNames(const OrdinalSet* within, StringPage* names)
     MeasuredReaderLock lock(&mu_);
     removed = PendingRemovals();
     if (!active_->postings.empty() || (writing_ != nullptr && !writing_->postings.empty())) {
-      for (const auto& [name, pairs] : symbols_.names()) {
-        if (!names->GoesOn()) break;
+      for (std::uint32_t id = 0; id < symbols_.names() && names->GoesOn(); ++id) {
+        const std::string_view name = symbols_.NameOf(id);
         if (!names->Wants(name)) continue;
-        for (const PairId pair : pairs) {
+        for (const PairId pair : symbols_.PairsOf(id)) {
           if (!AnyInDelta(pair, within, removed)) continue;
           names->Add(name);
           break;
@@ -196,13 +196,10 @@ Status IndexShard::Impl::LabelValues(std::string_view name, const OrdinalSet* wi
   {
     MeasuredReaderLock lock(&mu_);
     removed = PendingRemovals();
-    const PodVector<PairId>* pairs = symbols_.PairsOf(name);
-    if (pairs != nullptr) {
-      for (const PairId pair : *pairs) {
-        if (!values->GoesOn()) break;
-        const std::string_view value = symbols_.LabelOf(pair).value;
-        if (values->Wants(value) && AnyInDelta(pair, within, removed)) values->Add(value);
-      }
+    for (const PairId pair : symbols_.PairsOf(name)) {
+      if (!values->GoesOn()) break;
+      const std::string_view value = symbols_.LabelOf(pair).value;
+      if (values->Wants(value) && AnyInDelta(pair, within, removed)) values->Add(value);
     }
   }
   return rows_.ScanPairs(

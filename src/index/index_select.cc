@@ -86,9 +86,7 @@ void IndexShard::Impl::ForEachDeltaPair(const Term& term, const F& f) const {
     }
     return;
   }
-  const PodVector<PairId>* pairs = symbols_.PairsOf(term.name());
-  if (pairs == nullptr) return;
-  for (const PairId pair : *pairs) {
+  for (const PairId pair : symbols_.PairsOf(term.name())) {
     if (has(pair) && term.Takes(symbols_.LabelOf(pair).value)) f(pair);
   }
 }

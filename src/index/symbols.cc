@@ -32,13 +32,16 @@ PairId Symbols::Intern(std::string_view pair, std::string_view name) {
   bytes_.Append(pair.data(), pair.size());
   offsets_.push_back(static_cast<std::uint32_t>(bytes_.size()));
   table_.Insert(Tag(hash), id);
+  next_.push_back(kNone);
   if (id == kAll) return id;
-  auto it = names_.find(name);
-  if (it == names_.end()) {
-    it = names_.try_emplace(std::string(name)).first;
-    name_bytes_ += name.size() + 64;
+  const std::uint64_t name_hash = StableHash(name);
+  if (const std::uint32_t known = FindName(name, name_hash); known != kNone) {
+    next_[names_[known].last] = id;
+    names_[known].last = id;
+  } else {
+    name_table_.Insert(Tag(name_hash), names());
+    names_.push_back({id, id});
   }
-  it->second.push_back(id);
   return id;
 }
 
@@ -50,13 +53,14 @@ Label Symbols::LabelOf(PairId id) const {
   return label;
 }
 
-const PodVector<PairId>* Symbols::PairsOf(std::string_view name) const {
-  const auto it = names_.find(name);
-  return it == names_.end() ? nullptr : &it->second;
+Symbols::Pairs Symbols::PairsOf(std::string_view name) const {
+  const std::uint32_t id = FindName(name, StableHash(name));
+  return {this, id == kNone ? kNone : names_[id].first};
 }
 
 std::size_t Symbols::memory_bytes() const {
-  return bytes_.memory_bytes() + offsets_.memory_bytes() + table_.memory_bytes() + size() * sizeof(PairId) + name_bytes_;
+  return bytes_.memory_bytes() + offsets_.memory_bytes() + table_.memory_bytes() + next_.memory_bytes() + names_.memory_bytes() +
+         name_table_.memory_bytes();
 }
 
 }  // namespace chronolith

@@ -3,11 +3,7 @@
 #ifndef CHRONOLITH_INDEX_SYMBOLS_H_
 #define CHRONOLITH_INDEX_SYMBOLS_H_
 
-#include <absl/container/flat_hash_map.h>
-
 #include <cstdint>
-#include <functional>
-#include <string>
 #include <string_view>
 
 #include "base/hash.h"
@@ -22,13 +18,8 @@ using PairId = std::uint32_t;
 // Splits one pair off the front of an encoded label set: *pair its bytes, *label its parts. False where the bytes are malformed.
 bool NextPair(std::string_view* encoded, std::string_view* pair, Label* label);
 
-// Lets a map keyed by std::string be asked with a std::string_view.
-struct StringHash {
-  using is_transparent = void;
-  std::size_t operator()(std::string_view s) const { return StableHash(s); }
-};
-
-// Memory: the pair's bytes, 4 for its place, 10 to 20 for its slot, 4 for its name's list. Thread safety: as std::vector.
+// Memory: a pair's bytes, 4 for its place, 10 to 20 for its slot, 4 for the next one of its name; 18 to 28 more for each name, of
+// which there may be as many as pairs. Thread safety: as std::vector.
 class Symbols {
  public:
   static constexpr PairId kNone = TagTable::kNone;
@@ -49,10 +40,36 @@ class Symbols {
   }
   Label LabelOf(PairId id) const;
 
-  // Ids of all pairs with this name; null: none.
-  const PodVector<PairId>* PairsOf(std::string_view name) const;
-  using NameMap = absl::flat_hash_map<std::string, PodVector<PairId>, StringHash, std::equal_to<>>;
-  const NameMap& names() const { return names_; }
+  // Ids of the pairs of one name, ascending. Valid until the next Intern.
+  class Pairs {
+   public:
+    class Iterator {
+     public:
+      Iterator(const Symbols* symbols, PairId at) : symbols_(symbols), at_(at) {}
+      PairId operator*() const { return at_; }
+      Iterator& operator++() {
+        at_ = symbols_->next_[at_];
+        return *this;
+      }
+      bool operator==(const Iterator& other) const { return at_ == other.at_; }
+
+     private:
+      const Symbols* symbols_;
+      PairId at_;
+    };
+    Pairs(const Symbols* symbols, PairId first) : symbols_(symbols), first_(first) {}
+    Iterator begin() const { return {symbols_, first_}; }
+    Iterator end() const { return {symbols_, kNone}; }
+
+   private:
+    const Symbols* symbols_;
+    PairId first_;
+  };
+  Pairs PairsOf(std::string_view name) const;
+  // All names have ids below this, dense from 0.
+  std::uint32_t names() const { return static_cast<std::uint32_t>(names_.size()); }
+  std::string_view NameOf(std::uint32_t name) const { return LabelOf(names_[name].first).name; }
+  Pairs PairsOf(std::uint32_t name) const { return {this, names_[name].first}; }
 
   std::size_t size() const { return offsets_.size() - 1; }
   // True while more pairs, of `bytes` bytes in all, can be told apart by 32-bit offsets below `limit`.
@@ -62,13 +79,21 @@ class Symbols {
   std::size_t memory_bytes() const;
 
  private:
+  struct Name {
+    PairId first, last;
+  };
+
   static std::uint32_t Tag(std::uint64_t hash) { return static_cast<std::uint32_t>(hash); }
+  std::uint32_t FindName(std::string_view name, std::uint64_t hash) const {
+    return name_table_.Find(Tag(hash), [&](std::uint32_t id) { return NameOf(id) == name; });
+  }
 
   PodVector<char> bytes_;
   PodVector<std::uint32_t> offsets_;  // one more than there are pairs
   TagTable table_;
-  NameMap names_;
-  std::size_t name_bytes_ = 0;
+  PodVector<PairId> next_;  // by pair: the next one of its name
+  PodVector<Name> names_;
+  TagTable name_table_;
 };
 
 }  // namespace chronolith

@@ -25,22 +25,35 @@ void ReplaceAll(const std::string& what, const std::string& by, std::string* tex
   }
 }
 
+class RenamingLogger : public Logger {
+ public:
+  RenamingLogger(std::shared_ptr<Logger> logger, std::string prefix, const Rehearsal* rehearsal)
+      : logger_(std::move(logger)), prefix_(std::move(prefix)), rehearsal_(rehearsal) {}
+  void Log(LogLevel level, std::string_view message) override { logger_->Log(level, prefix_ + rehearsal_->OfSource(message)); }
+
+ private:
+  const std::shared_ptr<Logger> logger_;
+  const std::string prefix_;
+  const Rehearsal* const rehearsal_;
+};
+
 }  // namespace
 
 Result<std::unique_ptr<Rehearsal>> Rehearsal::Prepare(const std::string& source, const std::string& log_path,
-                                                      const OpsContext& context) {
+                                                      const OpsContext& context, const std::string& parent) {
   std::unique_ptr<Rehearsal> made(new Rehearsal);
-  if (Status s = made->Copy(source, log_path, context); !s.ok()) return s;
+  if (Status s = made->Copy(source, log_path, context, parent); !s.ok()) return s;
   return made;
 }
 
-Status Rehearsal::Copy(const std::string& source, const std::string& log_path, const OpsContext& context) {
+Status Rehearsal::Copy(const std::string& source, const std::string& log_path, const OpsContext& context,
+                       const std::string& parent) {
   const Result<StoreManifest> manifest = ReadStoreManifest(source);
   if (!manifest.ok()) return manifest.status();
   auto undisturbed = ReaderLock::Take(source, log_path);
   if (!undisturbed.ok()) return undisturbed.status();
   undisturbed_ = std::move(*undisturbed);
-  auto scratch = TemporaryDirectory::Make("recover");
+  auto scratch = TemporaryDirectory::Make("recover", parent);
   if (!scratch.ok()) return scratch.status();
   scratch_ = std::move(*scratch);
   source_ = source;
@@ -79,7 +92,7 @@ Status Rehearsal::CheckRoom() const {
     }
     if (error) return ErrnoStatus("cannot list " + instance.source, error);
   }
-  return scratch_->CheckRoom(2 * copied + kFresh).WithContext("a dry run recovers a copy");
+  return scratch_->CheckRoom(2 * copied + kFresh).WithContext("a copy is recovered");
 }
 
 // An instance that is not there is not there in the copy either, and a file that cannot be read is an error.
@@ -113,6 +126,11 @@ std::string Rehearsal::OfSource(std::string_view message) const {
   for (const Instance& instance : instances_) ReplaceAll(instance.copy, instance.source, &text);
   ReplaceAll(path_, source_, &text);
   return text;
+}
+
+std::shared_ptr<Logger> Rehearsal::LoggerOfSource(std::shared_ptr<Logger> logger, std::string prefix) const {
+  if (logger == nullptr) return nullptr;
+  return std::make_shared<RenamingLogger>(std::move(logger), std::move(prefix), this);
 }
 
 Result<std::vector<std::string>> Rehearsal::RewrittenFiles() const {

@@ -1,4 +1,4 @@
-// A copy of a store on which what would change the store is tried out.
+// A copy of a store on which what would change the store is done.
 #ifndef CHRONOLITH_OPS_REHEARSAL_H_
 #define CHRONOLITH_OPS_REHEARSAL_H_
 
@@ -14,16 +14,16 @@
 
 namespace chronolith::ops {
 
-// Among temporary files (TMPDIR), and gone with this object: log files and manifests copied, tables as symbolic links. An engine
-// opens tables to read them, makes new ones under numbers above all that it finds, and of a link removes no more than the link. So
-// it takes the room of the log, and of what is stored of it on the copy, and asks for that beforehand. Nobody writes to the source
-// meanwhile. Thread safety: one thread.
+// Among temporary files (TMPDIR) or where its user says, and gone with this object: log files and manifests copied, tables as
+// symbolic links. An engine opens tables to read them, makes new ones under numbers above all that it finds, and of a link removes
+// no more than the link. So it takes the room of the log, and of what is stored of it on the copy, and asks for that beforehand.
+// Nobody writes to the source meanwhile. Thread safety: one thread.
 class Rehearsal {
  public:
-  // `log_path` "": where the manifest says. kNotFound: there is no store. kFailedPrecondition: a process has it open for writing.
-  // kResourceExhausted: there is too little room. kCancelled.
+  // `log_path` "": where the manifest says; `parent` "": among temporary files. kNotFound: there is no store. kFailedPrecondition:
+  // a process has it open for writing. kResourceExhausted: there is too little room. kCancelled.
   static Result<std::unique_ptr<Rehearsal>> Prepare(const std::string& source, const std::string& log_path,
-                                                    const OpsContext& context);
+                                                    const OpsContext& context, const std::string& parent = "");
 
   const std::string& path() const { return path_; }
   const std::string& log_path() const { return log_path_; }  // for Options::log_path; "": in path()
@@ -31,6 +31,8 @@ class Rehearsal {
   void Remove() const;
   // A message that names files of the copy, with the source's names.
   std::string OfSource(std::string_view message) const;
+  // For the store that opens the copy: hands on what it says with the source's names, behind `prefix`. Not to outlive this object.
+  std::shared_ptr<Logger> LoggerOfSource(std::shared_ptr<Logger> logger, std::string prefix) const;
   // Files of the source whose like an open of the copy has cut or rewritten, since they were damaged.
   Result<std::vector<std::string>> RewrittenFiles() const;
 
@@ -40,7 +42,7 @@ class Rehearsal {
     std::string copy;
   };
   Rehearsal() = default;
-  Status Copy(const std::string& source, const std::string& log_path, const OpsContext& context);
+  Status Copy(const std::string& source, const std::string& log_path, const OpsContext& context, const std::string& parent);
   Status CheckRoom() const;
   static Status CopyInstance(const Instance& instance, const OpsContext& context);
 

@@ -81,7 +81,7 @@ class Resharding {
     if (error) return ErrnoStatus("cannot create " + work_, error);
     for (const auto& entry : fs::directory_iterator(work_, error)) {
       const std::string name = entry.path().filename().string();
-      if (name != "db" && !name.starts_with(kReshardProgressFile)) {
+      if (name != "db" && !name.starts_with(kReshardProgressFile) && !name.starts_with("chronolith-")) {
         return FailedPrecondition(work_ + " is not what a reshard has left: it holds " + name + "; move it away");
       }
     }
@@ -116,7 +116,7 @@ class Resharding {
   }
 
   Status CopyAndCompare() {
-    Result<ReshardSource> opened = ReshardSource::Open(source_path_, options_, context_);
+    Result<ReshardSource> opened = ReshardSource::Open(source_path_, options_, context_, work_);
     if (!opened.ok()) return opened.status();
     ReshardSource source = std::move(*opened);
     manifest_ = source.manifest;
@@ -128,7 +128,7 @@ class Resharding {
     Status status = progress_ && progress_->step != ReshardStep::kCopying ? Status::Ok() : Copy(source, *pace);
     if (status.ok() && progress_->step == ReshardStep::kCopied) status = Compare(source, *pace);
     const Status closed = source.store->Close();
-    return status.ok() ? closed : status;
+    return source.OfSource(status.ok() ? closed : status);
   }
 
   // What was left must be of this source, as it is now, and of the same kind. What is unusable of our own is removed.
@@ -156,7 +156,7 @@ class Resharding {
     const Result<std::uint64_t> free = FreeBytes(target_);
     if (!free.ok()) return free.status();
     const std::uint64_t needed = source.RoomNeeded(context_);
-    const std::uint64_t there = BytesBelow(work_);
+    const std::uint64_t there = BytesBelow(db_);
     report_->room_needed = needed - std::min(needed, there);
     report_->room_free = *free;
     if (*free >= report_->room_needed) return Status::Ok();

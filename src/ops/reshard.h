@@ -2,7 +2,8 @@
 //
 // How, in the directory TARGET.resharding, which one process at a time has:
 //   1. A store with the new number of shards is made there, in db/. Everything that the source shows is copied into it, series by
-//      series; PROGRESS says how much of it is synced.
+//      series; PROGRESS says how much of it is synced. Where memory would not hold what of the source's log is not stored, a copy
+//      of the source is recovered in chronolith-recover-*, and read in its place; each call begins with a new one.
 //   2. It is closed, opened read-only, and both stores are read side by side and compared, bit by bit. Then it is scrubbed.
 //   3. db/ is renamed to TARGET. PROGRESS is renamed to TARGET.resharded, which goes when the directory has gone.
 // Interrupted anywhere, the same call goes on: at step 1 with what was copied. The source is only read, and whoever would write to

@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "base/hash.h"
-#include "index/symbols.h"
 #include "ops/cardinality_top.h"
 #include "storage/storage_impl.h"
 
@@ -31,6 +30,12 @@ struct Pair {
   std::uint32_t series = 0;
   std::uint32_t name = 0;
   std::uint32_t bytes = 0;  // of the value
+};
+
+// Lets a map keyed by std::string be asked with a std::string_view.
+struct StringHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view s) const { return StableHash(s); }
 };
 
 bool PairHasMore(const Pair& a, const Pair& b) { return std::tie(b.series, a.first, a.name) < std::tie(a.series, b.first, b.name); }

@@ -36,9 +36,9 @@ void RemoveWhatTheDeadLeft(const std::string& directory, const std::string& pref
 
 }  // namespace
 
-Result<std::unique_ptr<TemporaryDirectory>> TemporaryDirectory::Make(std::string_view purpose) {
+Result<std::unique_ptr<TemporaryDirectory>> TemporaryDirectory::Make(std::string_view purpose, const std::string& parent) {
   std::error_code error;
-  const std::string directory = fs::temp_directory_path(error).string();
+  const std::string directory = parent.empty() ? fs::temp_directory_path(error).string() : parent;
   if (error) return ErrnoStatus("no directory for temporary files (TMPDIR)", error);
   const std::string prefix = "chronolith-" + std::string(purpose) + "-";
   RemoveWhatTheDeadLeft(directory, prefix);
@@ -47,7 +47,8 @@ Result<std::unique_ptr<TemporaryDirectory>> TemporaryDirectory::Make(std::string
   auto lock = PathLock::Take(fresh, true, kUses);
   const std::string path = directory + "/" + prefix + fresh.substr(fresh.size() - 6);
   if (lock.ok()) fs::rename(fresh, path, error);
-  if (lock.ok() && !error) return std::unique_ptr<TemporaryDirectory>(new TemporaryDirectory(path, std::move(*lock)));
+  if (lock.ok() && !error)
+    return std::unique_ptr<TemporaryDirectory>(new TemporaryDirectory(path, !parent.empty(), std::move(*lock)));
   (void)rmdir(fresh.c_str());
   return lock.ok() ? ErrnoStatus("cannot create " + path, error) : lock.status();
 }
@@ -62,9 +63,9 @@ Status TemporaryDirectory::CheckRoom(std::uint64_t bytes_needed) const {
   const std::uintmax_t free = fs::space(path_, error).available;
   if (error) return ErrnoStatus("cannot look at the disk of " + path_, error);
   if (free >= bytes_needed) return Status::Ok();
-  return ResourceExhausted("this needs " + std::to_string(bytes_needed) + " bytes among temporary files, and the disk of " +
-                           fs::path(path_).parent_path().string() + " has " + std::to_string(free) +
-                           " left: set TMPDIR to a directory on another one");
+  return ResourceExhausted("this needs " + std::to_string(bytes_needed) + " bytes" + (placed_ ? "" : " among temporary files") +
+                           ", and the disk of " + fs::path(path_).parent_path().string() + " has " + std::to_string(free) +
+                           " left" + (placed_ ? "" : ": set TMPDIR to a directory on another one"));
 }
 
 }  // namespace chronolith::ops

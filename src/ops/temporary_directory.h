@@ -1,4 +1,5 @@
-// A directory among temporary files (TMPDIR, else /tmp) that outlives its process at most until the next of its kind.
+// A directory among temporary files (TMPDIR, else /tmp), or in another one, that outlives its process at most until the next of its
+// kind.
 #ifndef CHRONOLITH_OPS_TEMPORARY_DIRECTORY_H_
 #define CHRONOLITH_OPS_TEMPORARY_DIRECTORY_H_
 
@@ -17,8 +18,9 @@ namespace chronolith::ops {
 // that was killed. Thread safety: one thread.
 class TemporaryDirectory {
  public:
-  // `chronolith-<purpose>-XXXXXX`. What dead processes of this user have left of that purpose is removed before.
-  static Result<std::unique_ptr<TemporaryDirectory>> Make(std::string_view purpose);
+  // `chronolith-<purpose>-XXXXXX` in `parent`; "": among temporary files. What dead processes of this user have left there of that
+  // purpose is removed before.
+  static Result<std::unique_ptr<TemporaryDirectory>> Make(std::string_view purpose, const std::string& parent = "");
   ~TemporaryDirectory();  // removes it
   TemporaryDirectory(const TemporaryDirectory&) = delete;
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
@@ -28,9 +30,11 @@ class TemporaryDirectory {
   Status CheckRoom(std::uint64_t bytes_needed) const;
 
  private:
-  TemporaryDirectory(std::string path, std::unique_ptr<PathLock> lock) : path_(std::move(path)), lock_(std::move(lock)) {}
+  TemporaryDirectory(std::string path, bool placed, std::unique_ptr<PathLock> lock)
+      : path_(std::move(path)), placed_(placed), lock_(std::move(lock)) {}
 
   const std::string path_;
+  const bool placed_;  // not among temporary files
   const std::unique_ptr<PathLock> lock_;
 };
 

@@ -430,6 +430,24 @@ TEST_F(IndexShardTest, KeepsMetadata) {
   EXPECT_FALSE(index_->MetadataOf(1)->has_value());
 }
 
+// Few rows of a name are passed by one by one, many by a seek. One name is the beginning of another.
+TEST_F(IndexShardTest, NamesOfFewAndOfManyValuesAreListedOnceEach) {
+  std::vector<std::string> names;
+  for (int values = 1; values <= 12; ++values) {
+    names.emplace_back(static_cast<std::size_t>(values), 'n');
+    for (int v = 0; v < values; ++v) Add(Labels{{names.back(), "v" + std::to_string(v)}});
+  }
+  for (const bool stored : {false, true}) {
+    if (stored) {
+      Checkpoint();
+      Close();
+      Open();
+    }
+    EXPECT_EQ(Names(), names) << stored;
+    for (const std::string& name : names) EXPECT_EQ(Values(name).size(), name.size()) << stored;
+  }
+}
+
 TEST_F(IndexShardTest, LabelSetsBeyondOneRowAreKept) {
   std::vector<std::pair<std::string, std::string>> pairs;
   for (int i = 0; i < 30; ++i)

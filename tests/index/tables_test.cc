@@ -51,8 +51,37 @@ TEST(Symbols, InternsEachPairOnceAndGivesItBack) {
     }
   }
   EXPECT_EQ(symbols.size(), 3001u);
-  EXPECT_EQ(symbols.PairsOf("n0")->size(), 429u);
-  EXPECT_EQ(symbols.PairsOf("other"), nullptr);
+  const auto ids_of = [](const Symbols::Pairs& pairs) {
+    std::vector<PairId> list;
+    for (const PairId id : pairs) list.push_back(id);
+    return list;
+  };
+  EXPECT_TRUE(ids_of(symbols.PairsOf("other")).empty());
+  ASSERT_EQ(symbols.names(), 7u);
+  for (std::uint32_t name = 0; name < 7; ++name) {
+    std::vector<PairId> wanted;
+    for (PairId id = 1; id < symbols.size(); ++id) {
+      if (symbols.LabelOf(id).name == symbols.NameOf(name)) wanted.push_back(id);
+    }
+    EXPECT_EQ(wanted.size(), name < 4 ? 429u : 428u);
+    EXPECT_EQ(ids_of(symbols.PairsOf(name)), wanted);
+    EXPECT_EQ(ids_of(symbols.PairsOf(symbols.NameOf(name))), wanted);
+  }
+}
+
+// There may be as many names as series.
+TEST(Symbols, ANameOfItsOwnIsAFewBytesMore) {
+  Symbols symbols;
+  std::size_t pair_bytes = 0;
+  for (int i = 0; i < 100'000; ++i) {
+    const std::string name = "name_" + std::to_string(i);
+    std::string pair;
+    Labels::AppendEncoded(name, "v", &pair);
+    symbols.Intern(pair, name);
+    pair_bytes += pair.size();
+  }
+  EXPECT_EQ(symbols.names(), 100'000u);
+  EXPECT_LT(symbols.memory_bytes(), pair_bytes + 100'000 * (4 + 20 + 4 + 28));
 }
 
 TEST(SeriesTable, FindsByLabelsAndForgets) {

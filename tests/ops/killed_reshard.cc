@@ -1,6 +1,6 @@
-// killed_reshard SOURCE TARGET SHARDS N [PHASE]: a reshard that kills itself with SIGKILL the Nth time, from that phase on, that it
-// says how far it is: a phase begins, a series is done, what is copied is synced. Exits with 0 where it comes to its end before,
-// with 1 after an error.
+// killed_reshard SOURCE TARGET SHARDS N [PHASE [MEMORY]]: a reshard that kills itself with SIGKILL the Nth time, from that phase
+// on, that it says how far it is: a phase begins, a series is done, what is copied is synced. Exits with 0 where it comes to its
+// end before, with 1 after an error.
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -33,10 +33,11 @@ class Countdown : public ops::ProgressSink {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5 && argc != 6) return 2;
-  Countdown countdown(std::strtol(argv[4], nullptr, 10), argc == 6 ? argv[5] : "");
+  if (argc < 5 || argc > 7) return 2;
+  Countdown countdown(std::strtol(argv[4], nullptr, 10), argc > 5 ? argv[5] : "");
   ops::OpsContext context;
   context.progress = &countdown;
+  if (argc > 6) context.memory_limit_bytes = std::strtoull(argv[6], nullptr, 10);
   ops::ReshardOptions options;
   options.shards = static_cast<std::uint32_t>(std::strtoul(argv[3], nullptr, 10));
   options.batch_items = 500;

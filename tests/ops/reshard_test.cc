@@ -2,10 +2,12 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 
 #include "ops/reshard_source.h"
 #include "ops/store_compare.h"
@@ -55,6 +57,7 @@ class ReshardTest : public ::testing::TestWithParam<std::string> {
     OpsContext context;
     context.progress = progress;
     context.cancelled = &cancelled_;
+    context.memory_limit_bytes = memory_limit_;
     return Reshard(source_, target_, options, context);
   }
   Status Same(const std::string& a, const std::string& b) {
@@ -72,6 +75,7 @@ class ReshardTest : public ::testing::TestWithParam<std::string> {
   const std::string target_ = directory_ / "target";
   const std::string work_ = target_ + ".resharding";
   std::atomic<bool> cancelled_{false};
+  std::uint64_t memory_limit_ = OpsContext().memory_limit_bytes;
 };
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(ReshardTest);
 INSTANTIATE_TEST_SUITE_P(Engines, ReshardTest, EnginesWithDirectories(), EngineName);
@@ -167,6 +171,75 @@ TEST_P(ReshardTest, KilledAnywhereTheSameCallGoesOn) {
   EXPECT_EQ(LookAtTree(source_), before);
   EXPECT_GT(kills, 15);
   EXPECT_EQ(phases, (std::set<std::string>{"copying", "comparing", "replaying its log", "scrubbing", "finishing"}));
+}
+
+// Which phases a whole call has, each once.
+std::vector<std::string> PhasesOf(const std::function<Status(ProgressSink*)>& call) {
+  std::vector<std::string> phases;
+  OnPhase note([&](std::string_view begun) {
+    if (std::find(phases.begin(), phases.end(), begun) == phases.end()) phases.emplace_back(begun);
+  });
+  const Status status = call(&note);
+  EXPECT_TRUE(status.ok()) << status.message();
+  return phases;
+}
+
+constexpr std::uint64_t kSmallMemory = 1 << 20;  // less than the log of a source by far
+
+TEST_P(ReshardTest, OfALogThatMemoryDoesNotHoldACopyIsRecovered) {
+  Fill();
+  const auto before = LookAtTree(source_);
+  const Result<ReshardReport> whole = Run(3);
+  ASSERT_TRUE(whole.ok()) << whole.status().message();
+  fs::rename(target_, directory_ / "whole");
+  memory_limit_ = kSmallMemory;
+  Result<ReshardReport> copied = ReshardReport();
+  const auto phases = PhasesOf([&](ProgressSink* progress) { return (copied = Run(3, false, progress)).status(); });
+  EXPECT_EQ(phases.front(), "recovering a copy");
+  EXPECT_EQ(copied->total, whole->total);
+  EXPECT_EQ(LookAtTree(source_), before);
+  EXPECT_EQ(Same(source_, target_), Status::Ok());
+  EXPECT_FALSE(fs::exists(work_));
+}
+
+// It is the same moment of the source, read in one way or the other.
+TEST_P(ReshardTest, WithMoreOrLessMemoryTheSameCallGoesOn) {
+  Fill();
+  const std::uint64_t plenty = memory_limit_;
+  for (const bool less : {false, true}) {
+    memory_limit_ = less ? plenty : kSmallMemory;
+    OnPhase cancel([&](std::string_view begun) { cancelled_ = begun == "comparing"; });
+    ASSERT_EQ(Run(3, false, &cancel).status().code(), StatusCode::kCancelled);
+    cancelled_ = false;
+    memory_limit_ = less ? kSmallMemory : plenty;
+    const auto phases = PhasesOf([&](ProgressSink* progress) { return Run(3, false, progress).status(); });
+    EXPECT_THAT(phases, ::testing::Not(::testing::Contains("copying"))) << "what was copied is not copied again";
+    EXPECT_EQ(phases.front() == "recovering a copy", less);
+    EXPECT_EQ(Same(source_, target_), Status::Ok());
+    fs::remove_all(target_);
+  }
+}
+
+TEST_P(ReshardTest, KilledBesideARecoveredCopyTheSameCallRemovesItAndGoesOn) {
+  Fill();
+  const auto before = LookAtTree(source_);
+  memory_limit_ = kSmallMemory;
+  for (const char* const phase : {"recovering a copy", "copying", "comparing"}) {
+    const std::vector<std::string> command{CHRONOLITH_KILLED_RESHARD,   source_, target_, "3", "1", phase,
+                                           std::to_string(kSmallMemory)};
+    const chronolith::testing::ProcessResult result = chronolith::testing::RunProcess(command);
+    ASSERT_EQ(result.signal, SIGKILL) << result.err;
+    const fs::directory_iterator left(work_);
+    EXPECT_TRUE(std::any_of(begin(left), end(left), [](const auto& entry) {
+      return entry.path().filename().string().starts_with("chronolith-recover-");
+    })) << phase;
+    EXPECT_EQ(LookAtTree(source_), before) << phase;
+    ASSERT_TRUE(Run(3).ok()) << phase;
+    EXPECT_FALSE(fs::exists(work_));
+    EXPECT_EQ(LookAtTree(source_), before) << phase;
+    ASSERT_EQ(Same(source_, target_), Status::Ok()) << phase;
+    fs::remove_all(target_);
+  }
 }
 
 // The new database is in its place; what the reshard has used goes, step by step.

@@ -97,6 +97,17 @@ TEST_F(TemporaryDirectoryTest, WantOfRoomIsToldInBytes) {
   EXPECT_THAT(refused.message(), HasSubstr("TMPDIR"));
 }
 
+TEST_F(TemporaryDirectoryTest, ElsewhereItIsTheSameWithoutTMPDIR) {
+  setenv("TMPDIR", (directory_ / "none").c_str(), 1);
+  const auto made = TemporaryDirectory::Make("some", directory_.path());
+  ASSERT_TRUE(made.ok()) << made.status().ToString();
+  EXPECT_EQ(There(), std::set<std::string>{(*made)->path()});
+  const Status refused = (*made)->CheckRoom(1ULL << 60);
+  EXPECT_EQ(refused.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(refused.message(), HasSubstr(directory_.path()));
+  EXPECT_THAT(refused.message(), ::testing::Not(HasSubstr("TMPDIR")));
+}
+
 TEST_F(TemporaryDirectoryTest, WithoutATMPDIRItIsAnError) {
   setenv("TMPDIR", (directory_ / "none").c_str(), 1);
   const auto made = TemporaryDirectory::Make("some");

@@ -193,11 +193,15 @@ TEST_F(CliReshard, ADamagedLogIsNamedByFileAndBytes) {
   ASSERT_GT(bytes.size(), 10'000U);
   bytes[bytes.size() / 2] ^= 0x10;
   std::ofstream(log, std::ios::binary) << bytes;
-  const ProcessResult damaged = Reshard(db_, target_, 3);
-  EXPECT_EQ(damaged.exit_code, kFailure);
-  EXPECT_THAT(damaged.err, HasSubstr("its log is damaged in " + log + ", bytes "));
-  EXPECT_FALSE(fs::exists(target_));
-  EXPECT_EQ(ReadFile(log), bytes);
+  // Also where it is a copy of it that is recovered.
+  for (const char* const limit : {"256MiB", "64KiB"}) {
+    const ProcessResult damaged = Reshard(db_, target_, 3, {"--memory-limit", limit});
+    EXPECT_EQ(damaged.exit_code, kFailure);
+    EXPECT_THAT(damaged.err, HasSubstr("log is damaged in " + log + ", bytes ")) << limit;
+    EXPECT_THAT(damaged.err, ::testing::Not(HasSubstr("chronolith-recover-"))) << limit;
+    EXPECT_FALSE(fs::exists(target_));
+    EXPECT_EQ(ReadFile(log), bytes);
+  }
 }
 
 }  // namespace

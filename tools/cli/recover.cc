@@ -109,27 +109,13 @@ Result<Outcome> RecoverNow(const Options& options, const StoreFlags& store) {
   return RecoverStore(options, store);
 }
 
-// Says what the store of a dry run says, with the names that files have where nothing is changed.
-class RehearsalLogger : public Logger {
- public:
-  RehearsalLogger(std::shared_ptr<Logger> logger, const ops::Rehearsal* rehearsal)
-      : logger_(std::move(logger)), rehearsal_(rehearsal) {}
-  void Log(LogLevel level, std::string_view message) override {
-    logger_->Log(level, "dry run, on a copy: " + rehearsal_->OfSource(message));
-  }
-
- private:
-  const std::shared_ptr<Logger> logger_;
-  const ops::Rehearsal* const rehearsal_;
-};
-
 Result<Outcome> Rehearse(Options options, StoreFlags store) {
   ops::OpsContext context;
   context.cancelled = InterruptFlag();
   const auto rehearsal = ops::Rehearsal::Prepare(store.db, options.log_path, context);
   if (!rehearsal.ok()) return rehearsal.status();
   options.log_path = (*rehearsal)->log_path();
-  options.logger = std::make_shared<RehearsalLogger>(options.logger, rehearsal->get());
+  options.logger = (*rehearsal)->LoggerOfSource(options.logger, "dry run, on a copy: ");
   store.db = (*rehearsal)->path();
   store.archive.clear();
   Result<Outcome> outcome = [&] {
