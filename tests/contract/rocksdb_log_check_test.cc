@@ -328,7 +328,7 @@ TEST(LargestLogNumber, TakesRecordsApart) {
     bool decodes;
     std::uint64_t number;
   };
-  const std::string new_file("\x67\x00\x0b\x10\x01k\x02kk\x01\x02\x05\x01x\x01", 16);
+  const std::string new_file("\x67\x00\x0b\x10\x01k\x02kk\x01\x02\x05\x01x\x01", 15);
   const Case cases[] = {
       {"nothing", "", true, 3},
       {"a smaller number", std::string("\x02\x02", 2), true, 3},
@@ -337,7 +337,7 @@ TEST(LargestLogNumber, TakesRecordsApart) {
       {"behind other fields",
        std::string("\x01\x03"
                    "abc\x03\x07\x04\x07\x09\x00\x0a\x05\xc8\x01\x02\x02\x0b",
-                   19),
+                   18),
        true, 11},
       {"behind a new file", new_file + std::string("\x02\x0c", 2), true, 12},
       {"behind a removed file", std::string("\x06\x00\x63\x02\x0d", 5), true, 13},
