@@ -16,6 +16,7 @@ enum Tag : std::uint64_t {
   kLogNumber = 2,
   kNextFileNumber = 3,
   kLastSequence = 4,
+  kCompactCursor = 5,
   kDeletedFile = 6,
   kPrevLogNumber = 9,
   kMinLogNumberToKeep = 10,
@@ -76,6 +77,10 @@ bool LargestLogNumber(std::string_view record, std::uint64_t* number) {
         break;
       case kDeletedFile:
         Skip(&reader, 2);
+        break;
+      case kCompactCursor:
+        Skip(&reader, 1);
+        SkipString(&reader);
         break;
       case kComparator:
       case kColumnFamilyAdd:

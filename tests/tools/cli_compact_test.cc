@@ -49,8 +49,10 @@ class CliCompact : public CliTest {
     return files;
   }
   // Runs one that never comes to its end by itself, and kills it when it has done something.
-  ProcessResult CompactUntilKilledBy(int signal) const {
-    Subprocess slow(Command({"compact", db_, "--io-limit", "1", "--progress", "plain", "--format", "json"}));
+  ProcessResult CompactUntilKilledBy(int signal, const std::vector<std::string>& more = {"--format", "json"}) const {
+    std::vector<std::string> args = {"compact", db_, "--io-limit", "1", "--progress", "plain"};
+    args.insert(args.end(), more.begin(), more.end());
+    Subprocess slow(Command(args));
     EXPECT_TRUE(slow.WaitUntil([](const std::string&, const std::string& err) {
       return err.find("done 1 of ") != std::string::npos;
     })) << slow.err();
@@ -174,12 +176,26 @@ TEST_F(CliCompact, InterruptedItSaysWhatItHasDoneAndHowToGoOn) {
     const nlohmann::json json = Json(result);
     EXPECT_EQ(json["complete"], false);
     EXPECT_EQ(json["total"]["windows"], 1);
+    EXPECT_EQ(json["total"]["state"], "interrupted");
+    for (const auto& shard : json["shards"]) EXPECT_EQ(shard["state"], "interrupted");
     EXPECT_EQ(Query("n"), content_);
   }
   const ProcessResult done = Compact();
   EXPECT_EQ(done.exit_code, kOk) << done.err;
   EXPECT_EQ(Json(done)["total"]["windows"], 2 * kWindows);
   EXPECT_EQ(Query("n"), content_);
+}
+
+TEST_F(CliCompact, AnInterruptedDryRunCallsNothingOk) {
+  Fill();
+  const ProcessResult table = CompactUntilKilledBy(SIGINT, {"--dry-run"});
+  EXPECT_EQ(table.exit_code, kFailure) << table.err;
+  EXPECT_THAT(table.out, HasSubstr("interrupted"));
+  EXPECT_THAT(table.out, ::testing::Not(HasSubstr(" ok")));
+  const nlohmann::json json = Json(CompactUntilKilledBy(SIGTERM, {"--dry-run", "--format", "json"}));
+  EXPECT_EQ(json["total"]["state"], "interrupted");
+  EXPECT_EQ(json["total"]["complete"], false);
+  for (const auto& shard : json["shards"]) EXPECT_EQ(shard["complete"], false);
 }
 
 TEST_F(CliCompact, ADryRunSaysWhereTheLogHoldsMore) {

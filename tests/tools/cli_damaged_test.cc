@@ -182,6 +182,53 @@ TEST_F(CliDamaged, ABadBlockOfTheIndexMarksItsShard) {
   EXPECT_THAT(Cli({"cardinality", db_, "--format", "csv"}).out, HasSubstr(",damaged: index"));
 }
 
+// A compaction reads all of the index to write it anew, so its dry run reads it, too. What cardinality and inspect do not need they
+// name.
+TEST_F(CliDamaged, TheDryRunOfACompactionMeetsWhatTheCompactionMeets) {
+  Fill();
+  for (const char* family : {"index.1", "chunk.1"}) {
+    for (const double where : {0.05, 0.3, 0.55, 0.7}) {
+      SCOPED_TRACE(std::string(family) + " at " + std::to_string(where));
+      const std::string db = Copy("hit");
+      FlipByte(TableOf(db, family), where);
+      const ProcessResult looked = Cli({"compact", db, "--dry-run", "--format", "json"});
+      EXPECT_EQ(looked.exit_code, kProblems) << looked.err;
+      for (const auto& shard : Json(looked)["shards"]) EXPECT_EQ(shard["state"], shard["shard"] == 1 ? "damaged" : "ok");
+      EXPECT_EQ(Json(looked)["total"]["state"], "damaged");
+      EXPECT_EQ(Cli({"compact", db}).exit_code, kProblems);
+      fs::remove_all(db);
+    }
+  }
+  for (const char* command : {"inspect", "cardinality"}) {
+    for (const bool fast : {false, true}) {
+      std::vector<std::string> args = {command, db_};
+      if (fast) args.emplace_back("--fast");
+      const std::string table = Cli(args).out;
+      args.insert(args.end(), {"--format", "json"});
+      const nlohmann::json unverified = Json(Cli(args))["not_verified"];
+      EXPECT_THAT(table, HasSubstr("`chronolith verify` reads all"));
+      EXPECT_GE(unverified.size(), 2U);
+      EXPECT_EQ(unverified[1], fast ? "chunks" : "samples in chunks");
+      for (const auto& part : unverified) EXPECT_THAT(table, HasSubstr(part.get<std::string>()));
+    }
+  }
+}
+
+TEST_F(CliDamaged, PinsDoNotSayThatAllIsStoredOfAShardThatCannotBeRead) {
+  Fill();
+  ASSERT_EQ(Cli({"recover", db_}).exit_code, kOk);
+  EXPECT_THAT(Cli({"inspect", db_, "--what", "pins"}).out, HasSubstr("all is stored"));
+  fs::remove(TableOf(db_, "index.1"));
+  const ProcessResult pins = Cli({"inspect", db_, "--what", "pins"});
+  EXPECT_EQ(pins.exit_code, kProblems);
+  EXPECT_THAT(pins.out, Not(HasSubstr("all is stored")));
+  EXPECT_THAT(pins.out, HasSubstr("Not all of shard 1 could be read"));
+  EXPECT_EQ(Json(Cli({"inspect", db_, "--what", "pins", "--format", "json"}))["complete"], false);
+  EXPECT_EQ(Cli({"inspect", db_, "--html", Path("page.html")}).exit_code, kProblems);
+  EXPECT_THAT(ReadFile(Path("page.html")), Not(HasSubstr("all is stored")));
+  EXPECT_THAT(ReadFile(Path("page.html")), HasSubstr("Not all of shard 1 could be read"));
+}
+
 // Whatever is hit: the answer is that of the sound database, or the exit code says that it is not.
 TEST_F(CliDamaged, NoReadingCommandPassesHalfForAWhole) {
   Fill();
