@@ -58,6 +58,26 @@ void Differences(const std::vector<std::int64_t>& numbers, std::vector<std::int6
 
 }  // namespace
 
+bool ReadPackedFront(ByteReader* in, PackedFront* front) {
+  if (in->Fixed<std::uint16_t>() != 0) return false;
+  const auto version = in->Fixed<std::uint8_t>();
+  if ((version & ~kSteady) != kVersion) return false;
+  front->steady = (version & kSteady) != 0;
+  const std::uint64_t samples = in->Varint();
+  if (samples == 0 || samples > kXorMaxSamples) return false;
+  front->samples = static_cast<std::uint32_t>(samples);
+  front->first = in->SignedVarint();
+  front->delta = samples > 1 ? in->Varint() : 0;
+  return in->ok();
+}
+
+void PutPackedFront(const PackedFront& front, std::string* out) {
+  out->append({'\0', '\0', static_cast<char>(kVersion | (front.steady ? kSteady : 0))});
+  PutVarint(out, front.samples);
+  PutZigZag(out, front.first);
+  if (front.samples > 1) PutVarint(out, front.delta);
+}
+
 // ---- Packing ----
 
 // The cheapest of: the whole span, or without some of the lowest and highest numbers.
@@ -191,18 +211,13 @@ bool FloatPacker::ScaleBinary() {
   return true;
 }
 
-void FloatPacker::PutTimes(std::string* out) {
-  PutZigZag(out, timestamps_[0]);
-  if (timestamps_.size() < 2) return;
+void FloatPacker::PutFrontAndTimes(std::string* out) {
   Differences(timestamps_, &deltas_);
-  PutVarint(out, Unsigned(deltas_[0]));
   Differences(deltas_, &deltas_of_deltas_);
   const Column column = Plan(deltas_of_deltas_);
-  if (deltas_of_deltas_.empty() || (column.bits == 0 && column.base == 0)) {
-    (*out)[2] = static_cast<char>(kVersion | kSteady);
-  } else {
-    Put(deltas_of_deltas_, column, out);
-  }
+  const bool steady = column.bits == 0 && column.base == 0;
+  PutPackedFront({steady, static_cast<std::uint32_t>(timestamps_.size()), timestamps_[0], Unsigned(deltas_[0])}, out);
+  if (!steady) Put(deltas_of_deltas_, column, out);
 }
 
 void FloatPacker::PutValues(std::string* out) {
@@ -239,9 +254,8 @@ bool FloatPacker::Pack(std::string_view xor_chunk, std::string* packed) {
   // Fractions are decimals more often than not: 0.25, 12.7. Whole numbers have no need of it.
   const bool binary = ScaleBinary();
   if ((!binary || exponent_ < 0) && !ScaleDecimal() && (!binary || !ScaleBinary())) return false;
-  packed->assign({'\0', '\0', static_cast<char>(kVersion)});
-  PutVarint(packed, values_.size());
-  PutTimes(packed);
+  packed->clear();
+  PutFrontAndTimes(packed);
   PutValues(packed);
   return packed->size() + packed->size() / 16 < xor_chunk.size() && Unpack(*packed, &again_).ok() && again_ == xor_chunk;
 }
@@ -327,15 +341,12 @@ void PackedIterator::Reset(std::string_view packed) {
 
 bool PackedIterator::Open(std::string_view packed) {
   ByteReader in(packed);
-  if (in.Fixed<std::uint16_t>() != 0) return false;
-  const auto version = in.Fixed<std::uint8_t>();
-  if ((version & ~kSteady) != kVersion) return false;
-  steady_ = (version & kSteady) != 0;
-  const std::uint64_t count = in.Varint();
-  if (!in.ok() || count == 0 || count > kXorMaxSamples) return false;
-  count_ = static_cast<std::uint32_t>(count);
-  t_ = Unsigned(in.SignedVarint());
-  delta_ = count_ > 1 ? in.Varint() : 0;
+  PackedFront front;
+  if (!ReadPackedFront(&in, &front)) return false;
+  steady_ = front.steady;
+  count_ = front.samples;
+  t_ = Unsigned(front.first);
+  delta_ = front.delta;
   if (!steady_ && (count_ < 3 || !times_.Open(&in, count_ - 2))) return false;
   const auto scale = in.Fixed<std::uint8_t>();
   order_ = scale & 3;

@@ -37,6 +37,17 @@ namespace chronolith {
 // Whether the payload of a float chunk is packed; else it is XOR.
 inline bool IsPacked(std::string_view payload) { return payload.size() > 2 && payload[0] == '\0' && payload[1] == '\0'; }
 
+// The front of a packed chunk, up to the column of times. A row tells all of it in fewer bytes (format/chunk_rows.h).
+struct PackedFront {
+  bool steady = false;  // the deltas of time are all equal
+  std::uint32_t samples = 0;
+  Timestamp first = 0;
+  std::uint64_t delta = 0;  // to the second sample; 0 where there is none
+};
+// Takes it off `in`; false where it is malformed.
+bool ReadPackedFront(ByteReader* in, PackedFront* front);
+void PutPackedFront(const PackedFront& front, std::string* out);
+
 // Packs. Reusable: keeps its memory. Thread safety: one thread at a time.
 class FloatPacker {
  public:
@@ -57,7 +68,7 @@ class FloatPacker {
   bool Decode(std::string_view xor_chunk);
   bool ScaleDecimal();
   bool ScaleBinary();
-  void PutTimes(std::string* out);
+  void PutFrontAndTimes(std::string* out);
   void PutValues(std::string* out);
 
   std::vector<Timestamp> timestamps_;
