@@ -15,8 +15,9 @@ namespace {
 
 constexpr std::size_t kSamples = 120;  // Prometheus' chunk
 
-enum Kind { kConstant, kCounter, kWalk, kDecimal, kRandomBits, kJitter };
-const char* const kNames[] = {"constant", "counter", "random walk", "two decimals", "random bits", "counter, jittering times"};
+enum Kind { kConstant, kCounter, kWalk, kDecimal, kRandomBits, kJitter, kGauge };
+const char* const kNames[] = {"constant", "counter", "random walk", "two decimals", "random bits", "counter, jittering times",
+                              "gauge"};
 
 std::vector<Sample> Make(int kind) {
   std::mt19937_64 rng(1);
@@ -42,6 +43,9 @@ std::vector<Sample> Make(int kind) {
         break;
       case kJitter:
         t += static_cast<std::int64_t>(rng() % 21) - 10, v += 1000;
+        break;
+      case kGauge:
+        v += static_cast<double>(rng() % 21) - 10;
         break;
     }
     samples.push_back({t, v});
@@ -70,7 +74,7 @@ void XorEncode(benchmark::State& state) {
   state.counters["bytes/sample"] = static_cast<double>(size) / kSamples;
   state.SetLabel(kNames[state.range(0)]);
 }
-BENCHMARK(XorEncode)->DenseRange(kConstant, kJitter);
+BENCHMARK(XorEncode)->DenseRange(kConstant, kGauge);
 
 // As a head does it: one sample to each of many series in turn, so that no series' state is in the cache when its turn comes.
 void XorEncodeAcrossSeries(benchmark::State& state) {
@@ -110,7 +114,7 @@ void XorDecode(benchmark::State& state) {
   Report(state, kSamples);
   state.SetLabel(kNames[state.range(0)]);
 }
-BENCHMARK(XorDecode)->DenseRange(kConstant, kJitter);
+BENCHMARK(XorDecode)->DenseRange(kConstant, kGauge);
 
 // XOR to packed, as a checkpoint does it, its check included; bytes/sample is 0 where the chunk stays as it was.
 void Pack(benchmark::State& state) {
@@ -126,7 +130,7 @@ void Pack(benchmark::State& state) {
   state.counters["bytes/sample"] = smaller ? static_cast<double>(packed.size()) / kSamples : 0;
   state.SetLabel(kNames[state.range(0)]);
 }
-BENCHMARK(Pack)->DenseRange(kConstant, kJitter);
+BENCHMARK(Pack)->DenseRange(kConstant, kGauge);
 
 void PackedDecode(benchmark::State& state) {
   const std::string chunk = EncodeXor(Make(static_cast<int>(state.range(0))));
@@ -144,7 +148,7 @@ void PackedDecode(benchmark::State& state) {
   Report(state, kSamples);
   state.SetLabel(kNames[state.range(0)]);
 }
-BENCHMARK(PackedDecode)->DenseRange(kConstant, kJitter);
+BENCHMARK(PackedDecode)->DenseRange(kConstant, kGauge);
 
 // To the XOR form, as remote read and Prometheus blocks want it.
 void PackedToXor(benchmark::State& state) {
@@ -160,7 +164,7 @@ void PackedToXor(benchmark::State& state) {
   Report(state, kSamples);
   state.SetLabel(kNames[state.range(0)]);
 }
-BENCHMARK(PackedToXor)->DenseRange(kConstant, kDecimal)->Arg(kJitter);
+BENCHMARK(PackedToXor)->DenseRange(kConstant, kDecimal)->Arg(kJitter)->Arg(kGauge);
 
 std::vector<HistogramSample> MakeHistograms() {
   std::mt19937_64 rng(1);

@@ -73,6 +73,7 @@ Status ChunkCompactor::CompactSlice(std::string* from, const std::string& to, bo
   Result<std::unique_ptr<KvIterator>> made = store_->NewIterator(*from, to, false);
   if (!made.ok()) return made.status();
   KvIterator& it = **made;
+  std::string buffer;
   for (it.Seek(*from); it.Valid(); it.Next()) {
     Entry entry;
     ChunkMeta& meta = entry.chunk.meta;
@@ -88,7 +89,7 @@ Status ChunkCompactor::CompactSlice(std::string* from, const std::string& to, bo
       }
     }
     std::string_view payload;
-    if (Status s = DecodeChunkValue(it.key(), it.value(), &meta, &payload); !s.ok()) return s;
+    if (Status s = DecodeChunkValue(it.key(), it.value(), &meta, &payload, &buffer); !s.ok()) return s;
     entry.chunk.data = arena_.Copy(payload);
     entry.row_bytes = it.key().size() + it.value().size();
     entry.settled = meta.creation_lsn <= applied_lsn_ && !in_head_(meta);

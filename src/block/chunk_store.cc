@@ -205,9 +205,10 @@ Status ChunkStore::Walk(std::span<const Ordinal> ordinals, const ChunkReadOption
 
 Status ChunkStore::Read(std::span<const Ordinal> ordinals, const ChunkReadOptions& options, ChunkSet* chunks) const {
   chunks->Reset();
+  std::string buffer;
   const auto add = [&](std::size_t i, ChunkMeta* meta, const KvIterator& it) {
     std::string_view payload;
-    Status s = DecodeChunkValue(it.key(), it.value(), meta, &payload);
+    Status s = DecodeChunkValue(it.key(), it.value(), meta, &payload, &buffer);
     if (s.ok() && options.range.Overlaps(meta->min_time, meta->max_time)) chunks->Add(i, *meta, payload);
     return s;
   };
@@ -238,6 +239,7 @@ Status ChunkStore::OrdinalsWithData(TimeRange range, OrdinalSet* ordinals) const
   if (!made.ok()) return made.status();
   KvIterator& it = **made;
   std::vector<Ordinal> found;
+  std::string buffer;
   int skipped = 0;
   for (it.Seek(LowerKey(range, options_.window_ms)); it.Valid();) {
     ChunkMeta meta;
@@ -245,7 +247,7 @@ Status ChunkStore::OrdinalsWithData(TimeRange range, OrdinalSet* ordinals) const
     const bool known = !found.empty() && found.back() == meta.ordinal;
     if (!known && meta.type != ChunkType::kExemplar) {
       std::string_view payload;
-      if (Status s = DecodeChunkValue(it.key(), it.value(), &meta, &payload); !s.ok()) return Named(s);
+      if (Status s = DecodeChunkValue(it.key(), it.value(), &meta, &payload, &buffer); !s.ok()) return Named(s);
       if (range.Overlaps(meta.min_time, meta.max_time)) found.push_back(meta.ordinal);
     }
     skipped = known ? skipped + 1 : 0;
@@ -284,11 +286,12 @@ Status ChunkStore::CountExpired(Timestamp floor, CompactFigures* figures, const 
     Result<std::unique_ptr<KvIterator>> it = NewIterator(from, ChunkWindowPrefix(first_kept), false);
     if (!it.ok()) return it.status();
     std::uint64_t bytes = 0;
+    std::string buffer;
     for ((*it)->Seek(from); (*it)->Valid() && bytes < kExpiredSliceBytes; (*it)->Next()) {
       ChunkMeta meta;
       std::string_view payload;
       if (!DecodeChunkKey((*it)->key(), &meta)) return Named(BadChunkKey((*it)->key()));
-      if (Status s = DecodeChunkValue((*it)->key(), (*it)->value(), &meta, &payload); !s.ok()) return Named(s);
+      if (Status s = DecodeChunkValue((*it)->key(), (*it)->value(), &meta, &payload, &buffer); !s.ok()) return Named(s);
       ++figures->rows_before;
       figures->samples_deleted += meta.samples;
       bytes += (*it)->key().size() + (*it)->value().size();

@@ -10,16 +10,18 @@ namespace chronolith {
 namespace {
 
 constexpr std::uint8_t kVersion = 1;
-constexpr std::uint8_t kSteady = 128;       // with the version
-constexpr std::uint8_t kExponent = 64;      // with the scale
-constexpr std::uint8_t kOthers = 128;       // with the scale
-constexpr std::uint8_t kPatches = 128;      // with a width
-constexpr std::uint32_t kSamplesMin = 8;    // fewer are not worth the header
-constexpr unsigned kDecimalsMax = 12;       // that the packer tries
-constexpr std::size_t kDrops = 4;           // patches that a plan considers
-constexpr std::uint64_t kPatchBits = 56;    // of one, about
-constexpr std::int64_t kExact = 1LL << 53;  // whole numbers below are doubles
-constexpr int kExponentMax = 1100;          // beyond any double's
+constexpr std::uint8_t kSteady = 128;           // with the version
+constexpr std::uint8_t kExponent = 64;          // with the scale
+constexpr std::uint8_t kOthers = 128;           // with the scale
+constexpr std::uint8_t kPatches = 128;          // with a width
+constexpr unsigned kDigits = 64;                // with a number of digits
+constexpr std::uint64_t kWordMax = 1ULL << 32;  // of digits: up to this their fractions are exact
+constexpr std::uint32_t kSamplesMin = 8;        // fewer are not worth the header
+constexpr unsigned kDecimalsMax = 12;           // that the packer tries
+constexpr std::size_t kDrops = 4;               // patches that a plan considers
+constexpr std::uint64_t kPatchBits = 56;        // of one, about
+constexpr std::int64_t kExact = 1LL << 53;      // whole numbers below are doubles
+constexpr int kExponentMax = 1100;              // beyond any double's
 constexpr std::size_t kBatch = 128;
 
 constexpr std::array<double, 16> kPowers = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
@@ -58,6 +60,26 @@ void Differences(const std::vector<std::int64_t>& numbers, std::vector<std::int6
 
 }  // namespace
 
+bool ReadPackedFront(ByteReader* in, PackedFront* front) {
+  if (in->Fixed<std::uint16_t>() != 0) return false;
+  const auto version = in->Fixed<std::uint8_t>();
+  if ((version & ~kSteady) != kVersion) return false;
+  front->steady = (version & kSteady) != 0;
+  const std::uint64_t samples = in->Varint();
+  if (samples == 0 || samples > kXorMaxSamples) return false;
+  front->samples = static_cast<std::uint32_t>(samples);
+  front->first = in->SignedVarint();
+  front->delta = samples > 1 ? in->Varint() : 0;
+  return in->ok();
+}
+
+void PutPackedFront(const PackedFront& front, std::string* out) {
+  out->append({'\0', '\0', static_cast<char>(kVersion | (front.steady ? kSteady : 0))});
+  PutVarint(out, front.samples);
+  PutZigZag(out, front.first);
+  if (front.samples > 1) PutVarint(out, front.delta);
+}
+
 // ---- Packing ----
 
 // The cheapest of: the whole span, or without some of the lowest and highest numbers.
@@ -84,16 +106,38 @@ FloatPacker::Column FloatPacker::Plan(const std::vector<std::int64_t>& numbers) 
       const std::uint64_t span = Unsigned(high[highs]) - Unsigned(low[lows]);
       const auto width = static_cast<unsigned>(std::bit_width(span));
       const std::uint64_t bits = numbers.size() * width + (lows + highs) * kPatchBits;
-      if (bits < best.bits) best = {width, low[lows], high[highs], bits};
+      if (bits < best.bits) best = {width, 1, low[lows], high[highs], bits};
     }
   }
+  PlanDigits(numbers.size(), &best);
   return best;
+}
+
+// Numbers of 21 values take 5 bits each, or 22 bits for 5 of them.
+void FloatPacker::PlanDigits(std::size_t numbers, Column* column) {
+  if (column->width < 2 || column->width > 12) return;  // the digits of more gain little
+  const std::uint64_t radix = Unsigned(column->top) - Unsigned(column->base) + 1;
+  const std::uint64_t plain = numbers * column->width;
+  std::uint64_t least = plain - plain / 16;
+  std::uint64_t power = radix;
+  for (unsigned digits = 2; (power *= radix) <= kWordMax; ++digits) {
+    const auto width = static_cast<unsigned>(std::bit_width(power - 1));
+    const std::uint64_t bits = (numbers + digits - 1) / digits * width;
+    if (bits >= least) continue;
+    column->bits -= (column->digits == 1 ? plain : least) - bits;
+    least = bits;
+    column->width = width;
+    column->digits = digits;
+  }
 }
 
 void FloatPacker::Put(const std::vector<std::int64_t>& numbers, const Column& column, std::string* out) {
   const auto is_patch = [&](std::int64_t number) { return number < column.base || number > column.top; };
   const auto patches = static_cast<std::uint64_t>(std::count_if(numbers.begin(), numbers.end(), is_patch));
-  out->push_back(static_cast<char>(column.width | (patches > 0 ? kPatches : 0)));
+  const std::uint64_t radix = Unsigned(column.top) - Unsigned(column.base) + 1;
+  const unsigned form = column.digits > 1 ? kDigits + column.digits : column.width;
+  out->push_back(static_cast<char>(form | (patches > 0 ? kPatches : 0)));
+  if (column.digits > 1) PutVarint(out, radix);
   PutZigZag(out, column.base);
   if (patches > 0) PutVarint(out, patches);
   std::size_t behind = 0;
@@ -105,20 +149,25 @@ void FloatPacker::Put(const std::vector<std::int64_t>& numbers, const Column& co
   }
   if (column.width == 0) return;
   const std::size_t begin = out->size();
-  const std::size_t bytes = (numbers.size() * column.width + 7) / 8;
+  const std::size_t words = (numbers.size() + column.digits - 1) / column.digits;
+  const std::size_t bytes = (words * column.width + 7) / 8;
   out->resize(begin + bytes + 8);  // whole words are stored
   char* to = out->data() + begin;
   std::uint64_t word = 0;
   unsigned used = 0;
-  for (const std::int64_t number : numbers) {
-    const std::uint64_t offset = is_patch(number) ? 0 : Unsigned(number) - Unsigned(column.base);
-    word |= offset << used;
+  const auto offset = [&](std::size_t i) {
+    return i >= numbers.size() || is_patch(numbers[i]) ? 0 : Unsigned(numbers[i]) - Unsigned(column.base);
+  };
+  for (std::size_t i = 0; i < numbers.size();) {
+    std::uint64_t next = offset(i++);
+    for (unsigned digit = 1; digit < column.digits; ++digit) next = next * radix + offset(i++);
+    word |= next << used;
     used += column.width;
     if (used < 64) continue;
     StoreFixed(to, word);
     to += 8;
     used -= 64;
-    word = used == 0 ? 0 : offset >> (column.width - used);
+    word = used == 0 ? 0 : next >> (column.width - used);
   }
   if (used > 0) StoreFixed(to, word);
   out->resize(begin + bytes);
@@ -191,18 +240,13 @@ bool FloatPacker::ScaleBinary() {
   return true;
 }
 
-void FloatPacker::PutTimes(std::string* out) {
-  PutZigZag(out, timestamps_[0]);
-  if (timestamps_.size() < 2) return;
+void FloatPacker::PutFrontAndTimes(std::string* out) {
   Differences(timestamps_, &deltas_);
-  PutVarint(out, Unsigned(deltas_[0]));
   Differences(deltas_, &deltas_of_deltas_);
   const Column column = Plan(deltas_of_deltas_);
-  if (deltas_of_deltas_.empty() || (column.bits == 0 && column.base == 0)) {
-    (*out)[2] = static_cast<char>(kVersion | kSteady);
-  } else {
-    Put(deltas_of_deltas_, column, out);
-  }
+  const bool steady = column.bits == 0 && column.base == 0;
+  PutPackedFront({steady, static_cast<std::uint32_t>(timestamps_.size()), timestamps_[0], Unsigned(deltas_[0])}, out);
+  if (!steady) Put(deltas_of_deltas_, column, out);
 }
 
 void FloatPacker::PutValues(std::string* out) {
@@ -239,9 +283,8 @@ bool FloatPacker::Pack(std::string_view xor_chunk, std::string* packed) {
   // Fractions are decimals more often than not: 0.25, 12.7. Whole numbers have no need of it.
   const bool binary = ScaleBinary();
   if ((!binary || exponent_ < 0) && !ScaleDecimal() && (!binary || !ScaleBinary())) return false;
-  packed->assign({'\0', '\0', static_cast<char>(kVersion)});
-  PutVarint(packed, values_.size());
-  PutTimes(packed);
+  packed->clear();
+  PutFrontAndTimes(packed);
   PutValues(packed);
   return packed->size() + packed->size() / 16 < xor_chunk.size() && Unpack(*packed, &again_).ok() && again_ == xor_chunk;
 }
@@ -264,11 +307,14 @@ Status Unpack(std::string_view packed, std::string* xor_chunk) {
 // ---- Reading ----
 
 bool PackedIterator::Column::Open(ByteReader* in, std::uint32_t n) {
-  const auto width = in->Fixed<std::uint8_t>();
-  width_ = width & ~kPatches;
+  const auto form = in->Fixed<std::uint8_t>();
+  width_ = form & ~kPatches;
+  digits_ = 1;
+  digits_left_ = 0;
+  if (width_ > kDigits && !OpenDigits(in)) return false;
   base_ = Unsigned(in->SignedVarint());
-  patches_left_ = (width & kPatches) != 0 ? in->Varint() : 0;
-  if (!in->ok() || width_ > 64 || patches_left_ > n) return false;
+  patches_left_ = (form & kPatches) != 0 ? in->Varint() : 0;
+  if (!in->ok() || patches_left_ > n) return false;
   patches_ = *in;
   std::uint64_t next = 0;
   for (std::uint64_t i = 0; i < patches_left_; ++i) {
@@ -277,11 +323,26 @@ bool PackedIterator::Column::Open(ByteReader* in, std::uint32_t n) {
     if (!in->ok() || gap >= n - next) return false;
     next += gap + 1;
   }
-  bytes_ = in->Bytes((std::uint64_t{n} * width_ + 7) / 8);
+  const std::uint64_t words = (std::uint64_t{n} + digits_ - 1) / digits_;
+  bytes_ = in->Bytes((words * width_ + 7) / 8);
   bit_ = 0;
   read_ = 0;
   patch_at_ = patches_left_ == 0 ? 0 : patches_.Varint();
   return in->ok();
+}
+
+bool PackedIterator::Column::OpenDigits(ByteReader* in) {
+  digits_ = width_ - kDigits;
+  radix_ = in->Varint();
+  if (digits_ < 2 || radix_ < 2) return false;
+  std::uint64_t power = 1;
+  for (unsigned i = 0; i < digits_; ++i) {
+    if (radix_ > kWordMax / power) return false;
+    power *= radix_;
+  }
+  width_ = static_cast<unsigned>(std::bit_width(power - 1));
+  inverse_ = ~std::uint64_t{0} / power + 1;
+  return true;
 }
 
 // The `width_` bits at bit_, wherever in the bytes.
@@ -296,21 +357,56 @@ std::uint64_t PackedIterator::Column::NextBits() {
   return word & (~std::uint64_t{0} >> (64 - width_));
 }
 
+void PackedIterator::Column::ReadBits(std::uint64_t* numbers, std::size_t n) {
+  std::size_t i = 0;
+  if (width_ <= 56 && bytes_.size() >= 8) {  // then a word at the byte where a number begins holds it
+    const std::uint64_t mask = ~std::uint64_t{0} >> (64 - width_);
+    const char* const bytes = bytes_.data();
+    const std::uint64_t words_end = (bytes_.size() - 8) * 8 + 8;  // of the bits where a whole word can be loaded
+    const std::uint64_t whole = bit_ < words_end ? (words_end - bit_ + width_ - 1) / width_ : 0;
+    for (const std::size_t end = std::min<std::uint64_t>(n, whole); i < end; ++i, bit_ += width_) {
+      numbers[i] = base_ + (LoadFixed<std::uint64_t>(bytes + bit_ / 8) >> bit_ % 8 & mask);
+    }
+  }
+  for (; i < n; ++i) numbers[i] = base_ + NextBits();
+}
+
+// word / radix^digits as a fraction of 64 bits: times the radix, what comes before the point is the next digit. Exact, because the
+// fraction is too large by less than radix^digits / 2^64, and that, times radix^digits, is below 1.
+void PackedIterator::Column::ReadDigits(std::uint64_t* numbers, std::size_t n) {
+  const std::uint64_t mask = ~std::uint64_t{0} >> (64 - width_);
+  const std::uint64_t radix = radix_;
+  for (std::size_t i = 0; i < n;) {
+    if (digits_left_ == 0) {
+      std::uint64_t word = 0;
+      if (const std::size_t at = bit_ / 8; at + 8 <= bytes_.size()) {
+        word = LoadFixed<std::uint64_t>(bytes_.data() + at) >> bit_ % 8 & mask;
+        bit_ += width_;
+      } else {
+        word = NextBits();
+      }
+      fraction_ = word * inverse_;
+      digits_left_ = digits_;
+    }
+    const std::size_t end = std::min<std::size_t>(n, i + digits_left_);
+    digits_left_ -= static_cast<unsigned>(end - i);
+    std::uint64_t fraction = fraction_;
+    for (; i < end; ++i) {
+      const auto product = static_cast<unsigned __int128>(fraction) * radix;
+      numbers[i] = base_ + static_cast<std::uint64_t>(product >> 64);
+      fraction = static_cast<std::uint64_t>(product);
+    }
+    fraction_ = fraction;
+  }
+}
+
 void PackedIterator::Column::Read(std::uint64_t* numbers, std::size_t n) {
   if (width_ == 0) {
     std::fill_n(numbers, n, base_);
+  } else if (digits_ > 1) {
+    ReadDigits(numbers, n);
   } else {
-    std::size_t i = 0;
-    if (width_ <= 56 && bytes_.size() >= 8) {  // then a word at the byte where a number begins holds it
-      const std::uint64_t mask = ~std::uint64_t{0} >> (64 - width_);
-      const char* const bytes = bytes_.data();
-      const std::uint64_t words_end = (bytes_.size() - 8) * 8 + 8;  // of the bits where a whole word can be loaded
-      const std::uint64_t whole = bit_ < words_end ? (words_end - bit_ + width_ - 1) / width_ : 0;
-      for (const std::size_t end = std::min<std::uint64_t>(n, whole); i < end; ++i, bit_ += width_) {
-        numbers[i] = base_ + (LoadFixed<std::uint64_t>(bytes + bit_ / 8) >> bit_ % 8 & mask);
-      }
-    }
-    for (; i < n; ++i) numbers[i] = base_ + NextBits();
+    ReadBits(numbers, n);
   }
   read_ += n;
   while (patches_left_ > 0 && patch_at_ < read_) {
@@ -327,15 +423,12 @@ void PackedIterator::Reset(std::string_view packed) {
 
 bool PackedIterator::Open(std::string_view packed) {
   ByteReader in(packed);
-  if (in.Fixed<std::uint16_t>() != 0) return false;
-  const auto version = in.Fixed<std::uint8_t>();
-  if ((version & ~kSteady) != kVersion) return false;
-  steady_ = (version & kSteady) != 0;
-  const std::uint64_t count = in.Varint();
-  if (!in.ok() || count == 0 || count > kXorMaxSamples) return false;
-  count_ = static_cast<std::uint32_t>(count);
-  t_ = Unsigned(in.SignedVarint());
-  delta_ = count_ > 1 ? in.Varint() : 0;
+  PackedFront front;
+  if (!ReadPackedFront(&in, &front)) return false;
+  steady_ = front.steady;
+  count_ = front.samples;
+  t_ = Unsigned(front.first);
+  delta_ = front.delta;
   if (!steady_ && (count_ < 3 || !times_.Open(&in, count_ - 2))) return false;
   const auto scale = in.Fixed<std::uint8_t>();
   order_ = scale & 3;

@@ -10,6 +10,11 @@ namespace chronolith {
 namespace {
 
 constexpr std::uint8_t kOverlayFlag = 1;
+// Version 2: with the version, in its byte.
+constexpr std::uint8_t kVersionBits = 15;
+constexpr std::uint8_t kPackedOverlay = 16;
+constexpr std::uint8_t kPackedSteady = 32;
+constexpr std::uint64_t kSecond = 1000;
 // Room for the runs of one tombstone part; what stands around them is far below the rest.
 constexpr std::size_t kTombstoneRunBytesMax = 60U << 10;
 constexpr std::size_t kCrcBytes = 4;
@@ -31,6 +36,11 @@ Status Damaged(const char* what, std::string_view key, const char* how) {
 
 void PutCrc(std::string_view key, std::string* value) { PutFixed32(value, Crc32c(*value, Crc32c(key))); }
 
+std::uint8_t VersionOf(char first) {
+  const auto byte = static_cast<std::uint8_t>(first);
+  return (byte & kVersionBits) == kPackedChunkRowVersion ? kPackedChunkRowVersion : byte;
+}
+
 bool IsPackedRow(const ChunkMeta& meta, std::string_view payload) { return meta.type == ChunkType::kXor && IsPacked(payload); }
 
 // Checks length, CRC and version, which is at most `newest`, and cuts *value down to what stands between version and CRC.
@@ -40,7 +50,7 @@ Status Unwrap(const char* what, std::string_view key, std::uint8_t newest, std::
   if (Crc32c(covered, Crc32c(key)) != LoadFixed<std::uint32_t>(covered.data() + covered.size())) {
     return Damaged(what, key, "checksum does not match");
   }
-  if (const auto version = static_cast<std::uint8_t>(covered[0]); version == 0 || version > newest) {
+  if (const std::uint8_t version = VersionOf(covered[0]); version == 0 || version > newest) {
     if (version == 0) return Damaged(what, key, "version is 0");
     return FailedPrecondition(std::string(what) + " row " + Hex(key) + " has format version " + std::to_string(version) +
                               "; this build reads up to " + std::to_string(newest));
@@ -61,6 +71,49 @@ bool ReadChunkHeader(ByteReader* in, ChunkMeta* meta) {
   if (samples > std::numeric_limits<std::uint32_t>::max()) return false;
   meta->samples = static_cast<std::uint32_t>(samples);
   return in->ok() && meta->window <= meta->min_time && meta->min_time <= meta->max_time;
+}
+
+Timestamp Later(Timestamp t, std::uint64_t by) { return static_cast<Timestamp>(static_cast<std::uint64_t>(t) + by); }
+Timestamp LastOfSteady(const PackedFront& front) { return Later(front.first, (front.samples - 1) * front.delta); }
+
+// The same of version 2, with the front of the payload.
+bool ReadPackedHeader(std::uint8_t first, ByteReader* in, ChunkMeta* meta, PackedFront* front) {
+  if ((first & ~(kVersionBits | kPackedOverlay | kPackedSteady)) != 0) return false;
+  meta->overlay = (first & kPackedOverlay) != 0;
+  front->steady = (first & kPackedSteady) != 0;
+  meta->epoch = in->Varint();
+  meta->min_time = front->first = Later(meta->window, in->Varint());
+  const std::uint64_t samples = in->Varint();
+  if (samples == 0 || samples > kXorMaxSamples) return false;
+  meta->samples = front->samples = static_cast<std::uint32_t>(samples);
+  if (samples > 1) {
+    const std::uint64_t seconds = in->Varint();
+    if (seconds > std::numeric_limits<std::uint64_t>::max() / kSecond) return false;
+    front->delta = seconds > 0 ? seconds * kSecond : in->Varint();
+  }
+  meta->max_time = front->steady ? LastOfSteady(*front) : Later(meta->min_time, in->Varint());
+  return in->ok() && meta->window <= meta->min_time && meta->min_time <= meta->max_time;
+}
+
+// False where the payload is not of that chunk.
+bool PutPacked(const ChunkMeta& meta, std::string_view payload, std::string* value) {
+  ByteReader in(payload);
+  PackedFront front;
+  if (!ReadPackedFront(&in, &front) || front.samples != meta.samples || front.first != meta.min_time) return false;
+  if (front.steady && LastOfSteady(front) != meta.max_time) return false;
+  const int flags = (meta.overlay ? kPackedOverlay : 0) | (front.steady ? kPackedSteady : 0);
+  value->push_back(static_cast<char>(kPackedChunkRowVersion | flags));
+  PutVarint(value, meta.epoch);
+  PutVarint(value, static_cast<std::uint64_t>(meta.min_time) - static_cast<std::uint64_t>(meta.window));
+  PutVarint(value, meta.samples);
+  if (front.samples > 1) {
+    const bool seconds = front.delta % kSecond == 0;
+    PutVarint(value, seconds ? front.delta / kSecond : 0);
+    if (!seconds || front.delta == 0) PutVarint(value, front.delta);
+  }
+  if (!front.steady) PutVarint(value, static_cast<std::uint64_t>(meta.max_time) - static_cast<std::uint64_t>(meta.min_time));
+  value->append(in.Bytes(in.remaining()));
+  return true;
 }
 
 }  // namespace
@@ -122,31 +175,49 @@ Status EncodeChunkValue(std::string_view key, const ChunkMeta& meta, std::string
                            std::to_string(meta.max_time) + " are out of order or before the window");
   }
   value->clear();
-  value->push_back(static_cast<char>(IsPackedRow(meta, payload) ? kPackedChunkRowVersion : kChunkRowVersion));
-  value->push_back(static_cast<char>(meta.overlay ? kOverlayFlag : 0));
-  PutVarint(value, meta.epoch);
-  PutVarint(value, static_cast<std::uint64_t>(meta.min_time) - static_cast<std::uint64_t>(meta.window));
-  PutVarint(value, static_cast<std::uint64_t>(meta.max_time) - static_cast<std::uint64_t>(meta.min_time));
-  PutVarint(value, meta.samples);
-  value->append(payload);
+  if (IsPackedRow(meta, payload)) {
+    if (!PutPacked(meta, payload, value)) return InvalidArgument("chunk row " + Hex(key) + ": the payload is of other samples");
+  } else {
+    value->push_back(static_cast<char>(kChunkRowVersion));
+    value->push_back(static_cast<char>(meta.overlay ? kOverlayFlag : 0));
+    PutVarint(value, meta.epoch);
+    PutVarint(value, static_cast<std::uint64_t>(meta.min_time) - static_cast<std::uint64_t>(meta.window));
+    PutVarint(value, static_cast<std::uint64_t>(meta.max_time) - static_cast<std::uint64_t>(meta.min_time));
+    PutVarint(value, meta.samples);
+    value->append(payload);
+  }
   PutCrc(key, value);
   return Status::Ok();
 }
 
-Status DecodeChunkValue(std::string_view key, std::string_view value, ChunkMeta* meta, std::string_view* payload) {
-  const bool packed = !value.empty() && static_cast<std::uint8_t>(value[0]) == kPackedChunkRowVersion;
+Status DecodeChunkValue(std::string_view key, std::string_view value, ChunkMeta* meta, std::string_view* payload,
+                        std::string* buffer) {
+  const char first = value.empty() ? '\0' : value[0];
   if (Status s = Unwrap("chunk", key, kPackedChunkRowVersion, &value); !s.ok()) return s;
   ByteReader in(value);
+  if (VersionOf(first) == kPackedChunkRowVersion) {
+    PackedFront front;
+    if (meta->type != ChunkType::kXor || !ReadPackedHeader(static_cast<std::uint8_t>(first), &in, meta, &front)) {
+      return Damaged("chunk", key, "malformed header");
+    }
+    buffer->clear();
+    PutPackedFront(front, buffer);
+    *payload = buffer->append(in.Bytes(in.remaining()));
+    return Status::Ok();
+  }
   if (!ReadChunkHeader(&in, meta)) return Damaged("chunk", key, "malformed header");
   *payload = in.Bytes(in.remaining());
-  if (packed != IsPackedRow(*meta, *payload)) return Damaged("chunk", key, "the payload is not of the version's form");
+  if (IsPackedRow(*meta, *payload)) return Damaged("chunk", key, "the payload is not of the version's form");
   return Status::Ok();
 }
 
 bool PeekChunkValue(std::string_view value, ChunkMeta* meta) {
-  if (value.size() <= kCrcBytes || static_cast<std::uint8_t>(value[0]) - 1U >= kPackedChunkRowVersion) return false;
+  if (value.size() <= kCrcBytes) return false;
+  const std::uint8_t version = VersionOf(value[0]);
   ByteReader in(value.substr(1, value.size() - 1 - kCrcBytes));
-  return ReadChunkHeader(&in, meta);
+  PackedFront front;
+  if (version == kPackedChunkRowVersion) return ReadPackedHeader(static_cast<std::uint8_t>(value[0]), &in, meta, &front);
+  return version == kChunkRowVersion && ReadChunkHeader(&in, meta);
 }
 
 std::string TombstonePrefix(Lsn lsn) {

@@ -1,9 +1,12 @@
 // The rows of a family `chunk.<k>`: chunks, tombstones, and one state row.
 //
 //   chunk      key    'c' | window: BE64, sign flipped | ordinal: BE32 | creation LSN: BE64 | sequence: BE32 | chunk type: u8
-//              value  version: u8 = 1, or 2 where the payload is a packed float chunk | flags: u8 (bit 0: overlay; others 0) |
-//              epoch: uvarint | min_time - window: uvarint |
+//              value  version: u8 = 1 | flags: u8 (bit 0: overlay; others 0) | epoch: uvarint | min_time - window: uvarint |
 //                     max_time - min_time: uvarint | samples: uvarint | payload, encoded as the type says | CRC32C: LE32
+//              packed version: u8 = 2, plus 16: overlay, 32: steady | epoch: uvarint | min_time - window: uvarint | samples:
+//              uvarint |
+//                     where there are two: their distance: uvarint of whole seconds, or 0 and uvarint of ms |
+//                     unless steady: max_time - min_time: uvarint | a packed float chunk without its front | CRC32C: LE32
 //   tombstone  key    't' | LSN: BE64 | part: BE32
 //              value  version: u8 = 1 | parts: uvarint | start: svarint | end: svarint |
 //                     repeat: (uvarint gap to the end of the previous run | uvarint length of the run - 1) | CRC32C: LE32
@@ -80,11 +83,13 @@ std::string ChunkSeriesPrefix(Timestamp window, std::uint32_t ordinal);
 bool DecodeChunkKey(std::string_view key, ChunkMeta* meta);
 Status BadChunkKey(std::string_view key);
 
-// Replaces *value. kInvalidArgument where the payload is too large for a row (the caller cuts chunks long before), or the times are
-// out of order or before the window.
+// Replaces *value. kInvalidArgument where the payload is too large for a row (the caller cuts chunks long before), the times are
+// out of order or before the window, or a packed payload is of other samples than `meta`.
 Status EncodeChunkValue(std::string_view key, const ChunkMeta& meta, std::string_view payload, std::string* value);
-// `meta` has the identity from DecodeChunkKey; the rest is filled. Checks the CRC.
-Status DecodeChunkValue(std::string_view key, std::string_view value, ChunkMeta* meta, std::string_view* payload);
+// `meta` has the identity from DecodeChunkKey; the rest is filled. Checks the CRC. The payload is of `value`, or where that is a
+// packed row, of *buffer.
+Status DecodeChunkValue(std::string_view key, std::string_view value, ChunkMeta* meta, std::string_view* payload,
+                        std::string* buffer);
 // Only min_time, max_time, samples, overlay and epoch; does not check the CRC, so use it only to skip rows that are not wanted.
 bool PeekChunkValue(std::string_view value, ChunkMeta* meta);
 

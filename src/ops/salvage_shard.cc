@@ -250,7 +250,7 @@ class ShardSalvage : public WalVisitor {
     if (!group_.empty() && (group_[0].meta.window != chunk.meta.window || group_[0].meta.ordinal != chunk.meta.ordinal)) {
       if (Status s = EndGroup(); !s.ok()) return s;
     }
-    if (Status s = DecodeChunkValue(key, value, &chunk.meta, &payload); !s.ok()) {
+    if (Status s = DecodeChunkValue(key, value, &chunk.meta, &payload, &buffer_); !s.ok()) {
       teller_.Chunk(chunk.meta, s);
       return Status::Ok();
     }
@@ -329,6 +329,7 @@ class ShardSalvage : public WalVisitor {
   absl::btree_map<Ordinal, Unlabelled> unlabelled_;
   OrdinalSet taken_;  // series of which something was written
   std::vector<TimeRange> scratch_;
+  std::string buffer_;
   std::vector<SampleEntry> samples_;
   std::vector<ItemEntry> items_;
 };

@@ -175,7 +175,7 @@ class ChunkCheck {
     }
     ChunkMeta meta;
     std::string_view payload;
-    Status s = DecodeChunkKey(key, &meta) ? DecodeChunkValue(key, value, &meta, &payload) : BadChunkKey(key);
+    Status s = DecodeChunkKey(key, &meta) ? DecodeChunkValue(key, value, &meta, &payload, &buffer_) : BadChunkKey(key);
     if (!s.ok()) return Add(ProblemKind::kRow, Where(key), s.message());
     ++look_->figures.chunks;
     look_->figures.samples += meta.samples;
@@ -235,6 +235,7 @@ class ChunkCheck {
   RowProgress progress_;
   TombstoneView hidden_;
   std::vector<TimeRange> scratch_;
+  std::string buffer_;
   std::optional<Ordinal> known_;
   std::string last_;
 };

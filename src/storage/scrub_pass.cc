@@ -28,8 +28,9 @@ Status CheckChunkRow(std::string_view key, std::string_view value) {
   }
   ChunkMeta meta;
   std::string_view payload;
+  std::string buffer;
   if (!DecodeChunkKey(key, &meta)) return BadChunkKey(key);
-  return DecodeChunkValue(key, value, &meta, &payload);
+  return DecodeChunkValue(key, value, &meta, &payload, &buffer);
 }
 
 Status CheckIndexRow(std::string_view key, std::string_view value) {

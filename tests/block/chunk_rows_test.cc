@@ -5,6 +5,7 @@
 
 #include "base/checksum.h"
 #include "base/coding.h"
+#include "chunk/packed_chunk.h"
 
 namespace chronolith {
 namespace {
@@ -57,6 +58,94 @@ TEST(ChunkRow, BytesAreGolden) {
   EXPECT_EQ(Hex(value), "0101ac0201c801037061796c6f61644ea2b397");
 }
 
+// A packed payload of `samples`, `distance` ms apart, from `meta.min_time` on; and `meta` of it.
+std::string PackedPayload(ChunkMeta* meta, int samples, std::int64_t distance, bool steady) {
+  XorAppender appender;
+  std::vector<std::uint8_t> buffer(static_cast<std::size_t>(samples) * kXorMaxSampleBytes + 16);
+  for (int i = 0; i < samples; ++i) {
+    meta->max_time = meta->min_time + i * distance + (!steady && i == 5 ? 1 : 0);
+    appender.Append(buffer.data(), meta->max_time, i % 7);
+  }
+  meta->samples = static_cast<std::uint32_t>(samples);
+  std::string chunk, packed;
+  appender.CopyTo(buffer.data(), &chunk);
+  FloatPacker packer;
+  EXPECT_TRUE(packer.Pack(chunk, &packed));
+  return packed;
+}
+
+TEST(ChunkRow, PackedBytesAreGolden) {
+  ChunkMeta meta = SomeMeta();
+  const std::string key = KeyOf(meta);
+  const std::string payload = PackedPayload(&meta, 40, 15'000, true);
+  std::string value;
+  ASSERT_TRUE(EncodeChunkValue(key, meta, payload, &value).ok());
+  // The front of the payload: mark, version, samples; time of the first; delta. In the row: version, overlay and steady; epoch; 1
+  // ms into the window; 40 samples, 15 s apart.
+  EXPECT_EQ(Hex(payload).substr(0, 20),
+            "00008128"
+            "82f4ee06"
+            "9875");
+  EXPECT_EQ(Hex(value).substr(0, Hex(value).size() - 8), "32ac0201280f" + Hex(payload).substr(20));
+  EXPECT_LE(value.size(), payload.size());
+}
+
+TEST(ChunkRow, PackedPayloadsComeBack) {
+  for (const bool steady : {true, false}) {
+    for (const std::int64_t distance : {1LL, 999LL, 1000LL, 15'000LL, 15'001LL, 1LL << 52}) {
+      for (const Timestamp window : {Timestamp{-7'200'000}, Timestamp{7'200'000}, kMinTimestamp}) {
+        ChunkMeta meta = SomeMeta();
+        meta.window = window;
+        meta.min_time = window + 9;
+        meta.overlay = distance == 1;
+        const std::string payload = PackedPayload(&meta, 100, distance, steady);
+        const std::string key = KeyOf(meta);
+        std::string value;
+        ASSERT_TRUE(EncodeChunkValue(key, meta, payload, &value).ok());
+        ChunkMeta back, peeked;
+        std::string_view found;
+        std::string buffer;
+        ASSERT_TRUE(DecodeChunkKey(key, &back) && DecodeChunkKey(key, &peeked));
+        ASSERT_TRUE(DecodeChunkValue(key, value, &back, &found, &buffer).ok());
+        ASSERT_TRUE(PeekChunkValue(value, &peeked));
+        EXPECT_EQ(found, payload);
+        for (const ChunkMeta& m : {back, peeked}) {
+          EXPECT_EQ(m.min_time, meta.min_time);
+          EXPECT_EQ(m.max_time, meta.max_time);
+          EXPECT_EQ(m.samples, 100U);
+          EXPECT_EQ(m.overlay, meta.overlay);
+          EXPECT_EQ(m.epoch, meta.epoch);
+        }
+      }
+    }
+  }
+}
+
+TEST(ChunkRow, APackedRowIsOfTheSamplesThatItSays) {
+  ChunkMeta meta = SomeMeta();
+  const std::string key = KeyOf(meta);
+  const std::string payload = PackedPayload(&meta, 40, 15'000, true);
+  std::string value;
+  EXPECT_TRUE(EncodeChunkValue(key, meta, payload, &value).ok());
+  for (const auto change :
+       {+[](ChunkMeta* m) { ++m->samples; }, +[](ChunkMeta* m) { --m->min_time; }, +[](ChunkMeta* m) { ++m->max_time; }}) {
+    ChunkMeta other = meta;
+    change(&other);
+    const Status s = EncodeChunkValue(key, other, payload, &value);
+    EXPECT_EQ(s.code(), StatusCode::kInvalidArgument);
+    EXPECT_THAT(s.message(), HasSubstr(Hex(key)));
+  }
+  EXPECT_EQ(EncodeChunkValue(key, meta, payload.substr(0, 5), &value).code(), StatusCode::kInvalidArgument);
+  // Behind a right checksum, under a key of another type.
+  ASSERT_TRUE(EncodeChunkValue(key, meta, payload, &value).ok());
+  meta.type = ChunkType::kHistogram;
+  const std::string histogram = KeyOf(meta);
+  std::string_view found;
+  std::string buffer;
+  EXPECT_EQ(DecodeChunkValue(histogram, Sealed(histogram, value.substr(0, value.size() - 4)), &meta, &found, &buffer).code(),
+            StatusCode::kDataLoss);
+}
+
 TEST(ChunkRow, RoundTripsExtremeFields) {
   struct Case {
     Timestamp window, min, max;
@@ -81,8 +170,9 @@ TEST(ChunkRow, RoundTripsExtremeFields) {
         ASSERT_TRUE(EncodeChunkValue(key, meta, std::string(100, 'x'), &value).ok());
         ChunkMeta back;
         std::string_view payload;
+        std::string buffer;
         ASSERT_TRUE(DecodeChunkKey(key, &back));
-        ASSERT_TRUE(DecodeChunkValue(key, value, &back, &payload).ok());
+        ASSERT_TRUE(DecodeChunkValue(key, value, &back, &payload, &buffer).ok());
         EXPECT_TRUE(back.SameChunk(meta));
         EXPECT_EQ(back.min_time, c.min);
         EXPECT_EQ(back.max_time, c.max);
@@ -128,8 +218,9 @@ TEST(ChunkRow, EveryFlippedBitAndEveryCutIsDataLossNamingTheKey) {
   const auto check = [&](std::string_view k, std::string_view v) {
     ChunkMeta back;
     std::string_view payload;
+    std::string buffer;
     ASSERT_TRUE(DecodeChunkKey(k, &back));
-    const Status s = DecodeChunkValue(k, v, &back, &payload);
+    const Status s = DecodeChunkValue(k, v, &back, &payload, &buffer);
     ASSERT_EQ(s.code(), StatusCode::kDataLoss) << s.ToString();
     ASSERT_THAT(s.message(), HasSubstr(Hex(k)));
   };
@@ -155,7 +246,16 @@ TEST(ChunkRow, RefusesWhatIsMalformedBehindARightChecksum) {
   };
   const std::vector<Case> cases = {
       {"newer version", Sealed(key, "\x03\x01\x01\x01\x01\x03"), StatusCode::kFailedPrecondition},
-      {"version 2, not packed", Sealed(key, "\x02\x01\x01\x01\x01\x03"), StatusCode::kDataLoss},
+      {"packed: newer version", Sealed(key, "\x13\x01\x01\x02\x01"), StatusCode::kFailedPrecondition},
+      {"packed: unknown flag", Sealed(key, "\x62\x01\x01\x02\x01"), StatusCode::kDataLoss},
+      {"packed: no samples", Sealed(key, std::string("\x22\x01\x01\x00\x01", 5)), StatusCode::kDataLoss},
+      {"packed: too many samples", Sealed(key, "\x22\x01\x01\xff\xff\x7f\x01"), StatusCode::kDataLoss},
+      {"packed: cut before the distance", Sealed(key, "\x22\x01\x01\x02"), StatusCode::kDataLoss},
+      {"packed: cut before the distance in ms", Sealed(key, std::string("\x22\x01\x01\x02\x00", 5)), StatusCode::kDataLoss},
+      {"packed: too many seconds", Sealed(key, "\x22\x01\x01\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), StatusCode::kDataLoss},
+      {"packed: cut before the last time", Sealed(key, "\x02\x01\x01\x02\x01"), StatusCode::kDataLoss},
+      {"packed: last time before the first",
+       Sealed(key, std::string("\x22\x01\x01\x02\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 15)), StatusCode::kDataLoss},
       {"version 1, packed", Sealed(key, std::string("\x01\x01\x01\x01\x01\x03\0\0\x01", 9)), StatusCode::kDataLoss},
       {"version 0", Sealed(key, std::string("\0\x01\x01\x01\x01\x03", 6)), StatusCode::kDataLoss},
       {"unknown flag", Sealed(key, "\x01\x02\x01\x01\x01\x03"), StatusCode::kDataLoss},
@@ -171,8 +271,9 @@ TEST(ChunkRow, RefusesWhatIsMalformedBehindARightChecksum) {
   for (const Case& c : cases) {
     ChunkMeta back;
     std::string_view payload;
+    std::string buffer;
     ASSERT_TRUE(DecodeChunkKey(key, &back));
-    EXPECT_EQ(DecodeChunkValue(key, c.value, &back, &payload).code(), c.code) << c.name;
+    EXPECT_EQ(DecodeChunkValue(key, c.value, &back, &payload, &buffer).code(), c.code) << c.name;
   }
 }
 

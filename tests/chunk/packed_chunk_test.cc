@@ -64,23 +64,30 @@ std::string PackAndRead(const std::vector<Sample>& samples) {
   return packed;
 }
 
+std::string Hex(std::string_view bytes) {
+  std::string hex;
+  for (const char c : bytes) {
+    char two[3];
+    std::snprintf(two, sizeof(two), "%02x", static_cast<unsigned char>(c));
+    hex += two;
+  }
+  return hex;
+}
+
 TEST(PackedChunk, Version1HasTheseBytes) {
   // Counts in steps of 3, 4 and 5, a reset, a stale marker, one time that is 7 ms late.
   std::vector<Sample> samples = Regular(12, [](std::size_t i) { return static_cast<double>(100 + 3 * i + i % 3); });
   samples[5].value = 0;
   samples[11].value = kStale;
   samples[8].timestamp += 7;
-  const std::string packed = PackAndRead(samples);
-  std::string hex;
-  for (const unsigned char c : packed) {
-    char two[3];
-    std::snprintf(two, sizeof(two), "%02x", c);
-    hex += two;
-  }
-  EXPECT_EQ(hex,
-            "0000010c80a0abfef9629875051bce39e75c05d501"  // mark, version, samples, times: 5 bits each above -14
-            "81010b020000000000f07f"                      // order 1, one value without m: the last
-            "c80108e1017575727500e77575727571");
+  EXPECT_EQ(
+      Hex(PackAndRead(samples)),
+      "0000010c80a0abfef962987542161b42850a75ce1d"  // mark, version, samples, times: 2 digits of radix 22 in 9 bits, above -14
+      "80010b020000000000f07f"                      // order 0, one value without m: the last
+      "448401009d57d14d32beeffddd9f45");            // 4 digits of radix 132 in 29 bits
+  EXPECT_EQ(Hex(PackAndRead(Regular(16, [](std::size_t i) { return static_cast<double>(i % 2 == 0 ? i / 2 : 15 - i / 2); }))),
+            "0000811080a0abfef9629875"  // steady
+            "000400f0e1d2c3b4a59687");  // order 0, 4 bits each
 }
 
 TEST(PackedChunk, TakesTheBitsThatTheValuesNeed) {
@@ -99,7 +106,7 @@ TEST(PackedChunk, TakesTheBitsThatTheValuesNeed) {
       {"steady counter", [](std::size_t i) { return 1e9 + 1000 * static_cast<double>(i); }, 40},
       {"accelerating", [](std::size_t i) { return static_cast<double>(i * i); }, 40},
       {"counter of 0 to 999", [&](std::size_t) { return counter += static_cast<double>(rng() % 1000); }, 40 + 300},
-      {"gauge of steps -10 to 10", [&](std::size_t) { return gauge += static_cast<double>(rng() % 21) - 10; }, 40 + 150},
+      {"gauge of steps -10 to 10", [&](std::size_t) { return gauge += static_cast<double>(rng() % 21) - 10; }, 30 + 132},
       {"percent with two decimals", [&](std::size_t) { return static_cast<double>(rng() % 10'000) / 100; }, 40 + 420},
       {"pages of 4 KiB", [&](std::size_t) { return 4096 * static_cast<double>(1000 + rng() % 64); }, 40 + 180},
       {"quarters", [&](std::size_t) { return static_cast<double>(rng() % 16) / 4; }, 40 + 120},
@@ -112,6 +119,50 @@ TEST(PackedChunk, TakesTheBitsThatTheValuesNeed) {
     EXPECT_FALSE(packed.empty()) << c.name;
     EXPECT_LE(packed.size(), c.bytes) << c.name;
   }
+}
+
+// Digits of every radix that is worth it and of its neighbours, the highest and lowest among them; words of any number of digits.
+TEST(PackedChunk, DigitsComeBack) {
+  std::mt19937_64 rng(TestSeed());
+  std::size_t packed = 0;
+  for (std::uint64_t radix = 2; radix < 4200; radix += 1 + radix / 64) {
+    const std::size_t n = 8 + rng() % 120;
+    packed += !PackAndRead(Regular(n, [&](std::size_t i) {
+                 return static_cast<double>(i % 5 == 0 ? 0 : i % 5 == 1 ? radix - 1 : rng() % radix) - 1000;
+               })).empty();
+  }
+  EXPECT_GT(packed, 50U);
+}
+
+TEST(PackedChunk, DigitsAreSmallerThanBits) {
+  std::mt19937_64 rng(TestSeed());
+  for (const std::uint64_t radix : {3U, 5U, 9U, 17U, 21U, 33U, 65U, 130U}) {
+    const std::string packed =
+        PackAndRead(Regular(1000, [&](std::size_t i) { return static_cast<double>(i < 2 ? i * (radix - 1) : rng() % radix); }));
+    ASSERT_FALSE(packed.empty()) << radix;
+    EXPECT_LT(static_cast<double>(packed.size()), 25 + 125 * 1.05 * std::log2(static_cast<double>(radix))) << radix;
+  }
+}
+
+TEST(PackedChunk, MalformedDigits) {
+  // 12 samples, 15 s apart, order 0; a column of 6 words of 2 digits, 9 bits each.
+  const std::string front{"\0\0\x81\x0c\0\x98\x75\0", 8};
+  const std::string words(7, '\x55');
+  std::string out;
+  EXPECT_TRUE(Unpack(front + "\x42\x15" + '\0' + words, &out).ok());
+  for (const std::string& column : {
+           "\x41\x15" + std::string(8, '\0'),                // one digit
+           std::string("\x42\0", 2) + std::string(8, '\0'),  // radix 0
+           "\x42\x01" + std::string(8, '\0'),                // radix 1
+           "\x42\x81\x80\x04" + std::string(12, '\0'),       // 65537 squared is beyond 32 bits
+           "\x61\x02" + std::string(9, '\0'),                // 33 digits of radix 2
+           "\x7f\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01" + std::string(9, '\0'), "\x42\x15" + std::string(7, '\0'),  // cut
+           "\x42\x15" + std::string(9, '\0'),                                                                         // bytes over
+       }) {
+    EXPECT_EQ(Unpack(front + column, &out).code(), StatusCode::kDataLoss);
+  }
+  // Words above radix^digits - 1 are no digits, and are read as some.
+  EXPECT_TRUE(Unpack(front + "\x42\x15" + '\0' + std::string(7, '\xff'), &out).ok());
 }
 
 TEST(PackedChunk, LeavesWhatItCannotMakeSmaller) {

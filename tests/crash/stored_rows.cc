@@ -148,8 +148,9 @@ class ShardRows {
     return Scan(family, kChunkKeyTag, [&](std::string_view key, std::string_view row) {
       ChunkMeta meta;
       std::string_view payload;
+      std::string buffer;
       if (!DecodeChunkKey(key, &meta)) return BadChunkKey(key);
-      Status decoded = DecodeChunkValue(key, row, &meta, &payload);
+      Status decoded = DecodeChunkValue(key, row, &meta, &payload, &buffer);
       if (!decoded.ok() || live_.contains(meta.ordinal)) return decoded;
       const std::vector<TimeRange> hidden = tombstones.HiddenIn(meta);
       if (hidden.size() == 1 && hidden[0].Contains(meta.min_time) && hidden[0].Contains(meta.max_time)) return decoded;

@@ -27,13 +27,17 @@ void CheckChunk(std::string_view key, std::string_view value) {
   ChunkMeta peeked = meta;
   const bool can_peek = PeekChunkValue(value, &peeked);
   std::string_view payload;
-  if (!DecodeChunkValue(key, value, &meta, &payload).ok()) return;
+  std::string buffer;
+  if (!DecodeChunkValue(key, value, &meta, &payload, &buffer).ok()) return;
   FUZZ_CHECK(can_peek && peeked.min_time == meta.min_time && peeked.max_time == meta.max_time && peeked.samples == meta.samples);
   std::string encoded;
-  if (!EncodeChunkValue(key, meta, payload, &encoded).ok()) return;
+  const Status s = EncodeChunkValue(key, meta, payload, &encoded);
+  if (payload.size() > kChunkPayloadBytesMax) return;
+  FUZZ_CHECK(s.ok());
   ChunkMeta back = meta;
   std::string_view payload_back;
-  FUZZ_CHECK(DecodeChunkValue(key, encoded, &back, &payload_back).ok());
+  std::string buffer_back;
+  FUZZ_CHECK(DecodeChunkValue(key, encoded, &back, &payload_back, &buffer_back).ok());
   FUZZ_CHECK(payload_back == payload && back.min_time == meta.min_time && back.max_time == meta.max_time &&
              back.samples == meta.samples && back.epoch == meta.epoch && back.overlay == meta.overlay);
 }

@@ -162,8 +162,9 @@ class Verify : public EveryEngine {
   void Rewrite(const ChunkFamilyRow& row, const std::function<void(ChunkMeta*, std::string*)>& change) {
     ChunkMeta meta;
     std::string_view view;
+    std::string buffer;
     ASSERT_TRUE(DecodeChunkKey(row.key, &meta));
-    ASSERT_TRUE(DecodeChunkValue(row.key, row.value, &meta, &view).ok());
+    ASSERT_TRUE(DecodeChunkValue(row.key, row.value, &meta, &view, &buffer).ok());
     std::string payload(view);
     if (meta.type == ChunkType::kXor && IsPacked(view)) {
       ASSERT_TRUE(Unpack(view, &payload).ok());
