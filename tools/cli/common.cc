@@ -14,13 +14,10 @@ namespace {
 
 // What a store says of its options, as options of the tools.
 std::string InTermsOfFlags(std::string_view message) {
-  static constexpr std::pair<std::string_view, std::string_view> kTerms[] = {
-      {"Options::memory_limit_bytes", "--memory-limit"}, {"Options::backpressure_wait_ms", "as long as a tool waits"}};
+  constexpr std::string_view kTerm = "Options::memory_limit_bytes", kFlag = "--memory-limit";
   std::string text(message);
-  for (const auto& [term, flag] : kTerms) {
-    for (std::size_t at = text.find(term); at != std::string::npos; at = text.find(term, at + flag.size())) {
-      text.replace(at, term.size(), flag);
-    }
+  for (std::size_t at = text.find(kTerm); at != std::string::npos; at = text.find(kTerm, at + kFlag.size())) {
+    text.replace(at, kTerm.size(), kFlag);
   }
   return text;
 }
