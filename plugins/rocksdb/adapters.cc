@@ -76,6 +76,12 @@ class FilterFactoryAdapter : public rocksdb::CompactionFilterFactory {
   const std::string name_;
 };
 
+// Warnings of each checkpoint: one part of it finds that another has done so, which it counts.
+bool IsHarmless(std::string_view text) {
+  return text.find("File Deletions Disabled, but already disabled") != std::string_view::npos ||
+         text.find("File Deletions Enable, but not really enabled") != std::string_view::npos;
+}
+
 class LoggerAdapter : public rocksdb::Logger {
  public:
   explicit LoggerAdapter(std::shared_ptr<chronolith::Logger> logger)
@@ -92,14 +98,15 @@ class LoggerAdapter : public rocksdb::Logger {
     // Dumps of options come as one event of many lines; a logger receives them one by one.
     while (!text.empty()) {
       const std::size_t end = std::min(text.find('\n'), text.size());
-      if (end > 0) logger_->Log(ToLevel(level), std::string("rocksdb: ").append(text.substr(0, end)));
+      if (end > 0) logger_->Log(ToLevel(level, text), std::string("rocksdb: ").append(text.substr(0, end)));
       text.remove_prefix(std::min(end + 1, text.size()));
     }
   }
 
  private:
   // RocksDB's "info" is a running commentary on every flush and compaction.
-  static LogLevel ToLevel(rocksdb::InfoLogLevel level) {
+  static LogLevel ToLevel(rocksdb::InfoLogLevel level, std::string_view text) {
+    if (IsHarmless(text)) return LogLevel::kDebug;
     if (level >= rocksdb::ERROR_LEVEL && level != rocksdb::HEADER_LEVEL) return LogLevel::kError;
     return level == rocksdb::WARN_LEVEL ? LogLevel::kWarning : LogLevel::kDebug;
   }
