@@ -76,6 +76,12 @@ class FilterFactoryAdapter : public rocksdb::CompactionFilterFactory {
   const std::string name_;
 };
 
+// Warnings of each checkpoint: one part of it finds that another has done so, which it counts.
+bool IsHarmless(std::string_view text) {
+  return text.find("File Deletions Disabled, but already disabled") != std::string_view::npos ||
+         text.find("File Deletions Enable, but not really enabled") != std::string_view::npos;
+}
+
 class LoggerAdapter : public rocksdb::Logger {
  public:
   explicit LoggerAdapter(std::shared_ptr<chronolith::Logger> logger)
@@ -100,7 +106,7 @@ class LoggerAdapter : public rocksdb::Logger {
  private:
   // RocksDB's "info" is a running commentary on every flush and compaction. Why an open failed is what it returns as well.
   static LogLevel ToLevel(rocksdb::InfoLogLevel level, std::string_view text) {
-    if (text.find("] DB::Open() failed: ") != std::string_view::npos) return LogLevel::kDebug;
+    if (IsHarmless(text) || text.find("] DB::Open() failed: ") != std::string_view::npos) return LogLevel::kDebug;
     if (level >= rocksdb::ERROR_LEVEL && level != rocksdb::HEADER_LEVEL) return LogLevel::kError;
     return level == rocksdb::WARN_LEVEL ? LogLevel::kWarning : LogLevel::kDebug;
   }

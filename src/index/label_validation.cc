@@ -32,8 +32,7 @@ std::string Quote(std::string_view text) {
 }
 
 Status TooLong(std::string_view what, std::string_view option, std::uint32_t limit) {
-  return InvalidArgument(std::string(what) + " is longer than Options::" + std::string(option) + " (" + std::to_string(limit) +
-                         ")");
+  return InvalidArgument(std::string(what) + " is longer than " + std::string(option) + " (" + std::to_string(limit) + ")");
 }
 
 [[gnu::noinline]] Status Explain(const Label& label, std::string_view previous, bool first, const LabelLimits& limits) {
@@ -73,7 +72,7 @@ Status ValidateLabels(std::string_view encoded, const LabelLimits& limits) {
       return InvalidArgument("malformed encoding of a label set behind label " + std::to_string(count) + " " + Quote(previous));
     }
     if (count == limits.max_labels_per_series) {
-      return InvalidArgument("more labels than Options::max_labels_per_series (" + std::to_string(limits.max_labels_per_series) +
+      return InvalidArgument("more labels than max_labels_per_series (" + std::to_string(limits.max_labels_per_series) +
                              "): the first beyond is " + Quote(label.name));
     }
     const bool good = !label.name.empty() && !label.value.empty() && (count == 0 || previous < label.name) &&

@@ -11,7 +11,7 @@ namespace chronolith::interop {
 // Whether a new series was refused because there are Options::max_series. Known series go on: what is refused of those for want of
 // memory, of disk or of room in the log has the same code, and may pass.
 inline bool IsSeriesLimit(const Status& reason) {
-  return reason.code() == StatusCode::kResourceExhausted && reason.message().find("Options::max_series") != std::string::npos;
+  return reason.code() == StatusCode::kResourceExhausted && reason.message().find("(max_series)") != std::string::npos;
 }
 
 }  // namespace chronolith::interop

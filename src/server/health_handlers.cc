@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "chronolith/metrics.h"
+#include "server/process_metrics.h"
 
 namespace chronolith::server {
 namespace {
@@ -58,6 +59,7 @@ HttpResponse Ready(Storage* storage, const HttpRequest& request) {
 HttpResponse Metrics(prometheus::Collectable* store, const HttpMetrics& http, prometheus::Registry* registry) {
   std::vector<prometheus::MetricFamily> families = store->Collect();
   http.AddTo(&families);
+  AddProcessMetrics(&families);
   if (registry != nullptr) {
     std::vector<prometheus::MetricFamily> more = registry->Collect();
     families.insert(families.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));

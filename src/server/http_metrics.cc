@@ -51,8 +51,8 @@ void HttpMetrics::AddTo(std::vector<prometheus::MetricFamily>* families) const {
   value("chronolith_http_connections_refused_total", "Connections closed at once, beyond the limit.", Counter, connections_refused);
   value("chronolith_http_requests_in_flight", "Requests being read or answered.", Gauge, requests_in_flight);
   value("chronolith_http_body_bytes_in_flight", "Bytes of bodies held in memory.", Gauge, body_bytes_in_flight);
-  value("chronolith_http_overloaded_total", "Requests answered 429: no worker or no memory was free, or the disk is nearly full.", Counter,
-        overloaded);
+  value("chronolith_http_overloaded_total", "Requests answered 429: no worker or no memory was free, or the disk is nearly full.",
+        Counter, overloaded);
   value("chronolith_http_streams", "Answers being streamed now, each of which holds a worker.", Gauge, streams);
   value("chronolith_http_streams_refused_total", "Requests answered 503: as many answers were being streamed as may be.", Counter,
         streams_refused);

@@ -16,7 +16,7 @@ WriteResult AppenderImpl::Refs(std::span<const Labels> labels, std::vector<Serie
   ReaderMutexLock lock(&store_->life_mu_);
   Core& core = store_->core();
   if (core.options().read_only) {
-    result.status = FailedPrecondition("the store is open read-only (Options::read_only)");
+    result.status = FailedPrecondition("the store is open read-only");
     return result;
   }
   if (core.wal().failed()) {

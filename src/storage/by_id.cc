@@ -153,7 +153,7 @@ Status StorageImpl::RaiseFloor(Timestamp floor) {
   if (fork_.InChild()) return UsedAfterFork();
   ReaderMutexLock lock(&life_mu_);
   Core& c = core();
-  if (c.options().read_only) return FailedPrecondition("the store is open read-only (Options::read_only)");
+  if (c.options().read_only) return FailedPrecondition("the store is open read-only");
   if (Status status = c.AwaitAll(kNoDeadline); !status.ok()) return status;
   if (!c.quarantine().ok()) return c.quarantine();
   return c.RaiseFloor(floor);

@@ -17,6 +17,7 @@ namespace chronolith {
 namespace {
 
 constexpr std::int64_t kRetryMs = 1000;
+constexpr std::chrono::minutes kFailuresApart{1};  // of one kind, in the log
 // Packing chunks costs some 25 ns a sample (bench/chunk_bench). Where checkpoints follow each other faster than this, the writers
 // need the cores.
 constexpr std::chrono::seconds kUnhurried{20};
@@ -81,7 +82,7 @@ Status Core::CheckpointChunks(Packing closed_chunks, Packing open_chunks) {
 }
 
 Status Core::Checkpoint() {
-  if (options_.read_only) return FailedPrecondition("the store is open read-only (Options::read_only)");
+  if (options_.read_only) return FailedPrecondition("the store is open read-only");
   MutexLock upkeep(&upkeep_mu_);
   return CheckpointLocked(Haste::kNone);
 }
@@ -330,22 +331,42 @@ bool Core::LockUpkeep() {
   return false;
 }
 
-void Core::UpkeepLoop() {
+// Until there is something to do, or it is time. False: the store is being closed.
+bool Core::AwaitUpkeep() {
+  const auto began = std::chrono::steady_clock::now();
   while (true) {
     {
       MutexLock lock(&wake_mu_);
       // While writers are refused nothing is logged that would wake this thread: it tries again by itself.
       const bool refused = over_budget_.load() || disk_low_.load() || wal_->stalled();
       const std::int64_t interval_ms = refused ? kRetryMs : options_.checkpoint_interval_ms;
-      const Deadline until =
-          interval_ms == 0 ? kNoDeadline : std::chrono::steady_clock::now() + std::chrono::milliseconds(interval_ms);
+      const Deadline until = interval_ms == 0 ? kNoDeadline : began + std::chrono::milliseconds(interval_ms);
+      const Deadline look = std::chrono::steady_clock::now() + std::chrono::milliseconds(kRetryMs);
       while (!stop_ && !wanted_) {
-        if (!wake_cv_.WaitUntil(&wake_mu_, until)) break;
+        if (!wake_cv_.WaitUntil(&wake_mu_, std::min(until, look))) break;
       }
-      if (stop_) return;
-      wanted_ = false;
-      checkpoint_asked_.store(false);
+      if (stop_) return false;
+      if (wanted_ || std::chrono::steady_clock::now() >= until) {
+        wanted_ = false;
+        checkpoint_asked_.store(false);
+        return true;
+      }
     }
+    if (!wal_->failed()) LookAtDisk();  // others write to it, too: the store must not learn of it from a log that failed
+  }
+}
+
+// What stands for long is told now and then.
+void Core::LogUpkeepFailure(const Status& status) {
+  const auto now = std::chrono::steady_clock::now();
+  if (status.code() == upkeep_failure_ && now < upkeep_failure_told_ + kFailuresApart) return;
+  upkeep_failure_ = status.code();
+  upkeep_failure_told_ = now;
+  Log(LogLevel::kError, "background upkeep: " + status.ToString());
+}
+
+void Core::UpkeepLoop() {
+  while (AwaitUpkeep()) {
     if (wal_->failed()) continue;
     if (!LockUpkeep()) return;
     Status status;
@@ -360,7 +381,7 @@ void Core::UpkeepLoop() {
     if (status.ok() && checkpoint) status = ApplyRetention();
     if (status.ok()) status = CompactInBackground();
     LeavePlace();
-    if (!status.ok()) Log(LogLevel::kError, "background upkeep: " + status.ToString());
+    if (!status.ok()) LogUpkeepFailure(status);
   }
 }
 

@@ -285,7 +285,7 @@ Status Core::ReadIndexRows(const Shard& shard, CompactRun* run) {
 }
 
 Result<CompactResult> Core::Compact(const CompactOptions& options) {
-  if (options_.read_only && !options.dry_run) return FailedPrecondition("the store is open read-only (Options::read_only)");
+  if (options_.read_only && !options.dry_run) return FailedPrecondition("the store is open read-only");
   for (const std::uint32_t shard : options.shards) {
     if (shard >= shards_.size())
       return InvalidArgument("there is no shard " + std::to_string(shard) + ": the store has " + std::to_string(shards_.size()));

@@ -180,6 +180,8 @@ class Core {
   std::uint64_t CheckpointThreshold() const;
   bool CheckpointIsDue() const;
   void UpkeepLoop();
+  bool AwaitUpkeep();
+  void LogUpkeepFailure(const Status& status);
   // The upkeep thread's: takes a place in the budget that stores share. False where the store is being closed.
   bool TakePlace();
   void LeavePlace();
@@ -273,8 +275,11 @@ class Core {
   const std::array<std::shared_ptr<std::atomic<std::uint64_t>>, 2> compaction_reserve_ = {
       std::make_shared<std::atomic<std::uint64_t>>(0), std::make_shared<std::atomic<std::uint64_t>>(0)};
 
-  // The upkeep thread's own: its place among stores, and how far series without data have left the index.
+  // The upkeep thread's own: its place among stores, the failure that it has told of, and how far series without data have left the
+  // index.
   bool has_place_ = false;
+  StatusCode upkeep_failure_ = StatusCode::kOk;
+  std::chrono::steady_clock::time_point upkeep_failure_told_;
   Timestamp removed_below_ = kMinTimestamp;
   std::size_t removed_shards_ = 0;
   SharedCounter compacted_windows_;

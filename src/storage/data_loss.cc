@@ -83,7 +83,7 @@ Status Core::FinishLoss() {
     if (!shard->quarantine.ok()) continue;
     if (shard->has_loss && shard->wal->trimmed_to() < shard->opened_behind) {
       return Unavailable("the log of shard " + std::to_string(shard->id) +
-                         " cannot be trimmed beyond what it has lost: Options::log_archiver does not take what is in front");
+                         " cannot be trimmed beyond what it has lost: the archive does not take what is in front");
     }
     unfinished = unfinished_.erase(shard->id) > 0 || unfinished;
   }

@@ -33,8 +33,7 @@ Status Core::DiskRoom() const {
     const std::optional<DiskSpace> space = directory.empty() ? std::nullopt : SpaceOf(directory);
     if (!space || space->free >= space->wanted) continue;
     return ResourceExhausted("the disk of " + directory + " has " + std::to_string(space->free) +
-                             " bytes left: writes are taken from " + std::to_string(space->wanted) +
-                             " on (free space, or lower Options::checkpoint_bytes)");
+                             " bytes left: writes are taken from " + std::to_string(space->wanted) + " on: free space");
   }
   return Status::Ok();
 }

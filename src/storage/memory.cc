@@ -148,8 +148,8 @@ Status Core::Admit(Deadline deadline) {
     if (wal_->failed()) return wal_->failure();
     if (!admitted_cv_.WaitUntil(&wake_mu_, deadline)) {
       if (disk_low_.load()) return disk_room_;
-      return ResourceExhausted("the memory budget of " + std::to_string(options_.memory_budget->limit_bytes()) +
-                               " bytes stayed used up for Options::backpressure_wait_ms; raise Options::memory_limit_bytes");
+      return ResourceExhausted("the memory budget (memory_limit) of " + std::to_string(options_.memory_budget->limit_bytes()) +
+                               " bytes stayed used up for as long as a write waits: raise it, or write to fewer series");
     }
   }
   return Status::Ok();

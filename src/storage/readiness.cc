@@ -74,7 +74,7 @@ Status Core::RecoverAll() {
   if (status.ok()) {
     all_serve_.store(true, std::memory_order_release);
   } else {
-    recovery_failure_ = Unavailable("the store could not be recovered, try again (Storage::Reopen): " + status.ToString());
+    recovery_failure_ = Unavailable("the store could not be recovered, reopening tries again: " + status.ToString());
     if (serve_early_ && !stop_replay_.load()) {
       Log(LogLevel::kError, recovery_failure_.message());
       wal_->Fail(recovery_failure_);  // what serves already must not be acknowledged for a store that nobody keeps up

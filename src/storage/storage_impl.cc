@@ -201,7 +201,7 @@ WriteResult StorageImpl::Write(std::span<const TimeSeries> series, const WriteOp
   Core& c = core();
   WriteResult result;
   if (c.options().read_only) {
-    result.status = FailedPrecondition("the store is open read-only (Options::read_only)");
+    result.status = FailedPrecondition("the store is open read-only");
     return result;
   }
   if (c.wal().failed()) {
@@ -282,7 +282,7 @@ WriteResult StorageImpl::Delete(const std::vector<Matcher>& matchers, TimeRange 
     result.status = std::move(status);
     return result;
   };
-  if (c.options().read_only) return refuse(FailedPrecondition("the store is open read-only (Options::read_only)"));
+  if (c.options().read_only) return refuse(FailedPrecondition("the store is open read-only"));
   if (c.wal().failed()) return refuse(c.wal().failure());
   if (range.start > range.end)
     return refuse(
@@ -488,7 +488,7 @@ Status StorageImpl::Reopen() {
   Result<std::unique_ptr<Core>> core = Core::Open(options_, path_, &handed_out_);
   if (!core.ok()) {
     // Readers and writers meet a clear error instead of closed engines, until a later Reopen succeeds.
-    reopen_failure_ = Unavailable("the store could not be reopened, try again (Storage::Reopen): " + core.status().ToString());
+    reopen_failure_ = Unavailable("the store could not be reopened, another try may: " + core.status().ToString());
     ++live_.generation;
     before.wal().Fail(core.status());
     return core.status();

@@ -208,7 +208,7 @@ Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys,
   if (all) return Status::Ok();
   if (labels.size() >= room) {
     return ResourceExhausted("the store has " + std::to_string(core->series_total()) +
-                             " series, the limit (Options::max_series) is " + std::to_string(core->options().max_series));
+                             " series, the limit (max_series) is " + std::to_string(core->options().max_series));
   }
   return ResourceExhausted("shard " + std::to_string(shard->id) + " has used all 2^32 series ordinals");
 }
@@ -508,7 +508,7 @@ WriteResult Writer::Commit(Core* core, const WriteOptions& options, const Status
   WriteResult result;
   const std::uint64_t start = NowNanos();
   Status status;
-  if (core->options().read_only) status = FailedPrecondition("the store is open read-only (Options::read_only)");
+  if (core->options().read_only) status = FailedPrecondition("the store is open read-only");
   if (status.ok() && core->wal().failed()) status = core->wal().failure();
   if (status.ok()) status = admitted;
   for (const Unknown& u : unknown_) result.refused.push_back({u.index, u.what, 0, UnknownReference()});

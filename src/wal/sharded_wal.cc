@@ -79,8 +79,7 @@ void ShardedWAL::Fail(const Status& status) {
   {
     MutexLock lock(&failure_mu_);
     if (failure_.ok()) {
-      failure_ = Unavailable("the log failed, nothing is acknowledged until the store is reopened (Storage::Reopen): " +
-                             status.ToString());
+      failure_ = Unavailable("the log failed, nothing is acknowledged until the store is reopened: " + status.ToString());
       if (options_.logger) options_.logger->Log(LogLevel::kError, failure_.message());
     }
   }
@@ -119,7 +118,7 @@ Status ShardedWAL::Reserve(ShardId id, std::uint64_t bytes, Deadline deadline) {
 Status ShardedWAL::ReserveSlow(WALShard* s, std::uint64_t bytes, Deadline deadline) {
   if (bytes > s->ring_.capacity()) {
     return ResourceExhausted("a record of " + std::to_string(bytes) + " bytes does not fit the ring of shard " +
-                             std::to_string(s->shard()) + "; raise Options::ring_bytes");
+                             std::to_string(s->shard()) + " (ring_bytes)");
   }
   s->full_waits_.Add();
   deadline = std::min(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.backpressure_wait_ms));
@@ -128,7 +127,7 @@ Status ShardedWAL::ReserveSlow(WALShard* s, std::uint64_t bytes, Deadline deadli
     if (s->ring_.Reserve(bytes)) return Status::Ok();
     if (std::chrono::steady_clock::now() >= deadline) {
       return ResourceExhausted("the ring of shard " + std::to_string(s->shard()) +
-                               " stayed full for Options::backpressure_wait_ms or until the deadline");
+                               " stayed full for backpressure_wait_ms or until the deadline");
     }
     if (const Status status = WaitLogged(Ticket(), deadline); !status.ok() && status.code() != StatusCode::kDeadlineExceeded) {
       return status;

@@ -98,7 +98,7 @@ Lsn ShardedWAL::Archive(WALShard* s, Lsn lsn) {
     if (options_.logger) {
       options_.logger->Log(LogLevel::kError, "log archive, shard " + std::to_string(s->shard_) + ": LSN " +
                                                  std::to_string(trim_to + 1) + " to " + std::to_string(gap_to) +
-                                                 " are trimmed unarchived (Options::log_archive_backlog_bytes)");
+                                                 " are trimmed unarchived (log_archive_backlog_bytes)");
     }
     options_.archiver->OnGap(s->shard_, trim_to + 1, gap_to);
     s->archive_gap_bytes_.Add(given_up);

@@ -3,22 +3,19 @@
 //   full_disk_test [--cycles=N] [gtest's flags]
 //
 // The file system is mounted in a namespace of the process's own and goes with it.
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sched.h>
 #include <sys/mount.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <charconv>
 #include <chrono>
 #include <cstdio>
-#include <fstream>
 #include <random>
 
 #include "tests/contract/seed.h"
 #include "tests/crash/model.h"
 #include "tests/support/skip.h"
+#include "tests/support/small_disk.h"
 #include "tests/support/temp_directory.h"
 
 namespace chronolith::crash {
@@ -47,44 +44,7 @@ Options SmallOptions() {
   return options;
 }
 
-// Mounts a tmpfs of kDiskBytes at `path`, which only this process sees. Call it before there are threads.
-bool MountSmallDisk(const std::string& path) {
-  const bool root = geteuid() == 0;
-  const uid_t uid = geteuid();
-  if (unshare(root ? CLONE_NEWNS : CLONE_NEWNS | CLONE_NEWUSER) != 0) return false;
-  if (!root) std::ofstream("/proc/self/uid_map") << "0 " << uid << " 1";
-  if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return false;
-  const std::string options = "size=" + std::to_string(kDiskBytes);
-  return mount("tmpfs", path.c_str(), "tmpfs", 0, options.c_str()) == 0;
-}
-
-class SmallDisk {
- public:
-  explicit SmallDisk(std::string path) : path_(std::move(path)) {}
-  std::uint64_t FreeBytes() const {
-    struct statvfs info;
-    return statvfs(path_.c_str(), &info) == 0 ? info.f_bavail * info.f_frsize : 0;
-  }
-  // Somebody else's file that leaves `room` bytes.
-  void Crowd(std::uint64_t room) {
-    const int fd = open(Other().c_str(), O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
-    ASSERT_GE(fd, 0);
-    bool done = false;
-    for (int tries = 0; tries < 1000 && !done; ++tries) {  // the store may take some of it meanwhile
-      EXPECT_EQ(ftruncate(fd, 0), 0);
-      const std::uint64_t free = FreeBytes();
-      done = free <= room || posix_fallocate(fd, 0, static_cast<off_t>(free - room)) == 0;
-    }
-    EXPECT_TRUE(done);
-    close(fd);
-  }
-  void MakeRoom() { EXPECT_EQ(unlink(Other().c_str()), 0); }
-  std::string Store() const { return path_ + "/db"; }
-
- private:
-  std::string Other() const { return path_ + "/other"; }
-  const std::string path_;
-};
+using ::chronolith::testing::SmallDisk;
 
 // All samples that were sent, and of which the store has said that it has them.
 struct Sent {
@@ -127,6 +87,13 @@ class Filler {
       if (result.ok()) sent_.acknowledged[series.labels][s.timestamp] = s.value;
     }
     return result.status;
+  }
+  // Once the store has seen that there is room.
+  Status WriteWhenItMay() {
+    const auto until = std::chrono::steady_clock::now() + kResumeWithin;
+    Status status = Write();
+    while (status.code() == StatusCode::kResourceExhausted && std::chrono::steady_clock::now() < until) status = Write();
+    return status;
   }
   const Sent& sent() const { return sent_; }
   // Empties the store, so that the next cycle has the room of the first: checkpoints and compaction work again, too.
@@ -231,7 +198,7 @@ TEST(FullDisk, ACheckpointThatMetAFullDiskGoesOnAsSoonAsThereIsRoomForWhatItStor
   Status full;
   for (int tries = 0; full.ok() && tries < 5; ++tries) {
     if (tries > 0) disk.MakeRoom();
-    for (int i = 0; i < 40; ++i) ASSERT_TRUE(filler.Write().ok());
+    for (int i = 0; i < 40; ++i) ASSERT_TRUE(filler.WriteWhenItMay().ok());
     disk.Crowd(0);  // the log has its room already
     full = (*store)->Checkpoint();
   }
@@ -243,7 +210,7 @@ TEST(FullDisk, ACheckpointThatMetAFullDiskGoesOnAsSoonAsThereIsRoomForWhatItStor
   EXPECT_TRUE(again.ok()) << again.ToString();
   EXPECT_EQ(Compare(store->get(), filler.sent()), "");
   // From here on RocksDB 7.8.3 says of each flush at once that it is done: the log was trimmed of what is in memory only.
-  for (int i = 0; i < 40; ++i) EXPECT_TRUE(filler.Write().ok());
+  for (int i = 0; i < 40; ++i) EXPECT_TRUE(filler.WriteWhenItMay().ok());
   disk.MakeRoom();
   disk.Crowd(0);
   const Status full_again = (*store)->Checkpoint();
@@ -273,7 +240,7 @@ TEST(FullDisk, AScrubThatMetAFullDiskDoesNotKeepTheStoreFromGoingOnWhenThereIsRo
   EXPECT_TRUE(report->complete);
   EXPECT_EQ(report->problems_total, 0U);
   disk.MakeRoom();
-  EXPECT_TRUE(filler.Write().ok());
+  EXPECT_TRUE(filler.WriteWhenItMay().ok());
   const Status after = (*store)->Checkpoint();
   EXPECT_TRUE(after.ok()) << after.ToString();
   EXPECT_EQ(Compare(store->get(), filler.sent()), "");
@@ -296,7 +263,8 @@ int main(int argc, char** argv) {
     chronolith::crash::harsh = true;
   }
   chronolith::testing_support::TempDirectory directory;
-  if (chronolith::crash::MountSmallDisk(directory.path())) chronolith::crash::disk_path = directory.path();
+  if (chronolith::testing::MountSmallDisk(directory.path(), chronolith::crash::kDiskBytes))
+    chronolith::crash::disk_path = directory.path();
   const int rc = RUN_ALL_TESTS();
   if (!chronolith::crash::disk_path.empty()) umount(directory.path().c_str());
   return rc;

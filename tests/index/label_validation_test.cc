@@ -54,9 +54,9 @@ TEST(ValidateLabels, RefusesByName) {
       {Encoded({{"a", "\xed\xa0\x80"}}), "UTF-8"},
       {Encoded({{"a", "\xf4\x90\x80\x80"}}), "UTF-8"},
       {Encoded({{"a", "\xe0\x80\x80"}}), "UTF-8"},
-      {Encoded(many), "Options::max_labels_per_series (30): the first beyond is \"l130\""},
-      {Encoded({{std::string(1025, 'n'), "1"}}), "Options::max_label_name_bytes (1024)"},
-      {Encoded({{"a", std::string(2049, 'v')}}), "Options::max_label_value_bytes (2048)"},
+      {Encoded(many), "more labels than max_labels_per_series (30): the first beyond is \"l130\""},
+      {Encoded({{std::string(1025, 'n'), "1"}}), "is longer than max_label_name_bytes (1024)"},
+      {Encoded({{"a", std::string(2049, 'v')}}), "is longer than max_label_value_bytes (2048)"},
       {std::string("\x05"
                    "a",
                    2),

@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <atomic>
+#include <ctime>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -65,11 +66,21 @@ TEST_F(ChronolithdTest, TellsHowItIsUsedAndRefusesWhatItIsNot) {
       {{"--db", db_, "--listen", "some.host:80"}, "numeric address"},
       {Args({"--idle-timeout", "soon"}), "--idle-timeout"},
       {Args({"--shards", "32"}), "--shards"},
+      {Args({"--memory-limit", "1"}), "--memory-limit must be at least 67108864, not 1"},
+      {Args({"--max-labels", "0"}), "--max-labels must be at least 1"},
+      {Args({"--max-series", "0"}), "--max-series must be at least 1"},
+      {Args({"--max-label-name-bytes", "7"}), "--max-label-name-bytes must be at least 8"},
+      {Args({"--max-body-bytes", "0"}), "--max-body-bytes must be at least 1"},
+      {Args({"--max-connections", "0"}), "--max-connections must be at least 1"},
+      {Args({"--otlp-http-listen", "localhost:4318"}), "--otlp-http-listen: 'localhost' is not a numeric address"},
+      {Args({"--otlp-grpc-listen", "[::1:4317"}), "numeric address"},
+      {Args({"--web.config.file", Path("absent.yml")}), "absent.yml"},
   };
   for (const Case& c : cases) {
     const ProcessResult result = RunProcess(Server::WithProgram(c.args));
-    EXPECT_NE(result.exit_code, kOk) << c.err;
+    EXPECT_EQ(result.exit_code, kUsage) << c.err;  // a service manager does not try again
     EXPECT_THAT(result.err, HasSubstr(c.err));
+    EXPECT_FALSE(std::filesystem::exists(Path("served")) || std::filesystem::exists(db_)) << c.err;
   }
 }
 
@@ -91,9 +102,23 @@ TEST_F(ChronolithdTest, ServesUntilItIsTold) {
     EXPECT_THAT(metrics.body, HasSubstr("chronolith_http_requests_total{handler=\"/api/v1/write\",code=\"400\"} 1\n"));
     EXPECT_THAT(metrics.body, HasSubstr("chronolith_remote_write_written_total{kind=\"sample\"} 0\n"));
     EXPECT_THAT(metrics.body, HasSubstr("chronolith_wal_records_total{shard=\"15\"}"));
+    const auto value = [&](const std::string& name) {
+      const std::size_t at = metrics.body.find("\n" + name + " ");
+      return at == std::string::npos ? -1.0 : std::stod(metrics.body.substr(at + name.size() + 2));
+    };
+    EXPECT_GT(value("process_cpu_seconds_total"), 0);
+    EXPECT_GT(value("process_resident_memory_bytes"), 1 << 20);
+    EXPECT_GT(value("process_virtual_memory_bytes"), value("process_resident_memory_bytes"));
+    EXPECT_GT(value("process_open_fds"), 5);
+    EXPECT_GT(value("process_max_fds"), value("process_open_fds"));
+    EXPECT_NEAR(value("process_start_time_seconds"), static_cast<double>(std::time(nullptr)), 600);
     const ProcessResult result = server.Stop(signal);
     EXPECT_EQ(result.exit_code, kOk) << result.err;
     EXPECT_THAT(result.err, HasSubstr("closed"));
+    const std::string port = std::to_string(server.port());
+    EXPECT_THAT(result.err,
+                HasSubstr(" has opened " + Path("served") + "; HTTP on 127.0.0.1:" + port + ", OTLP over gRPC on 127.0.0.1:"));
+    EXPECT_THAT(result.err, HasSubstr("info 16 of 16 shards serve: 0 series; replaying the log took "));
   }
 }
 
@@ -110,6 +135,16 @@ TEST_F(ChronolithdTest, WarnsWhereAPortIsOpenToOthersAndAsksForNobody) {
   WriteFile("web.yml", "bearer_tokens: {agent: 0123456789abcdef}\n");
   EXPECT_THAT(log_of({"--otlp-http-listen", "0.0.0.0:0", "--web.config.file", Path("web.yml")}),
               ::testing::Not(HasSubstr("whoever reaches")));
+}
+
+TEST_F(ChronolithdTest, ASnapshotWarnsOfNothing) {
+  Server server(Args({"--web.enable-admin-api"}));
+  ASSERT_GT(server.port(), 0) << server.err();
+  ASSERT_TRUE(server.WaitUntilReady()) << server.err();
+  EXPECT_EQ(HttpCall(server.port(), "POST", "/api/v1/admin/tsdb/snapshot").status, 200);
+  const ProcessResult result = server.Stop(SIGTERM);
+  EXPECT_EQ(result.exit_code, kOk);
+  EXPECT_THAT(result.err, ::testing::Not(::testing::ContainsRegex(" (warning|error) ")));
 }
 
 TEST_F(ChronolithdTest, TheDatabaseIsLockedWhileItServes) {
@@ -241,12 +276,12 @@ TEST_F(SecureTest, KeepsWhatPrometheusConfigurationSaysOfTls) {
   for (const char* setting : {"  cipher_suites: [TLS_NONE]\n", "  cipher_suites: [TLS_RSA_WITH_NULL_SHA]\n"}) {
     WriteConfig(Tls(setting));
     const ProcessResult result = RunProcess(Server::WithProgram(Args({"--web.config.file", Path("web.yml")})));
-    EXPECT_EQ(result.exit_code, kFailure);
+    EXPECT_EQ(result.exit_code, kUsage);
     EXPECT_THAT(result.err, HasSubstr("cipher_suites: there is no TLS_"));
   }
   WriteConfig(Tls("  curve_preferences: [X25519]\n"));  // gRPC has no such setting
   const ProcessResult result = RunProcess(Server::WithProgram(Args({"--web.config.file", Path("web.yml")})));
-  EXPECT_EQ(result.exit_code, kFailure);
+  EXPECT_EQ(result.exit_code, kUsage);
   EXPECT_THAT(result.err, HasSubstr("curve_preferences cannot be kept on gRPC's port"));
 }
 
@@ -316,7 +351,7 @@ TEST_F(SecureTest, CertificatesAreReplacedUnderLoadAndNobodyNotices) {
 TEST_F(SecureTest, RefusesAConfigurationThatItCannotUse) {
   WriteConfig("tls_server_config: {cert_file: server.crt, key_file: other.key}\n");
   const ProcessResult result = RunProcess(Server::WithProgram(Args({"--web.config.file", Path("web.yml")})));
-  EXPECT_EQ(result.exit_code, kFailure);
+  EXPECT_EQ(result.exit_code, kUsage);
   EXPECT_THAT(result.err, HasSubstr("other.key"));
 }
 

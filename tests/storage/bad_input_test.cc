@@ -235,7 +235,7 @@ TEST_P(BadInput, SeriesBeyondTheLimitAreRefused) {
   const std::vector<TimeSeries> batch = {series("a"), series("b"), series("a"), series("c"), series("d"), series("a"), series("e")};
   const WriteResult result = store_->Write(batch);
   EXPECT_EQ(result.status.code(), StatusCode::kResourceExhausted);
-  EXPECT_THAT(result.status.message(), HasSubstr("Options::max_series"));
+  EXPECT_THAT(result.status.message(), HasSubstr("(max_series)"));
   EXPECT_THAT(result.status.message(), HasSubstr("3"));
   EXPECT_EQ(result.refused.size(), 2U);
   EXPECT_EQ(result.accepted, 5U);

@@ -12,6 +12,7 @@
 #include "server/health_handlers.h"
 #include "server/lookup_handlers.h"
 #include "server/metadata_handlers.h"
+#include "server/otlp_grpc_credentials.h"
 #include "server/otlp_http.h"
 #include "server/page/page_handlers.h"
 #include "server/page/refused_items.h"
@@ -47,12 +48,7 @@ Daemon::Daemon(const Flags& flags) : flags_(flags), in_flight_(flags.in_flight_b
 
 Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
   std::unique_ptr<Daemon> daemon(new Daemon(flags));
-  if (!flags.web_config.empty()) {
-    Result<std::unique_ptr<server::WebSecuritySource>> security =
-        server::WebSecuritySource::Open(flags.web_config, flags.store.logger);
-    if (!security.ok()) return security.status();
-    daemon->security_ = std::move(*security);
-  }
+  if (Status status = daemon->OpenSecurity(); !status.ok()) return status;
   Result<std::unique_ptr<Storage>> storage = Storage::Open(flags.store, flags.db);
   if (!storage.ok()) return storage.status();
   daemon->storage_ = std::move(*storage);
@@ -65,6 +61,10 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
   daemon->remote_write_ = std::make_unique<server::RemoteWriteHandler>(daemon->storage_.get(), flags.remote_write,
                                                                        &daemon->in_flight_, daemon->registry_.get());
   daemon->otlp_ = std::make_unique<server::OtlpReceiver>(daemon->storage_.get(), flags.otlp, daemon->registry_.get());
+  daemon->reopener_ = std::make_unique<server::LogReopener>(
+      daemon->storage_.get(), server::LogReopenerOptions{.directories = daemon->Directories(), .logger = flags.store.logger},
+      daemon->registry_.get());
+  daemon->reopener_->Start();
   const auto workers = static_cast<std::size_t>(flags.workers);
   daemon->workers_ = std::make_unique<server::WorkerPool>(workers, workers * kQueuePerWorker);
   daemon->reserved_ = std::make_unique<server::WorkerPool>(1, kQueuePerWorker);
@@ -87,20 +87,34 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
   if (!flags.port_file.empty()) {
     if (Status status = WritePortFile(flags.port_file, daemon->http_->port()); !status.ok()) return status;
   }
+  daemon->LogStart();
   daemon->WarnOfOpenPorts();
   return daemon;
+}
+
+// All that is wrong with it is said before there is a database. kInvalidArgument.
+Status Daemon::OpenSecurity() {
+  if (flags_.web_config.empty()) return Status::Ok();
+  auto security = server::WebSecuritySource::Open(flags_.web_config, flags_.store.logger);
+  if (!security.ok()) return InvalidArgument("--web.config.file: " + security.status().message());
+  security_ = std::move(*security);
+  if (flags_.otlp_grpc_listen == kOff) return Status::Ok();
+  const Status grpc = server::CheckForGrpc(security_->Get()->tls_material.get());
+  return grpc.ok() ? grpc : InvalidArgument("--web.config.file: " + grpc.message());
+}
+
+std::vector<std::string> Daemon::Directories() const {
+  std::vector<std::string> directories = {flags_.db};
+  if (!flags_.store.log_path.empty()) directories.push_back(flags_.store.log_path);
+  return directories;
 }
 
 server::Router Daemon::MakeRouter() {
   server::Router router;
   server::AddHealthHandlers(storage_.get(), &http_metrics_, registry_, &router);
-  std::vector<std::string> directories = {flags_.db};
-  if (!flags_.store.log_path.empty()) directories.push_back(flags_.store.log_path);
-  server::AddPageHandlers({.storage = storage_.get(),
-                           .history = history_.get(),
-                           .cardinality = cardinality_.get(),
-                           .directories = std::move(directories)},
-                          &router);
+  server::AddPageHandlers(
+      {.storage = storage_.get(), .history = history_.get(), .cardinality = cardinality_.get(), .directories = Directories()},
+      &router);
   remote_write_->AddTo(&router);
   server::AddOtlpHandler(otlp_.get(), &in_flight_, &router);
   server::AddRemoteReadHandler(storage_.get(), &in_flight_, {.timeout = flags_.query_timeout}, &router);
@@ -135,6 +149,35 @@ std::string Daemon::otlp_grpc_address() const {
   if (otlp_grpc_ == nullptr) return {};
   const std::string& address = flags_.otlp_grpc.address;
   return address.substr(0, address.rfind(':') + 1) + std::to_string(otlp_grpc_->port());
+}
+
+void Daemon::LogStart() const {
+  if (flags_.store.logger == nullptr) return;
+  std::string text = "chronolithd " CHRONOLITH_VERSION " has opened " + flags_.db + "; HTTP on " + http_->address();
+  if (otlp_grpc_ != nullptr) text += ", OTLP over gRPC on " + otlp_grpc_address();
+  if (otlp_http_ != nullptr) text += ", OTLP over HTTP on " + otlp_http_->address();
+  flags_.store.logger->Log(LogLevel::kInfo, text);
+}
+
+void Daemon::LogOnceServing() {
+  if (told_serving_ || flags_.store.logger == nullptr) return;
+  const StorageStats stats = storage_->Stats();
+  std::uint64_t series = 0;
+  std::size_t quarantined = 0;
+  for (const ShardStats& shard : stats.shards) {
+    if (!shard.quarantine.empty()) {
+      ++quarantined;
+    } else if (!shard.serving) {
+      return;
+    }
+    series += shard.series_total;
+  }
+  told_serving_ = true;
+  char text[160];
+  std::snprintf(text, sizeof(text), "%zu of %zu shards serve: %llu series; replaying the log took %.1f s",
+                stats.shards.size() - quarantined, stats.shards.size(), static_cast<unsigned long long>(series),
+                stats.replay_seconds);
+  flags_.store.logger->Log(LogLevel::kInfo, text);
 }
 
 void Daemon::WarnOfOpenPorts() const {
@@ -185,6 +228,7 @@ void Daemon::StopListeners() {
 
 Status Daemon::Stop() {
   if (storage_ == nullptr) return Status::Ok();
+  reopener_.reset();
   StopListeners();
   if (workers_ != nullptr) workers_->Stop();
   if (reserved_ != nullptr) reserved_->Stop();

@@ -6,13 +6,15 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "chronolith/storage.h"
 #include "server/http_metrics.h"
 #include "server/http_server.h"
+#include "server/live_cardinality.h"
+#include "server/log_reopener.h"
 #include "server/otlp_grpc.h"
 #include "server/otlp_receiver.h"
-#include "server/live_cardinality.h"
 #include "server/page/status_history.h"
 #include "server/remote_write_handler.h"
 #include "server/worker_pool.h"
@@ -35,15 +37,20 @@ class Daemon {
   std::string scheme() const;
   // Loads the web configuration again where it has changed, or `always` (SIGHUP).
   void Reload(bool always);
+  // In the log, when the last shard serves: how many series there are, and how long that took. To be called now and then.
+  void LogOnceServing();
   // Finishes requests, stores all that was written, closes. The first error.
   Status Stop();
 
  private:
   explicit Daemon(const Flags& flags);
   // All routes. A new handler goes here.
+  void LogStart() const;
   // In the log: that a port is open to others, and asks nobody who it is.
   void WarnOfOpenPorts() const;
   server::Router MakeRouter();
+  std::vector<std::string> Directories() const;  // of the database
+  Status OpenSecurity();
   Status StartOtlp(const server::HttpServerParts& parts);
   void StopListeners();
 
@@ -58,11 +65,13 @@ class Daemon {
   std::unique_ptr<server::LiveCardinality> cardinality_;
   std::unique_ptr<server::RemoteWriteHandler> remote_write_;
   std::unique_ptr<server::OtlpReceiver> otlp_;
+  std::unique_ptr<server::LogReopener> reopener_;
   std::unique_ptr<server::WorkerPool> workers_;
   std::unique_ptr<server::WorkerPool> reserved_;  // one thread: health and metrics
   std::unique_ptr<server::HttpServer> http_;
   std::unique_ptr<server::HttpServer> otlp_http_;
   std::unique_ptr<server::OtlpGrpcServer> otlp_grpc_;
+  bool told_serving_ = false;
   bool grpc_refuses_ = false;  // the configuration has changed so that it does, and that is logged
 };
 

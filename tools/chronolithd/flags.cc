@@ -1,5 +1,7 @@
 #include "tools/chronolithd/flags.h"
 
+#include <netdb.h>
+
 #include <algorithm>
 #include <thread>
 
@@ -8,6 +10,9 @@
 
 namespace chronolith::daemon {
 namespace {
+
+constexpr std::uint64_t kMemoryLimitMin = 64 << 20;
+constexpr std::uint64_t kNameBytesMin = 8;  // __name__
 
 CLI::Option* Bytes(CLI::App* app, const std::string& name, std::uint64_t* bytes, const std::string& help) {
   return app->add_option(name, *bytes, help + " (" + std::to_string(*bytes >> 20) + "MiB)")
@@ -31,6 +36,15 @@ void Milliseconds(CLI::App* app, const std::string& name, std::chrono::milliseco
       ->option_text("DURATION");
 }
 
+bool IsNumericAddress(const std::string& host) {
+  addrinfo hints{};
+  hints.ai_flags = AI_NUMERICHOST;
+  addrinfo* found = nullptr;
+  if (getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0) return false;
+  freeaddrinfo(found);
+  return true;
+}
+
 // "[::1]:9201" into its parts.
 Status SplitAddress(const std::string& flag, const std::string& text, std::string* host, std::uint16_t* port) {
   const std::size_t colon = text.rfind(':');
@@ -42,7 +56,34 @@ Status SplitAddress(const std::string& flag, const std::string& text, std::strin
     return InvalidArgument(flag + " takes ADDRESS:PORT, such as 127.0.0.1:9201 or [::1]:9201");
   if (host->size() > 2 && host->front() == '[' && host->back() == ']') *host = host->substr(1, host->size() - 2);
   if (host->empty()) *host = "0.0.0.0";
+  if (!IsNumericAddress(*host)) {
+    return InvalidArgument(flag + ": '" + *host + "' is not a numeric address to listen on, such as 127.0.0.1:9201 or [::1]:9201");
+  }
   *port = static_cast<std::uint16_t>(std::stoul(number));
+  return Status::Ok();
+}
+
+// With less nothing could be taken, or nothing opened.
+Status CheckLimits(const Flags& flags) {
+  struct Limit {
+    const char* flag;
+    std::uint64_t value, least;
+  };
+  const Limit limits[] = {{"--memory-limit", flags.store.memory_limit_bytes, kMemoryLimitMin},
+                          {"--max-series", flags.store.max_series, 1},
+                          {"--max-labels", flags.store.max_labels_per_series, 1},
+                          {"--max-label-name-bytes", flags.store.max_label_name_bytes, kNameBytesMin},
+                          {"--max-label-value-bytes", flags.store.max_label_value_bytes, 1},
+                          {"--max-body-bytes", flags.remote_write.body_bytes_max, 1},
+                          {"--max-decoded-bytes", flags.remote_write.decoded_bytes_max, 1},
+                          {"--max-connections", flags.http.connections_max, 1},
+                          {"--otlp-grpc-memory", flags.otlp_grpc.memory_bytes, 1},
+                          {"--max-in-flight-bytes", flags.in_flight_bytes, 1}};
+  for (const Limit& limit : limits) {
+    if (limit.value >= limit.least) continue;
+    return InvalidArgument(std::string(limit.flag) + " must be at least " + std::to_string(limit.least) + ", not " +
+                           std::to_string(limit.value));
+  }
   return Status::Ok();
 }
 
@@ -107,7 +148,7 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->option_text("DURATION");
   store->add_option("--archive", flags->archive, "directory that keeps what leaves the log, for restores to any moment")
       ->option_text("DIR");
-  Bytes(store, "--memory-limit", &flags->store.memory_limit_bytes, "bound on the memory of the database");
+  Bytes(store, "--memory-limit", &flags->store.memory_limit_bytes, "bound on the memory of the database, at least 64MiB");
   Count(store, "--max-series", &flags->store.max_series, "series of the database; more are refused");
   Count(store, "--max-labels", &flags->store.max_labels_per_series, "labels of a series");
   Count(store, "--max-label-name-bytes", &flags->store.max_label_name_bytes, "length of a label's name");
@@ -141,12 +182,12 @@ void AddFlags(CLI::App* app, Flags* flags) {
   Milliseconds(limits, "--write-timeout", &flags->http.write_timeout, "for a client to take an answer");
   Milliseconds(limits, "--shutdown-timeout", &flags->shutdown_timeout, "for requests to end after SIGTERM; then they are cut off");
   app->footer(
-      "Exit codes: 0 stopped by SIGTERM or SIGINT, all is stored; 1 failure; 2 wrong arguments.\n\n"
+      "Exit codes: 0 stopped by SIGTERM or SIGINT, all is stored; 1 failure; 2 wrong arguments, or a wrong --web.config.file.\n\n"
       "SIGTERM and SIGINT finish requests, store what only the log has, and end it; a second one ends it at once, which loses\n"
       "nothing that was acknowledged as logged. SIGHUP reads --web.config.file again. As a service it gets its flags from\n"
       "CHRONOLITHD_ARGS in /etc/default/chronolithd, and its database is /var/lib/chronolith/db.\n\n"
       "Examples:\n"
-      "  chronolithd --db /var/lib/chronolith\n"
+      "  chronolithd --db ./db\n"
       "  chronolithd --db ./db --listen 127.0.0.1:0 --port-file ./port\n"
       "  chronolithd --db ./db --retention 30d --ack-level synced\n\n"
       "In prometheus.yml:\n"
@@ -154,6 +195,7 @@ void AddFlags(CLI::App* app, Flags* flags) {
 }
 
 Status Complete(Flags* flags) {
+  if (Status s = CheckLimits(*flags); !s.ok()) return s;
   if (Status s = SplitAddress("--listen", flags->listen, &flags->http.address, &flags->http.port); !s.ok()) return s;
   if (Status s = CompleteOtlp(flags); !s.ok()) return s;
   if (flags->workers == 0) flags->workers = std::clamp(4 * static_cast<int>(std::thread::hardware_concurrency()), 8, 64);

@@ -27,6 +27,11 @@ int Fail(const Status& status, ExitCode code = kExitFailure) {
   return code;
 }
 
+// A service manager tries again after 1 (chronolithd.service), which is of no use where the arguments are wrong.
+int FailToStart(const Status& status) {
+  return Fail(status, status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure);
+}
+
 int Print(const std::string& text) {
   if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return kExitOk;
   return Fail(IoError("cannot write to stdout: " + std::generic_category().message(errno)));
@@ -79,11 +84,9 @@ int Main(int argc, char** argv) {
   const sigset_t signals = BlockSignals();
   const std::shared_ptr<Logger> logger = NewLogger(flags.log_level);
   flags.store.logger = logger;
-  if (Status status = Complete(&flags); !status.ok()) {
-    return Fail(status, status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure);
-  }
+  if (Status status = Complete(&flags); !status.ok()) return FailToStart(status);
   Result<std::unique_ptr<Daemon>> daemon = Daemon::Start(flags);
-  if (!daemon.ok()) return Fail(daemon.status());
+  if (!daemon.ok()) return FailToStart(daemon.status());
   std::printf("listening on %s%s\n", (*daemon)->scheme().c_str(), (*daemon)->address().c_str());
   if (const std::string otlp = (*daemon)->otlp_grpc_address(); !otlp.empty()) std::printf("OTLP over gRPC on %s\n", otlp.c_str());
   if (const std::string otlp = (*daemon)->otlp_http_address(); !otlp.empty())
@@ -95,6 +98,7 @@ int Main(int argc, char** argv) {
     const timespec second{.tv_sec = 1, .tv_nsec = 0};
     signal = sigtimedwait(&signals, nullptr, &second);
     (*daemon)->Reload(signal == SIGHUP);
+    (*daemon)->LogOnceServing();
   }
   logger->Log(LogLevel::kInfo, std::string(signal == SIGTERM ? "SIGTERM" : "SIGINT") + ": finishing requests; again: at once");
   std::signal(SIGTERM, SIG_DFL);

@@ -314,6 +314,18 @@ function bars(node, entries, note) {
 // ---- Asking ---------------------------------------------------------------------------------------------------------------------
 // History is asked for from where it ends; that of a shard whole, when another shard is looked at.
 let asking = false, again = false, timer = 0;
+function answered() { document.body.classList.remove('gone'); }
+// What is on the page stays, dimmed, and nothing of it is said to be well.
+function noAnswer() {
+  say('bad', 'No answer from the server; trying again');
+  if (document.body.classList.contains('gone')) return;
+  document.body.classList.add('gone');
+  const box = $('warnings'), list = box.lastElementChild;
+  list.dataset.found = '';  // to be drawn anew with the next answer
+  box.className = 'card bad';
+  list.replaceChildren(make('li', {class: 'bad'}, make('em', {}, '✕'), make('b', {}, 'No answer from the server since ' + clock(Date.now())),
+    make('span', {}, (state ? 'What is below is as of ' + clock(state.now_ms) + '. ' : '') + 'Is chronolithd running, and can it be reached? Its log says why it ended.')));
+}
 async function load() {
   if (asking) { again = true; return; }
   asking = true;
@@ -327,8 +339,9 @@ async function load() {
     take(state.history, since === 0);
     drawState(); drawStrip(); drawFigures(); drawCharts();
     document.documentElement.dataset.loaded = state.now_ms;
+    answered();
   } catch (e) {
-    say('bad', 'No answer from the server; trying again');
+    noAnswer();
   }
   asking = false;
   if (again) { again = false; load(); return; }

@@ -153,7 +153,8 @@ std::vector<PageWarning> WarningsOf(const StorageStats& stats, const std::vector
   Warnings out;
   if (stats.log_failed) {
     out.Critical("The log has failed: all writes are refused.",
-                 "The disk refused a write or a sync. What was acknowledged as synced is safe. Look at the disk, then restart.");
+                 "The disk refused a write or a sync. What was acknowledged as synced is safe. The server opens the log again as soon as "
+                 "the disk takes writes; look at the disk.");
   }
   if (stats.log_engine.writes_stopped || stats.data_engine.writes_stopped) {
     out.Critical("The engine has stopped its writers.", "The disk is full, failing, or much too slow for what is written.");

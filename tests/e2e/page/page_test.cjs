@@ -159,8 +159,19 @@ test('says that the server is gone, and finds it again', {timeout: 120_000}, asy
   await waitForText(page, '#state', 'All 16 shards serve');
   await page.route('**/api/**', (route) => route.abort());
   await waitForText(page, '#state', 'No answer');
+  // Nothing contradicts it: no calm word, no green, and figures that are old look so.
+  const warnings = page.locator('#warnings');
+  assert.match(await warnings.innerText(), /No answer from the server since \d\d:\d\d:\d\d\s+What is below is as of \d\d:\d\d:\d\d\./);
+  assert.doesNotMatch(await warnings.innerText(), /Nothing/);
+  const color = (selector, property) => page.evaluate(([s, p]) => getComputedStyle(document.querySelector(s))[p], [selector, property]);
+  assert.equal(await color('#warnings', 'borderLeftColor'), await color('#state i', 'backgroundColor'));
+  assert.ok(Number(await color('#tiles', 'opacity')) < 1 && Number(await color('#shards', 'opacity')) < 1);
+  assert.equal(await color('#warnings', 'opacity'), '1');
+  await picture(page, 'gone');
   await page.unroute('**/api/**');
   await waitForText(page, '#state', 'All 16 shards serve');
+  await waitForText(page, '#warnings', 'Nothing');
+  assert.equal(await color('#tiles', 'opacity'), '1');
   await page.close();
   await server.stop();
 });

@@ -140,7 +140,7 @@ def samples(text):
     """As Prometheus stores them: the target's labels added, a label of the same name renamed."""
     for line in text.splitlines():
         match = SAMPLE.match(line)
-        if not match or not match["name"].startswith("chronolith_"):
+        if not match or not match["name"].startswith(("chronolith_", "process_")):
             continue
         labels = {("exported_" + k if k in TARGET else k): v for k, v in LABEL.findall(match["labels"] or "")}
         yield {"name": match["name"], "labels": labels, "value": match["value"]}
@@ -298,8 +298,9 @@ class Shipped(unittest.TestCase):
         anchors = {re.sub(r"[^a-z0-9 _-]", "", h.lower()).replace(" ", "-") for h in headings}
         for rule in self.rules:
             if "alert" in rule:
-                page, anchor = rule["annotations"]["runbook"].split("#")
-                self.assertEqual(page, "tools/README.md")
+                packaged = r"/usr/share/doc/chronolith/README\.md#([a-z-]+) \(in the source: tools/README\.md\)"
+                self.assertRegex(rule["annotations"]["runbook"], packaged)
+                anchor = re.fullmatch(packaged, rule["annotations"]["runbook"]).group(1)
                 self.assertIn(anchor, anchors, rule["alert"])
                 self.assertIn(rule["labels"]["severity"], ("critical", "warning"))
 
@@ -436,13 +437,17 @@ class Refused(unittest.TestCase):
                 block = zeros(1500001 - 32)  # small itself: its memory is wanted when it is decoded
                 for _ in range(10):
                     self.assertEqual(post(url + "/api/v1/write", block, "application/x-protobuf"), 429)
+                self.assertEqual(value(get(url + "/metrics"), "chronolith_http_overloaded_total"), 10)
         self.check("ChronolithRequestsRefused", send, "--max-in-flight-bytes", "2MiB")
 
     def test_connections_beyond_the_limit(self):
         def send(url):
             host, port = re.match(r"http://([0-9.]+):([0-9]+)", url).groups()
             status = b""
+            only = None
             while status != b"HTTP/1.1 200":  # that of the scrape may still be counted
+                if only is not None:
+                    only.close()
                 only = socket.create_connection((host, int(port)), timeout=60)
                 with contextlib.suppress(OSError):  # closed at once
                     only.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n")
