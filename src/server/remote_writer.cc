@@ -127,6 +127,7 @@ void RemoteWriter::Resolve(WriteOutcome* outcome) {
   const WriteResult result = appender_->Refs(labels, &refs);
   std::vector<const Status*> reasons(labels.size(), &result.status);
   for (const Refusal& refusal : result.refused) reasons[refusal.series] = &refusal.reason;
+  shared_->families.Await(labels, &awaited_);
   for (std::size_t k = 0; k < labels.size(); ++k) {
     const std::uint32_t i = series[k];
     if (refs[k].id == 0) {
@@ -204,31 +205,39 @@ void RemoteWriter::AppendMetadata(const Call& call, WriteOutcome* outcome) {
 }
 
 void RemoteWriter::WriteFamilies(AckLevel level, WriteOutcome* outcome) {
-  family_items_ = 0;
-  std::uint64_t bytes = 0;
-  std::vector<SeriesRef> untold;
+  const ToldFamilies::Awaited awaited = std::exchange(awaited_, {});
+  for (const auto& [family, metadata] : awaited) {
+    if (!TellFamily(family, *metadata, level, outcome)) return;
+  }
   for (const std::string_view payload : batch_.metadata) {
     std::string family;
     Metadata metadata;
-    Status status = interop::DecodeMetadata1(payload, &family, &metadata);
-    if (status.ok()) status = shared_->families.Untold(family, metadata, &untold);
-    if (!status.ok()) {
+    if (const Status status = interop::DecodeMetadata1(payload, &family, &metadata); !status.ok()) {
       outcome->Refuse(1, KindOf(status), status, "metadata of " + family.substr(0, 300));
-      continue;
-    }
-    for (const SeriesRef ref : untold) {
-      bytes += kItemBytes + metadata.unit.size() + metadata.help.size();
-      appender_->SetMetadata(ref, metadata);
-      if (++family_items_ < kFamilyItems && bytes < kFamilyBytes) continue;
-      if (!CommitFamilies(level, outcome)) return;
-      bytes = 0;
+    } else if (!TellFamily(family, metadata, level, outcome)) {
+      return;
     }
   }
   (void)CommitFamilies(level, outcome);
 }
 
+bool RemoteWriter::TellFamily(const std::string& family, const Metadata& metadata, AckLevel level, WriteOutcome* outcome) {
+  std::vector<SeriesRef> untold;
+  if (const Status status = shared_->families.Untold(family, metadata, &untold); !status.ok()) {
+    outcome->Refuse(1, KindOf(status), status, "metadata of " + family.substr(0, 300));
+  }
+  for (const SeriesRef ref : untold) {
+    family_bytes_ += kItemBytes + metadata.unit.size() + metadata.help.size();
+    appender_->SetMetadata(ref, metadata);
+    if (++family_items_ < kFamilyItems && family_bytes_ < kFamilyBytes) continue;
+    if (!CommitFamilies(level, outcome)) return false;
+  }
+  return true;
+}
+
 bool RemoteWriter::CommitFamilies(AckLevel level, WriteOutcome* outcome) {
   const std::uint64_t items = std::exchange(family_items_, 0);
+  family_bytes_ = 0;
   if (items == 0) return true;
   const WriteResult result = appender_->Commit({.level = level});
   if (result.ok()) {

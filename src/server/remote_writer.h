@@ -3,7 +3,8 @@
 //   decode a batch -> hash the bytes of each label set -> SeriesCache -> the rest through Labels and Appender::Refs, together
 //   -> append -> commit, which waits for the level that was asked for
 //
-// Metadata of families, which 1.0 has, follows in commits of its own: a family may have any number of series.
+// Metadata of families, which 1.0 has, follows in commits of its own: a family may have any number of series. Where it has none
+// yet, its metadata waits in memory for the first.
 #ifndef CHRONOLITH_SERVER_REMOTE_WRITER_H_
 #define CHRONOLITH_SERVER_REMOTE_WRITER_H_
 
@@ -70,6 +71,8 @@ class RemoteWriter {
   void AppendMetadata(const Call& call, WriteOutcome* outcome);
   void WriteFamilies(AckLevel level, WriteOutcome* outcome);
   // False where it is of no use to go on.
+  bool TellFamily(const std::string& family, const Metadata& metadata, AckLevel level, WriteOutcome* outcome);
+  // False where it is of no use to go on.
   bool CommitFamilies(AckLevel level, WriteOutcome* outcome);
   // False where something was refused because its reference has expired: it was resolved again, and *calls_ holds what to append.
   bool Commit(AckLevel level, bool again, WriteOutcome* outcome);
@@ -98,7 +101,9 @@ class RemoteWriter {
   std::vector<Call> calls_;
   std::vector<std::uint32_t> missing_;  // series
   std::vector<std::uint32_t> retold_;   // series whose metadata is new
+  ToldFamilies::Awaited awaited_;       // families whose first series came
   std::uint64_t family_items_ = 0;      // collected in the appender
+  std::uint64_t family_bytes_ = 0;      // likewise
   std::uint64_t hits_ = 0, misses_ = 0;
 };
 

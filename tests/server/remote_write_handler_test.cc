@@ -366,6 +366,61 @@ TEST_F(RemoteWriteHandlerTest, MetadataOfAFamilyReachesItsSeriesNewOnesToo) {
   EXPECT_EQ(items(), told);  // all have been told
 }
 
+std::string MetadataOf(int type, std::string_view family, std::string_view help) {
+  std::string message;
+  ProtoWriter to(&message);
+  to.Nested(3, [&] {
+    to.Uint(1, static_cast<std::uint64_t>(type));
+    to.Bytes(2, family);
+    to.Bytes(4, help);
+  });
+  return message;
+}
+
+TEST_F(RemoteWriteHandlerTest, MetadataThatComesBeforeTheFirstSeriesWaitsForIt) {
+  Open();
+  const auto help = [&](const Labels& labels) {
+    const auto found = storage_->SeriesMetadata(labels);
+    return found.ok() && found->has_value() ? (*found)->help : "(none)";
+  };
+  EXPECT_EQ(Post(MetadataOf(1, "requests_total", "First.")).status, 204);
+  EXPECT_EQ(Post(MetadataOf(1, "requests_total", "Requests.")).status, 204);  // the later counts
+  EXPECT_EQ(Post(MetadataOf(3, "lat", "Latency.")).status, 204);
+  EXPECT_EQ(Post(MetadataOf(2, "other", "A gauge.")).status, 204);
+  const Labels total{{"__name__", "requests_total"}}, bucket{{"__name__", "lat_bucket"}, {"le", "1"}},
+      no_histogram{{"__name__", "other_bucket"}};
+  for (const Labels& labels : {total, no_histogram}) {
+    EXPECT_EQ(Post(RemoteWriteVersion::k1, {{.labels = labels, .samples = {{kNow, 1}}}}).status, 204);
+  }
+  EXPECT_EQ(Post(RemoteWriteVersion::k2, {{.labels = bucket, .samples = {{kNow, 1}}}}).status, 204);
+  EXPECT_EQ(help(total), "Requests.");
+  EXPECT_EQ(help(bucket), "Latency.");
+  EXPECT_EQ(help(no_histogram), "(none)") << "a gauge has no buckets";
+  // In one message, metadata in front.
+  const std::string both = MetadataOf(2, "late", "Late.") +
+                           EncodeRemoteWrite(RemoteWriteVersion::k1,
+                                             std::vector<TimeSeries>{{.labels = {{"__name__", "late"}}, .samples = {{kNow, 1}}}});
+  EXPECT_EQ(Post(both).status, 204);
+  EXPECT_EQ(help({{"__name__", "late"}}), "Late.");
+}
+
+TEST_F(RemoteWriteHandlerTest, MetadataWithoutSeriesIsBoundedAndRefusedBeyond) {
+  Open();
+  const std::string text(16'000, 'x');
+  HttpResponse response;
+  int taken = 0;
+  for (; taken < 1000; ++taken) {
+    response = Post(MetadataOf(2, "m" + std::to_string(taken), text));
+    if (response.status != 204) break;
+  }
+  EXPECT_GT(taken, 400);
+  EXPECT_EQ(response.status, 400);
+  EXPECT_THAT(response.body, HasSubstr("metadata of m" + std::to_string(taken) + ": it has no series yet"));
+  // What waits finds its series, which makes room.
+  EXPECT_EQ(Post(RemoteWriteVersion::k1, {{.labels = {{"__name__", "m0"}}, .samples = {{kNow, 1}}}}).status, 204);
+  EXPECT_EQ(Post(MetadataOf(2, "m" + std::to_string(taken), text)).status, 204);
+}
+
 TEST_F(RemoteWriteHandlerTest, MetadataOfALargeFamilyIsWrittenInPieces) {
   store_options_.shards = 1;
   Open();
