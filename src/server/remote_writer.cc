@@ -8,6 +8,7 @@
 #include "base/counters.h"
 #include "base/hash.h"
 #include "interop/family_metadata.h"
+#include "interop/text_scan.h"
 
 namespace chronolith::server {
 namespace {
@@ -26,6 +27,18 @@ constexpr std::uint64_t kNewLabelByteBytes = 4;  // its labels, as a key in the 
 // The level was not reached: of none of it is known that it survives. Else the status is the first refusal's.
 bool IsUnreached(const WriteResult& result) {
   return !result.ok() && (result.refused.empty() || result.status != result.refused.front().reason);
+}
+
+// Not ok: a Prometheus before 3.0 would refuse the whole answer that has the series.
+Status CheckLegacyNames(const Labels& labels) {
+  for (const Label& label : labels) {
+    const bool metric = label.name == kMetricName;
+    const std::string_view name = metric ? label.value : label.name;
+    if ((metric ? interop::MetricNamePrefix(name) : interop::LabelNamePrefix(name)) == name.size()) continue;
+    return InvalidArgument(std::string(metric ? "the metric" : "label") + " name " + interop::Quoted(name) +
+                           " is not one of Prometheus before 3.0, and --name-validation is legacy");
+  }
+  return Status::Ok();
 }
 
 template <typename... Vectors>
@@ -89,6 +102,7 @@ Status RemoteWriter::WriteBatch(AckLevel level, MemoryShare* share, WriteOutcome
   misses_ += missing_.size();
   if (!share->GrowTo(own_bytes_ + BatchBytes())) return share->refusal();
   if (!missing_.empty()) Resolve(outcome);
+  FindMixed();
   for (std::size_t i = 0; i < batch_.series.size(); ++i) AppendSeries(i, outcome);
   if (Commit(level, false, outcome)) {
     WriteFamilies(level, outcome);
@@ -116,11 +130,15 @@ void RemoteWriter::Resolve(WriteOutcome* outcome) {
   std::vector<std::uint32_t> series;  // of labels
   std::string encoded;
   for (const std::uint32_t i : missing_) {
-    if (Status status = interop::NormalizeLabels(version_, keys_[i].bytes, &encoded); !status.ok()) {
+    Status status = interop::NormalizeLabels(version_, keys_[i].bytes, &encoded);
+    Labels made;
+    if (status.ok()) made = Labels::FromEncoded(encoded);
+    if (status.ok() && shared_->names == NameValidation::kLegacy) status = CheckLegacyNames(made);
+    if (!status.ok()) {
       Refuse(batch_.series[i].samples_end - SamplesBegin(i) + batch_.series[i].items_end - ItemsBegin(i), status, i, outcome);
       continue;
     }
-    labels.push_back(Labels::FromEncoded(encoded));
+    labels.push_back(std::move(made));
     series.push_back(i);
   }
   std::vector<SeriesRef> refs;
@@ -143,6 +161,7 @@ void RemoteWriter::AppendSeries(std::size_t series, WriteOutcome* outcome) {
   const Batch::Series& s = batch_.series[series];
   const SeriesRef ref = found_[series].ref;
   if (ref.id == 0) return;
+  const bool mixed = !mixed_.empty() && mixed_.contains(ref.id);
   for (std::size_t i = SamplesBegin(series); i < s.samples_end; ++i) {
     const Sample& sample = batch_.samples[i];
     if (sample.timestamp > latest_) [[unlikely]] {
@@ -150,10 +169,36 @@ void RemoteWriter::AppendSeries(std::size_t series, WriteOutcome* outcome) {
              outcome);
       continue;
     }
+    if (mixed && !TakeTime(ref, sample.timestamp, false)) [[unlikely]] {
+      Refuse(1, InvalidArgument("the sample at " + std::to_string(sample.timestamp) + " comes with a histogram of that time"),
+             series, outcome);
+      continue;
+    }
     appender_->Append(ref, sample.timestamp, sample.value);
     calls_.push_back({static_cast<std::uint32_t>(series), static_cast<std::uint32_t>(i), false});
   }
   for (std::size_t i = ItemsBegin(series); i < s.items_end; ++i) AppendItem(series, i, outcome);
+}
+
+void RemoteWriter::FindMixed() {
+  mixed_.clear();
+  taken_.clear();
+  if (batch_.items.empty() || batch_.samples.empty()) return;
+  absl::flat_hash_set<std::uint64_t> histograms;
+  for (std::size_t i = 0; i < batch_.series.size(); ++i) {
+    const bool any = std::any_of(batch_.items.begin() + static_cast<std::ptrdiff_t>(ItemsBegin(i)),
+                                 batch_.items.begin() + static_cast<std::ptrdiff_t>(batch_.series[i].items_end),
+                                 [](const Batch::Item& item) { return item.kind == Batch::ItemKind::kHistogram; });
+    if (any) histograms.insert(found_[i].ref.id);
+  }
+  for (std::size_t i = 0; !histograms.empty() && i < batch_.series.size(); ++i) {
+    const std::uint64_t id = found_[i].ref.id;
+    if (batch_.series[i].samples_end > SamplesBegin(i) && histograms.contains(id)) mixed_.insert(id);
+  }
+}
+
+bool RemoteWriter::TakeTime(SeriesRef ref, Timestamp time, bool histogram) {
+  return taken_.try_emplace({ref.id, time}, histogram).first->second == histogram;
 }
 
 void RemoteWriter::AppendItem(std::size_t series, std::size_t index, WriteOutcome* outcome) {
@@ -165,6 +210,9 @@ void RemoteWriter::AppendItem(std::size_t series, std::size_t index, WriteOutcom
     Status status = interop::DecodeHistogram(item.payload, &sample);
     if (status.ok() && sample.timestamp > latest_) {
       status = InvalidArgument("the histogram at " + std::to_string(sample.timestamp) + " is too far in the future");
+    }
+    if (status.ok() && mixed_.contains(found_[series].ref.id) && !TakeTime(found_[series].ref, sample.timestamp, true)) {
+      status = InvalidArgument("the histogram at " + std::to_string(sample.timestamp) + " comes with a sample of that time");
     }
     if (!status.ok()) return Refuse(1, status, series, outcome);
     appender_->AppendHistogram(found_[series].ref, sample.timestamp, std::move(sample.histogram));

@@ -8,10 +8,14 @@
 #ifndef CHRONOLITH_SERVER_REMOTE_WRITER_H_
 #define CHRONOLITH_SERVER_REMOTE_WRITER_H_
 
+#include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/memory_share.h"
@@ -23,6 +27,10 @@
 
 namespace chronolith::server {
 
+// Which names of metrics and labels are taken, in Prometheus' words: any UTF-8, or those of Prometheus before 3.0, which cannot
+// read others back.
+enum class NameValidation : unsigned char { kUtf8, kLegacy };
+
 // What the writers of a process share. All must outlive them.
 struct RemoteWriterShared {
   RemoteWriterShared(Storage* storage_in, std::uint64_t cache_bytes)
@@ -31,6 +39,7 @@ struct RemoteWriterShared {
   SeriesCache cache1, cache2;  // by version: keys of one are not keys of the other
   ToldFamilies families;
   std::uint64_t expanded_bytes_max = interop::RemoteWriteDecoder::kExpandedBytesMax;
+  NameValidation names = NameValidation::kUtf8;
   std::int64_t future_ms_max = 0;  // samples further ahead of now are refused
   std::shared_ptr<Clock> clock;
 };
@@ -68,6 +77,10 @@ class RemoteWriter {
   void Resolve(WriteOutcome* outcome);
   void AppendSeries(std::size_t series, WriteOutcome* outcome);
   void AppendItem(std::size_t series, std::size_t index, WriteOutcome* outcome);
+  // Finds mixed_.
+  void FindMixed();
+  // Of a series in mixed_. False: the batch has a value of the other kind for that time; the store would keep one of the two.
+  bool TakeTime(SeriesRef ref, Timestamp time, bool histogram);
   void AppendMetadata(const Call& call, WriteOutcome* outcome);
   void WriteFamilies(AckLevel level, WriteOutcome* outcome);
   // False where it is of no use to go on.
@@ -101,9 +114,12 @@ class RemoteWriter {
   std::vector<Call> calls_;
   std::vector<std::uint32_t> missing_;  // series
   std::vector<std::uint32_t> retold_;   // series whose metadata is new
-  ToldFamilies::Awaited awaited_;       // families whose first series came
-  std::uint64_t family_items_ = 0;      // collected in the appender
-  std::uint64_t family_bytes_ = 0;      // likewise
+  // Of series that have floats and histograms in the batch: the times taken, and whether by a histogram.
+  absl::flat_hash_set<std::uint64_t> mixed_;
+  absl::flat_hash_map<std::pair<std::uint64_t, Timestamp>, bool> taken_;
+  ToldFamilies::Awaited awaited_;   // families whose first series came
+  std::uint64_t family_items_ = 0;  // collected in the appender
+  std::uint64_t family_bytes_ = 0;  // likewise
   std::uint64_t hits_ = 0, misses_ = 0;
 };
 

@@ -152,7 +152,9 @@ TEST_F(RemoteWriteHandlerTest, RefusesWhatIsNoRemoteWrite) {
   for (const Case& c : cases) {
     const HttpRequest request{.headers = {{"Content-Type", c.type}, {"Content-Encoding", c.encoding}},
                               .body = interop::CompressBlock(message)};
-    EXPECT_EQ(handler_->Handle(request).status, c.status) << c.type << " " << c.encoding;
+    const HttpResponse response = handler_->Handle(request);
+    EXPECT_EQ(response.status, c.status) << c.type << " " << c.encoding;
+    EXPECT_EQ(Counts(response), "0 0 0") << c.type << " " << c.encoding;
   }
   EXPECT_EQ(Post("\x0a\x7f").status, 400);
   HttpRequest request{.headers = {{"Content-Type", kType1}, {"Content-Encoding", "snappy"}}};
@@ -163,6 +165,72 @@ TEST_F(RemoteWriteHandlerTest, RefusesWhatIsNoRemoteWrite) {
     EXPECT_EQ(response.status, 400) << body.size();
     EXPECT_EQ(Counts(response), "0 0 0") << body.size();
   }
+}
+
+// What the server answers before it asks the handler.
+TEST_F(RemoteWriteHandlerTest, RefusalsOfTheServerHaveCountsToo) {
+  Open();
+  Router router;
+  handler_->AddTo(&router);
+  HttpResponse refusal = HttpResponse::Text(413, "too large");
+  router.Shape({.path = "/api/v1/write"}, &refusal);
+  EXPECT_EQ(refusal.status, 413);
+  EXPECT_EQ(refusal.body, "too large\n");
+  EXPECT_EQ(Counts(refusal), "0 0 0");
+}
+
+TEST_F(RemoteWriteHandlerTest, WhatIsNotUtf8IsEscapedInTheRefusal) {
+  Open();
+  const HttpResponse response =
+      Post(RemoteWriteVersion::k1, {{.labels = {{"__name__", "m"}, {"bad", "a\xff\xc3\xa4"}}, .samples = {{kNow, 1}}}});
+  EXPECT_EQ(response.status, 400);
+  EXPECT_THAT(response.body, HasSubstr("a\\xff\xc3\xa4"));
+  EXPECT_EQ(response.body.find('\xff'), std::string::npos);
+}
+
+TEST_F(RemoteWriteHandlerTest, LegacyNamesAreThoseOfOlderPrometheus) {
+  const auto post = [&](const char* metric, const char* label) {
+    return Post(RemoteWriteVersion::k1, {{.labels = {{"__name__", metric}, {label, "x"}}, .samples = {{kNow, 1}}},
+                                         {.labels = {{"__name__", "good:name"}}, .samples = {{kNow, 1}}}});
+  };
+  Open();
+  EXPECT_EQ(post("m", "jo-b").status, 204);
+  EXPECT_EQ(post("m.x", "job").status, 204);
+  options_.names = NameValidation::kLegacy;
+  handler_ = std::make_unique<RemoteWriteHandler>(storage_.get(), options_, &in_flight_, &registry_);
+  struct Case {
+    const char *metric, *label, *error;
+  };
+  for (const Case& c : {Case{"m", "jo-b", "label name \"jo-b\""}, Case{"m.x", "job", "the metric name \"m.x\""},
+                        Case{"m", "a:b", "label name \"a:b\""}, Case{"1m", "job", "the metric name \"1m\""}}) {
+    const HttpResponse response = post(c.metric, c.label);
+    EXPECT_EQ(response.status, 400) << c.error;
+    EXPECT_THAT(response.body, HasSubstr(c.error));
+    EXPECT_EQ(Counts(response), "1 0 0") << c.error;
+  }
+  EXPECT_EQ(post("m", "job").status, 204);
+}
+
+// One of them is stored: the other must not count as written.
+TEST_F(RemoteWriteHandlerTest, OfASampleAndAHistogramOfOneTimeTheSecondIsRefused) {
+  Open();
+  TimeSeries both{.labels = {{"__name__", "m"}}, .samples = {{kNow - 1, 1}, {kNow, 1}}};
+  both.histograms = {{kNow, SomeHistogram()}, {kNow + 1, SomeHistogram()}};
+  for (const RemoteWriteVersion version : {RemoteWriteVersion::k1, RemoteWriteVersion::k2}) {
+    const HttpResponse response = Post(version, {both});
+    EXPECT_EQ(response.status, 400);
+    EXPECT_EQ(Counts(response), "2 1 0");
+    EXPECT_THAT(response.body, HasSubstr("the histogram at " + std::to_string(kNow) + " comes with a sample of that time"));
+  }
+  const std::string stored =
+      "m " + std::to_string(kNow - 1) + "=1 " + std::to_string(kNow) + "=1 " + std::to_string(kNow + 1) + "=histogram";
+  EXPECT_THAT(Stored(), ::testing::ElementsAre(stored));
+  // As two series of one message.
+  const TimeSeries histogram{.labels = {{"__name__", "n"}}, .histograms = {{kNow, SomeHistogram()}}};
+  const TimeSeries sample{.labels = {{"__name__", "n"}}, .samples = {{kNow, 1}}};
+  const HttpResponse response = Post(RemoteWriteVersion::k2, {histogram, sample});
+  EXPECT_EQ(response.status, 400);
+  EXPECT_EQ(Counts(response), "0 1 0");
 }
 
 TEST_F(RemoteWriteHandlerTest, AMessageOfTheOtherVersionIsNotTakenForAnEmptyOne) {
