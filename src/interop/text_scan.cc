@@ -89,6 +89,19 @@ bool IsValidUtf8(std::string_view text) {
   return true;
 }
 
+std::string AsUtf8(std::string_view text) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string valid;
+  while (!text.empty()) {
+    const auto byte = static_cast<unsigned char>(text[0]);
+    const std::size_t n = byte < 0x80 ? 1 : MultiByteLength(text);
+    if (n == 0) valid.append({'\\', 'x', kHex[byte >> 4], kHex[byte & 15]});
+    valid.append(text.substr(0, n));
+    text.remove_prefix(n == 0 ? 1 : n);
+  }
+  return valid;
+}
+
 std::size_t MetricNamePrefix(std::string_view text) { return NamePrefix(text, kNameStart | kColon, kNameStart | kDigit | kColon); }
 std::size_t LabelNamePrefix(std::string_view text) { return NamePrefix(text, kNameStart, kNameStart | kDigit); }
 

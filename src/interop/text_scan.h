@@ -27,6 +27,9 @@ bool ParseValue(std::string_view token, double* value);
 bool ParseMillis(std::string_view token, Timestamp* t);
 bool ParseSeconds(std::string_view token, Timestamp* t);
 
+// `text` with what is not UTF-8 as \xNN: for an answer that names what somebody sent.
+std::string AsUtf8(std::string_view text);
+
 // `text` in double quotes for an error message: at most 64 bytes of it, bytes outside printable ASCII as \xNN.
 std::string Quoted(std::string_view text);
 

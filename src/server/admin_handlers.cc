@@ -83,7 +83,7 @@ void AddAdminHandlers(Storage* storage, const AdminOptions& options, Router* rou
       router->Add(
           {method, std::string("/api/v1/admin/tsdb/") + name, [admin, call, enabled = options.enabled](const HttpRequest& r) {
              return enabled ? (admin.*call)(r)
-                            : HttpResponse::Text(403, "the admin API is off: start the server with --web.enable-admin-api");
+                            : ApiError(403, "the admin API is off: start the server with --web.enable-admin-api");
            }});
     }
   };

@@ -33,10 +33,25 @@ std::string_view ErrorTypeOf(StatusCode code) {
   }
 }
 
-HttpResponse Envelope(int http_status, std::string_view type, const Status& status) {
+std::string_view ErrorTypeOf(int http_status) {
+  switch (http_status) {
+    case 403:
+    case 429:
+    case 503:
+      return "unavailable";
+    case 404:
+      return "not_found";
+    case 408:
+      return "timeout";
+    default:
+      return http_status < 500 ? "bad_data" : "internal";
+  }
+}
+
+HttpResponse Envelope(int http_status, std::string_view type, std::string_view text) {
   std::string body = "{\"status\":\"error\",\"errorType\":\"";
   body.append(type).append("\",\"error\":");
-  interop::AppendJsonString(status.message(), &body);
+  interop::AppendJsonString(text, &body);
   body += "}\n";
   return HttpResponse::Json(http_status, std::move(body));
 }
@@ -68,15 +83,27 @@ int HttpStatusOf(StatusCode code) {
 }
 
 HttpResponse ApiError(const Status& status) {
-  HttpResponse response = Envelope(HttpStatusOf(status.code()), ErrorTypeOf(status.code()), status);
+  HttpResponse response = Envelope(HttpStatusOf(status.code()), ErrorTypeOf(status.code()), status.message());
   if (status.code() == StatusCode::kResourceExhausted || status.code() == StatusCode::kUnavailable) {
     response.SetHeader("Retry-After", "1");
   }
   return response;
 }
 
+HttpResponse ApiError(int http_status, std::string_view text) { return Envelope(http_status, ErrorTypeOf(http_status), text); }
+
+void ShapeApiRefusal(const HttpRequest&, HttpResponse* refusal) {
+  std::string text = std::move(refusal->body);
+  while (text.ends_with('\n')) text.pop_back();
+  HttpResponse shaped = ApiError(refusal->status, text);
+  for (auto& header : refusal->headers) {
+    if (!EqualIgnoringCase(header.first, "Content-Type")) shaped.headers.push_back(std::move(header));
+  }
+  *refusal = std::move(shaped);
+}
+
 HttpResponse QueryError(const Status& status) {
-  return status.code() == StatusCode::kFailedPrecondition ? Envelope(422, "execution", status) : ApiError(status);
+  return status.code() == StatusCode::kFailedPrecondition ? Envelope(422, "execution", status.message()) : ApiError(status);
 }
 
 HttpResponse TextError(const Status& status) {

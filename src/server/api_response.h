@@ -21,6 +21,10 @@ int HttpStatusOf(StatusCode code);
 
 // {"status":"error","errorType":"bad_data","error":"..."} with the HTTP status of `status`.
 HttpResponse ApiError(const Status& status);
+// The same of a status of HTTP.
+HttpResponse ApiError(int http_status, std::string_view text);
+// Gives it to what the server refuses before a handler is asked (Router::ShapeRefusals).
+void ShapeApiRefusal(const HttpRequest& request, HttpResponse* refusal);
 // Of a query: 422 "execution", as Prometheus has for those that are too large, where it takes more memory than there is at all
 // (kFailedPrecondition).
 HttpResponse QueryError(const Status& status);

@@ -130,6 +130,7 @@ HttpResponse NoPromQl() {
 
 void AddLookupHandlers(Storage* storage, MemoryBudget* in_flight, std::chrono::milliseconds timeout, Router* router) {
   const Lookups lookups(storage, in_flight, timeout);
+  router->ShapeRefusals("/api/", ShapeApiRefusal);
   for (const char* const method : {"GET", "POST"}) {
     router->Add({method, "/api/v1/series", [lookups](const HttpRequest& r) { return lookups.Series(r); }});
     router->Add({method, "/api/v1/labels", [lookups](const HttpRequest& r) { return lookups.Names(r); }});

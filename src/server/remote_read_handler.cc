@@ -165,6 +165,7 @@ class RemoteRead {
 }  // namespace
 
 void AddRemoteReadHandler(Storage* storage, MemoryBudget* in_flight, const RemoteReadOptions& options, Router* router) {
+  router->ShapeRefusals("/api/v1/read", [](const HttpRequest&, HttpResponse*) {});  // plain text, as its other errors
   router->Add({.method = "POST",
                .pattern = "/api/v1/read",
                .handler = [read = RemoteRead(storage, in_flight, options)](const HttpRequest& r) { return read.Handle(r); },

@@ -47,7 +47,7 @@ bool VersionOf(std::string_view content_type, RemoteWriteVersion* version) {
   return true;
 }
 
-// 2.0 asks for them with every answer to a message of a type that is taken, also where nothing was written.
+// 2.0 asks for them with every answer, also where nothing was written.
 HttpResponse WithCounts(HttpResponse response, const WriteOutcome& outcome) {
   response.SetHeader("X-Prometheus-Remote-Write-Samples-Written", std::to_string(outcome.samples));
   response.SetHeader("X-Prometheus-Remote-Write-Histograms-Written", std::to_string(outcome.histograms));
@@ -88,10 +88,13 @@ RemoteWriteHandler::RemoteWriteHandler(Storage* storage, const RemoteWriteHandle
                         "Series of requests whose labels had to be read.")) {
   shared_.expanded_bytes_max = 4 * options.decoded_bytes_max;
   shared_.future_ms_max = options.future_ms_max;
+  shared_.names = options.names;
   shared_.clock = options.clock != nullptr ? options.clock : Clock::System();
 }
 
 void RemoteWriteHandler::AddTo(Router* router) {
+  router->ShapeRefusals("/api/v1/write",
+                        [](const HttpRequest&, HttpResponse* refusal) { *refusal = WithCounts(std::move(*refusal), {}); });
   router->Add({.method = "POST",
                .pattern = "/api/v1/write",
                .handler = [this](const HttpRequest& request) { return Handle(request); },
@@ -114,12 +117,14 @@ void RemoteWriteHandler::GiveBack(std::unique_ptr<Context> context) {
 HttpResponse RemoteWriteHandler::Handle(const HttpRequest& request) {
   RemoteWriteVersion version;
   if (!VersionOf(request.Header("Content-Type"), &version)) {
-    return HttpResponse::Text(415,
-                              "the Content-Type must be application/x-protobuf, alone or with ;proto=prometheus.WriteRequest or "
-                              ";proto=io.prometheus.write.v2.Request");
+    return WithCounts(
+        HttpResponse::Text(415,
+                           "the Content-Type must be application/x-protobuf, alone or with ;proto=prometheus.WriteRequest or "
+                           ";proto=io.prometheus.write.v2.Request"),
+        {});
   }
   if (const std::string_view coding = request.Header("Content-Encoding"); !coding.empty() && !EqualIgnoringCase(coding, "snappy")) {
-    return HttpResponse::Text(415, "the Content-Encoding must be snappy (the block format)");
+    return WithCounts(HttpResponse::Text(415, "the Content-Encoding must be snappy (the block format)"), {});
   }
   AckLevel level = options_.level;
   if (const std::string_view word = request.Header("X-Chronolith-Ack-Level"); !word.empty() && !ParseAckLevel(word, &level)) {

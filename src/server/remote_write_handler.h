@@ -10,7 +10,7 @@
 //  * 204: all was written, and has reached the level: --ack-level, or the request's header X-Chronolith-Ack-Level: queued, logged,
 //    synced
 //
-// Every answer but 415 says in X-Prometheus-Remote-Write-{Samples,Histograms,Exemplars}-Written what was written.
+// Every answer says in X-Prometheus-Remote-Write-{Samples,Histograms,Exemplars}-Written what was written.
 #ifndef CHRONOLITH_SERVER_REMOTE_WRITE_HANDLER_H_
 #define CHRONOLITH_SERVER_REMOTE_WRITE_HANDLER_H_
 
@@ -33,6 +33,7 @@ struct RemoteWriteHandlerOptions {
   std::uint64_t body_bytes_max = 32ULL << 20;
   std::uint64_t decoded_bytes_max = 32ULL << 20;
   std::uint64_t cache_bytes = 64ULL << 20;  // of series that were seen; about 400 bytes each
+  NameValidation names = NameValidation::kUtf8;
   std::int64_t future_ms_max = 10 * 60 * 1000;
   std::shared_ptr<Clock> clock;  // null: the system's
 };

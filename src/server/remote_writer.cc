@@ -9,6 +9,7 @@
 #include "base/counters.h"
 #include "base/hash.h"
 #include "interop/family_metadata.h"
+#include "interop/text_scan.h"
 
 namespace chronolith::server {
 namespace {
@@ -27,6 +28,18 @@ constexpr std::uint64_t kNewLabelByteBytes = 4;  // its labels, as a key in the 
 // The level was not reached: of none of it is known that it survives. Else the status is the first refusal's.
 bool IsUnreached(const WriteResult& result) {
   return !result.ok() && (result.refused.empty() || result.status != result.refused.front().reason);
+}
+
+// Not ok: a Prometheus before 3.0 would refuse the whole answer that has the series.
+Status CheckLegacyNames(const Labels& labels) {
+  for (const Label& label : labels) {
+    const bool metric = label.name == kMetricName;
+    const std::string_view name = metric ? label.value : label.name;
+    if ((metric ? interop::MetricNamePrefix(name) : interop::LabelNamePrefix(name)) == name.size()) continue;
+    return InvalidArgument(std::string(metric ? "the metric" : "label") + " name " + interop::Quoted(name) +
+                           " is not one of Prometheus before 3.0, and --name-validation is legacy");
+  }
+  return Status::Ok();
 }
 
 template <typename... Vectors>
@@ -90,6 +103,7 @@ Status RemoteWriter::WriteBatch(AckLevel level, MemoryShare* share, WriteOutcome
   misses_ += missing_.size();
   if (!share->GrowTo(own_bytes_ + BatchBytes())) return share->refusal();
   if (!missing_.empty()) Resolve(outcome);
+  FindMixed();
   for (std::size_t i = 0; i < batch_.series.size(); ++i) AppendSeries(i, outcome);
   if (Commit(level, false, outcome)) {
     WriteFamilies(level, outcome);
@@ -137,7 +151,11 @@ void RemoteWriter::Resolve(WriteOutcome* outcome) {
   std::vector<std::uint32_t> series;  // of labels
   std::string encoded;
   for (const std::uint32_t i : missing_) {
-    if (Status status = interop::NormalizeLabels(version_, keys_[i].bytes, &encoded); !status.ok()) {
+    Status status = interop::NormalizeLabels(version_, keys_[i].bytes, &encoded);
+    Labels made;
+    if (status.ok()) made = Labels::FromEncoded(encoded);
+    if (status.ok() && shared_->names == NameValidation::kLegacy) status = CheckLegacyNames(made);
+    if (!status.ok()) {
       Refuse(batch_.series[i].samples_end - SamplesBegin(i) + batch_.series[i].items_end - ItemsBegin(i), status, i, outcome);
       continue;
     }
@@ -145,7 +163,7 @@ void RemoteWriter::Resolve(WriteOutcome* outcome) {
       for (std::size_t k = SamplesBegin(i); k < batch_.series[i].samples_end; ++k) RefuseFuture(batch_.samples[k], i, outcome);
       continue;
     }
-    labels.push_back(Labels::FromEncoded(encoded));
+    labels.push_back(std::move(made));
     series.push_back(i);
   }
   if (labels.empty()) return;
@@ -153,6 +171,7 @@ void RemoteWriter::Resolve(WriteOutcome* outcome) {
   const WriteResult result = appender_->Refs(labels, &refs);
   std::vector<const Status*> reasons(labels.size(), &result.status);
   for (const Refusal& refusal : result.refused) reasons[refusal.series] = &refusal.reason;
+  shared_->families.Await(labels, &awaited_);
   for (std::size_t k = 0; k < labels.size(); ++k) {
     const std::uint32_t i = series[k];
     if (refs[k].id == 0) {
@@ -168,16 +187,43 @@ void RemoteWriter::AppendSeries(std::size_t series, WriteOutcome* outcome) {
   const Batch::Series& s = batch_.series[series];
   const SeriesRef ref = found_[series].ref;
   if (ref.id == 0) return;
+  const bool mixed = !mixed_.empty() && mixed_.contains(ref.id);
   for (std::size_t i = SamplesBegin(series); i < s.samples_end; ++i) {
     const Sample& sample = batch_.samples[i];
     if (sample.timestamp > latest_) [[unlikely]] {
       RefuseFuture(sample, series, outcome);
       continue;
     }
+    if (mixed && !TakeTime(ref, sample.timestamp, false)) [[unlikely]] {
+      Refuse(1, InvalidArgument("the sample at " + std::to_string(sample.timestamp) + " comes with a histogram of that time"),
+             series, outcome);
+      continue;
+    }
     appender_->Append(ref, sample.timestamp, sample.value);
     calls_.push_back({static_cast<std::uint32_t>(series), static_cast<std::uint32_t>(i), false});
   }
   for (std::size_t i = ItemsBegin(series); i < s.items_end; ++i) AppendItem(series, i, outcome);
+}
+
+void RemoteWriter::FindMixed() {
+  mixed_.clear();
+  taken_.clear();
+  if (batch_.items.empty() || batch_.samples.empty()) return;
+  absl::flat_hash_set<std::uint64_t> histograms;
+  for (std::size_t i = 0; i < batch_.series.size(); ++i) {
+    const bool any = std::any_of(batch_.items.begin() + static_cast<std::ptrdiff_t>(ItemsBegin(i)),
+                                 batch_.items.begin() + static_cast<std::ptrdiff_t>(batch_.series[i].items_end),
+                                 [](const Batch::Item& item) { return item.kind == Batch::ItemKind::kHistogram; });
+    if (any) histograms.insert(found_[i].ref.id);
+  }
+  for (std::size_t i = 0; !histograms.empty() && i < batch_.series.size(); ++i) {
+    const std::uint64_t id = found_[i].ref.id;
+    if (batch_.series[i].samples_end > SamplesBegin(i) && histograms.contains(id)) mixed_.insert(id);
+  }
+}
+
+bool RemoteWriter::TakeTime(SeriesRef ref, Timestamp time, bool histogram) {
+  return taken_.try_emplace({ref.id, time}, histogram).first->second == histogram;
 }
 
 void RemoteWriter::AppendItem(std::size_t series, std::size_t index, WriteOutcome* outcome) {
@@ -189,6 +235,9 @@ void RemoteWriter::AppendItem(std::size_t series, std::size_t index, WriteOutcom
     Status status = interop::DecodeHistogram(item.payload, &sample);
     if (status.ok() && sample.timestamp > latest_) {
       status = InvalidArgument("the histogram at " + std::to_string(sample.timestamp) + " is too far in the future");
+    }
+    if (status.ok() && mixed_.contains(found_[series].ref.id) && !TakeTime(found_[series].ref, sample.timestamp, true)) {
+      status = InvalidArgument("the histogram at " + std::to_string(sample.timestamp) + " comes with a sample of that time");
     }
     if (!status.ok()) return Refuse(1, status, series, outcome);
     appender_->AppendHistogram(found_[series].ref, sample.timestamp, std::move(sample.histogram));
@@ -229,31 +278,39 @@ void RemoteWriter::AppendMetadata(const Call& call, WriteOutcome* outcome) {
 }
 
 void RemoteWriter::WriteFamilies(AckLevel level, WriteOutcome* outcome) {
-  family_items_ = 0;
-  std::uint64_t bytes = 0;
-  std::vector<SeriesRef> untold;
+  const ToldFamilies::Awaited awaited = std::exchange(awaited_, {});
+  for (const auto& [family, metadata] : awaited) {
+    if (!TellFamily(family, *metadata, level, outcome)) return;
+  }
   for (const std::string_view payload : batch_.metadata) {
     std::string family;
     Metadata metadata;
-    Status status = interop::DecodeMetadata1(payload, &family, &metadata);
-    if (status.ok()) status = shared_->families.Untold(family, metadata, &untold);
-    if (!status.ok()) {
+    if (const Status status = interop::DecodeMetadata1(payload, &family, &metadata); !status.ok()) {
       outcome->Refuse(1, KindOf(status), status, "metadata of " + family.substr(0, 300));
-      continue;
-    }
-    for (const SeriesRef ref : untold) {
-      bytes += kItemBytes + metadata.unit.size() + metadata.help.size();
-      appender_->SetMetadata(ref, metadata);
-      if (++family_items_ < kFamilyItems && bytes < kFamilyBytes) continue;
-      if (!CommitFamilies(level, outcome)) return;
-      bytes = 0;
+    } else if (!TellFamily(family, metadata, level, outcome)) {
+      return;
     }
   }
   (void)CommitFamilies(level, outcome);
 }
 
+bool RemoteWriter::TellFamily(const std::string& family, const Metadata& metadata, AckLevel level, WriteOutcome* outcome) {
+  std::vector<SeriesRef> untold;
+  if (const Status status = shared_->families.Untold(family, metadata, &untold); !status.ok()) {
+    outcome->Refuse(1, KindOf(status), status, "metadata of " + family.substr(0, 300));
+  }
+  for (const SeriesRef ref : untold) {
+    family_bytes_ += kItemBytes + metadata.unit.size() + metadata.help.size();
+    appender_->SetMetadata(ref, metadata);
+    if (++family_items_ < kFamilyItems && family_bytes_ < kFamilyBytes) continue;
+    if (!CommitFamilies(level, outcome)) return false;
+  }
+  return true;
+}
+
 bool RemoteWriter::CommitFamilies(AckLevel level, WriteOutcome* outcome) {
   const std::uint64_t items = std::exchange(family_items_, 0);
+  family_bytes_ = 0;
   if (items == 0) return true;
   const WriteResult result = appender_->Commit({.level = level});
   if (result.ok()) {

@@ -4,14 +4,19 @@
 //   -> append -> commit, which waits for the level that was asked for
 //
 // A series that brings nothing to store (no samples, or all too far ahead) is made nowhere; of one that is there its metadata is
-// kept. Metadata of families, which 1.0 has, follows in commits of its own: a family may have any number of series.
+// kept. Metadata of families, which 1.0 has, follows in commits of its own: a family may have any number of series. Where it has
+// none yet, its metadata waits in memory for the first.
 #ifndef CHRONOLITH_SERVER_REMOTE_WRITER_H_
 #define CHRONOLITH_SERVER_REMOTE_WRITER_H_
+
+#include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
 
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/memory_share.h"
@@ -23,6 +28,10 @@
 
 namespace chronolith::server {
 
+// Which names of metrics and labels are taken, in Prometheus' words: any UTF-8, or those of Prometheus before 3.0, which cannot
+// read others back.
+enum class NameValidation : unsigned char { kUtf8, kLegacy };
+
 // What the writers of a process share. All must outlive them.
 struct RemoteWriterShared {
   RemoteWriterShared(Storage* storage_in, std::uint64_t cache_bytes)
@@ -31,6 +40,7 @@ struct RemoteWriterShared {
   SeriesCache cache1, cache2;  // by version: keys of one are not keys of the other
   ToldFamilies families;
   std::uint64_t expanded_bytes_max = interop::RemoteWriteDecoder::kExpandedBytesMax;
+  NameValidation names = NameValidation::kUtf8;
   std::int64_t future_ms_max = 0;  // samples further ahead of now are refused
   std::shared_ptr<Clock> clock;
 };
@@ -70,8 +80,14 @@ class RemoteWriter {
   bool WantsMetadata(std::size_t series, const std::string& encoded, WriteOutcome* outcome);
   void AppendSeries(std::size_t series, WriteOutcome* outcome);
   void AppendItem(std::size_t series, std::size_t index, WriteOutcome* outcome);
+  // Finds mixed_.
+  void FindMixed();
+  // Of a series in mixed_. False: the batch has a value of the other kind for that time; the store would keep one of the two.
+  bool TakeTime(SeriesRef ref, Timestamp time, bool histogram);
   void AppendMetadata(const Call& call, WriteOutcome* outcome);
   void WriteFamilies(AckLevel level, WriteOutcome* outcome);
+  // False where it is of no use to go on.
+  bool TellFamily(const std::string& family, const Metadata& metadata, AckLevel level, WriteOutcome* outcome);
   // False where it is of no use to go on.
   bool CommitFamilies(AckLevel level, WriteOutcome* outcome);
   // False where something was refused because its reference has expired: it was resolved again, and *calls_ holds what to append.
@@ -102,7 +118,12 @@ class RemoteWriter {
   std::vector<Call> calls_;
   std::vector<std::uint32_t> missing_;  // series
   std::vector<std::uint32_t> retold_;   // series whose metadata is new
-  std::uint64_t family_items_ = 0;      // collected in the appender
+  // Of series that have floats and histograms in the batch: the times taken, and whether by a histogram.
+  absl::flat_hash_set<std::uint64_t> mixed_;
+  absl::flat_hash_map<std::pair<std::uint64_t, Timestamp>, bool> taken_;
+  ToldFamilies::Awaited awaited_;   // families whose first series came
+  std::uint64_t family_items_ = 0;  // collected in the appender
+  std::uint64_t family_bytes_ = 0;  // likewise
   std::uint64_t hits_ = 0, misses_ = 0;
 };
 

@@ -49,9 +49,12 @@ void Router::Add(Route route) {
 void Router::ShapeRefusals(std::string prefix, RefusalShape shape) { shapes_.emplace_back(std::move(prefix), std::move(shape)); }
 
 void Router::Shape(const HttpRequest& request, HttpResponse* refusal) const {
-  for (const auto& [prefix, shape] : shapes_) {
-    if (request.path.starts_with(prefix)) return shape(request, refusal);
+  const std::pair<std::string, RefusalShape>* longest = nullptr;
+  for (const auto& shape : shapes_) {
+    if (!request.path.starts_with(shape.first)) continue;
+    if (longest == nullptr || shape.first.size() > longest->first.size()) longest = &shape;
   }
+  if (longest != nullptr) longest->second(request, refusal);
 }
 
 Router::Match Router::Find(std::string_view method, std::string_view path) const {

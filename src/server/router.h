@@ -40,7 +40,7 @@ class Router {
   void Add(Route route);
 
   // Gives what the server answers itself, before a handler is asked (404, 405, 413, 429, ...), the form that a protocol wants: of
-  // requests whose path begins with `prefix`. Status and headers but for the Content-Type stay.
+  // requests whose path begins with `prefix`; the longest that does counts. Status and headers but for the Content-Type stay.
   using RefusalShape = std::function<void(const HttpRequest& request, HttpResponse* refusal)>;
   void ShapeRefusals(std::string prefix, RefusalShape shape);
   void Shape(const HttpRequest& request, HttpResponse* refusal) const;

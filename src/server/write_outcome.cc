@@ -3,13 +3,14 @@
 #include <algorithm>
 
 #include "interop/series_limit.h"
+#include "interop/text_scan.h"
 
 namespace chronolith::server {
 void WriteOutcome::Refuse(std::uint64_t items, RefusalKind kind, const Status& reason, const std::string& what) {
   refused_ += items;
   of_kind_[static_cast<std::size_t>(kind)] += std::max<std::uint64_t>(items, 1);  // a series without items is refused, too
   if (reasons_.size() >= kReasonsMax) return;
-  std::string text = what.empty() ? reason.message() : what + ": " + reason.message();
+  std::string text = interop::AsUtf8(what.empty() ? reason.message() : what + ": " + reason.message());
   if (std::find(reasons_.begin(), reasons_.end(), text) == reasons_.end()) reasons_.push_back(std::move(text));
 }
 

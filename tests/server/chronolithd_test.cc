@@ -65,6 +65,7 @@ TEST_F(ChronolithdTest, TellsHowItIsUsedAndRefusesWhatItIsNot) {
       {{"--db", db_, "--listen", "127.0.0.1:70000"}, "--listen takes ADDRESS:PORT"},
       {{"--db", db_, "--listen", "some.host:80"}, "numeric address"},
       {Args({"--idle-timeout", "soon"}), "--idle-timeout"},
+      {Args({"--name-validation", "some"}), "--name-validation"},
       {Args({"--shards", "32"}), "--shards"},
       {Args({"--memory-limit", "1"}), "--memory-limit must be at least 67108864, not 1"},
       {Args({"--max-labels", "0"}), "--max-labels must be at least 1"},
@@ -145,6 +146,27 @@ TEST_F(ChronolithdTest, ASnapshotWarnsOfNothing) {
   const ProcessResult result = server.Stop(SIGTERM);
   EXPECT_EQ(result.exit_code, kOk);
   EXPECT_THAT(result.err, ::testing::Not(::testing::ContainsRegex(" (warning|error) ")));
+}
+
+TEST_F(ChronolithdTest, ErrorsOnThePathsOfTheApiHaveItsForm) {
+  Server server(Args());
+  ASSERT_GT(server.port(), 0) << server.err();
+  struct Case {
+    const char *method, *target;
+    int status;
+    const char* type;
+  };
+  for (const Case& c : {Case{"PUT", "/api/v1/series", 405, "bad_data"}, Case{"GET", "/api/v1/series?match[]=%zz", 400, "bad_data"},
+                        Case{"GET", "/api/v1/label/%zz/values", 400, "bad_data"}, Case{"GET", "/api/v1/nothing", 404, "not_found"},
+                        Case{"POST", "/api/v1/admin/tsdb/delete_series", 403, "unavailable"}}) {
+    const HttpAnswer answer = HttpCall(server.port(), c.method, c.target);
+    EXPECT_EQ(answer.status, c.status) << c.target;
+    const nlohmann::json error = nlohmann::json::parse(answer.body, nullptr, false);
+    ASSERT_TRUE(error.is_object()) << answer.body;
+    EXPECT_EQ(error["status"], "error") << c.target;
+    EXPECT_EQ(error["errorType"], c.type) << c.target;
+    EXPECT_NE(error["error"], "") << c.target;
+  }
 }
 
 TEST_F(ChronolithdTest, TheDatabaseIsLockedWhileItServes) {

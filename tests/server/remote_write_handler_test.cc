@@ -153,7 +153,9 @@ TEST_F(RemoteWriteHandlerTest, RefusesWhatIsNoRemoteWrite) {
   for (const Case& c : cases) {
     const HttpRequest request{.headers = {{"Content-Type", c.type}, {"Content-Encoding", c.encoding}},
                               .body = interop::CompressBlock(message)};
-    EXPECT_EQ(handler_->Handle(request).status, c.status) << c.type << " " << c.encoding;
+    const HttpResponse response = handler_->Handle(request);
+    EXPECT_EQ(response.status, c.status) << c.type << " " << c.encoding;
+    EXPECT_EQ(Counts(response), "0 0 0") << c.type << " " << c.encoding;
   }
   EXPECT_EQ(Post("\x0a\x7f").status, 400);
   HttpRequest request{.headers = {{"Content-Type", kType1}, {"Content-Encoding", "snappy"}}};
@@ -164,6 +166,72 @@ TEST_F(RemoteWriteHandlerTest, RefusesWhatIsNoRemoteWrite) {
     EXPECT_EQ(response.status, 400) << body.size();
     EXPECT_EQ(Counts(response), "0 0 0") << body.size();
   }
+}
+
+// What the server answers before it asks the handler.
+TEST_F(RemoteWriteHandlerTest, RefusalsOfTheServerHaveCountsToo) {
+  Open();
+  Router router;
+  handler_->AddTo(&router);
+  HttpResponse refusal = HttpResponse::Text(413, "too large");
+  router.Shape({.path = "/api/v1/write"}, &refusal);
+  EXPECT_EQ(refusal.status, 413);
+  EXPECT_EQ(refusal.body, "too large\n");
+  EXPECT_EQ(Counts(refusal), "0 0 0");
+}
+
+TEST_F(RemoteWriteHandlerTest, WhatIsNotUtf8IsEscapedInTheRefusal) {
+  Open();
+  const HttpResponse response =
+      Post(RemoteWriteVersion::k1, {{.labels = {{"__name__", "m"}, {"bad", "a\xff\xc3\xa4"}}, .samples = {{kNow, 1}}}});
+  EXPECT_EQ(response.status, 400);
+  EXPECT_THAT(response.body, HasSubstr("a\\xff\xc3\xa4"));
+  EXPECT_EQ(response.body.find('\xff'), std::string::npos);
+}
+
+TEST_F(RemoteWriteHandlerTest, LegacyNamesAreThoseOfOlderPrometheus) {
+  const auto post = [&](const char* metric, const char* label) {
+    return Post(RemoteWriteVersion::k1, {{.labels = {{"__name__", metric}, {label, "x"}}, .samples = {{kNow, 1}}},
+                                         {.labels = {{"__name__", "good:name"}}, .samples = {{kNow, 1}}}});
+  };
+  Open();
+  EXPECT_EQ(post("m", "jo-b").status, 204);
+  EXPECT_EQ(post("m.x", "job").status, 204);
+  options_.names = NameValidation::kLegacy;
+  handler_ = std::make_unique<RemoteWriteHandler>(storage_.get(), options_, &in_flight_, &registry_);
+  struct Case {
+    const char *metric, *label, *error;
+  };
+  for (const Case& c : {Case{"m", "jo-b", "label name \"jo-b\""}, Case{"m.x", "job", "the metric name \"m.x\""},
+                        Case{"m", "a:b", "label name \"a:b\""}, Case{"1m", "job", "the metric name \"1m\""}}) {
+    const HttpResponse response = post(c.metric, c.label);
+    EXPECT_EQ(response.status, 400) << c.error;
+    EXPECT_THAT(response.body, HasSubstr(c.error));
+    EXPECT_EQ(Counts(response), "1 0 0") << c.error;
+  }
+  EXPECT_EQ(post("m", "job").status, 204);
+}
+
+// One of them is stored: the other must not count as written.
+TEST_F(RemoteWriteHandlerTest, OfASampleAndAHistogramOfOneTimeTheSecondIsRefused) {
+  Open();
+  TimeSeries both{.labels = {{"__name__", "m"}}, .samples = {{kNow - 1, 1}, {kNow, 1}}};
+  both.histograms = {{kNow, SomeHistogram()}, {kNow + 1, SomeHistogram()}};
+  for (const RemoteWriteVersion version : {RemoteWriteVersion::k1, RemoteWriteVersion::k2}) {
+    const HttpResponse response = Post(version, {both});
+    EXPECT_EQ(response.status, 400);
+    EXPECT_EQ(Counts(response), "2 1 0");
+    EXPECT_THAT(response.body, HasSubstr("the histogram at " + std::to_string(kNow) + " comes with a sample of that time"));
+  }
+  const std::string stored =
+      "m " + std::to_string(kNow - 1) + "=1 " + std::to_string(kNow) + "=1 " + std::to_string(kNow + 1) + "=histogram";
+  EXPECT_THAT(Stored(), ::testing::ElementsAre(stored));
+  // As two series of one message.
+  const TimeSeries histogram{.labels = {{"__name__", "n"}}, .histograms = {{kNow, SomeHistogram()}}};
+  const TimeSeries sample{.labels = {{"__name__", "n"}}, .samples = {{kNow, 1}}};
+  const HttpResponse response = Post(RemoteWriteVersion::k2, {histogram, sample});
+  EXPECT_EQ(response.status, 400);
+  EXPECT_EQ(Counts(response), "0 1 0");
 }
 
 TEST_F(RemoteWriteHandlerTest, AMessageOfTheOtherVersionIsNotTakenForAnEmptyOne) {
@@ -444,6 +512,61 @@ TEST_F(RemoteWriteHandlerTest, MetadataOfAFamilyReachesItsSeriesNewOnesToo) {
   const std::uint64_t told = items();
   EXPECT_EQ(Post(metadata).status, 204);
   EXPECT_EQ(items(), told);  // all have been told
+}
+
+std::string MetadataOf(int type, std::string_view family, std::string_view help) {
+  std::string message;
+  ProtoWriter to(&message);
+  to.Nested(3, [&] {
+    to.Uint(1, static_cast<std::uint64_t>(type));
+    to.Bytes(2, family);
+    to.Bytes(4, help);
+  });
+  return message;
+}
+
+TEST_F(RemoteWriteHandlerTest, MetadataThatComesBeforeTheFirstSeriesWaitsForIt) {
+  Open();
+  const auto help = [&](const Labels& labels) {
+    const auto found = storage_->SeriesMetadata(labels);
+    return found.ok() && found->has_value() ? (*found)->help : "(none)";
+  };
+  EXPECT_EQ(Post(MetadataOf(1, "requests_total", "First.")).status, 204);
+  EXPECT_EQ(Post(MetadataOf(1, "requests_total", "Requests.")).status, 204);  // the later counts
+  EXPECT_EQ(Post(MetadataOf(3, "lat", "Latency.")).status, 204);
+  EXPECT_EQ(Post(MetadataOf(2, "other", "A gauge.")).status, 204);
+  const Labels total{{"__name__", "requests_total"}}, bucket{{"__name__", "lat_bucket"}, {"le", "1"}},
+      no_histogram{{"__name__", "other_bucket"}};
+  for (const Labels& labels : {total, no_histogram}) {
+    EXPECT_EQ(Post(RemoteWriteVersion::k1, {{.labels = labels, .samples = {{kNow, 1}}}}).status, 204);
+  }
+  EXPECT_EQ(Post(RemoteWriteVersion::k2, {{.labels = bucket, .samples = {{kNow, 1}}}}).status, 204);
+  EXPECT_EQ(help(total), "Requests.");
+  EXPECT_EQ(help(bucket), "Latency.");
+  EXPECT_EQ(help(no_histogram), "(none)") << "a gauge has no buckets";
+  // In one message, metadata in front.
+  const std::string both = MetadataOf(2, "late", "Late.") +
+                           EncodeRemoteWrite(RemoteWriteVersion::k1,
+                                             std::vector<TimeSeries>{{.labels = {{"__name__", "late"}}, .samples = {{kNow, 1}}}});
+  EXPECT_EQ(Post(both).status, 204);
+  EXPECT_EQ(help({{"__name__", "late"}}), "Late.");
+}
+
+TEST_F(RemoteWriteHandlerTest, MetadataWithoutSeriesIsBoundedAndRefusedBeyond) {
+  Open();
+  const std::string text(16'000, 'x');
+  HttpResponse response;
+  int taken = 0;
+  for (; taken < 1000; ++taken) {
+    response = Post(MetadataOf(2, "m" + std::to_string(taken), text));
+    if (response.status != 204) break;
+  }
+  EXPECT_GT(taken, 400);
+  EXPECT_EQ(response.status, 400);
+  EXPECT_THAT(response.body, HasSubstr("metadata of m" + std::to_string(taken) + ": it has no series yet"));
+  // What waits finds its series, which makes room.
+  EXPECT_EQ(Post(RemoteWriteVersion::k1, {{.labels = {{"__name__", "m0"}}, .samples = {{kNow, 1}}}}).status, 204);
+  EXPECT_EQ(Post(MetadataOf(2, "m" + std::to_string(taken), text)).status, 204);
 }
 
 TEST_F(RemoteWriteHandlerTest, MetadataOfALargeFamilyIsWrittenInPieces) {

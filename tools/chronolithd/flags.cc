@@ -161,6 +161,15 @@ void AddFlags(CLI::App* app, Flags* flags) {
           "what an answered write survives: queued nothing, logged kill -9, synced a power loss (logged)")
       ->check(CLI::IsMember({"queued", "logged", "synced"}))
       ->option_text("LEVEL");
+  writes
+      ->add_option_function<std::string>(
+          "--name-validation",
+          [flags](const std::string& word) {
+            flags->remote_write.names = word == "legacy" ? server::NameValidation::kLegacy : server::NameValidation::kUtf8;
+          },
+          "names of metrics and labels: utf8 any, legacy those that a Prometheus before 3.0 can read (utf8)")
+      ->check(CLI::IsMember({"utf8", "legacy"}))
+      ->option_text("WHICH");
   Bytes(writes, "--max-body-bytes", &flags->remote_write.body_bytes_max, "compressed body of a write");
   Bytes(writes, "--max-decoded-bytes", &flags->remote_write.decoded_bytes_max, "decoded body of a write");
   Bytes(writes, "--series-cache-bytes", &flags->remote_write.cache_bytes, "memory for finding series by what requests say of them");
