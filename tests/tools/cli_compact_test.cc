@@ -95,8 +95,8 @@ TEST_F(CliCompact, SaysForEachShardWhatItHasSavedAndTheDryRunSaysItBefore) {
   }
   for (const auto& [name, sum] : sums) EXPECT_EQ(real["total"][name], sum) << name;
   EXPECT_EQ(Query("n"), content_);
-  const nlohmann::json files = Json(Cli({"inspect", db_, "--format", "json"}));
-  for (std::size_t k = 0; k < 2; ++k) EXPECT_EQ(files["shards"][k]["table_bytes"], real["shards"][k]["disk_bytes_after"]);
+  const nlohmann::json inspected = Json(Cli({"inspect", db_, "--format", "json"}));
+  for (std::size_t k = 0; k < 2; ++k) EXPECT_EQ(inspected["shards"][k]["table_bytes"], real["shards"][k]["disk_bytes_after"]);
   const nlohmann::json again = Json(Compact());
   EXPECT_EQ(again["total"]["chunks_before"], real["total"]["chunks_after"]);
   EXPECT_EQ(again["total"]["chunks_after"], real["total"]["chunks_after"]);
