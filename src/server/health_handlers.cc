@@ -42,11 +42,9 @@ std::string NotReadyReason(const StorageStats& stats, const Status& status, bool
 
 HttpResponse Ready(Storage* storage, const HttpRequest& request) {
   const StorageStats stats = storage->Stats();
-  const bool serving = std::all_of(stats.shards.begin(), stats.shards.end(),
-                                   [](const ShardStats& shard) { return shard.serving || !shard.quarantine.empty(); });
-  // Says why not, or how far it is.
-  const Status status = serving ? Status::Ok() : storage->WaitReady(std::chrono::steady_clock::now());
-  const bool ready = serving && !stats.log_failed;
+  // Says why not, or how far it is. What needs all shards is refused until then, too.
+  const Status status = storage->WaitReady(std::chrono::steady_clock::now());
+  const bool ready = status.ok() && !stats.log_failed;
   nlohmann::json json = {{"ready", ready}, {"shards", nlohmann::json::array()}};
   if (!ready) json["reason"] = NotReadyReason(stats, status, !request.anonymous);
   for (const ShardStats& shard : stats.shards) json["shards"].push_back(ShardState(shard, !request.anonymous));

@@ -95,7 +95,7 @@ TEST_F(ChronolithdOtlpTest, AllRoadsLeadToTheStoreAndAreCounted) {
   const HttpAnswer large =
       HttpCall(server_->port(), "POST", "/v1/metrics", std::string(1025, ' '), {"Content-Type: application/json"});
   EXPECT_EQ(large.status, 413);
-  EXPECT_EQ(nlohmann::json::parse(large.body)["code"], 3);
+  EXPECT_EQ(nlohmann::json::parse(large.body)["code"], 8);
   const HttpAnswer metrics = HttpCall(server_->port(), "GET", "/metrics");
   EXPECT_THAT(metrics.body, HasSubstr("chronolith_otlp_points_total{result=\"written\"} 3\n"));
   EXPECT_THAT(metrics.body, HasSubstr("chronolith_otlp_points_total{result=\"rejected\"} 2\n"));

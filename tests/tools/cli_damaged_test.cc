@@ -156,7 +156,7 @@ TEST_F(CliDamaged, ABadBlockOfChunksMarksItsShard) {
 TEST_F(CliDamaged, ThePageMarksDamagedShardsAndLowerBounds) {
   Fill();
   const auto page = [&](int exit_code) {
-    const ProcessResult result = Cli({"inspect", db_, "--html", Path("page.html")});
+    const ProcessResult result = Cli({"inspect", db_, "--html", Path("page.html"), "--overwrite"});
     EXPECT_EQ(result.exit_code, exit_code) << result.err;
     return ReadFile(Path("page.html"));
   };
@@ -224,7 +224,7 @@ TEST_F(CliDamaged, PinsDoNotSayThatAllIsStoredOfAShardThatCannotBeRead) {
   EXPECT_THAT(pins.out, Not(HasSubstr("all is stored")));
   EXPECT_THAT(pins.out, HasSubstr("Not all of shard 1 could be read"));
   EXPECT_EQ(Json(Cli({"inspect", db_, "--what", "pins", "--format", "json"}))["complete"], false);
-  EXPECT_EQ(Cli({"inspect", db_, "--html", Path("page.html")}).exit_code, kProblems);
+  EXPECT_EQ(Cli({"inspect", db_, "--html", Path("page.html"), "--overwrite"}).exit_code, kProblems);
   EXPECT_THAT(ReadFile(Path("page.html")), Not(HasSubstr("all is stored")));
   EXPECT_THAT(ReadFile(Path("page.html")), HasSubstr("Not all of shard 1 could be read"));
 }
@@ -380,7 +380,7 @@ TEST_F(CliDamaged, TheLogIsReadWithoutTheData) {
       EXPECT_THAT(err, HasSubstr("The log is sound"));
       EXPECT_THAT(err, HasSubstr("chronolith salvage"));
     }
-    EXPECT_EQ(Cli({"inspect", db, "--html", Path("page.html")}).exit_code, kFailure);
+    EXPECT_EQ(Cli({"inspect", db, "--html", Path("page.html"), "--overwrite"}).exit_code, kFailure);
     const ProcessResult opened = Cli({"stat", db});
     EXPECT_EQ(opened.exit_code, kFailure);
     EXPECT_THAT(opened.err, HasSubstr("else `chronolith salvage`"));
@@ -423,7 +423,7 @@ TEST_F(CliDamaged, TheDataIsInspectedWithoutTheLog) {
       EXPECT_THAT(err, HasSubstr("Only the data was read"));
       EXPECT_THAT(err, HasSubstr("chronolith salvage"));
     }
-    EXPECT_EQ(Cli({"inspect", db, "--html", Path("page.html")}).exit_code, kProblems);
+    EXPECT_EQ(Cli({"inspect", db, "--html", Path("page.html"), "--overwrite"}).exit_code, kProblems);
     fs::remove_all(db);
   }
   fs::remove_all(db_ + "/log");

@@ -80,13 +80,6 @@ TEST_F(CliStdout, AFullDiskIsAFailureThatSaysSo) {
   }
 }
 
-TEST_F(CliStdout, AFullDiskOfTheFileThatIsAskedFor) {
-  Fill(20, 20);
-  const ProcessResult page = Cli({"inspect", db_, "--html", "/dev/full"});
-  EXPECT_EQ(page.exit_code, kFailure);
-  EXPECT_THAT(page.err, HasSubstr("/dev/full: No space left on device"));
-}
-
 // Which a program meets that was started by one that ignores SIGPIPE, as servers do.
 TEST_F(CliStdout, AReaderThatLeftIsAFailureWhereItEndsNobody) {
   Fill(20, 20);
