@@ -95,7 +95,7 @@ peak() {
 # What reads a store or copies it: readers STORE NAME
 readers() {
   peak stat "$1"
-  peak inspect "$1" --html "$dir/page.html"
+  peak inspect "$1" --html "$dir/x.html"
   peak cardinality "$1"
   peak verify "$1"
   peak query --db "$1" '{}'

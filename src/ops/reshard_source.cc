@@ -101,7 +101,7 @@ Status ReshardSource::Recover(const OpsContext& context) {
   options.background_compaction = false;
   options.log_path = copy->log_path();
   options.logger = copy->LoggerOfSource(options.logger, kOfCopy);
-  const Result<std::unique_ptr<Storage>> recovered = Storage::Open(options, copy->path());
+  Result<std::unique_ptr<Storage>> recovered = Storage::Open(options, copy->path());
   if (!recovered.ok()) return recovered.status();
   const StorageStats stats = (*recovered)->Stats();
   if (Status s = CheckWhole(stats); !s.ok()) return s;
@@ -111,6 +111,7 @@ Status ReshardSource::Recover(const OpsContext& context) {
   Status status = context.CheckCancelled();
   if (status.ok()) status = (*recovered)->Checkpoint();
   const Status closed = (*recovered)->Close();
+  recovered->reset();
   ReturnFreedMemory(context.memory_limit_bytes / 2);
   return status.ok() ? closed : status;
 }
