@@ -80,7 +80,8 @@ class Core {
   void EndWaits();
 
   // Before a write: waits while the memory budget is nearly used up or a disk is low (a checkpoint frees the head and the log),
-  // until `deadline` or for Options::backpressure_wait_ms. kResourceExhausted, kUnavailable.
+  // until `deadline` or for Options::backpressure_wait_ms; for a disk that checkpoints do not free no longer than kDiskPatience.
+  // kResourceExhausted, kUnavailable.
   Status Admit(Deadline deadline);
   // kResourceExhausted: too little is left of a disk to take writes, or to be reopened.
   Status DiskRoom() const;
@@ -288,9 +289,10 @@ class Core {
 
   std::thread upkeep_;
   Mutex wake_mu_;
-  CondVar wake_cv_;                             // wakes the upkeep thread
-  CondVar admitted_cv_;                         // wakes writers that wait for memory
-  Status disk_room_ ABSL_GUARDED_BY(wake_mu_);  // why disk_low_ is set
+  CondVar wake_cv_;                                        // wakes the upkeep thread
+  CondVar admitted_cv_;                                    // wakes writers that wait for memory
+  Status disk_room_ ABSL_GUARDED_BY(wake_mu_);             // why disk_low_ is set
+  std::uint64_t low_looks_ ABSL_GUARDED_BY(wake_mu_) = 0;  // at a disk, that found it low
   bool stop_ ABSL_GUARDED_BY(wake_mu_) = false;
   bool wanted_ ABSL_GUARDED_BY(wake_mu_) = false;
   std::atomic<bool> checkpoint_asked_{false};

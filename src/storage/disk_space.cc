@@ -57,12 +57,16 @@ void Core::LookAtDisk() {
   ReserveDisk();
   Status room = DiskRoom();
   const bool low = !room.ok();
-  if (low == disk_low_.load(std::memory_order_relaxed)) return;
-  Log(low ? LogLevel::kWarning : LogLevel::kInfo, low ? "writes are refused: " + room.message() : "writes are taken again");
+  const bool was_low = disk_low_.load(std::memory_order_relaxed);
+  if (!low && !was_low) return;
+  if (low != was_low) {
+    Log(low ? LogLevel::kWarning : LogLevel::kInfo, low ? "writes are refused: " + room.message() : "writes are taken again");
+  }
   MutexLock lock(&wake_mu_);
   disk_room_ = std::move(room);
   disk_low_.store(low);
-  if (!low) admitted_cv_.SignalAll();
+  low_looks_ += low ? 1 : 0;
+  admitted_cv_.SignalAll();
 }
 
 }  // namespace chronolith

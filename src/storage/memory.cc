@@ -17,6 +17,7 @@ constexpr std::uint64_t kScarceMargin = 8;            // a checkpoint starts whe
 constexpr std::uint64_t kReleaseMargin = 4;           // and is to leave this part free
 constexpr std::uint64_t kReleasedPart = 2;            // else series leave until no more than this part is used
 constexpr std::int64_t kTellReleasedMs = 60 * 60 * 1000;
+constexpr std::chrono::seconds kDiskPatience{5};  // for a disk that checkpoints do not free, however patient the host is
 
 }  // namespace
 
@@ -142,11 +143,16 @@ bool Core::CheckpointIsDue() const {
 Status Core::Admit(Deadline deadline) {
   if (!over_budget_.load(std::memory_order_relaxed) && !disk_low_.load(std::memory_order_relaxed)) [[likely]]
     return Status::Ok();
-  deadline = std::min(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.backpressure_wait_ms));
+  const Deadline begin = std::chrono::steady_clock::now();
+  deadline = std::min(deadline, begin + std::chrono::milliseconds(options_.backpressure_wait_ms));
   MutexLock lock(&wake_mu_);
+  const std::uint64_t looks = low_looks_;
   while ((over_budget_.load() || disk_low_.load()) && !stop_) {
     if (wal_->failed()) return wal_->failure();
-    if (!admitted_cv_.WaitUntil(&wake_mu_, deadline)) {
+    // A look follows a checkpoint: between two of them one was made from beginning to end. An archive may still take the log.
+    const bool in_vain = disk_low_.load() && low_looks_ >= looks + 2 && !wal_->HasArchiveBacklog() &&
+                         std::chrono::steady_clock::now() >= begin + kDiskPatience;
+    if (in_vain || !admitted_cv_.WaitUntil(&wake_mu_, deadline)) {
       if (disk_low_.load()) return disk_room_;
       return ResourceExhausted("the memory budget (memory_limit) of " + std::to_string(options_.memory_budget->limit_bytes()) +
                                " bytes stayed used up for as long as a write waits: raise it, or write to fewer series");
