@@ -1,5 +1,7 @@
 #include "plugins/rocksdb/newest_log.h"
 
+#include <sys/vfs.h>
+
 #include <algorithm>
 #include <cstdio>
 
@@ -56,6 +58,14 @@ std::uint64_t LogNumberNeeded(rocksdb::Env* env, const std::string& path) {
   return ScanLogFile(env, path + "/" + current, true, callbacks).ok() && known ? number : 0;
 }
 
+// RocksDB syncs the directory before it notes a log file there. On btrfs it leaves that out, as the files that it syncs bring their
+// own names with them; the log file is not yet one of those, and a power loss may take it.
+bool NamesAreSyncedInOrder(const std::string& path) {
+  constexpr auto kBtrfs = 0x9123683E;
+  struct statfs file_system {};
+  return statfs(path.c_str(), &file_system) != 0 || file_system.f_type != kBtrfs;
+}
+
 }  // namespace
 
 bool LargestLogNumber(std::string_view record, std::uint64_t* number) {
@@ -108,9 +118,11 @@ std::string LogFileName(std::uint64_t number) {
 // Beside a writer a look at the directory may miss a file that comes and one that goes; then the MANIFEST has a larger number by
 // now.
 std::uint64_t FirstMissingLog(rocksdb::Env* env, const std::string& path) {
+  if (!NamesAreSyncedInOrder(path)) return 0;
   for (std::uint64_t before = 0;;) {
     const std::uint64_t needed = LogNumberNeeded(env, path);
-    if (NewestLogNumber(path) >= needed) return 0;
+    const Result<std::vector<LogFile>> files = ListLogFiles(path);
+    if (!files.ok() || (!files->empty() && files->back().number >= needed)) return 0;
     if (needed == before) return needed;
     before = needed;
   }

@@ -19,7 +19,7 @@
 namespace chronolith {
 
 // The number from which on log files are missing, by the MANIFEST that CURRENT names: none has it or a larger one. 0: none is
-// missing, or the two cannot be read, which others tell.
+// missing, or the two cannot be read, which others tell, or it cannot be known (btrfs).
 std::uint64_t FirstMissingLog(rocksdb::Env* env, const std::string& path);
 // "000015.log"
 std::string LogFileName(std::uint64_t number);

@@ -70,20 +70,21 @@ void LogReopener::Run() {
 }
 
 Status LogReopener::Reopen() {
-  const std::chrono::milliseconds before = std::exchange(pause_, options_.interval);
   for (const std::string& directory : options_.directories) {
     if (Status status = Probe(directory); !status.ok()) return status;
   }
   Status status = storage_->Reopen();
   if (status.code() == StatusCode::kResourceExhausted) return status;  // it has not tried
   (status.ok() ? reopened_ : failed_).Increment();
-  if (!status.ok()) pause_ = std::min(2 * before, options_.interval_max);
+  // One that succeeds has still to replay the log, which may fail, too.
+  pause_ = std::min(2 * pause_, options_.interval_max);
   return status;
 }
 
 void LogReopener::Look() {
   if (!storage_->Stats().log_failed) {
     was_failed_ = false;
+    if (storage_->WaitReady(std::chrono::steady_clock::now()).ok()) pause_ = options_.interval;
     return;
   }
   if (!std::exchange(was_failed_, true)) {

@@ -22,7 +22,7 @@ struct LogReopenerOptions {
   std::vector<std::string> directories;
   std::shared_ptr<Logger> logger;
   std::chrono::milliseconds interval{1000};        // between two looks
-  std::chrono::milliseconds interval_max{30'000};  // it doubles up to this while reopening fails
+  std::chrono::milliseconds interval_max{30'000};  // it doubles up to this until the store serves again
 };
 
 // Looks from a thread of its own. While the log is failed nothing is acknowledged, which is the store's doing. Thread safety: safe.

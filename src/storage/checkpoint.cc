@@ -377,7 +377,7 @@ void Core::UpkeepLoop() {
       status = TrimLog();
     }
     upkeep_mu_.Unlock();
-    LookAtDisk();
+    LookAtDisk(true);
     if (status.ok() && checkpoint) status = ApplyRetention();
     if (status.ok()) status = CompactInBackground();
     LeavePlace();

@@ -227,7 +227,7 @@ Status Core::MergeShard(Shard* shard, Timestamp floor, CompactRun* run, ShardCom
     if (disk_low_.load()) LookAtDisk();
     if (!options_.read_only && CheckpointIsDue()) {
       *checkpoint = CheckpointLocked(Haste::kBackground);
-      LookAtDisk();
+      LookAtDisk(true);
     }
     if (!checkpoint->ok()) return *checkpoint;
     run->OnMerged(*result);

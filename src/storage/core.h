@@ -168,7 +168,8 @@ class Core {
   void OnLoggedBytes(std::uint64_t bytes);
   void AskForCheckpoint();
   void WakeAdmitted();
-  void LookAtDisk();  // disk_space.cc
+  // disk_space.cc. `tried`: a checkpoint has just freed what it could.
+  void LookAtDisk(bool tried = false);
   std::uint64_t UnderWayBytes() const;
   struct DiskSpace {
     std::uint64_t free = 0;
@@ -292,7 +293,7 @@ class Core {
   CondVar wake_cv_;                                        // wakes the upkeep thread
   CondVar admitted_cv_;                                    // wakes writers that wait for memory
   Status disk_room_ ABSL_GUARDED_BY(wake_mu_);             // why disk_low_ is set
-  std::uint64_t low_looks_ ABSL_GUARDED_BY(wake_mu_) = 0;  // at a disk, that found it low
+  std::uint64_t low_looks_ ABSL_GUARDED_BY(wake_mu_) = 0;  // that found a disk low behind a checkpoint
   bool stop_ ABSL_GUARDED_BY(wake_mu_) = false;
   bool wanted_ ABSL_GUARDED_BY(wake_mu_) = false;
   std::atomic<bool> checkpoint_asked_{false};

@@ -53,7 +53,7 @@ std::function<std::uint64_t()> Core::CompactionReserve(InstanceRole instance) co
   return [reserve = compaction_reserve_[static_cast<std::size_t>(instance)]] { return reserve->load(std::memory_order_relaxed); };
 }
 
-void Core::LookAtDisk() {
+void Core::LookAtDisk(bool tried) {
   ReserveDisk();
   Status room = DiskRoom();
   const bool low = !room.ok();
@@ -65,7 +65,7 @@ void Core::LookAtDisk() {
   MutexLock lock(&wake_mu_);
   disk_room_ = std::move(room);
   disk_low_.store(low);
-  low_looks_ += low ? 1 : 0;
+  low_looks_ += low && tried ? 1 : 0;
   admitted_cv_.SignalAll();
 }
 

@@ -149,7 +149,7 @@ Status Core::Admit(Deadline deadline) {
   const std::uint64_t looks = low_looks_;
   while ((over_budget_.load() || disk_low_.load()) && !stop_) {
     if (wal_->failed()) return wal_->failure();
-    // A look follows a checkpoint: between two of them one was made from beginning to end. An archive may still take the log.
+    // Between two looks behind a checkpoint one was made from beginning to end. An archive may still take the log.
     const bool in_vain = disk_low_.load() && low_looks_ >= looks + 2 && !wal_->HasArchiveBacklog() &&
                          std::chrono::steady_clock::now() >= begin + kDiskPatience;
     if (in_vain || !admitted_cv_.WaitUntil(&wake_mu_, deadline)) {
