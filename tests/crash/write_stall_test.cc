@@ -63,13 +63,17 @@ TEST(WriteStall, NoCallerIsHeldPastItsDeadlineAndNothingThatWasQueuedIsLost) {
     }
     return (*store)->Write(series, {.deadline = deadline}).status;
   };
+  // By its deadline, or by backpressure_wait_ms where this thread was not run for that long.
+  const auto ended = [](const Status& s) {
+    return s.code() == StatusCode::kDeadlineExceeded || s.code() == StatusCode::kResourceExhausted;
+  };
   Status status;
   for (int i = 0; i < 20'000 && (*store)->Stats().stalled_groups == 0; ++i) {
     status = write(Soon());
-    EXPECT_TRUE(status.ok() || status.code() == StatusCode::kDeadlineExceeded) << status.ToString();
+    EXPECT_TRUE(status.ok() || ended(status)) << status.ToString();
   }
   ASSERT_GT((*store)->Stats().stalled_groups, 0U);
-  EXPECT_EQ(status.code(), StatusCode::kDeadlineExceeded) << status.ToString();
+  EXPECT_TRUE(ended(status)) << status.ToString();
 
   // Each of these returns, while nothing is flushed.
   const Deadline past = std::chrono::steady_clock::now();
@@ -78,9 +82,8 @@ TEST(WriteStall, NoCallerIsHeldPastItsDeadlineAndNothingThatWasQueuedIsLost) {
   const WriteResult queued =
       (*store)->Write(TimeSeries{.labels = {{"__name__", "q"}}, .samples = {{kT, 1}}}, {.level = AckLevel::kQueued});
   EXPECT_TRUE(queued.ok()) << queued.status.ToString();
-  EXPECT_EQ((*store)->Wait(queued.token, AckLevel::kSynced, Soon()).code(), StatusCode::kDeadlineExceeded);
-  EXPECT_EQ((*store)->Delete({Matcher::Equal("__name__", "q")}, {}, {.deadline = Soon()}).status.code(),
-            StatusCode::kDeadlineExceeded);
+  EXPECT_TRUE(ended((*store)->Wait(queued.token, AckLevel::kSynced, Soon())));
+  EXPECT_TRUE(ended((*store)->Delete({Matcher::Equal("__name__", "q")}, {}, {.deadline = Soon()}).status));
   EXPECT_EQ((*store)->Flush().code(), StatusCode::kResourceExhausted);
   EXPECT_FALSE((*store)->Stats().log_failed);
   EXPECT_GT((*store)->Stats().log_engine.write_stalls, 0U);

@@ -3,6 +3,7 @@
 #include <netdb.h>
 
 #include <algorithm>
+#include <limits>
 #include <thread>
 
 #include "chronolith/file_log_archiver.h"
@@ -80,6 +81,9 @@ Status CheckLimits(const Flags& flags) {
                           {"--otlp-grpc-memory", flags.otlp_grpc.memory_bytes, 1},
                           {"--max-in-flight-bytes", flags.in_flight_bytes, 1}};
   for (const Limit& limit : limits) {
+    // A negative number has been read as a huge one.
+    if (limit.value > std::numeric_limits<std::uint64_t>::max() / 2)
+      return InvalidArgument(std::string(limit.flag) + " is too large, or negative");
     if (limit.value >= limit.least) continue;
     return InvalidArgument(std::string(limit.flag) + " must be at least " + std::to_string(limit.least) + ", not " +
                            std::to_string(limit.value));
