@@ -1,6 +1,7 @@
 #include "format/chunk_rows.h"
 
 #include <limits>
+#include <optional>
 
 #include "base/checksum.h"
 #include "base/coding.h"
@@ -10,7 +11,7 @@ namespace chronolith {
 namespace {
 
 constexpr std::uint8_t kOverlayFlag = 1;
-// Version 2: with the version, in its byte.
+// kPackedChunkRowVersion: with the version, in its byte.
 constexpr std::uint8_t kVersionBits = 15;
 constexpr std::uint8_t kPackedOverlay = 16;
 constexpr std::uint8_t kPackedSteady = 32;
@@ -38,7 +39,8 @@ void PutCrc(std::string_view key, std::string* value) { PutFixed32(value, Crc32c
 
 std::uint8_t VersionOf(char first) {
   const auto byte = static_cast<std::uint8_t>(first);
-  return (byte & kVersionBits) == kPackedChunkRowVersion ? kPackedChunkRowVersion : byte;
+  const auto version = static_cast<std::uint8_t>(byte & kVersionBits);
+  return version == kPackedChunkRowVersion || version == kOlderPackedChunkRowVersion ? version : byte;
 }
 
 bool IsPackedRow(const ChunkMeta& meta, std::string_view payload) { return meta.type == ChunkType::kXor && IsPacked(payload); }
@@ -76,7 +78,7 @@ bool ReadChunkHeader(ByteReader* in, ChunkMeta* meta) {
 Timestamp Later(Timestamp t, std::uint64_t by) { return static_cast<Timestamp>(static_cast<std::uint64_t>(t) + by); }
 Timestamp LastOfSteady(const PackedFront& front) { return Later(front.first, (front.samples - 1) * front.delta); }
 
-// The same of version 2, with the front of the payload.
+// The same of kPackedChunkRowVersion, with the front of the payload.
 bool ReadPackedHeader(std::uint8_t first, ByteReader* in, ChunkMeta* meta, PackedFront* front) {
   if ((first & ~(kVersionBits | kPackedOverlay | kPackedSteady)) != 0) return false;
   meta->overlay = (first & kPackedOverlay) != 0;
@@ -95,12 +97,20 @@ bool ReadPackedHeader(std::uint8_t first, ByteReader* in, ChunkMeta* meta, Packe
   return in->ok() && meta->window <= meta->min_time && meta->min_time <= meta->max_time;
 }
 
-// False where the payload is not of that chunk.
+// Reads the front of a packed payload. False where it is not of that chunk, or not as PutPackedFront writes it.
+bool ReadFrontOf(const ChunkMeta& meta, ByteReader* payload, PackedFront* front) {
+  ByteReader bytes = *payload;
+  if (!ReadPackedFront(payload, front)) return false;
+  std::string written;
+  PutPackedFront(*front, &written);
+  return bytes.Bytes(bytes.remaining() - payload->remaining()) == written && front->samples == meta.samples &&
+         front->first == meta.min_time && (!front->steady || LastOfSteady(*front) == meta.max_time);
+}
+
 bool PutPacked(const ChunkMeta& meta, std::string_view payload, std::string* value) {
   ByteReader in(payload);
   PackedFront front;
-  if (!ReadPackedFront(&in, &front) || front.samples != meta.samples || front.first != meta.min_time) return false;
-  if (front.steady && LastOfSteady(front) != meta.max_time) return false;
+  if (!ReadFrontOf(meta, &in, &front)) return false;
   const int flags = (meta.overlay ? kPackedOverlay : 0) | (front.steady ? kPackedSteady : 0);
   value->push_back(static_cast<char>(kPackedChunkRowVersion | flags));
   PutVarint(value, meta.epoch);
@@ -114,6 +124,28 @@ bool PutPacked(const ChunkMeta& meta, std::string_view payload, std::string* val
   if (!front.steady) PutVarint(value, static_cast<std::uint64_t>(meta.max_time) - static_cast<std::uint64_t>(meta.min_time));
   value->append(in.Bytes(in.remaining()));
   return true;
+}
+
+// Reads what stands before the payload, and sets *front where the payload lacks it. kOlderPackedChunkRowVersion was written in
+// two forms: a row whose front says what its header says is whole, any other is like kPackedChunkRowVersion.
+bool ReadHeader(char first, ByteReader* in, ChunkMeta* meta, std::optional<PackedFront>* front) {
+  const std::uint8_t version = VersionOf(first);
+  if (version == kChunkRowVersion) return ReadChunkHeader(in, meta);
+  if (meta->type != ChunkType::kXor) return false;
+  if (first == kOlderPackedChunkRowVersion) {
+    ByteReader whole = *in;
+    ChunkMeta found = *meta;
+    PackedFront ignored;
+    if (ReadChunkHeader(&whole, &found)) {
+      ByteReader payload = whole;
+      if (ReadFrontOf(found, &payload, &ignored)) {
+        *in = whole;
+        *meta = found;
+        return true;
+      }
+    }
+  }
+  return ReadPackedHeader(static_cast<std::uint8_t>(first), in, meta, &front->emplace());
 }
 
 }  // namespace
@@ -195,29 +227,25 @@ Status DecodeChunkValue(std::string_view key, std::string_view value, ChunkMeta*
   const char first = value.empty() ? '\0' : value[0];
   if (Status s = Unwrap("chunk", key, kPackedChunkRowVersion, &value); !s.ok()) return s;
   ByteReader in(value);
-  if (VersionOf(first) == kPackedChunkRowVersion) {
-    PackedFront front;
-    if (meta->type != ChunkType::kXor || !ReadPackedHeader(static_cast<std::uint8_t>(first), &in, meta, &front)) {
-      return Damaged("chunk", key, "malformed header");
-    }
-    buffer->clear();
-    PutPackedFront(front, buffer);
-    *payload = buffer->append(in.Bytes(in.remaining()));
-    return Status::Ok();
-  }
-  if (!ReadChunkHeader(&in, meta)) return Damaged("chunk", key, "malformed header");
+  std::optional<PackedFront> front;
+  if (!ReadHeader(first, &in, meta, &front)) return Damaged("chunk", key, "malformed header");
   *payload = in.Bytes(in.remaining());
-  if (IsPackedRow(*meta, *payload)) return Damaged("chunk", key, "the payload is not of the version's form");
+  if (front) {
+    buffer->clear();
+    PutPackedFront(*front, buffer);
+    *payload = buffer->append(*payload);
+  } else if (VersionOf(first) == kChunkRowVersion && IsPackedRow(*meta, *payload)) {
+    return Damaged("chunk", key, "the payload is not of the version's form");
+  }
   return Status::Ok();
 }
 
 bool PeekChunkValue(std::string_view value, ChunkMeta* meta) {
   if (value.size() <= kCrcBytes) return false;
-  const std::uint8_t version = VersionOf(value[0]);
   ByteReader in(value.substr(1, value.size() - 1 - kCrcBytes));
-  PackedFront front;
-  if (version == kPackedChunkRowVersion) return ReadPackedHeader(static_cast<std::uint8_t>(value[0]), &in, meta, &front);
-  return version == kChunkRowVersion && ReadChunkHeader(&in, meta);
+  std::optional<PackedFront> front;
+  const std::uint8_t version = VersionOf(value[0]);
+  return version > 0 && version <= kPackedChunkRowVersion && ReadHeader(value[0], &in, meta, &front);
 }
 
 std::string TombstonePrefix(Lsn lsn) {

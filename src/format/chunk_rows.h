@@ -3,7 +3,7 @@
 //   chunk      key    'c' | window: BE64, sign flipped | ordinal: BE32 | creation LSN: BE64 | sequence: BE32 | chunk type: u8
 //              value  version: u8 = 1 | flags: u8 (bit 0: overlay; others 0) | epoch: uvarint | min_time - window: uvarint |
 //                     max_time - min_time: uvarint | samples: uvarint | payload, encoded as the type says | CRC32C: LE32
-//              packed version: u8 = 2, plus 16: overlay, 32: steady | epoch: uvarint | min_time - window: uvarint | samples:
+//              packed version: u8 = 3, plus 16: overlay, 32: steady | epoch: uvarint | min_time - window: uvarint | samples:
 //              uvarint |
 //                     where there are two: their distance: uvarint of whole seconds, or 0 and uvarint of ms |
 //                     unless steady: max_time - min_time: uvarint | a packed float chunk without its front | CRC32C: LE32
@@ -39,7 +39,9 @@
 namespace chronolith {
 
 inline constexpr std::uint8_t kChunkRowVersion = 1;
-inline constexpr std::uint8_t kPackedChunkRowVersion = 2;  // of a chunk row whose payload is packed (chunk/packed_chunk.h)
+// Of a chunk row whose payload is packed (chunk/packed_chunk.h). The older is read, never written.
+inline constexpr std::uint8_t kOlderPackedChunkRowVersion = 2;
+inline constexpr std::uint8_t kPackedChunkRowVersion = 3;
 inline constexpr std::size_t kChunkKeyBytes = 26;
 inline constexpr std::uint64_t kChunkValueBytesMax = 64ULL << 10;
 // A payload of at most this many bytes fits into a value, whatever the other fields are.

@@ -86,7 +86,7 @@ TEST(ChunkRow, PackedBytesAreGolden) {
             "00008128"
             "82f4ee06"
             "9875");
-  EXPECT_EQ(Hex(value).substr(0, Hex(value).size() - 8), "32ac0201280f" + Hex(payload).substr(20));
+  EXPECT_EQ(Hex(value).substr(0, Hex(value).size() - 8), "33ac0201280f" + Hex(payload).substr(20));
   EXPECT_LE(value.size(), payload.size());
 }
 
@@ -144,6 +144,43 @@ TEST(ChunkRow, APackedRowIsOfTheSamplesThatItSays) {
   std::string buffer;
   EXPECT_EQ(DecodeChunkValue(histogram, Sealed(histogram, value.substr(0, value.size() - 4)), &meta, &found, &buffer).code(),
             StatusCode::kDataLoss);
+}
+
+// Both forms of it: with the payload whole, and like version 3.
+TEST(ChunkRow, PackedRowsOfVersion2AreRead) {
+  for (const bool overlay : {true, false}) {
+    for (const bool steady : {true, false}) {
+      ChunkMeta meta = SomeMeta();
+      meta.overlay = overlay;
+      const std::string key = KeyOf(meta);
+      const std::string payload = PackedPayload(&meta, 40, 15'000, steady);
+      std::string whole = std::string(1, '\x02') + (overlay ? '\x01' : '\0');
+      PutVarint(&whole, meta.epoch);
+      PutVarint(&whole, static_cast<std::uint64_t>(meta.min_time - meta.window));
+      PutVarint(&whole, static_cast<std::uint64_t>(meta.max_time - meta.min_time));
+      PutVarint(&whole, meta.samples);
+      std::string like3;
+      ASSERT_TRUE(EncodeChunkValue(key, meta, payload, &like3).ok());
+      like3.resize(like3.size() - 4);
+      --like3[0];
+      for (const std::string& row : {Sealed(key, whole + payload), Sealed(key, like3)}) {
+        ChunkMeta back, peeked;
+        std::string_view found;
+        std::string buffer;
+        ASSERT_TRUE(DecodeChunkKey(key, &back) && DecodeChunkKey(key, &peeked));
+        ASSERT_TRUE(DecodeChunkValue(key, row, &back, &found, &buffer).ok());
+        ASSERT_TRUE(PeekChunkValue(row, &peeked));
+        EXPECT_EQ(found, payload);
+        for (const ChunkMeta& m : {back, peeked}) {
+          EXPECT_EQ(m.min_time, meta.min_time);
+          EXPECT_EQ(m.max_time, meta.max_time);
+          EXPECT_EQ(m.samples, 40U);
+          EXPECT_EQ(m.overlay, overlay);
+          EXPECT_EQ(m.epoch, meta.epoch);
+        }
+      }
+    }
+  }
 }
 
 TEST(ChunkRow, RoundTripsExtremeFields) {
@@ -245,17 +282,17 @@ TEST(ChunkRow, RefusesWhatIsMalformedBehindARightChecksum) {
     StatusCode code;
   };
   const std::vector<Case> cases = {
-      {"newer version", Sealed(key, "\x03\x01\x01\x01\x01\x03"), StatusCode::kFailedPrecondition},
-      {"packed: newer version", Sealed(key, "\x13\x01\x01\x02\x01"), StatusCode::kFailedPrecondition},
-      {"packed: unknown flag", Sealed(key, "\x62\x01\x01\x02\x01"), StatusCode::kDataLoss},
-      {"packed: no samples", Sealed(key, std::string("\x22\x01\x01\x00\x01", 5)), StatusCode::kDataLoss},
-      {"packed: too many samples", Sealed(key, "\x22\x01\x01\xff\xff\x7f\x01"), StatusCode::kDataLoss},
-      {"packed: cut before the distance", Sealed(key, "\x22\x01\x01\x02"), StatusCode::kDataLoss},
-      {"packed: cut before the distance in ms", Sealed(key, std::string("\x22\x01\x01\x02\x00", 5)), StatusCode::kDataLoss},
-      {"packed: too many seconds", Sealed(key, "\x22\x01\x01\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), StatusCode::kDataLoss},
-      {"packed: cut before the last time", Sealed(key, "\x02\x01\x01\x02\x01"), StatusCode::kDataLoss},
+      {"newer version", Sealed(key, "\x04\x01\x01\x01\x01\x03"), StatusCode::kFailedPrecondition},
+      {"packed: newer version", Sealed(key, "\x14\x01\x01\x02\x01"), StatusCode::kFailedPrecondition},
+      {"packed: unknown flag", Sealed(key, "\x63\x01\x01\x02\x01"), StatusCode::kDataLoss},
+      {"packed: no samples", Sealed(key, std::string("\x23\x01\x01\x00\x01", 5)), StatusCode::kDataLoss},
+      {"packed: too many samples", Sealed(key, "\x23\x01\x01\xff\xff\x7f\x01"), StatusCode::kDataLoss},
+      {"packed: cut before the distance", Sealed(key, "\x23\x01\x01\x02"), StatusCode::kDataLoss},
+      {"packed: cut before the distance in ms", Sealed(key, std::string("\x23\x01\x01\x02\x00", 5)), StatusCode::kDataLoss},
+      {"packed: too many seconds", Sealed(key, "\x23\x01\x01\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"), StatusCode::kDataLoss},
+      {"packed: cut before the last time", Sealed(key, "\x03\x01\x01\x02\x01"), StatusCode::kDataLoss},
       {"packed: last time before the first",
-       Sealed(key, std::string("\x22\x01\x01\x02\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 15)), StatusCode::kDataLoss},
+       Sealed(key, std::string("\x23\x01\x01\x02\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 15)), StatusCode::kDataLoss},
       {"version 1, packed", Sealed(key, std::string("\x01\x01\x01\x01\x01\x03\0\0\x01", 9)), StatusCode::kDataLoss},
       {"version 0", Sealed(key, std::string("\0\x01\x01\x01\x01\x03", 6)), StatusCode::kDataLoss},
       {"unknown flag", Sealed(key, "\x01\x02\x01\x01\x01\x03"), StatusCode::kDataLoss},

@@ -74,20 +74,42 @@ std::string Hex(std::string_view bytes) {
   return hex;
 }
 
-TEST(PackedChunk, Version1HasTheseBytes) {
-  // Counts in steps of 3, 4 and 5, a reset, a stale marker, one time that is 7 ms late.
+std::string Bytes(std::string_view hex) {
+  std::string bytes;
+  for (std::size_t i = 0; i < hex.size(); i += 2)
+    bytes.push_back(static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16)));
+  return bytes;
+}
+
+// Counts in steps of 3, 4 and 5, a reset, a stale marker, one time that is 7 ms late.
+std::vector<Sample> Counts() {
   std::vector<Sample> samples = Regular(12, [](std::size_t i) { return static_cast<double>(100 + 3 * i + i % 3); });
   samples[5].value = 0;
   samples[11].value = kStale;
   samples[8].timestamp += 7;
+  return samples;
+}
+
+TEST(PackedChunk, Version1HasTheseBytes) {
   EXPECT_EQ(
-      Hex(PackAndRead(samples)),
+      Hex(PackAndRead(Counts())),
       "0000010c80a0abfef962987542161b42850a75ce1d"  // mark, version, samples, times: 2 digits of radix 22 in 9 bits, above -14
       "80010b020000000000f07f"                      // order 0, one value without m: the last
       "448401009d57d14d32beeffddd9f45");            // 4 digits of radix 132 in 29 bits
   EXPECT_EQ(Hex(PackAndRead(Regular(16, [](std::size_t i) { return static_cast<double>(i % 2 == 0 ? i / 2 : 15 - i / 2); }))),
             "0000811080a0abfef9629875"  // steady
             "000400f0e1d2c3b4a59687");  // order 0, 4 bits each
+}
+
+// By the packer of before there were digits.
+TEST(PackedChunk, ColumnsOfWholeBitsAreRead) {
+  std::string unpacked;
+  ASSERT_TRUE(Unpack(Bytes("0000010c80a0abfef9629875051bce39e75c05d501"  // times: 5 bits each above -14
+                           "81010b020000000000f07f"                      // order 1
+                           "c80108e1017575727500e77575727571"),
+                     &unpacked)
+                  .ok());
+  EXPECT_EQ(unpacked, EncodeXor(Counts()));
 }
 
 TEST(PackedChunk, TakesTheBitsThatTheValuesNeed) {
