@@ -5,6 +5,8 @@
 #include <map>
 #include <string>
 
+#include "chronolith/engine_registry.h"
+#include "storage/store_directory.h"
 #include "tests/tools/cli_test_base.h"
 
 namespace chronolith::testing {
@@ -112,6 +114,41 @@ TEST_F(CliMessages, ALockThatCannotBeOpenedIsNoWriter) {
   const ProcessResult result = Cli({"recover", db_});
   EXPECT_EQ(result.exit_code, kFailure);
   EXPECT_THAT(result.err, HasSubstr("LOCK: Is a directory"));
+// What kill -9 leaves while a database is made: the families of an instance are made one after the other, the data's first.
+TEST_F(CliMessages, OfADatabaseThatIsHalfMadeItIsSaidWhatToDoAndTheNextWriterMakesTheRest) {
+  for (const bool with_log : {false, true}) {
+    fs::remove_all(db_);
+    ASSERT_EQ(Import("", {"--shards", "4"}).exit_code, kOk);
+    StoreManifest manifest = ReadStoreManifest(db_).value();
+    manifest.complete = false;
+    fs::remove_all(db_ + "/data");
+    fs::remove_all(db_ + "/log");
+    ASSERT_EQ(WriteStoreManifest(db_, manifest), Status::Ok());
+    const auto make = [&](const std::string& path, EngineOptions options, std::size_t families) {
+      options.families.resize(families);
+      ASSERT_EQ(EngineRegistry::Default()->Find(manifest.engine).value()->Open(path, options).value()->Close(), Status::Ok());
+    };
+    make(db_ + "/data", DataInstanceOptions(manifest), with_log ? 9 : 4);
+    if (with_log) make(db_ + "/log", LogInstanceOptions(manifest), 3);
+    for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{{"query", "--db", db_, "n"},
+                                                                                         {"stat", db_},
+                                                                                         {"inspect", db_},
+                                                                                         {"verify", db_},
+                                                                                         {"dump-wal", db_},
+                                                                                         {"export", "--db", db_, "--to", "csv"},
+                                                                                         {"compact", db_, "--dry-run"}}) {
+      const ProcessResult result = Cli(command);
+      EXPECT_EQ(result.exit_code, kFailure) << command[0];
+      EXPECT_EQ(Count(result.err, "is not made to its end"), 1U) << command[0] << "\n" << result.err;
+      EXPECT_THAT(result.err, HasSubstr("`chronolith recover`")) << command[0];
+      EXPECT_THAT(result.err, Not(HasSubstr("has no family"))) << command[0];
+    }
+    EXPECT_EQ(Cli({"recover", db_}).exit_code, kOk);
+    EXPECT_EQ(Import("n 1 1700000000000\n", {"--input-format", "prometheus"}).exit_code, kOk);
+    EXPECT_EQ(Query("n").size(), 1U);
+  }
+}
+
   EXPECT_THAT(result.err, Not(HasSubstr("stop it first")));
 }
 
