@@ -162,7 +162,7 @@ Status Core::LoadOrCreateManifest() {
   if (!manifest.ok()) return manifest.status();
   manifest_ = std::move(*manifest);
   if (manifest_.engine != options_.engine) {
-    return FailedPrecondition("was created with storage engine '" + manifest_.engine + "', Options::engine says '" +
+    return FailedPrecondition("was created with storage engine '" + manifest_.engine + "', and is to be opened with '" +
                               options_.engine + "'");
   }
   Result<PartitionMap> map = PartitionMap::Decode(manifest_.partition_map);

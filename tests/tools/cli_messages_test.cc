@@ -157,6 +157,33 @@ TEST_F(CliMessages, ADatabaseThatABenchWouldMakeIsThere) {
   const ProcessResult result = Cli({"bench", "write", "--db", db_, "--series", "10"});
   EXPECT_EQ(result.exit_code, kFailure);
   EXPECT_THAT(result.err, HasSubstr("a database is there already; give a directory that is not there yet"));
+TEST_F(CliMessages, OfALogThatWasTrimmedItIsSaidWhyNothingIsShown) {
+  Fill();  // and stores it
+  const std::vector<std::vector<std::string>> kCommands = {
+      {"dump-wal", db_}, {"dump-wal", db_, "--shard", "2", "--format", "json"}, {"replay", db_}, {"replay", db_, "--dry-run"}};
+  for (const auto& command : kCommands) {
+    const ProcessResult result = Cli(command);
+    EXPECT_EQ(result.exit_code, kOk) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("the log holds no records: all that was written is stored")) << command[0];
+  }
+  ASSERT_EQ(Import("n 1 1800000000000\n", {"--input-format", "prometheus"}).exit_code, kOk);
+  for (const auto& command : kCommands) EXPECT_THAT(Cli(command).err, Not(HasSubstr("holds no records"))) << command[0];
+}
+
+TEST_F(CliMessages, WhatTheStoreRefusesIsSaidInTermsOfFlags) {
+  Fill();
+  const std::pair<std::vector<std::string>, const char*> kRefused[] = {
+      {{"stat", db_, "--engine", "memory"}, "was created with storage engine 'rocksdb', and is to be opened with 'memory'"},
+      {{"stat", db_, "--engine", ""}, "--engine must not be empty"},
+  };
+  for (const auto& [command, why] : kRefused) {
+    const ProcessResult result = Cli(command);
+    EXPECT_EQ(result.exit_code, kFailure);
+    EXPECT_THAT(result.err, HasSubstr(why));
+    EXPECT_THAT(result.err, Not(HasSubstr("Options::")));
+  }
+}
+
   EXPECT_THAT(result.err, Not(HasSubstr("Options::")));
 }
 

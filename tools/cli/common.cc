@@ -18,10 +18,9 @@ namespace {
 std::string InTermsOfFlags(std::string_view message) {
   static constexpr std::pair<std::string_view, std::string_view> kTerms[] = {
       {"Options::memory_limit_bytes", "--memory-limit"},
+      {"Options::engine", "--engine"},
       {"a database is there and Options::error_if_exists is set",
-       "a database is there already; give a directory that is not there yet"},
-      {"Options::log_archiver", "the archive (--archive)"},
-      {"Options::backpressure_wait_ms", "as long as a tool waits"}};
+       "a database is there already; give a directory that is not there yet"}};
   std::string text(message);
   for (const auto& [term, flag] : kTerms) {
     for (std::size_t at = text.find(term); at != std::string::npos; at = text.find(term, at + flag.size())) {

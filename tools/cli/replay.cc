@@ -187,6 +187,7 @@ int RunReplay(const ReplayFlags& flags) {
   }
   if (!report.ok()) return FailReading(report.status(), HowToGoOn(flags));
   target->reset();
+  if (report->complete()) TellOfEmptyLog(**store, options.selection);
   return PrintReport(flags, name, *report, foreseen);
 }
 
