@@ -63,6 +63,7 @@ Result<ReshardReport> PlanReshard(const std::string& source, const std::string& 
   report.source_uuid = opened->moment.uuid;
   report.source_shards = opened->manifest.shards;
   report.source_bytes = opened->data_bytes;
+  report.source_log_bytes = opened->log_bytes;
   report.room_needed = opened->RoomNeeded(context);
   report.room_free = room->free;
   report.shards.resize(options.shards);

@@ -51,6 +51,7 @@ TEST_F(CliReshard, FromSixteenToThreeToThirtyOneAllIsThere) {
   const ProcessResult looked = Reshard(db_, target_, 3, {"--dry-run"});
   ASSERT_EQ(looked.exit_code, kOk) << looked.err;
   EXPECT_FALSE(fs::exists(target_));
+  EXPECT_THAT(looked.err, HasSubstr("its log holds"));
   EXPECT_THAT(looked.err, HasSubstr("may need"));
   const ProcessResult three = Reshard(db_, target_, 3);
   ASSERT_EQ(three.exit_code, kOk) << three.err;
@@ -62,7 +63,9 @@ TEST_F(CliReshard, FromSixteenToThreeToThirtyOneAllIsThere) {
   EXPECT_EQ(done["source"]["shards"], 16);
   EXPECT_EQ(done["target"]["shards"].size(), 3U);
   EXPECT_EQ(done["total"], dry["total"]);
-  EXPECT_GT(dry["room_needed"], 0);
+  EXPECT_GT(dry["source"]["log_bytes"], 10'000) << "part of it is only there";
+  EXPECT_FALSE(done["source"].contains("log_bytes"));
+  EXPECT_GT(dry["room_needed"], dry["source"]["log_bytes"]);
   EXPECT_GT(dry["room_free"], dry["room_needed"]);
   std::uint64_t samples = 0;
   for (std::size_t k = 0; k < 3; ++k) {
