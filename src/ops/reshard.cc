@@ -18,6 +18,7 @@
 #include "ops/reshard_progress.h"
 #include "ops/reshard_source.h"
 #include "ops/store_compare.h"
+#include "ops/temporary_directory.h"
 #include "ops/whole_store.h"
 #include "storage/store_directory.h"
 
@@ -44,6 +45,15 @@ class Resharding {
     if (Status s = Prepare(); !s.ok()) return s;
     const auto mine = PathLock::Take(work_, true, "reshards to " + target_);
     if (!mine.ok()) return mine.status();
+    TemporaryDirectory::RemoveLeft(work_);
+    const Status status = RunAlone();
+    std::error_code error;
+    if (!status.ok()) fs::remove(work_, error);  // where it is empty: nothing is there to go on with
+    return status;
+  }
+
+ private:
+  Status RunAlone() {
     bool renamed = false;
     if (Status s = LoadProgress(&renamed); !s.ok()) return s;
     if (renamed) return Finish();
@@ -59,7 +69,6 @@ class Resharding {
     return Finish();
   }
 
- private:
   Status Prepare() {
     std::error_code error;
     const bool begun = fs::is_directory(work_, error) || fs::exists(done_file_, error);
@@ -94,10 +103,7 @@ class Resharding {
     *renamed = progress.ok() && progress->step == ReshardStep::kCompared && there.ok() && !fs::exists(db_, error) &&
                there->UuidHex() == progress->target_uuid && progress->source.uuid == manifest_.UuidHex() &&
                progress->shards == options_.shards;
-    if (!*renamed && fs::exists(fs::symlink_status(target_, error))) {
-      fs::remove(work_, error);  // where it is empty
-      return TargetExists();
-    }
+    if (!*renamed && fs::exists(fs::symlink_status(target_, error))) return TargetExists();
     if (progress.ok() && (*renamed || (!done && !options_.restart))) progress_ = std::move(*progress);
     if (*renamed) return Status::Ok();
     if (!done || !progress.ok()) return Status::Ok();

@@ -177,6 +177,7 @@ TEST_F(CliReshard, ATargetThatExistsADamagedSourceAndWrongArgumentsAreRefused) {
   for (const bool dry_run : {true, false}) {
     const ProcessResult damaged =
         Reshard(db_, target_, 3, dry_run ? std::vector<std::string>{"--dry-run"} : std::vector<std::string>());
+    EXPECT_FALSE(fs::exists(target_ + ".resharding")) << "nothing is there to go on with";
     EXPECT_EQ(damaged.exit_code, kFailure);
     EXPECT_THAT(damaged.err, HasSubstr("shard 5"));
     EXPECT_THAT(damaged.err, HasSubstr("restore"));
