@@ -86,19 +86,24 @@ int FailOrInterrupted(const Status& status, std::string_view how) {
   return kExitFailure;
 }
 
+int FailOrUsage(const Status& status, std::string_view interrupted_how) {
+  FailOrInterrupted(status, interrupted_how);
+  return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
+}
+
 int FailUsage(const Status& status) {
   PrintError(status.message());
   return kExitUsage;
 }
 
 int FailReading(const Status& status, std::string_view interrupted_how) {
-  FailOrInterrupted(status, interrupted_how);
+  const int code = FailOrUsage(status, interrupted_how);
   if (status.code() == StatusCode::kDataLoss) {
     std::fprintf(stderr,
                  "`chronolith verify` finds all that is damaged, and says what to do; query, series, labels and values read the "
                  "other\nshards with --skip-damaged.\n");
   }
-  return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
+  return code;
 }
 
 int Partial() {

@@ -187,8 +187,7 @@ int Compact(const CompactFlags& flags) {
   const Status archived = dry_run || ended_early ? Status::Ok() : ArchiveAll(flags.store, opened->get());
   const Status closed = (*opened)->Close();
   if (!result.ok()) {
-    Fail(result.status());
-    return result.status().code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
+    return FailOrUsage(result.status());
   }
 
   const auto json = [&](Output* out) { PrintJson(*result, in_log, out); };

@@ -106,8 +106,8 @@ int Reshard(const ReshardFlags& flags) {
   }
   const Status& status = done.status();
   if (!done.ok()) {
-    FailOrInterrupted(status, flags.dry_run ? "nothing was written" : flags.target + " is not there yet, the same command goes on");
-    return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
+    return FailOrUsage(status,
+                       flags.dry_run ? "nothing was written" : flags.target + " is not there yet, the same command goes on");
   }
   const auto json = [&](Output* out) { PrintJson(*done, flags, watch.ElapsedSeconds(), out); };
   const auto text = [&](bool csv, Output* out) { PrintTable(*done, flags.dry_run, csv, out); };
