@@ -239,6 +239,8 @@ TEST_F(CliMessages, NothingIsWrittenIntoADatabase) {
         {"replay", db_, "--target", "db:" + in + "/new"},
         {"replay", db_, "--target", "jsonl:" + Path("out"), "--cursor", in + "/new"},
         {"reshard", db_, in + "/new", "--shards", "3"},
+        {"completion", "bash", "--output", in + "/new"},
+        {"man", "--output", in + "/new"},
         {"salvage", db_, in + "/new"},
         {"backup", "--db", db_, "--to", in + "/new"},
         {"restore", "--from", Path("backups"), "--to", in + "/new"},
