@@ -263,10 +263,7 @@ TEST_F(CliCompact, ADatabaseThatIsNotThereIsNotMade) {
 
 TEST_F(CliCompact, ADamagedShardIsNamedAndTheOthersAreCompacted) {
   Fill();
-  for (const auto& entry : std::filesystem::directory_iterator(db_ + "/data")) {
-    const std::string path = entry.path();
-    if (path.ends_with(".sst") && ReadFile(path).find("chunk.1") != std::string::npos) std::filesystem::remove(path);
-  }
+  for (const std::string& table : TablesOf(db_, "chunk.1")) std::filesystem::remove(table);
   const ProcessResult result = Compact();
   EXPECT_EQ(result.exit_code, kProblems) << result.err;
   EXPECT_THAT(result.err, HasSubstr("shard 1"));
