@@ -50,6 +50,7 @@ Result<std::unique_ptr<OfflineStore>> OfflineStore::Open(const std::string& path
     if (!opened.ok()) {
       // A file in its place is kInvalidArgument.
       const StatusCode code = opened.status().code();
+      if (!store->manifest_.complete && code == StatusCode::kNotFound) return CreationCutShort();
       const bool lost = store->manifest_.complete && (code == StatusCode::kNotFound || code == StatusCode::kInvalidArgument);
       const Status why = lost ? DataLoss(opened.status().message() + ": it was lost, or its disk is not mounted")
                               : NamingDamage(opened.status(), factory->get(), directory, engine_options);
@@ -58,7 +59,7 @@ Result<std::unique_ptr<OfflineStore>> OfflineStore::Open(const std::string& path
     *engine = std::move(*opened);
     const Status s = CheckIdentity(engine->get(), store->manifest_, instance);
     if (s.code() != StatusCode::kNotFound) return s;
-    if (!store->manifest_.complete) return NotFound("its creation was cut short: nothing was written to it");
+    if (!store->manifest_.complete) return CreationCutShort();
     return DataLoss(std::string("the ") + instance + " instance in " + directory +
                     " is empty: it was lost, or its disk is not mounted");
   };

@@ -24,7 +24,7 @@ struct ReplayOptions {
   int threads = 0;                     // 0: as many as there are cores, or shards; a target whose sinks move together: one a shard
   // Goes on behind what it says is delivered, and keeps it (ops/replay_cursor.h); "": none.
   std::string cursor_path;
-  std::chrono::milliseconds cursor_interval{1000};  // between two saves; each syncs the target
+  std::chrono::milliseconds cursor_interval{1000};  // between two flushes of a sink, and two saves; each syncs the target
   // The cursor is looked at and left as it is, and the target is given everything, but neither opened, synced nor closed: for one
   // that only counts (ops/sink_dry_run.h).
   bool dry_run = false;

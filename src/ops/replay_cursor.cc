@@ -192,7 +192,7 @@ Status CursorKeeper::Flush(ShardId shard, Lsn delivered, std::uint64_t items, co
     noted = std::max(noted, delivered);
     items_ += items;
   }
-  return Due() ? Save() : Status::Ok();
+  return Due(saved_at_.load(std::memory_order_relaxed)) ? Save() : Status::Ok();
 }
 
 Status CursorKeeper::Save() {

@@ -68,9 +68,10 @@ class CursorKeeper {
 
   // Runs `flush`, no Sync meanwhile; then notes what it has delivered, and saves where the interval has passed.
   Status Flush(ShardId shard, Lsn delivered, std::uint64_t items, const std::function<Status()>& flush);
-  // Whether it is time to flush what a sink has collected, so that the file does not fall behind.
-  bool Due() const {
-    return !path_.empty() && !looking_ && std::chrono::steady_clock::now() - saved_at_.load(std::memory_order_relaxed) >= interval_;
+  // Whether a sink that flushed last at `flushed` is to flush what it has collected since. Each by its own time: that another one
+  // has flushed, and the file was written, brings this one no further in it. So the file is behind by two intervals at most.
+  bool Due(std::chrono::steady_clock::time_point flushed) const {
+    return !path_.empty() && !looking_ && std::chrono::steady_clock::now() - flushed >= interval_;
   }
   // Syncs the target and writes the file.
   Status Save();

@@ -79,6 +79,7 @@ ShardReplayer::ShardReplayer(const OfflineStore& store, const RecordTarget& targ
       labels_(store, report->shard) {}
 
 void ShardReplayer::Run() {
+  flushed_at_ = std::chrono::steady_clock::now();
   if (const auto after = keeper_->After(report_->shard); after.has_value()) {
     report_->resumed_after = report_->delivered_lsn = passed_ = *after;
     Lsn& from = selection_.from[report_->shard];
@@ -119,7 +120,7 @@ Status ShardReplayer::OnLoss(const WalLoss& loss) {
 
 Status ShardReplayer::OnRowEnd(Lsn last) {
   passed_ = last;
-  return unflushed_ > 0 && keeper_->Due() ? Flush() : Status::Ok();
+  return unflushed_ > 0 && keeper_->Due(flushed_at_) ? Flush() : Status::Ok();
 }
 
 Status ShardReplayer::OnRecord(const ScannedRecord& record) {
@@ -128,7 +129,8 @@ Status ShardReplayer::OnRecord(const ScannedRecord& record) {
   if (Status s = Send(record); !s.ok()) return s;
   passed_ = record.place.lsn;
   unflushed_bytes_ += record.bytes;
-  return unflushed_ >= RecordSink::kBatchItems / 2 || unflushed_bytes_ >= kUnflushedBytesMax ? Flush() : Status::Ok();
+  const bool full = unflushed_ >= RecordSink::kBatchItems / 2 || unflushed_bytes_ >= kUnflushedBytesMax;
+  return full || (unflushed_ > 0 && keeper_->Due(flushed_at_)) ? Flush() : Status::Ok();
 }
 
 Status ShardReplayer::Target(Status status) {
@@ -274,6 +276,7 @@ Status ShardReplayer::Flush() {
   Delivered delivered;
   const Status s = keeper_->Flush(report_->shard, passed_, unflushed_, [&] { return sink_->Flush(&delivered); });
   if (!s.ok()) return Target(s);
+  flushed_at_ = std::chrono::steady_clock::now();
   report_->delivered.sent += delivered.sent;
   report_->delivered.skipped += delivered.skipped + std::exchange(skipped_, 0);
   report_->delivered.refused += delivered.refused;

@@ -3,6 +3,7 @@
 #ifndef CHRONOLITH_OPS_REPLAY_SHARD_H_
 #define CHRONOLITH_OPS_REPLAY_SHARD_H_
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -89,6 +90,7 @@ class ShardReplayer : private RecordReceiver {
   std::uint64_t label_bytes_ = 0;
   std::size_t unflushed_ = 0;  // items
   std::uint64_t unflushed_bytes_ = 0;
+  std::chrono::steady_clock::time_point flushed_at_;
   Lsn passed_ = 0;             // all up to here was given to the sink, or is not for it
   Status target_failure_;      // of the sink
   std::uint64_t skipped_ = 0;  // not told to the sink: deletes where it does not apply them, what retention has expired

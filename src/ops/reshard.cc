@@ -11,12 +11,14 @@
 #include "base/heap.h"
 #include "base/posix_file.h"
 #include "chronolith/storage.h"
+#include "ops/disk_room.h"
 #include "ops/file_copy.h"
 #include "ops/process_pace.h"
 #include "ops/reader_lock.h"
 #include "ops/reshard_progress.h"
 #include "ops/reshard_source.h"
 #include "ops/store_compare.h"
+#include "ops/temporary_directory.h"
 #include "ops/whole_store.h"
 #include "storage/store_directory.h"
 
@@ -24,17 +26,6 @@ namespace chronolith::ops {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::uint64_t BytesBelow(const std::string& directory) {
-  std::error_code error;
-  std::uint64_t bytes = 0;
-  for (fs::recursive_directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
-    std::error_code gone;
-    const std::uintmax_t size = it->is_regular_file(gone) ? it->file_size(gone) : 0;
-    if (!gone) bytes += size;
-  }
-  return bytes;
-}
 
 class Resharding {
  public:
@@ -54,6 +45,15 @@ class Resharding {
     if (Status s = Prepare(); !s.ok()) return s;
     const auto mine = PathLock::Take(work_, true, "reshards to " + target_);
     if (!mine.ok()) return mine.status();
+    TemporaryDirectory::RemoveLeft(work_);
+    const Status status = RunAlone();
+    std::error_code error;
+    if (!status.ok()) fs::remove(work_, error);  // where it is empty: nothing is there to go on with
+    return status;
+  }
+
+ private:
+  Status RunAlone() {
     bool renamed = false;
     if (Status s = LoadProgress(&renamed); !s.ok()) return s;
     if (renamed) return Finish();
@@ -69,7 +69,6 @@ class Resharding {
     return Finish();
   }
 
- private:
   Status Prepare() {
     std::error_code error;
     const bool begun = fs::is_directory(work_, error) || fs::exists(done_file_, error);
@@ -104,10 +103,7 @@ class Resharding {
     *renamed = progress.ok() && progress->step == ReshardStep::kCompared && there.ok() && !fs::exists(db_, error) &&
                there->UuidHex() == progress->target_uuid && progress->source.uuid == manifest_.UuidHex() &&
                progress->shards == options_.shards;
-    if (!*renamed && fs::exists(fs::symlink_status(target_, error))) {
-      fs::remove(work_, error);  // where it is empty
-      return TargetExists();
-    }
+    if (!*renamed && fs::exists(fs::symlink_status(target_, error))) return TargetExists();
     if (progress.ok() && (*renamed || (!done && !options_.restart))) progress_ = std::move(*progress);
     if (*renamed) return Status::Ok();
     if (!done || !progress.ok()) return Status::Ok();
@@ -122,7 +118,7 @@ class Resharding {
     manifest_ = source.manifest;
     report_->source_bytes = source.data_bytes;
     if (Status s = CheckProgress(source); !s.ok()) return s;
-    if (Status s = CheckRoom(source); !s.ok()) return s;
+    if (Status s = LookForRoom(source); !s.ok()) return s;
     const Result<ProcessPace> pace = ProcessPace::Start(context_, options_.bytes_per_second);
     if (!pace.ok()) return pace.status();
     Status status = progress_ && progress_->step != ReshardStep::kCopying ? Status::Ok() : Copy(source, *pace);
@@ -152,16 +148,14 @@ class Resharding {
     return error ? ErrnoStatus("cannot remove " + db_, error) : Status::Ok();
   }
 
-  Status CheckRoom(const ReshardSource& source) {
-    const Result<std::uint64_t> free = FreeBytes(target_);
-    if (!free.ok()) return free.status();
+  Status LookForRoom(const ReshardSource& source) {
+    const Result<DiskRoom> room = RoomFor(target_);
+    if (!room.ok()) return room.status();
     const std::uint64_t needed = source.RoomNeeded(context_);
-    const std::uint64_t there = BytesBelow(db_);
+    const std::uint64_t there = FileBytes(DataInstancePath(db_)) + FileBytes(LogInstancePath(db_, {}));
     report_->room_needed = needed - std::min(needed, there);
-    report_->room_free = *free;
-    if (*free >= report_->room_needed) return Status::Ok();
-    return ResourceExhausted("the disk of " + target_ + " has " + std::to_string(*free >> 20) +
-                             " MiB left, the new database may need " + std::to_string((report_->room_needed >> 20) + 1) + " MiB");
+    report_->room_free = room->free;
+    return CheckRoom(target_, room->free, report_->room_needed);
   }
 
   Result<std::unique_ptr<Storage>> OpenTarget(StoreUse use, const ReshardSource& source) const {

@@ -43,6 +43,7 @@ struct ReshardReport {
   std::string source_uuid, target_uuid;  // hexadecimal; a plan has no target
   std::uint32_t source_shards = 0;
   std::uint64_t source_bytes = 0, target_bytes = 0;  // of the data's files; a plan has none of the target
+  std::uint64_t source_log_bytes = 0;                // of the rows that the source's log holds; a plan has it only
   std::uint64_t room_needed = 0, room_free = 0;      // on the disk of the target
   std::vector<ReshardShard> shards;                  // of the target
   StoreFigures total;

@@ -3,6 +3,7 @@
 #include <span>
 
 #include "base/hash.h"
+#include "ops/disk_room.h"
 #include "ops/process_pace.h"
 #include "ops/reshard_source.h"
 #include "ops/series_piece.h"
@@ -54,16 +55,17 @@ Result<ReshardReport> PlanReshard(const std::string& source, const std::string& 
   if (Status s = CheckReshard(source, target, options); !s.ok()) return s;
   Result<ReshardSource> opened = ReshardSource::Open(source, options, context);
   if (!opened.ok()) return opened.status();
-  const Result<std::uint64_t> free = FreeBytes(WithoutSlash(target));
-  if (!free.ok()) return free.status();
+  const Result<DiskRoom> room = RoomFor(WithoutSlash(target));
+  if (!room.ok()) return room.status();
   const Result<ProcessPace> pace = ProcessPace::Start(context, options.bytes_per_second);
   if (!pace.ok()) return pace.status();
   ReshardReport report;
   report.source_uuid = opened->moment.uuid;
   report.source_shards = opened->manifest.shards;
   report.source_bytes = opened->data_bytes;
+  report.source_log_bytes = opened->log_bytes;
   report.room_needed = opened->RoomNeeded(context);
-  report.room_free = *free;
+  report.room_free = room->free;
   report.shards.resize(options.shards);
   const Status status = Spread(opened->store.get(), PartitionMap::Uniform(options.shards), context, *pace, &report);
   const Status closed = opened->store->Close();

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/heap.h"
-#include "base/posix_file.h"
+#include "ops/disk_room.h"
 #include "ops/target_path.h"
 #include "storage/store_directory.h"
 
@@ -32,18 +32,6 @@ Status CheckWhole(const StorageStats& stats) {
                     "sound into a new database and reshard that");
   }
   return Status::Ok();
-}
-
-// Of the files in a directory; 0 where there is none.
-std::uint64_t FileBytes(const std::string& directory) {
-  std::error_code error;
-  std::uint64_t bytes = 0;
-  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
-    std::error_code gone;
-    const std::uintmax_t size = it->is_regular_file(gone) ? it->file_size(gone) : 0;
-    if (!gone) bytes += size;
-  }
-  return bytes;
 }
 
 }  // namespace
@@ -140,14 +128,6 @@ Status CheckReshard(const std::string& source, const std::string& target, const 
 std::string WithoutSlash(std::string path) {
   while (path.size() > 1 && path.back() == '/') path.pop_back();
   return path;
-}
-
-Result<std::uint64_t> FreeBytes(const std::string& target) {
-  const fs::path parent = fs::absolute(target).parent_path();
-  std::error_code error;
-  const std::uintmax_t free = fs::space(parent, error).available;
-  if (error) return ErrnoStatus("cannot look at the disk of " + parent.string(), error);
-  return static_cast<std::uint64_t>(free);
 }
 
 }  // namespace chronolith::ops

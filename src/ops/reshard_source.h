@@ -45,8 +45,6 @@ Options ReshardStoreOptions(const std::string& engine, StoreUse use, const OpsCo
 // kInvalidArgument.
 Status CheckReshard(const std::string& source, const std::string& target, const ReshardOptions& options);
 std::string WithoutSlash(std::string path);
-// Of the disk that `target` will be on.
-Result<std::uint64_t> FreeBytes(const std::string& target);
 
 }  // namespace chronolith::ops
 

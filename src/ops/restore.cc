@@ -15,6 +15,7 @@
 #include "chronolith/engine_registry.h"
 #include "interop/file_sink.h"
 #include "ops/backup.h"
+#include "ops/disk_room.h"
 #include "ops/file_copy.h"
 #include "ops/target_path.h"
 #include "ops/whole_store.h"
@@ -131,8 +132,7 @@ class Restoring {
     const std::uint64_t needed = report_->backup.bytes() + 2 * report_->archived_bytes;
     if (!error && !interrupted && free < needed) {
       fs::remove(work_, error);
-      return ResourceExhausted("the disk of " + to_ + " has " + std::to_string(free) + " bytes left, this takes " +
-                               std::to_string(needed));
+      return CheckRoom(to_, free, needed);
     }
     return Status::Ok();
   }

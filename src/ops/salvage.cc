@@ -14,6 +14,7 @@
 
 #include "base/posix_file.h"
 #include "ops/context.h"
+#include "ops/disk_room.h"
 #include "ops/file_copy.h"
 #include "ops/reader_lock.h"
 #include "ops/salvage_list.h"
@@ -88,25 +89,14 @@ Options TargetOptions(const StoreManifest& manifest, const OpsContext& context) 
 
 // The least that the new store takes: the tables that are there, and what a store leaves of its disk. How much of the tables is of
 // deleted or replaced rows is not known, so a little more may be enough; where it is not, the new store says so.
-Status CheckRoom(const std::string& source, const std::string& target) {
+Status LookForRoom(const std::string& source, const std::string& target) {
   constexpr std::uint64_t kFresh = 1 << 20;         // a store without samples
   constexpr std::uint64_t kKeptMost = 64ULL << 20;  // of TargetOptions' checkpoint
   constexpr std::uint64_t kDiskFraction = 16;       // of a small disk, as in disk_space.cc
-  std::uint64_t needed = kFresh;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(DataInstancePath(source), error)) {
-    std::error_code gone;
-    const std::uintmax_t bytes = entry.path().extension() == ".sst" ? entry.file_size(gone) : 0;
-    if (!gone) needed += bytes;
-  }
-  const fs::path parent = fs::absolute(target).parent_path();
-  const fs::space_info disk = fs::space(parent, error);
-  if (error) return ErrnoStatus("cannot look at the disk of " + parent.string(), error);
-  needed += std::min<std::uint64_t>(kKeptMost, disk.capacity / kDiskFraction);
-  if (disk.available >= needed) return Status::Ok();
-  return ResourceExhausted("the disk of " + target + " has " + std::to_string(disk.available) +
-                           " bytes left, the new database needs " + std::to_string(needed) +
-                           " at least: free space, or name a target on another disk");
+  const Result<DiskRoom> room = RoomFor(target);
+  if (!room.ok()) return room.status();
+  const std::uint64_t kept = std::min(kKeptMost, room->capacity / kDiskFraction);
+  return CheckRoom(target, room->free, kFresh + FileBytes(DataInstancePath(source), ".sst") + kept);
 }
 
 Status Move(const std::string& from, const std::string& to) {
@@ -271,7 +261,7 @@ Result<SalvageReport> Salvage(const std::string& source, const std::string& targ
   const auto lock = PathLock::Take(scratch, true, "salvages to " + trimmed);
   if (!lock.ok()) return lock.status();
   if (Status s = ClearScratch(source, scratch); !s.ok()) return s;
-  if (Status s = CheckRoom(source, trimmed); !s.ok()) {
+  if (Status s = LookForRoom(source, trimmed); !s.ok()) {
     if (ClearScratch(source, scratch).ok()) fs::remove_all(scratch, error);
     return s;
   }

@@ -1,5 +1,7 @@
 #include "ops/target_path.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <system_error>
@@ -57,6 +59,15 @@ Status WriteFileTarget(const std::string& path, bool overwrite, std::string_view
   if (Status s = CheckFileTarget(path, overwrite); !s.ok()) return s;
   const fs::path file(path);
   return WriteSyncedFile(file.has_parent_path() ? file.parent_path().string() : ".", file.filename().string(), bytes);
+}
+
+Status WriteFileOrThrough(const std::string& path, std::string_view bytes) {
+  if (Status s = CheckOutsideDatabases(path); !s.ok()) return s;
+  std::error_code error;
+  const fs::file_status there = fs::symlink_status(path, error);
+  if (!fs::exists(there) || fs::is_regular_file(there)) return WriteFileTarget(path, /*overwrite=*/true, bytes);
+  const Result<FileDescriptor> file = OpenFile(path, O_WRONLY | O_CREAT | O_TRUNC, "write");
+  return file.ok() ? WriteFully(file->get(), bytes, path) : file.status();
 }
 
 }  // namespace chronolith::ops

@@ -19,6 +19,9 @@ Status CheckOutsideDatabases(const std::string& path);
 Status CheckFileTarget(const std::string& path, bool overwrite);
 // Checked so, and all of it synced, before it has its name.
 Status WriteFileTarget(const std::string& path, bool overwrite, std::string_view bytes);
+// The same over any file; but through a link, and into a device or a pipe, as it stands: such as /dev/stdout, whose place no file
+// is to take.
+Status WriteFileOrThrough(const std::string& path, std::string_view bytes);
 
 }  // namespace chronolith::ops
 

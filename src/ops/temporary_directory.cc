@@ -17,6 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kUses[] = "keeps temporary files";
+constexpr char kPrefix[] = "chronolith-";
 
 // What cannot be looked at, locked or removed is left to the next.
 void RemoveWhatTheDeadLeft(const std::string& directory, const std::string& prefix) {
@@ -36,13 +37,15 @@ void RemoveWhatTheDeadLeft(const std::string& directory, const std::string& pref
 
 }  // namespace
 
+void TemporaryDirectory::RemoveLeft(const std::string& parent) { RemoveWhatTheDeadLeft(parent, kPrefix); }
+
 Result<std::unique_ptr<TemporaryDirectory>> TemporaryDirectory::Make(std::string_view purpose, const std::string& parent) {
   std::error_code error;
   const std::string directory = parent.empty() ? fs::temp_directory_path(error).string() : parent;
   if (error) return ErrnoStatus("no directory for temporary files (TMPDIR)", error);
-  const std::string prefix = "chronolith-" + std::string(purpose) + "-";
+  const std::string prefix = kPrefix + std::string(purpose) + "-";
   RemoveWhatTheDeadLeft(directory, prefix);
-  std::string fresh = directory + "/chronolith-new-XXXXXX";
+  std::string fresh = directory + "/" + kPrefix + "new-XXXXXX";
   if (mkdtemp(fresh.data()) == nullptr) return ErrnoStatus("cannot create " + fresh, errno);
   auto lock = PathLock::Take(fresh, true, kUses);
   const std::string path = directory + "/" + prefix + fresh.substr(fresh.size() - 6);

@@ -21,6 +21,8 @@ class TemporaryDirectory {
   // `chronolith-<purpose>-XXXXXX` in `parent`; "": among temporary files. What dead processes of this user have left there of that
   // purpose is removed before.
   static Result<std::unique_ptr<TemporaryDirectory>> Make(std::string_view purpose, const std::string& parent = "");
+  // Removes what dead processes of this user have left in `parent`, of any purpose.
+  static void RemoveLeft(const std::string& parent);
   ~TemporaryDirectory();  // removes it
   TemporaryDirectory(const TemporaryDirectory&) = delete;
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;

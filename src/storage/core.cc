@@ -162,7 +162,7 @@ Status Core::LoadOrCreateManifest() {
   if (!manifest.ok()) return manifest.status();
   manifest_ = std::move(*manifest);
   if (manifest_.engine != options_.engine) {
-    return FailedPrecondition("was created with storage engine '" + manifest_.engine + "', Options::engine says '" +
+    return FailedPrecondition("was created with storage engine '" + manifest_.engine + "', and is to be opened with '" +
                               options_.engine + "'");
   }
   Result<PartitionMap> map = PartitionMap::Decode(manifest_.partition_map);
@@ -231,7 +231,9 @@ Result<std::unique_ptr<KvEngine>> Core::OpenInstance(const std::string& path, En
   }
   Result<std::unique_ptr<KvEngine>> engine = (*factory)->Open(path, engine_options);
   if (engine.ok()) return engine;
-  const bool lost = manifest_.complete && engine.status().code() == StatusCode::kNotFound;
+  const bool missing = engine.status().code() == StatusCode::kNotFound;
+  if (missing && !manifest_.complete) return CreationCutShort();
+  const bool lost = manifest_.complete && missing;
   Status why = lost ? DataLoss(engine.status().message() + ": it was lost, or its disk is not mounted") : engine.status();
   bool bytes_damaged = false;
   if (options_.read_only && !lost) why = NamingDamage(std::move(why), factory->get(), path, engine_options, &bytes_damaged);

@@ -106,6 +106,12 @@ Result<std::set<ShardId>> ReadUnfinished(const std::string& path, const StoreMan
   return shards;
 }
 
+Status CreationCutShort() {
+  return NotFound(
+      "the database is not made to its end: that was cut short, or is under way, and nothing was written to it yet. Who opens it "
+      "for writing next (`chronolith recover`, an import) makes the rest; or remove the directory");
+}
+
 StoreManifest ManifestOfCopy(const StoreManifest& manifest) {
   StoreManifest copy = manifest;
   copy.log_path.clear();

@@ -40,6 +40,8 @@ Status WriteStoreManifest(const std::string& path, const StoreManifest& manifest
 // Shards whose loss was accepted by an open that did not come to its end: nothing shows what the end of their log has lost. All
 // where the file that lists them is damaged.
 Result<std::set<ShardId>> ReadUnfinished(const std::string& path, const StoreManifest& manifest);
+// kNotFound, of an instance that lacks something while the manifest is not complete: no write can have been acknowledged.
+Status CreationCutShort();
 // Of a copy of the store: it has a new, random incarnation, and its log beside it.
 StoreManifest ManifestOfCopy(const StoreManifest& manifest);
 

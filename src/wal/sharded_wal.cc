@@ -126,8 +126,9 @@ Status ShardedWAL::ReserveSlow(WALShard* s, std::uint64_t bytes, Deadline deadli
     if (failed()) return failure();
     if (s->ring_.Reserve(bytes)) return Status::Ok();
     if (std::chrono::steady_clock::now() >= deadline) {
-      return ResourceExhausted("the ring of shard " + std::to_string(s->shard()) +
-                               " stayed full for backpressure_wait_ms or until the deadline");
+      return ResourceExhausted("the ring of shard " + std::to_string(s->shard()) + " stayed full for " +
+                               std::to_string(options_.backpressure_wait_ms) +
+                               " ms, as long as a write waits, or until the deadline");
     }
     if (const Status status = WaitLogged(Ticket(), deadline); !status.ok() && status.code() != StatusCode::kDeadlineExceeded) {
       return status;

@@ -159,6 +159,21 @@ TEST_F(ReplayCursorTest, TwoReplaysDoNotShareACursor) {
   EXPECT_TRUE(tried);
 }
 
+TEST_F(ReplayCursorTest, AShardIsToFlushByItsOwnTimeHoweverOftenOthersDo) {
+  WriteRound(1000);
+  Done();
+  CollectingTarget target;
+  CursorKeeper keeper(&target, cursor(), std::chrono::hours(1), nullptr);
+  const auto store = Offline();
+  ASSERT_EQ(keeper.Open(*store, {}), Status::Ok());
+  ASSERT_EQ(target.syncs, 1) << "the file was written just now";
+  const auto now = std::chrono::steady_clock::now();
+  EXPECT_TRUE(keeper.Due(now - std::chrono::hours(1)));
+  EXPECT_FALSE(keeper.Due(now));
+  ASSERT_EQ(keeper.Flush(0, 1, 1, [] { return Status::Ok(); }), Status::Ok());
+  EXPECT_EQ(target.syncs, 1) << "which is not written again before its interval";
+}
+
 TEST_F(ReplayCursorTest, AFileIsCutBackToTheCursor) {
   for (const Timestamp t : {1000, 2000}) WriteRound(t);
   Done();

@@ -69,6 +69,7 @@ TEST_F(ChronolithdTest, TellsHowItIsUsedAndRefusesWhatItIsNot) {
       {Args({"--shards", "32"}), "--shards"},
       {Args({"--memory-limit", "1"}), "--memory-limit must be at least 67108864, not 1"},
       {Args({"--max-labels", "0"}), "--max-labels must be at least 1"},
+      {Args({"--retention", "200y"}), "--retention: must be at most a hundred years, not 200y"},
       {Args({"--max-series", "0"}), "--max-series must be at least 1"},
       {Args({"--max-label-name-bytes", "7"}), "--max-label-name-bytes must be at least 8"},
       {Args({"--max-body-bytes", "0"}), "--max-body-bytes must be at least 1"},

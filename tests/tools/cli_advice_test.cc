@@ -56,17 +56,6 @@ class CliAdvice : public CliTest {
       }
     }
   }
-  // The largest table with rows of the family.
-  static std::string TableOf(const std::string& db, const std::string& family) {
-    std::string found;
-    for (const auto& entry : fs::directory_iterator(db + "/data")) {
-      const std::string path = entry.path();
-      if (!path.ends_with(".sst") || ReadFile(path).find(family) == std::string::npos) continue;
-      if (found.empty() || fs::file_size(path) > fs::file_size(found)) found = path;
-    }
-    EXPECT_NE(found, "") << family;
-    return found;
-  }
   std::string Copy(const std::string& of, const std::string& name) const {
     fs::remove_all(Path(name));
     fs::copy(of, Path(name), fs::copy_options::recursive);

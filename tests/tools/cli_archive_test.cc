@@ -235,10 +235,7 @@ TEST_F(CliArchive, RecoverTellsOfDamageWhereItHasNotTakenAll) {
       Import("m{s=\"0\"} 1 1700000000000\nm{s=\"1\"} 1 1700000000000\nm{s=\"2\"} 1 1700000000000\n", {"--shards", "2"}).exit_code,
       kOk);
   ASSERT_EQ(Cli({"recover", db_}).exit_code, kOk);
-  for (const auto& entry : fs::directory_iterator(db_ + "/data")) {
-    const std::string path = entry.path();
-    if (path.ends_with(".sst") && ReadFile(path).find("chunk.1") != std::string::npos) fs::remove(path);
-  }
+  for (const std::string& table : TablesOf(db_, "chunk.1")) fs::remove(table);
   const std::string full = Path("full");
   fs::create_directories(full + "/segment-0000000001.tmp");
   const ProcessResult both = Cli({"recover", db_, "--archive", full, "--format", "json"});

@@ -227,6 +227,23 @@ TEST_F(CliCompletion, EveryCommandHasAManualPageThatGroffTakesWithoutAWarning) {
   EXPECT_THAT(Shown(pages + "/chronolith.1"), HasSubstr("chronolithd(8)"));
 }
 
+TEST_F(CliCompletion, AFileIsReplacedButThroughALinkOrIntoAPipeItIsWritten) {
+  const std::string script = Cli({"completion", "bash"}).out;
+  const std::string file = WriteFile("file", "what was there, and longer" + script);
+  const auto to = [&](const char* name, const std::string& target) {
+    fs::create_symlink(target, Path(name));
+    ProcessResult result = Cli({"completion", "bash", "--output", Path(name)});
+    EXPECT_TRUE(fs::is_symlink(Path(name))) << name;
+    return result;
+  };
+  EXPECT_EQ(to("terminal", "/dev/stdout").out, script);
+  EXPECT_EQ(to("elsewhere", file).out, "");
+  EXPECT_EQ(ReadFile(file), script);
+  const ProcessResult full = to("full", "/dev/full");
+  EXPECT_EQ(full.exit_code, kFailure);
+  EXPECT_THAT(full.err, HasSubstr("full: No space left on device"));
+}
+
 TEST_F(CliCompletion, WrongArguments) {
   EXPECT_EQ(Cli({"completion"}).exit_code, kUsage);
   EXPECT_EQ(Cli({"completion", "tcsh"}).exit_code, kUsage);

@@ -47,8 +47,26 @@ TEST_F(CliFullDisk, SalvageLooksForRoomBeforeItWrites) {
   ASSERT_EQ(Import(Text(20'000), {"--input-format", "prometheus"}).exit_code, kOk);
   const ProcessResult refused = OnSmallDisk(1024, {"salvage", db_, Path("small/target")});
   EXPECT_EQ(refused.exit_code, kFailure) << refused.out;
-  EXPECT_THAT(refused.err, HasSubstr("bytes left, the new database needs"));
+  EXPECT_THAT(refused.err, HasSubstr(" MiB left, the new database needs about "));
   EXPECT_THAT(refused.err, HasSubstr("another disk"));
+}
+
+TEST_F(CliFullDisk, ReshardLooksForRoomBeforeItWrites) {
+  if (!CanMount()) CHRONOLITH_SKIP_HERE("cannot mount a file system");
+  ASSERT_EQ(Import(Text(20'000), {"--input-format", "prometheus"}).exit_code, kOk);
+  const ProcessResult refused = OnSmallDisk(1024, {"reshard", db_, Path("small/target"), "--shards", "2"});
+  EXPECT_EQ(refused.exit_code, kFailure) << refused.out;
+  EXPECT_THAT(refused.err, HasSubstr(" MiB left, the new database needs about "));
+  EXPECT_THAT(refused.err, HasSubstr("another disk"));
+}
+
+TEST_F(CliFullDisk, APageThatTheDiskDoesNotTakeIsAFailureWithItsReason) {
+  if (!CanMount()) CHRONOLITH_SKIP_HERE("cannot mount a file system");
+  ASSERT_EQ(Import(Text(20), {"--input-format", "prometheus", "--shards", "2"}).exit_code, kOk);
+  const ProcessResult failed = OnSmallDisk(4, {"inspect", db_, "--html", Path("small/page.html")});
+  EXPECT_EQ(failed.exit_code, kFailure) << failed.out;
+  EXPECT_THAT(failed.err, HasSubstr(Path("small/page.html")));
+  EXPECT_THAT(failed.err, HasSubstr("No space left on device"));
 }
 
 }  // namespace

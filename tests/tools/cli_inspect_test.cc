@@ -130,10 +130,7 @@ TEST_F(CliInspect, AQuarantinedShardKeepsItsLogAndIsNamed) {
   LogOnly(Text(kPods, 6), 6 * (kPods + kJobs));
   ASSERT_EQ(Cli({"recover", db_}).exit_code, kOk);
   LogOnly(Text(kPods, 6, "other"), 6 * (kPods + kJobs));
-  for (const auto& entry : std::filesystem::directory_iterator(db_ + "/data")) {
-    const std::string path = entry.path();
-    if (path.ends_with(".sst") && ReadFile(path).find("chunk.1") != std::string::npos) std::filesystem::remove(path);
-  }
+  for (const std::string& table : TablesOf(db_, "chunk.1")) std::filesystem::remove(table);
   const ProcessResult result = Cli({"inspect", db_, "--format", "json"});
   EXPECT_EQ(result.exit_code, kProblems) << result.err;
   EXPECT_THAT(result.err, HasSubstr("shard 1 is quarantined"));

@@ -239,10 +239,7 @@ TEST_F(CliRecover, ReadersNameTheDamagedFileOfALog) {
 TEST_F(CliRecover, AShardWithoutItsFilesIsNamedAndTheRestIsStored) {
   Fill();
   ASSERT_EQ(Recover().exit_code, kOk);
-  for (const auto& entry : std::filesystem::directory_iterator(db_ + "/data")) {
-    const std::string path = entry.path();
-    if (path.ends_with(".sst") && ReadFile(path).find("chunk.1") != std::string::npos) std::filesystem::remove(path);
-  }
+  for (const std::string& table : TablesOf(db_, "chunk.1")) std::filesystem::remove(table);
   const ProcessResult dry = DryRun({"--accept-data-loss"});
   EXPECT_EQ(dry.exit_code, kProblems) << dry.err;
   const ProcessResult result = Recover({"--accept-data-loss", "--yes"});

@@ -105,18 +105,6 @@ class CliSalvage : public CliTest {
     }
     return files;
   }
-  static std::vector<std::string> TablesOf(const std::string& db, const std::string& family) {
-    std::vector<std::string> found;
-    for (const auto& entry : fs::directory_iterator(db + "/data")) {
-      const std::string path = entry.path();
-      if (!path.ends_with(".sst")) continue;
-      const std::string bytes = ReadFile(path);
-      if (bytes.find(family) != std::string::npos && bytes.find("epoch/") == std::string::npos) found.push_back(path);
-    }
-    EXPECT_FALSE(found.empty()) << family;
-    std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return fs::file_size(a) > fs::file_size(b); });
-    return found;
-  }
   static void RemoveManifest(const std::string& instance) {
     for (const auto& entry : fs::directory_iterator(instance)) {
       if (entry.path().filename().string().starts_with("MANIFEST-")) {

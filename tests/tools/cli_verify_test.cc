@@ -38,19 +38,6 @@ class CliVerify : public CliTest {
     EXPECT_EQ(result.exit_code, kinds.empty() ? kOk : kProblems) << result.out << result.err;
     return kinds;
   }
-  // The largest table of the data instance that holds the family's name, which RocksDB writes into each.
-  std::string TableOf(const std::string& family) const {
-    std::string found;
-    for (const auto& entry : fs::directory_iterator(db_ + "/data")) {
-      const std::string path = entry.path();
-      if (!path.ends_with(".sst")) continue;
-      const std::string bytes = ReadFile(path);
-      if (bytes.find(family) == std::string::npos || bytes.find("epoch/") != std::string::npos) continue;
-      if (found.empty() || bytes.size() > fs::file_size(found)) found = path;
-    }
-    EXPECT_FALSE(found.empty()) << family;
-    return found;
-  }
   std::map<std::string, std::pair<std::uint64_t, fs::file_time_type>> Tree() const {
     std::map<std::string, std::pair<std::uint64_t, fs::file_time_type>> files;
     for (const auto& entry : fs::recursive_directory_iterator(db_)) {
@@ -125,7 +112,7 @@ TEST_F(CliVerify, KilledWritersLeaveNothingWrong) {
 
 TEST_F(CliVerify, AFlippedByteInATableIsFoundWithFileAndShard) {
   Store();
-  const std::string table = TableOf("chunk.2");
+  const std::string table = TableOf(db_, "chunk.2");
   FlipByte(table, 0.3);
   const ProcessResult result = Verify();
   EXPECT_EQ(result.exit_code, kProblems) << result.out;
@@ -146,7 +133,7 @@ TEST_F(CliVerify, AFlippedByteInATableIsFoundWithFileAndShard) {
 
 TEST_F(CliVerify, AMissingTableIsNamed) {
   Store();
-  const std::string table = TableOf("index.1");
+  const std::string table = TableOf(db_, "index.1");
   fs::remove(table);
   const nlohmann::json report = Json(Verify());
   ASSERT_GE(report["problems"].size(), 1U) << report.dump();

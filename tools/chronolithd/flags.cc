@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::uint64_t kMemoryLimitMin = 64 << 20;
 constexpr std::uint64_t kNameBytesMin = 8;  // __name__
+constexpr std::int64_t kRetentionMsMax = 100LL * 365 * 24 * 60 * 60 * 1000;
 
 CLI::Option* Bytes(CLI::App* app, const std::string& name, std::uint64_t* bytes, const std::string& help) {
   return app->add_option(name, *bytes, help + " (" + std::to_string(*bytes >> 20) + "MiB)")
@@ -148,7 +149,10 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->check(CLI::Range(1, 31))
       ->option_text("N");
   store->add_option("--retention", flags->retention, "drop what is older than this, such as 30d (keep everything)")
-      ->check([](const std::string& text) { return interop::ParseDuration(text).status().message(); })
+      ->check([](const std::string& text) {
+        const auto ms = interop::ParseDuration(text);
+        return !ms.ok() ? ms.status().message() : *ms > kRetentionMsMax ? "must be at most a hundred years, not " + text : "";
+      })
       ->option_text("DURATION");
   store->add_option("--archive", flags->archive, "directory that keeps what leaves the log, for restores to any moment")
       ->option_text("DIR");

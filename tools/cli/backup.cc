@@ -65,7 +65,7 @@ int Backup(const BackupFlags& flags) {
     options.bytes_per_second = flags.rate_limit;
     made = ops::MakeBackup(flags.db, flags.to, options, MakeContext(flags, &progress));
   }
-  if (!made.ok()) return FailOrInterrupted(made.status(), "the same command goes on with what was copied");
+  if (!made.ok()) return FailOrUsage(made.status(), "the same command goes on with what was copied");
   const ops::BackupReport& report = *made;
   const ops::BackupManifest& backup = report.manifest;
   const struct {
@@ -234,7 +234,7 @@ int Restore(const BackupFlags& flags) {
     restored = ops::Restore(flags.from, flags.to, options, MakeContext(flags, &progress));
   }
   if (!restored.ok()) {
-    return FailOrInterrupted(restored.status(), "there is no database yet; the same command goes on with what was copied");
+    return FailOrUsage(restored.status(), "there is no database yet; the same command goes on with what was copied");
   }
   for (const std::string& why : restored->passed_by) std::fprintf(stderr, "chronolith: passed by: %s\n", why.c_str());
   if (!restored->shortfall.ok()) PrintError(restored->shortfall.message());

@@ -18,10 +18,9 @@ namespace {
 std::string InTermsOfFlags(std::string_view message) {
   static constexpr std::pair<std::string_view, std::string_view> kTerms[] = {
       {"Options::memory_limit_bytes", "--memory-limit"},
+      {"Options::engine", "--engine"},
       {"a database is there and Options::error_if_exists is set",
-       "a database is there already; give a directory that is not there yet"},
-      {"Options::log_archiver", "the archive (--archive)"},
-      {"Options::backpressure_wait_ms", "as long as a tool waits"}};
+       "a database is there already; give a directory that is not there yet"}};
   std::string text(message);
   for (const auto& [term, flag] : kTerms) {
     for (std::size_t at = text.find(term); at != std::string::npos; at = text.find(term, at + flag.size())) {
@@ -87,19 +86,24 @@ int FailOrInterrupted(const Status& status, std::string_view how) {
   return kExitFailure;
 }
 
+int FailOrUsage(const Status& status, std::string_view interrupted_how) {
+  FailOrInterrupted(status, interrupted_how);
+  return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
+}
+
 int FailUsage(const Status& status) {
   PrintError(status.message());
   return kExitUsage;
 }
 
 int FailReading(const Status& status, std::string_view interrupted_how) {
-  FailOrInterrupted(status, interrupted_how);
+  const int code = FailOrUsage(status, interrupted_how);
   if (status.code() == StatusCode::kDataLoss) {
     std::fprintf(stderr,
                  "`chronolith verify` finds all that is damaged, and says what to do; query, series, labels and values read the "
                  "other\nshards with --skip-damaged.\n");
   }
-  return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
+  return code;
 }
 
 int Partial() {

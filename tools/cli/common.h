@@ -64,6 +64,8 @@ int Fail(const Status& status);
 int Finish(Output* out, int code = kExitOk);
 // The same of an operation that may have been interrupted: "interrupted; HOW", which says what there is and how to go on.
 int FailOrInterrupted(const Status& status, std::string_view how);
+// The same where an argument may be what is wrong (kInvalidArgument): then kExitUsage.
+int FailOrUsage(const Status& status, std::string_view interrupted_how = "");
 // The same where the arguments are wrong: kExitUsage.
 int FailUsage(const Status& status);
 // The same for a read that was asked for: a wrong selector (a bad regular expression) is the user's, kExitUsage.

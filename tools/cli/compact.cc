@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,9 +49,25 @@ std::string Saved(std::uint64_t before, std::uint64_t after, bool exact) {
   return sign + (exact ? std::to_string(bytes) : HumanBytes(bytes));
 }
 
-void JsonFigures(const CompactFigures& f, bool dry_run, JsonWriter* json) {
+// What a dry run finds in the log only, by shard: compact itself stores it first. Of a compact that was done there is none.
+using InLog = std::map<std::uint32_t, std::uint64_t>;
+
+InLog SamplesInLog(const StorageStats& stats, const CompactResult& result) {
+  InLog in_log;
+  for (const ShardCompactResult& shard : result.shards) in_log[shard.shard] = stats.shards[shard.shard].samples_appended;
+  return in_log;
+}
+
+std::uint64_t Sum(const InLog& in_log) {
+  std::uint64_t sum = 0;
+  for (const auto& [shard, samples] : in_log) sum += samples;
+  return sum;
+}
+
+void JsonFigures(const CompactFigures& f, std::optional<std::uint64_t> in_log, JsonWriter* json) {
   json->Key("disk_bytes_before").Unsigned(f.disk_bytes_before);
-  if (!dry_run) json->Key("disk_bytes_after").Unsigned(f.disk_bytes_after);
+  if (!in_log) json->Key("disk_bytes_after").Unsigned(f.disk_bytes_after);
+  if (in_log) json->Key("samples_in_log").Unsigned(*in_log);
   json->Key("row_bytes_before").Unsigned(f.bytes_before).Key("row_bytes_after").Unsigned(f.bytes_after);
   json->Key("row_bytes_written").Unsigned(f.bytes_written);
   json->Key("chunks_before").Unsigned(f.rows_before).Key("chunks_after").Unsigned(f.rows_after);
@@ -69,43 +86,54 @@ std::string StateOf(const CompactResult& result, bool undamaged) {
 }
 std::string StateOf(const CompactResult& result, const ShardCompactResult& shard) { return StateOf(result, shard.damage.ok()); }
 
-void PrintJson(const CompactResult& result, bool dry_run, Output* out) {
+void PrintJson(const CompactResult& result, const std::optional<InLog>& in_log, Output* out) {
   JsonWriter json(out);
-  json.BeginObject().Key("dry_run").Bool(dry_run).Key("complete").Bool(result.complete).Key("shards").BeginArray();
+  json.BeginObject().Key("dry_run").Bool(in_log.has_value()).Key("complete").Bool(result.complete).Key("shards").BeginArray();
   for (const ShardCompactResult& shard : result.shards) {
     json.BeginObject().Key("shard").Unsigned(shard.shard);
-    JsonFigures(shard, dry_run, &json);
+    JsonFigures(shard, in_log ? std::optional(in_log->at(shard.shard)) : std::nullopt, &json);
     json.Key("state").String(StateOf(result, shard)).Key("complete").Bool(result.complete && shard.damage.ok());
     json.Key("damage").String(shard.damage.message()).EndObject();
   }
   json.EndArray().Key("total").BeginObject();
-  JsonFigures(result, dry_run, &json);
+  JsonFigures(result, in_log ? std::optional(Sum(*in_log)) : std::nullopt, &json);
   json.Key("state").String(StateOf(result, Undamaged(result))).Key("complete").Bool(result.complete && Undamaged(result));
   json.EndObject().EndObject().Newline();
 }
 
 // What is on the disk afterwards is known when it is done; before that, what becomes of the chunks.
-std::vector<std::string> Row(const std::string& name, const std::string& state, const CompactFigures& f, bool dry_run, bool csv) {
+std::vector<std::string> Row(const std::string& name, const std::string& state, const CompactFigures& f,
+                             std::optional<std::uint64_t> in_log, bool csv) {
+  const bool dry_run = in_log.has_value();
   const std::uint64_t before = dry_run ? f.bytes_before : f.disk_bytes_before;
   const std::uint64_t after = dry_run ? f.bytes_after : f.disk_bytes_after;
-  return {name,
-          csv ? std::to_string(before) : HumanBytes(before),
-          csv ? std::to_string(after) : HumanBytes(after),
-          Saved(before, after, csv),
-          std::to_string(f.rows_before),
-          std::to_string(f.rows_after),
-          std::to_string(f.samples_deleted),
-          std::to_string(f.series_removed),
-          state};
+  std::vector<std::string> row = {name,
+                                  csv ? std::to_string(before) : HumanBytes(before),
+                                  csv ? std::to_string(after) : HumanBytes(after),
+                                  Saved(before, after, csv),
+                                  std::to_string(f.rows_before),
+                                  std::to_string(f.rows_after),
+                                  std::to_string(f.samples_deleted),
+                                  std::to_string(f.series_removed)};
+  if (in_log) row.push_back(std::to_string(*in_log));
+  row.push_back(state);
+  return row;
 }
 
-void PrintTable(const CompactResult& result, bool dry_run, bool csv, Output* out) {
+void PrintTable(const CompactResult& result, const std::optional<InLog>& in_log, bool csv, Output* out) {
+  const bool dry_run = in_log.has_value();
   const std::string bytes = dry_run ? "row bytes " : "disk bytes ";
-  Table table({"shard", bytes + "before", bytes + "after", "saved", "chunks before", "chunks after", "samples deleted",
-               "series removed", "state"});
-  for (const ShardCompactResult& shard : result.shards)
-    table.Add(Row(std::to_string(shard.shard), StateOf(result, shard), shard, dry_run, csv));
-  if (!csv) table.Add(Row("total", StateOf(result, Undamaged(result)), result, dry_run, csv));
+  std::vector<std::string> names = {"shard",         bytes + "before", bytes + "after",   "saved",
+                                    "chunks before", "chunks after",   "samples deleted", "series removed"};
+  if (dry_run) names.emplace_back("samples in log");
+  names.emplace_back("state");
+  Table table(std::move(names));
+  for (const ShardCompactResult& shard : result.shards) {
+    const auto of_shard = in_log ? std::optional(in_log->at(shard.shard)) : std::nullopt;
+    table.Add(Row(std::to_string(shard.shard), StateOf(result, shard), shard, of_shard, csv));
+  }
+  const auto of_all = in_log ? std::optional(Sum(*in_log)) : std::nullopt;
+  if (!csv) table.Add(Row("total", StateOf(result, Undamaged(result)), result, of_all, csv));
   table.Print(csv, out);
   if (csv) return;
   *out << (dry_run ? "Row bytes: chunks with their keys, before compression. `inspect` shows what the tables take on the disk.\n"
@@ -153,23 +181,24 @@ int Compact(const CompactFlags& flags) {
   Result<std::unique_ptr<Storage>> opened = OpenShowingReplay(options, flags.store.db);
   if (!opened.ok()) return Fail(opened.status());
   const Result<CompactResult> result = CompactShowingProgress(opened->get(), std::move(compact), flags.progress);
-  std::uint64_t unstored = 0;
-  for (const ShardStats& shard : (*opened)->Stats().shards) unstored += dry_run ? shard.samples_appended : 0;
+  std::optional<InLog> in_log;
+  if (dry_run && result.ok()) in_log = SamplesInLog((*opened)->Stats(), *result);
   const bool ended_early = result.ok() && !result->complete;  // what the archive lacks stays in the log for the next
   const Status archived = dry_run || ended_early ? Status::Ok() : ArchiveAll(flags.store, opened->get());
   const Status closed = (*opened)->Close();
   if (!result.ok()) {
-    Fail(result.status());
-    return result.status().code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
+    return FailOrUsage(result.status());
   }
 
-  const auto json = [&](Output* out) { PrintJson(*result, dry_run, out); };
-  const auto text = [&](bool csv, Output* out) { PrintTable(*result, dry_run, csv, out); };
+  const auto json = [&](Output* out) { PrintJson(*result, in_log, out); };
+  const auto text = [&](bool csv, Output* out) { PrintTable(*result, in_log, csv, out); };
   if (!PrintReport(flags.format, json, text)) return kExitFailure;
   if (!closed.ok()) return Fail(closed);
   if (!archived.ok()) return Fail(archived);
-  if (unstored > 0) {
-    std::fprintf(stderr, "%llu samples are only in the log so far, and not in these figures\n",
+  if (const std::uint64_t unstored = in_log ? Sum(*in_log) : 0; unstored > 0) {
+    std::fprintf(stderr,
+                 "%llu samples are only in the log so far, and not in these figures: compact stores them first, and merges them "
+                 "with\nthe rest. `chronolith recover` stores them alone; a dry run behind it counts them.\n",
                  static_cast<unsigned long long>(unstored));
   }
   bool damage = false;

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "interop/file_sink.h"
+#include "ops/target_path.h"
 #include "tools/cli/command_tree.h"
 #include "tools/cli/common.h"
 #include "tools/cli/output.h"
@@ -21,19 +21,6 @@ struct DescribeFlags {
   std::vector<std::string> command;  // of which the page is wanted
 };
 
-// Whole, or not under its name.
-Status WriteFile(const std::string& path, const std::string& text) {
-  std::error_code error;
-  const std::string partial = path + ".partial";
-  std::filesystem::remove(partial, error);
-  FileSink file;
-  if (Status s = file.Create(partial); !s.ok()) return s;
-  file.Append(text);
-  if (Status s = file.Close(); !s.ok()) return s;
-  std::filesystem::rename(partial, path, error);
-  return error ? IoError("cannot name " + path + ": " + error.message()) : Status::Ok();
-}
-
 int Print(const std::string& text) {
   Output out;
   out << text;
@@ -45,18 +32,19 @@ int Completion(const CommandInfo& root, const DescribeFlags& flags) {
                              : flags.shell == Shell::kZsh ? ZshCompletion(root)
                                                           : FishCompletion(root);
   if (flags.output.empty()) return Print(script);
-  const Status status = WriteFile(flags.output, script);
-  return status.ok() ? kExitOk : Fail(status);
+  const Status status = ops::WriteFileOrThrough(flags.output, script);
+  return status.ok() ? kExitOk : FailOrUsage(status);
 }
 
 int Man(const CommandInfo& root, const DescribeFlags& flags) {
   if (!flags.output.empty()) {
+    if (const Status s = ops::CheckOutsideDatabases(flags.output); !s.ok()) return FailOrUsage(s);
     std::error_code error;
     std::filesystem::create_directories(flags.output, error);
     if (error) return Fail(IoError("cannot create " + flags.output + ": " + error.message()));
     for (const CommandInfo* command : AllCommands(root)) {
-      const Status status = WriteFile(flags.output + "/" + command->Name("-") + ".1", ManPage(root, *command));
-      if (!status.ok()) return Fail(status);
+      const Status status = ops::WriteFileOrThrough(flags.output + "/" + command->Name("-") + ".1", ManPage(root, *command));
+      if (!status.ok()) return FailOrUsage(status);
     }
     return kExitOk;
   }

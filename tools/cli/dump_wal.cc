@@ -202,6 +202,7 @@ int RunDump(const DumpFlags& flags) {
   if (Status s = out.Finish(); !s.ok()) return Fail(s);
   if (!report.ok()) return FailReading(report.status());
   if (report->limited) std::fprintf(stderr, "there are more records than --limit %s\n", N(flags.limit).c_str());
+  if (report->problems.empty()) TellOfEmptyLog(**store, options.selection);
   return ReportProblems(report->problems);
 }
 

@@ -383,7 +383,7 @@ void PrintJson(const OfflineStore& store, const InspectReport& report, What what
 
 // Everything, cardinality too, as one page.
 int WritePage(const OfflineStore& store, const InspectFlags& flags) {
-  if (Status s = ops::CheckFileTarget(flags.html, flags.overwrite); !s.ok()) return Fail(s);
+  if (Status s = ops::CheckFileTarget(flags.html, flags.overwrite); !s.ok()) return FailOrUsage(s);
   ops::OpsContext context;
   context.cancelled = InterruptFlag();
   Result<InspectReport> report = Cancelled("interrupted");

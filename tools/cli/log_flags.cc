@@ -1,6 +1,7 @@
 #include "tools/cli/log_flags.h"
 
 #include <charconv>
+#include <cstdio>
 #include <utility>
 
 #include "chronolith/env.h"
@@ -84,6 +85,16 @@ Result<ops::LogSelection> ParseLogFlags(const LogFlags& flags) {
   if (!selectors.ok()) return selectors.status();
   selection.selectors = std::move(*selectors);
   return selection;
+}
+
+void TellOfEmptyLog(const ops::OfflineStore& store, const ops::LogSelection& selection) {
+  for (const ShardId shard : selection.ShardsOf(store.shards())) {
+    if (ops::LogRecordsOf(store, shard) > 0) return;
+  }
+  std::fprintf(stderr, "the log holds no records%s\n",
+               store.data() == nullptr ? ""
+                                       : ": all that was written is stored, and the log was trimmed of it. `chronolith query` and "
+                                         "`export` show it");
 }
 
 }  // namespace chronolith::cli

@@ -24,6 +24,9 @@ void AddLogFlags(CLI::App* command, LogFlags* flags);
 // kInvalidArgument names the flag. Whether the shards exist is left to who has the store.
 Result<ops::LogSelection> ParseLogFlags(const LogFlags& flags);
 
+// After a log without damage: says so on stderr where it holds no records of these shards, and why.
+void TellOfEmptyLog(const ops::OfflineStore& store, const ops::LogSelection& selection);
+
 // "SHARD:LSN".
 Result<std::pair<ShardId, Lsn>> ParsePlace(const std::string& text);
 

@@ -187,6 +187,7 @@ int RunReplay(const ReplayFlags& flags) {
   }
   if (!report.ok()) return FailReading(report.status(), HowToGoOn(flags));
   target->reset();
+  if (report->complete()) TellOfEmptyLog(**store, options.selection);
   return PrintReport(flags, name, *report, foreseen);
 }
 
@@ -204,7 +205,11 @@ void AddReplay(CLI::App* app, Run* run) {
           "--cursor", flags->cursor,
           "go on from what this file says was delivered, and keep it: an interrupted replay is resumed by the same command")
       ->option_text("FILE");
-  command->add_option("--cursor-interval", flags->cursor_interval, "write it so often; each syncs the target (1s)")
+  command
+      ->add_option(
+          "--cursor-interval", flags->cursor_interval,
+          "flush what was sent, sync the target and write it so often (1s); a replay that is stopped sends again what it had sent "
+          "in up to twice that time")
       ->option_text("DURATION");
   command->add_flag("--dry-run", flags->dry_run,
                     "say what would be sent to the target, from the cursor on, by shard; send nothing, connect to nothing, create "

@@ -50,8 +50,9 @@ void PrintJson(const ops::ReshardReport& report, const ReshardFlags& flags, doub
   const char* const bytes = flags.dry_run ? "chunk_bytes" : "disk_bytes";
   json.BeginObject().Key("dry_run").Bool(flags.dry_run);
   json.Key("source").BeginObject().Key("path").String(flags.source).Key("store").String(report.source_uuid);
-  json.Key("shards").Unsigned(report.source_shards).Key("disk_bytes").Unsigned(report.source_bytes).EndObject();
-  json.Key("target").BeginObject().Key("path").String(flags.target).Key("store").String(report.target_uuid);
+  json.Key("shards").Unsigned(report.source_shards).Key("disk_bytes").Unsigned(report.source_bytes);
+  if (flags.dry_run) json.Key("log_bytes").Unsigned(report.source_log_bytes);
+  json.EndObject().Key("target").BeginObject().Key("path").String(flags.target).Key("store").String(report.target_uuid);
   json.Key("shards").BeginArray();
   for (std::size_t k = 0; k < report.shards.size(); ++k) {
     json.BeginObject().Key("shard").Unsigned(k);
@@ -105,15 +106,16 @@ int Reshard(const ReshardFlags& flags) {
   }
   const Status& status = done.status();
   if (!done.ok()) {
-    FailOrInterrupted(status, flags.dry_run ? "nothing was written" : flags.target + " is not there yet, the same command goes on");
-    return status.code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
+    return FailOrUsage(status,
+                       flags.dry_run ? "nothing was written" : flags.target + " is not there yet, the same command goes on");
   }
   const auto json = [&](Output* out) { PrintJson(*done, flags, watch.ElapsedSeconds(), out); };
   const auto text = [&](bool csv, Output* out) { PrintTable(*done, flags.dry_run, csv, out); };
   if (!PrintReport(flags.format, json, text)) return kExitFailure;
   if (flags.dry_run) {
-    std::fprintf(stderr, "%s has %u shards and takes %s; the new one may need %s, the disk has %s\n", flags.source.c_str(),
-                 done->source_shards, HumanBytes(done->source_bytes).c_str(), HumanBytes(done->room_needed).c_str(),
+    std::fprintf(stderr, "%s has %u shards and takes %s, and its log holds %s; the new one may need %s, the disk has %s\n",
+                 flags.source.c_str(), done->source_shards, HumanBytes(done->source_bytes).c_str(),
+                 HumanBytes(done->source_log_bytes).c_str(), HumanBytes(done->room_needed).c_str(),
                  HumanBytes(done->room_free).c_str());
   } else {
     std::fprintf(stderr, "%s: %zu shards, %s; compared with %s and scrubbed\n", flags.target.c_str(), done->shards.size(),

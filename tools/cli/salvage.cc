@@ -65,9 +65,8 @@ int RunSalvage(const SalvageFlags& flags) {
     report = ops::Salvage(flags.source, flags.target, flags.options, context);
   }
   if (!report.ok()) {
-    FailOrInterrupted(report.status(), flags.options.dry_run ? "nothing was written"
-                                                             : flags.target + " is not there, and the same command begins anew");
-    return report.status().code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
+    return FailOrUsage(report.status(), flags.options.dry_run ? "nothing was written"
+                                                              : flags.target + " is not there, and the same command begins anew");
   }
   Output out;
   if (flags.format == Format::kJson) {
@@ -104,9 +103,7 @@ void AddSalvage(CLI::App* app, Run* run) {
       ->option_text("SOURCE");
   CLI::Option* const target =
       command->add_option("TARGET", flags->target, "directory of the new one: missing or empty")->option_text("TARGET");
-  command
-      ->add_flag("--dry-run", flags->options.dry_run,
-                 "say what would be copied and what is lost, and write nothing")
+  command->add_flag("--dry-run", flags->options.dry_run, "say what would be copied and what is lost, and write nothing")
       ->excludes(target);
   command->add_option("--log-dir", flags->options.log_path, "directory of the source's log, where it has been moved since")
       ->option_text("DIR");

@@ -93,8 +93,7 @@ int Verify(const VerifyFlags& flags) {
     report = ops::VerifyStore(flags.files.db, options, context);
   }
   if (!report.ok()) {
-    FailOrInterrupted(report.status(), "it is not known whether all is sound; the same command begins anew");
-    return report.status().code() == StatusCode::kInvalidArgument ? kExitUsage : kExitFailure;
+    return FailOrUsage(report.status(), "it is not known whether all is sound; the same command begins anew");
   }
   Output out;
   switch (flags.format) {
