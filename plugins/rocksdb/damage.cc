@@ -48,19 +48,25 @@ Status IgnoredErrors::status() const {
   return line_.empty() ? Status::Ok() : DataLoss("the log is damaged as well: " + line_);
 }
 
-Status FindDamage(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family) {
+std::vector<BadTable> FindBadTables(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family) {
   rocksdb::ColumnFamilyMetaData metadata;
   db->GetColumnFamilyMetaData(family, &metadata);
   rocksdb::Options options(db->GetDBOptions(), db->GetOptions(family));
   options.info_log = AdaptLogger(nullptr);  // a reader of single tables warns of each that no MANIFEST told it its id
+  std::vector<BadTable> bad;
   for (const rocksdb::LevelMetaData& level : metadata.levels) {
     for (const rocksdb::SstFileMetaData& file : level.files) {
-      const std::string name = file.db_path + file.name;
-      const std::string wrong = WhatIsWrong(options, name, file.size);
-      if (!wrong.empty()) return DataLoss("family '" + family->GetName() + "': file '" + name + "' " + wrong);
+      std::string wrong = WhatIsWrong(options, file.db_path + file.name, file.size);
+      if (wrong.empty()) continue;
+      bad.push_back({family->GetID(), level.level, file.file_number, file.name.substr(file.name.rfind('/') + 1), std::move(wrong)});
     }
   }
-  return Status::Ok();
+  return bad;
+}
+
+Status DamageOf(const std::string& path, const std::string& family, const std::vector<BadTable>& bad) {
+  if (bad.empty()) return Status::Ok();
+  return DataLoss("family '" + family + "': file '" + path + "/" + bad[0].file + "' " + bad[0].wrong);
 }
 
 }  // namespace chronolith

@@ -129,7 +129,9 @@ Finding CheckLogFile(rocksdb::Env* env, const std::string& path, std::uint64_t b
 std::vector<TableRange> RocksDbEngine::Tables(FamilyId family) const {
   std::vector<TableRange> tables;
   for (const rocksdb::SstFileMetaData& file : LiveTables(db_.get(), Handle(family))) {
-    tables.push_back({file.name.substr(file.name.rfind('/') + 1), file.smallestkey, file.largestkey});
+    std::string name = file.name.substr(file.name.rfind('/') + 1);
+    const bool bad = bad_tables_.contains(name);
+    tables.push_back({std::move(name), file.smallestkey, file.largestkey, bad});
   }
   return tables;
 }

@@ -15,6 +15,7 @@ namespace chronolith {
 struct TableRange {
   std::string file;               // its name, within the instance's directory
   std::string smallest, largest;  // of its keys, both inclusive
+  bool bad = false;               // found missing, cut or unreadable at open (EngineOptions::quarantine)
 };
 
 class TableRanges {

@@ -141,6 +141,7 @@ class ShardSalvage : public WalVisitor {
                     .first_lsn = from,
                     .what = "the log cannot be read from there on: " + s.message()});
     }
+    TellLostLogTables(std::max(end.last_lsn, end.trimmed_to));
     if (end.trimmed_to > applied_ && chunks_ != nullptr) {
       losses_->Add({.kind = LossKind::kLog,
                     .shard = shard_,
@@ -149,6 +150,18 @@ class ShardSalvage : public WalVisitor {
                     .what = "trimmed from the log as stored, but the chunks that can be read do not go so far"});
     }
     return Status::Ok();
+  }
+
+  // Holes were told; what was lost at the end shows nowhere but in the keys of the tables.
+  void TellLostLogTables(Lsn log_end) {
+    const Lsn known = std::max(applied_, log_end);
+    for (const BadLogTable& table : source_.lost_log_tables) {
+      if (table.shard != shard_ || table.last <= known) continue;
+      losses_->Add({.kind = LossKind::kLog,
+                    .shard = shard_,
+                    .first_lsn = known + 1,
+                    .what = "a table of the log, " + table.file + ", cannot be read, and may have held records from there on"});
+    }
   }
 
   Status ReadLog() {

@@ -3,6 +3,7 @@
 //   1. A damaged log file is rewritten without the damaged bytes (the engine's CheckLog, where WalJudge gives them up). The logs of
 //      shards that have nothing behind the damage may have lost their end, which nothing will show afterwards: before, their
 //      numbers are written to the file UNFINISHED.
+//      A table of the log that cannot be read is taken out of it (Core::GiveUpLogTables): that of one shard, whose end may be lost.
 //   2. Replay passes over holes and rows that do not decode (ReplayVisitor::OnLoss).
 //   3. A checkpoint stores what is left and trims the log beyond the holes; then UNFINISHED goes.
 // Whenever this is cut short, the next open meets the holes again, or UNFINISHED, and refuses the shards as before.

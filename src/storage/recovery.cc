@@ -443,7 +443,7 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
   bool end_unknown = visitor.end_unknown() || unfinished_.contains(shard->id);
   if (log_end < applied_most && options_.accept_data_loss) {
     visitor.Lose(log_end + 1, applied_most);
-    shard->lost_before = WalPlace{std::numeric_limits<std::uint64_t>::max(), 0};
+    if (!log_tables_lost_.contains(shard->id)) shard->lost_before = WalPlace{std::numeric_limits<std::uint64_t>::max(), 0};
     end_unknown = true;
     log_end = applied_most;
   }

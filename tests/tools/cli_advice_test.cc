@@ -57,9 +57,9 @@ class CliAdvice : public CliTest {
     }
   }
   // The largest table with rows of the family.
-  static std::string TableOf(const std::string& db, const std::string& family) {
+  static std::string TableOf(const std::string& db, const std::string& family, const std::string& instance = "/data") {
     std::string found;
-    for (const auto& entry : fs::directory_iterator(db + "/data")) {
+    for (const auto& entry : fs::directory_iterator(db + instance)) {
       const std::string path = entry.path();
       if (!path.ends_with(".sst") || ReadFile(path).find(family) == std::string::npos) continue;
       if (found.empty() || fs::file_size(path) > fs::file_size(found)) found = path;
@@ -153,7 +153,9 @@ TEST_F(CliAdvice, EveryCommandThatIsAdvisedWorks) {
       {"log with a cut MANIFEST", [](const std::string& db) { Cut(FileOf(db + "/log", "MANIFEST-", ""), 40); }, kSalvageLog},
       {"log with a flipped MANIFEST", [](const std::string& db) { FlipByte(FileOf(db + "/log", "MANIFEST-", ""), 0.5); },
        kSalvageLog},
-      {"log without a table", [](const std::string& db) { fs::remove(FileOf(db + "/log", "", ".sst")); }, kSalvageLog},
+      {"log without a table",
+       [](const std::string& db) { fs::remove(TableOf(db, "wal.1", "/log")); },
+       {{"salvage", kOk}, {"verify", kProblems}}},
       {"log with a flipped file", [](const std::string& db) { FlipByte(LargestLog(db + "/log"), 0.3); }, kGiveUp},
       {"log without its newest file", [](const std::string& db) { fs::remove(LargestLog(db + "/log")); }, kGiveUp},
       {"log without any of its files", [](const std::string& db) { RemoveLogs(db + "/log"); }, kGiveUp},
