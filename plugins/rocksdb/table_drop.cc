@@ -1,11 +1,7 @@
 #include "plugins/rocksdb/table_drop.h"
 
-#include <ctime>
-#include <filesystem>
-#include <limits>
-#include <system_error>
-
 #include "base/coding.h"
+#include "plugins/rocksdb/evidence.h"
 #include "plugins/rocksdb/file_sync.h"
 #include "plugins/rocksdb/log_rewrite.h"
 
@@ -36,38 +32,21 @@ Result<std::string> CurrentManifest(rocksdb::Env* env, const std::string& path) 
   return path + "/" + name;
 }
 
-Result<std::string> MakeKeptDirectory(const std::string& path) {
-  const std::time_t now = std::time(nullptr);
-  std::tm utc;
-  gmtime_r(&now, &utc);
-  char text[32];
-  std::strftime(text, sizeof(text), "/damaged-%Y%m%dT%H%M%SZ", &utc);
-  std::string directory = path + text;
-  std::error_code error;
-  for (int i = 2; !std::filesystem::create_directory(directory, error); ++i) {
-    if (error) return IoError("creating '" + directory + "': " + error.message());
-    directory = path + text + "." + std::to_string(i);
-  }
-  return directory;
-}
-
-Status Keep(rocksdb::Env* env, const std::string& file, const std::string& kept) {
-  if (env->LinkFile(file, kept).ok()) return Status::Ok();
-  return CopySyncedFile(env, file, kept, std::numeric_limits<std::uint64_t>::max());
-}
-
 Status DropLocked(rocksdb::Env* env, const std::string& path, const std::vector<BadTable>& tables) {
   const Result<std::string> manifest = CurrentManifest(env, path);
   if (!manifest.ok()) return manifest.status();
-  const Result<std::string> kept = MakeKeptDirectory(path);
+  const Result<std::string> kept = MakeEvidenceDirectory(path, "/damaged-%Y%m%dT%H%M%SZ");
   if (!kept.ok()) return kept.status();
   std::vector<std::string> edits;
   for (const BadTable& table : tables) {
     edits.push_back(EditWithout(table));
     if (!env->FileExists(path + "/" + table.file).ok()) continue;
-    if (Status s = Keep(env, path + "/" + table.file, *kept + "/" + table.file); !s.ok()) return s;
+    if (Status s = KeepFile(env, path, table.file, *kept); !s.ok()) return s;
   }
-  if (Status s = SyncTree(env, *kept); !s.ok()) return s;
+  // Not the files: they were synced before the MANIFEST listed them, and where `path` is a copy they may be links to what must not
+  // be opened for writing.
+  if (Status s = SyncDirectory(env, *kept); !s.ok()) return s;
+  if (Status s = SyncDirectory(env, path); !s.ok()) return s;
   const std::string shorter = *manifest + ".cut";  // there may be one of an attempt that was interrupted
   if (Status s = CopyWithRecords(env, *manifest, shorter, edits); !s.ok()) return s;
   if (rocksdb::Status s = env->RenameFile(shorter, *manifest); !s.ok()) return Failed("renaming '" + shorter + "'", s);
