@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "base/table_ranges.h"
 #include "chronolith/status.h"
 
 namespace chronolith {
@@ -45,10 +46,11 @@ struct BadTable {
   std::uint64_t number = 0;
   std::string file;  // its name, within the directory
   std::string wrong;
+  TableState state = TableState::kDamaged;
 };
 
-// Looks at the table files of a family as an open does: size, footer, index, properties; not at the blocks of rows.
-std::vector<BadTable> FindBadTables(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family);
+enum class TableLook : std::uint8_t { kAsOpen, kWhole };  // size, footer, index, properties; the blocks of rows as well
+std::vector<BadTable> FindBadTables(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family, TableLook look);
 // ok, or kDataLoss naming the family, the first of its bad files and what is wrong with it.
 Status DamageOf(const std::string& path, const std::string& family, const std::vector<BadTable>& bad);
 

@@ -134,8 +134,10 @@ Result<EngineSettings> ParseSettings(const EngineOptions& options) {
       return InvalidArgument("repair must be 'tables', of an instance that is opened for writing");
   }
   if (const auto it = options.extra.find("damaged_tables"); it != options.extra.end()) {
-    settings.drop_damaged = it->second == "drop";
-    if (!settings.drop_damaged) return InvalidArgument("damaged_tables must be 'drop'");
+    settings.drop_unreadable = it->second == "drop_unreadable";
+    settings.drop_damaged = settings.drop_unreadable || it->second == "drop";
+    if (!settings.drop_damaged || options.instance != InstanceRole::kLog)
+      return InvalidArgument("damaged_tables must be 'drop' or 'drop_unreadable', of a log instance");
   }
   return settings;
 }

@@ -128,7 +128,7 @@ class Opener {
       : path_(path),
         options_(options),
         around_damage_(around_damage),
-        with_shared_(options.instance == InstanceRole::kLog),
+        whole_(options.instance == InstanceRole::kLog),
         resources_(MakeResources(options)),
         events_(std::make_shared<EventCounter>(options.instance, [env, path] { MarkLogFailed(env, path); })),
         ignored_(std::make_shared<IgnoredErrors>(AdaptLogger(options.logger))) {
@@ -254,9 +254,11 @@ class Opener {
 
   // Finds the families that are damaged, and starts the compactions of the others.
   Status AttributeDamage(OpenedInstance* opened) const {
-    if (Status s = ignored_->status(); !s.ok()) return s.WithContext("opening '" + path_ + "'");
-    opened->bad_tables = FindBadTables(opened->db.get(), opened->default_family);
-    if (!with_shared_) {
+    // Who looks around tables of a log has its files judged by CheckLog.
+    if (Status s = ignored_->status(); !s.ok() && !whole_) return s.WithContext("opening '" + path_ + "'");
+    const TableLook look = whole_ ? TableLook::kWhole : TableLook::kAsOpen;
+    opened->bad_tables = FindBadTables(opened->db.get(), opened->default_family, look);
+    if (!whole_) {
       const Status shared = DamageOf(path_, opened->default_family->GetName(), opened->bad_tables);
       if (!shared.ok()) return shared;
     }
@@ -265,13 +267,13 @@ class Opener {
     std::vector<rocksdb::ColumnFamilyHandle*> sound;
     for (std::size_t i = 0; i < opened->families.size(); ++i) {
       if (opened->families[i] == nullptr) continue;
-      std::vector<BadTable> bad = FindBadTables(opened->db.get(), opened->families[i]);
+      std::vector<BadTable> bad = FindBadTables(opened->db.get(), opened->families[i], look);
       opened->damage[i] = DamageOf(path_, options_.families[i].name, bad);
       std::move(bad.begin(), bad.end(), std::back_inserter(opened->bad_tables));
       any = any || !opened->damage[i].ok();
       if (opened->damage[i].ok()) sound.push_back(opened->families[i]);
     }
-    if (!any) return DataLoss("no family has one");
+    if (!any && !whole_) return DataLoss("no family has one");
     return options_.read_only ? Status::Ok() : FromRocks(opened->db->EnableAutoCompaction(sound));
   }
 
@@ -286,7 +288,7 @@ class Opener {
   const std::string& path_;
   const EngineOptions& options_;
   const bool around_damage_;
-  const bool with_shared_;  // around damage of what families share, too
+  const bool whole_;  // `around_damage` is of all tables to their last block, those that families share too
   InstanceResources resources_;
   std::shared_ptr<EventCounter> events_;
   const std::shared_ptr<IgnoredErrors> ignored_;
@@ -323,6 +325,8 @@ class RocksDbEngineFactory : public EngineFactory {
     if (!options.read_only) {
       return MakeEngine(path, options, OpenFiles(path, options, *settings, *state == PathState::kDatabase));
     }
+    if (options.quarantine && options.instance == InstanceRole::kLog)
+      return MakeEngine(path, options, Opener(env_, path, options, *settings, true).Open(true));
     const auto give_up = std::chrono::steady_clock::now() + kReadOnlyPatience;
     Status last;
     do {
@@ -392,6 +396,10 @@ class RocksDbEngineFactory : public EngineFactory {
       if (!opened.ok()) return Status::Ok();
       bad = opened->bad_tables;
       const RocksDbEngine closes(path, reading, std::move(opened).value());
+    }
+    for (const BadTable& table : bad) {
+      if (table.state == TableState::kUnreadable && !settings.drop_unreadable)
+        return IoError("'" + path + "/" + table.file + "' " + table.wrong + "; that may pass, so no table was dropped");
     }
     return DropTables(env_, path, bad);
   }

@@ -10,8 +10,8 @@
 #include <rocksdb/write_buffer_manager.h>
 
 #include <atomic>
+#include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -127,7 +127,7 @@ class RocksDbEngine : public KvEngine, public TableRanges {
   Status VerifyLogs(std::string_view after, VerifyVisitor* visitor);
   Status VerifyManifest(std::string_view after, VerifyVisitor* visitor);
 
-  std::set<std::string> bad_tables_;  // by name; set at open
+  std::map<std::string, TableState> bad_tables_;  // by name; set at open
   const std::string path_;
   const EngineOptions options_;
   const InstanceResources resources_;

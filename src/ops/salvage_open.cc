@@ -214,7 +214,8 @@ class Opening {
     fs::create_directories(to, error);
     std::vector<fs::path> files;
     for (const auto& entry : fs::directory_iterator(from, error)) {
-      if (entry.is_regular_file()) files.push_back(entry.path());
+      std::error_code unreadable;  // then it is missing
+      if (entry.is_regular_file(unreadable)) files.push_back(entry.path());
     }
     if (error) return ErrnoStatus("cannot gather the files of " + from, error);
     for (const fs::path& file : files) {
@@ -256,6 +257,7 @@ class Opening {
     const EngineOptions options = LogInstanceOptions(found->manifest);
     Result<std::unique_ptr<KvEngine>> opened = factory_->Open(path, ReadOnly(options));
     if (!opened.ok() && !MeansLost(opened.status())) return opened.status();
+    if (opened.ok() && !TablesThatAreBad(path, options).empty()) opened = DataLoss("tables of it cannot be read");
     const std::string why = opened.status().message();
     if (!opened.ok()) opened = OpenLogCopy(path, options, found);
     if (opened.status().code() == StatusCode::kCancelled) return opened.status();
@@ -301,7 +303,8 @@ class Opening {
     std::error_code error;
     fs::create_directories(copy, error);
     for (const auto& entry : fs::directory_iterator(path, error)) {
-      if (!entry.is_regular_file() || entry.path().filename() == "LOCK") continue;
+      std::error_code unreadable;  // then it is missing
+      if (!entry.is_regular_file(unreadable) || entry.path().filename() == "LOCK") continue;
       const std::string to = copy + "/" + entry.path().filename().string();
       const bool table = entry.path().extension() == ".sst";
       if (Status s = table ? Link(entry.path(), to) : Copy(entry.path().string(), to); !s.ok()) return s;
@@ -317,18 +320,22 @@ class Opening {
 
   // Of the copy: RocksDB refuses all of an instance for one that it cannot read.
   void DropBadTables(const std::string& copy, const EngineOptions& options, SalvageSource* found) {
+    found->lost_log_tables = TablesThatAreBad(copy, options);
+    if (found->lost_log_tables.empty()) return;
+    for (const BadLogTable& table : found->lost_log_tables) {
+      losses_->Note((table.shard ? "shard " + std::to_string(*table.shard) + ": " : std::string()) + "a table of the log, " +
+                    table.file + ", cannot be read");
+    }
+    EngineOptions dropping = ReadOnly(options);
+    dropping.extra["damaged_tables"] = "drop_unreadable";
+    dropped_ = factory_->Open(copy, dropping).ok();
+  }
+
+  std::vector<BadLogTable> TablesThatAreBad(const std::string& path, const EngineOptions& options) const {
     EngineOptions look = ReadOnly(options);
     look.quarantine = true;
-    {
-      const Result<std::unique_ptr<KvEngine>> seen = factory_->Open(copy, look);
-      if (!seen.ok()) return;
-      found->lost_log_tables = BadLogTables(seen->get(), manifest_.shards);
-      for (const BadLogTable& table : found->lost_log_tables)
-        losses_->Note("shard " + std::to_string(table.shard) + ": a table of the log, " + table.file + ", cannot be read");
-    }
-    look.quarantine = false;
-    look.extra["damaged_tables"] = "drop";
-    dropped_ = factory_->Open(copy, look).ok();
+    const Result<std::unique_ptr<KvEngine>> seen = factory_->Open(path, look);
+    return seen.ok() ? BadLogTables(seen->get(), manifest_.shards) : std::vector<BadLogTable>();
   }
 
   // Without its manifest: an instance with the same families, made in the same order, takes the log files for its own.

@@ -20,11 +20,17 @@ Lsn LastRow(const std::string& largest) {
 std::vector<BadLogTable> BadLogTables(const KvEngine* log, ShardId shards) {
   std::vector<BadLogTable> found;
   const auto* const ranges = dynamic_cast<const TableRanges*>(log);
-  for (ShardId shard = 0; ranges != nullptr && shard < shards; ++shard) {
-    for (TableRange& table : ranges->Tables(WalFamily(shard))) {
-      if (table.bad) found.push_back({shard, std::move(table.file), LastRow(table.largest)});
+  if (ranges == nullptr) return found;
+  const auto add = [&](FamilyId family, std::optional<ShardId> shard) {
+    for (TableRange& table : ranges->Tables(family)) {
+      if (table.state == TableState::kSound) continue;
+      const Lsn last = shard ? LastRow(table.largest) : 0;
+      found.push_back({shard, std::move(table.file), last, table.state == TableState::kUnreadable});
     }
-  }
+  };
+  add(kSharedFiles, std::nullopt);
+  add(kMetaFamily, std::nullopt);
+  for (ShardId shard = 0; shard < shards; ++shard) add(WalFamily(shard), shard);
   return found;
 }
 

@@ -2,6 +2,7 @@
 #ifndef CHRONOLITH_STORAGE_BAD_LOG_TABLES_H_
 #define CHRONOLITH_STORAGE_BAD_LOG_TABLES_H_
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,13 +12,14 @@
 namespace chronolith {
 
 struct BadLogTable {
-  ShardId shard = 0;
+  std::optional<ShardId> shard;  // none: of what shards share, epochs and the store's identity, which the data instance has as well
   std::string file;
-  Lsn last = 0;  // no row in it begins behind; kMaxLsn where its keys do not tell
+  Lsn last = 0;             // no row in it begins behind; kMaxLsn where its keys do not tell
+  bool unreadable = false;  // by an error of the device or the system: it may be whole
 };
 inline constexpr Lsn kMaxLsn = ~Lsn{0};
 
-// Of an instance that was opened around them (EngineOptions::quarantine); those of shards, not those of what shards share.
+// Of an instance that was opened around them (EngineOptions::quarantine).
 std::vector<BadLogTable> BadLogTables(const KvEngine* log, ShardId shards);
 
 }  // namespace chronolith

@@ -11,7 +11,6 @@
 #include "base/cgroup.h"
 #include "base/posix_file.h"
 #include "index/postings_merge.h"
-#include "storage/bad_log_tables.h"
 #include "storage/log_judge.h"
 
 namespace chronolith {
@@ -251,38 +250,6 @@ Result<std::unique_ptr<KvEngine>> Core::OpenLog() {
   }
   Result<std::unique_ptr<KvEngine>> engine = OpenInstance(path, log);
   return engine.ok() ? std::move(engine) : engine.status().WithContext("log instance");
-}
-
-Status Core::GiveUpLogTables(const std::string& path, const EngineOptions& log) {
-  Result<std::shared_ptr<EngineFactory>> factory = options_.engines->Find(options_.engine);
-  if (!factory.ok()) return factory.status();
-  EngineOptions options = log;
-  options.create_if_missing = false;
-  options.read_only = true;
-  options.background_threads = 1;
-  options.logger = options_.logger;
-  const Status sound = (*factory)->Open(path, options).status();
-  if (sound.code() != StatusCode::kDataLoss) return Status::Ok();  // an open says what else is wrong
-  options.quarantine = true;
-  {
-    const Result<std::unique_ptr<KvEngine>> seen = (*factory)->Open(path, options);
-    if (!seen.ok()) return Status::Ok();
-    for (const BadLogTable& table : BadLogTables(seen->get(), manifest_.shards)) {
-      const Result<StoredState> stored = ReadStoredState(
-          data_engine_.get(), {table.shard, WalFamily(table.shard), IndexFamily(table.shard), ChunkFamily(table.shard)});
-      if (!stored.ok()) return stored.status();
-      if (stored->damaged || table.last > stored->least()) unfinished_.insert(table.shard);
-      log_tables_lost_.insert(table.shard);
-      Log(LogLevel::kError, "given up: " + path + "/" + table.file + ", a table of the log that cannot be read");
-    }
-  }
-  if (!unfinished_.empty()) {
-    if (Status status = WriteUnfinished(); !status.ok()) return status;
-  }
-  options.quarantine = false;
-  options.extra["damaged_tables"] = "drop";
-  (void)(*factory)->Open(path, options);  // what is damaged beside them the next open tells
-  return Status::Ok();
 }
 
 Status Core::OpenEngines() {

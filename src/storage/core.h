@@ -27,6 +27,7 @@
 #include "index/label_validation.h"
 #include "index/postings_cache.h"
 #include "partition/partition_map.h"
+#include "storage/bad_log_tables.h"
 #include "storage/scrub.h"
 #include "storage/shard.h"
 #include "storage/store_directory.h"
@@ -116,6 +117,7 @@ class Core {
   Result<std::unique_ptr<KvEngine>> OpenLog();
   // Gives up tables of the log that cannot be read, where there are any. Holes are met by replay; whose end may be lost is noted.
   Status GiveUpLogTables(const std::string& path, const EngineOptions& log);
+  Status NoteLostTables(const std::string& path, const std::vector<BadLogTable>& bad);
   Status CheckLogAgain();
   Result<std::unique_ptr<KvEngine>> OpenInstance(const std::string& path, EngineOptions engine_options);
   // Before an instance is opened for writing (log_judge.cc): refuses a damaged log, cuts a torn tail off.

@@ -12,6 +12,7 @@
 
 #include "base/posix_file.h"
 #include "storage/core.h"
+#include "storage/log_judge.h"
 
 namespace chronolith {
 namespace {
@@ -38,6 +39,48 @@ Status Core::WriteUnfinished() {
   std::string text;
   for (const ShardId shard : unfinished_) text += std::to_string(shard) + " ";
   return WriteSyncedFile(path_, kUnfinishedFile, text + "\n");
+}
+
+Status Core::GiveUpLogTables(const std::string& path, const EngineOptions& log) {
+  Result<std::shared_ptr<EngineFactory>> factory = options_.engines->Find(options_.engine);
+  if (!factory.ok()) return factory.status();
+  EngineOptions options = log;
+  options.create_if_missing = false;
+  options.read_only = true;
+  options.background_threads = 1;
+  options.logger = options_.logger;
+  options.quarantine = true;
+  std::vector<BadLogTable> bad;
+  {
+    const Result<std::unique_ptr<KvEngine>> seen = (*factory)->Open(path, options);
+    if (!seen.ok()) return Status::Ok();  // an open says what is wrong
+    bad = BadLogTables(seen->get(), manifest_.shards);
+  }
+  if (bad.empty()) return Status::Ok();
+  if (Status status = NoteLostTables(path, bad); !status.ok()) return status;
+  options.quarantine = false;
+  options.extra["damaged_tables"] = "drop";
+  const Status dropped = (*factory)->Open(path, options).status();
+  return dropped.code() == StatusCode::kDataLoss ? Status::Ok() : dropped;  // what is damaged beside them the next open tells
+}
+
+Status Core::NoteLostTables(const std::string& path, const std::vector<BadLogTable>& bad) {
+  for (const BadLogTable& table : bad) {
+    if (!table.unreadable) continue;
+    return IoError("'" + path + "/" + table.file +
+                   "' cannot be read, by an error of the device or the system that may pass: no table was given up");
+  }
+  for (const BadLogTable& table : bad) {
+    Log(LogLevel::kError, "given up: " + path + "/" + table.file + ", a table of the log that cannot be read");
+    if (!table.shard) continue;
+    const ShardId shard = *table.shard;
+    const Result<StoredState> stored =
+        ReadStoredState(data_engine_.get(), {shard, WalFamily(shard), IndexFamily(shard), ChunkFamily(shard)});
+    if (!stored.ok()) return stored.status();
+    if (stored->damaged || table.last > stored->least()) unfinished_.insert(shard);
+    log_tables_lost_.insert(shard);
+  }
+  return unfinished_.empty() ? Status::Ok() : WriteUnfinished();
 }
 
 void Core::SkipOrdinals(Shard* shard) {

@@ -111,8 +111,8 @@ class ReplayVisitor : public WalVisitor {
       return loss.why;
     }
     met_loss_ = true;
-    // A hole where rows did not decode is not one of missing bytes.
-    if (loss.behind.epoch != 0 && !end_unknown_)
+    // A hole where rows did not decode is not one of missing bytes; that of a table says nothing of other shards.
+    if (loss.behind.epoch != 0 && !end_unknown_ && !core_->log_tables_lost_.contains(shard_->id))
       shard_->lost_before = std::max(shard_->lost_before.value_or(WalPlace{}), loss.behind);
     end_unknown_ = loss.last == 0;
     if (loss.last != 0) Lose(loss.first, loss.last);
