@@ -24,8 +24,8 @@ std::uint64_t BatchBytes(const Batch& batch) {
 
 Status CheckFamilies(const EngineOptions& options) {
   if (options.families.empty()) return InvalidArgument("an engine needs at least one family");
-  if (options.quarantine && options.instance == InstanceRole::kLog) {
-    return InvalidArgument("quarantine is for data instances: on a log instance it would hide lost records");
+  if (options.quarantine && options.instance == InstanceRole::kLog && !options.read_only) {
+    return InvalidArgument("quarantine is for data instances: on a log instance that is written to it would hide lost records");
   }
   std::set<std::string_view> seen;
   for (const FamilySpec& family : options.families) {

@@ -14,15 +14,24 @@
 namespace chronolith {
 namespace {
 
-// "" where the file is as it should be.
-std::string WhatIsWrong(const rocksdb::Options& options, const std::string& file, std::uint64_t size) {
+struct Verdict {
+  TableState state = TableState::kSound;
+  std::string wrong;
+};
+
+Verdict LookAtTable(const rocksdb::Options& options, const std::string& file, std::uint64_t size, TableLook look) {
   struct stat info;
-  if (stat(file.c_str(), &info) != 0)
-    return errno == ENOENT ? "is missing" : std::string("cannot be read: ") + std::strerror(errno);
+  if (stat(file.c_str(), &info) != 0) {
+    if (errno == ENOENT) return {TableState::kDamaged, "is missing"};
+    return {TableState::kUnreadable, std::string("cannot be read: ") + std::strerror(errno)};
+  }
   const auto found = static_cast<std::uint64_t>(info.st_size);
-  if (found != size) return "has " + std::to_string(found) + " bytes instead of " + std::to_string(size);
-  const rocksdb::Status s = rocksdb::SstFileReader(options).Open(file);
-  return s.ok() ? "" : "cannot be read: " + s.ToString();
+  if (found != size) return {TableState::kDamaged, "has " + std::to_string(found) + " bytes instead of " + std::to_string(size)};
+  rocksdb::SstFileReader reader(options);
+  rocksdb::Status s = reader.Open(file);
+  if (s.ok() && look == TableLook::kWhole) s = reader.VerifyChecksum();
+  if (s.ok()) return {};
+  return {s.IsCorruption() ? TableState::kDamaged : TableState::kUnreadable, "cannot be read: " + s.ToString()};
 }
 
 }  // namespace
@@ -48,19 +57,26 @@ Status IgnoredErrors::status() const {
   return line_.empty() ? Status::Ok() : DataLoss("the log is damaged as well: " + line_);
 }
 
-Status FindDamage(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family) {
+std::vector<BadTable> FindBadTables(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family, TableLook look) {
   rocksdb::ColumnFamilyMetaData metadata;
   db->GetColumnFamilyMetaData(family, &metadata);
   rocksdb::Options options(db->GetDBOptions(), db->GetOptions(family));
   options.info_log = AdaptLogger(nullptr);  // a reader of single tables warns of each that no MANIFEST told it its id
+  std::vector<BadTable> bad;
   for (const rocksdb::LevelMetaData& level : metadata.levels) {
     for (const rocksdb::SstFileMetaData& file : level.files) {
-      const std::string name = file.db_path + file.name;
-      const std::string wrong = WhatIsWrong(options, name, file.size);
-      if (!wrong.empty()) return DataLoss("family '" + family->GetName() + "': file '" + name + "' " + wrong);
+      Verdict verdict = LookAtTable(options, file.db_path + file.name, file.size, look);
+      if (verdict.state == TableState::kSound) continue;
+      bad.push_back({family->GetID(), level.level, file.file_number, file.name.substr(file.name.rfind('/') + 1),
+                     std::move(verdict.wrong), verdict.state});
     }
   }
-  return Status::Ok();
+  return bad;
+}
+
+Status DamageOf(const std::string& path, const std::string& family, const std::vector<BadTable>& bad) {
+  if (bad.empty()) return Status::Ok();
+  return DataLoss("family '" + family + "': file '" + path + "/" + bad[0].file + "' " + bad[0].wrong);
 }
 
 }  // namespace chronolith

@@ -8,11 +8,14 @@
 #include <rocksdb/db.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/mutex.h"
+#include "base/table_ranges.h"
 #include "chronolith/status.h"
 
 namespace chronolith {
@@ -36,9 +39,20 @@ class IgnoredErrors : public rocksdb::Logger {
   std::string line_ ABSL_GUARDED_BY(mu_);
 };
 
-// Looks at the table files of a family as an open does: size, footer, index, properties; not at the blocks of rows.
-// ok, or kDataLoss naming the family, the first bad file and what is wrong with it.
-Status FindDamage(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family);
+// A table that the MANIFEST lists and that is not as it should be.
+struct BadTable {
+  std::uint32_t family = 0;  // RocksDB's number
+  int level = 0;
+  std::uint64_t number = 0;
+  std::string file;  // its name, within the directory
+  std::string wrong;
+  TableState state = TableState::kDamaged;
+};
+
+enum class TableLook : std::uint8_t { kAsOpen, kWhole };  // size, footer, index, properties; the blocks of rows as well
+std::vector<BadTable> FindBadTables(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family, TableLook look);
+// ok, or kDataLoss naming the family, the first of its bad files and what is wrong with it.
+Status DamageOf(const std::string& path, const std::string& family, const std::vector<BadTable>& bad);
 
 }  // namespace chronolith
 

@@ -7,14 +7,13 @@
 
 #include <algorithm>
 #include <charconv>
-#include <ctime>
 #include <filesystem>
-#include <limits>
 #include <set>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include "plugins/rocksdb/evidence.h"
 #include "plugins/rocksdb/file_sync.h"
 #include "plugins/rocksdb/log_rewrite.h"
 #include "plugins/rocksdb/log_scan.h"
@@ -112,27 +111,6 @@ Status TellJudge(rocksdb::Env* env, const std::string& path, const std::vector<L
 }
 
 Status Failed(const std::string& what, const rocksdb::Status& s) { return IoError(what + ": " + s.ToString()); }
-
-Result<std::string> MakeEvidenceDirectory(const std::string& path, const char* format) {
-  const std::time_t now = std::time(nullptr);
-  std::tm utc;
-  gmtime_r(&now, &utc);
-  char text[32];
-  std::strftime(text, sizeof(text), format, &utc);
-  std::string directory = path + text;
-  std::error_code error;
-  for (int i = 2; !fs::create_directory(directory, error); ++i) {
-    if (error) return IoError("creating '" + directory + "': " + error.message());
-    directory = path + text + "." + std::to_string(i);
-  }
-  return directory;
-}
-
-// As they are: what replaces them is written under another name first.
-Status KeepFile(rocksdb::Env* env, const std::string& path, const std::string& name, const std::string& kept) {
-  if (env->LinkFile(path + "/" + name, kept + "/" + name).ok()) return Status::Ok();
-  return CopySyncedFile(env, path + "/" + name, kept + "/" + name, std::numeric_limits<std::uint64_t>::max());
-}
 
 // Replaces damaged files by what is intact in them. Whenever it is interrupted, some are replaced and the others damaged as before.
 Result<std::string> TakeOutDamage(rocksdb::Env* env, const std::string& path, const std::vector<LogFile>& files,

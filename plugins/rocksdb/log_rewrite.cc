@@ -48,23 +48,35 @@ class LogWriter {
   rocksdb::Status status_;
 };
 
-}  // namespace
-
-Status CopyIntactRecords(rocksdb::Env* env, const std::string& from, const std::string& to) {
+// `strict`: only the end may be damaged.
+Status Rewrite(rocksdb::Env* env, const std::string& from, const std::string& to, bool strict, const std::vector<std::string>& more) {
   std::unique_ptr<rocksdb::WritableFile> file;
   rocksdb::Status s = env->NewWritableFile(to, &file, rocksdb::EnvOptions());
   if (!s.ok()) return IoError("creating '" + to + "': " + s.ToString());
   LogWriter writer(file.get());
   LogScanCallbacks callbacks;
   callbacks.on_record = [&](std::string_view record) { writer.Add(record); };
-  callbacks.on_damage = [](const DamagedBytes&) {};
-  const Status scanned = ScanLogFile(env, from, true, callbacks);
+  bool damaged = false;
+  callbacks.on_damage = [&](const DamagedBytes& bytes) { damaged = damaged || !bytes.unwritten || !bytes.ends_file; };
+  Status scanned = ScanLogFile(env, from, true, callbacks);
+  if (scanned.ok() && strict && damaged) scanned = DataLoss("'" + from + "' is damaged");
+  for (const std::string& record : more) writer.Add(record);
   s = writer.status();
   if (s.ok() && scanned.ok()) s = file->Fsync();
   const rocksdb::Status closed = file->Close();
   if (s.ok()) s = closed;
   if (!scanned.ok()) return scanned;
   return s.ok() ? Status::Ok() : IoError("writing '" + to + "': " + s.ToString());
+}
+
+}  // namespace
+
+Status CopyIntactRecords(rocksdb::Env* env, const std::string& from, const std::string& to) {
+  return Rewrite(env, from, to, false, {});
+}
+
+Status CopyWithRecords(rocksdb::Env* env, const std::string& from, const std::string& to, const std::vector<std::string>& more) {
+  return Rewrite(env, from, to, true, more);
 }
 
 }  // namespace chronolith

@@ -5,6 +5,7 @@
 #include <rocksdb/env.h>
 
 #include <string>
+#include <vector>
 
 #include "chronolith/status.h"
 
@@ -13,6 +14,8 @@ namespace chronolith {
 // Every intact record of `from`, in order, in the format that log_scan.h describes; `to` is replaced, and synced. Memory: one
 // record.
 Status CopyIntactRecords(rocksdb::Env* env, const std::string& from, const std::string& to);
+// All of `from`, which may be a MANIFEST, and `more` behind it. kDataLoss where anything but its end is damaged.
+Status CopyWithRecords(rocksdb::Env* env, const std::string& from, const std::string& to, const std::vector<std::string>& more);
 
 }  // namespace chronolith
 

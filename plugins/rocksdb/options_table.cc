@@ -120,7 +120,7 @@ const FamilyTuning& TuningOf(FamilyRole role) { return kFamilyTunings[static_cas
 const InstanceTuning& TuningOf(InstanceRole role) { return kInstanceTunings[static_cast<std::size_t>(role)]; }
 
 Result<EngineSettings> ParseSettings(const EngineOptions& options) {
-  if (Status s = CheckExtra(options, "rocksdb", {"wal_recovery_mode", "repair"}); !s.ok()) return s;
+  if (Status s = CheckExtra(options, "rocksdb", {"wal_recovery_mode", "repair", "damaged_tables"}); !s.ok()) return s;
   EngineSettings settings;
   if (const auto it = options.extra.find("wal_recovery_mode"); it != options.extra.end()) {
     settings.tolerate_tail = it->second == "tolerate_tail";
@@ -132,6 +132,12 @@ Result<EngineSettings> ParseSettings(const EngineOptions& options) {
     settings.repair = it->second == "tables";
     if (!settings.repair || options.read_only)
       return InvalidArgument("repair must be 'tables', of an instance that is opened for writing");
+  }
+  if (const auto it = options.extra.find("damaged_tables"); it != options.extra.end()) {
+    settings.drop_unreadable = it->second == "drop_unreadable";
+    settings.drop_damaged = settings.drop_unreadable || it->second == "drop";
+    if (!settings.drop_damaged || options.instance != InstanceRole::kLog)
+      return InvalidArgument("damaged_tables must be 'drop' or 'drop_unreadable', of a log instance");
   }
   return settings;
 }

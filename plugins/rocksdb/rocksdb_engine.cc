@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -27,6 +28,7 @@
 #include "plugins/rocksdb/rocksdb_impl.h"
 #include "plugins/rocksdb/status_conversion.h"
 #include "plugins/rocksdb/table_check.h"
+#include "plugins/rocksdb/table_drop.h"
 
 namespace chronolith {
 namespace {
@@ -126,6 +128,7 @@ class Opener {
       : path_(path),
         options_(options),
         around_damage_(around_damage),
+        whole_(options.instance == InstanceRole::kLog),
         resources_(MakeResources(options)),
         events_(std::make_shared<EventCounter>(options.instance, [env, path] { MarkLogFailed(env, path); })),
         ignored_(std::make_shared<IgnoredErrors>(AdaptLogger(options.logger))) {
@@ -251,18 +254,26 @@ class Opener {
 
   // Finds the families that are damaged, and starts the compactions of the others.
   Status AttributeDamage(OpenedInstance* opened) const {
-    if (Status s = ignored_->status(); !s.ok()) return s.WithContext("opening '" + path_ + "'");
-    if (Status s = FindDamage(opened->db.get(), opened->default_family); !s.ok()) return s;
+    // Who looks around tables of a log has its files judged by CheckLog.
+    if (Status s = ignored_->status(); !s.ok() && !whole_) return s.WithContext("opening '" + path_ + "'");
+    const TableLook look = whole_ ? TableLook::kWhole : TableLook::kAsOpen;
+    opened->bad_tables = FindBadTables(opened->db.get(), opened->default_family, look);
+    if (!whole_) {
+      const Status shared = DamageOf(path_, opened->default_family->GetName(), opened->bad_tables);
+      if (!shared.ok()) return shared;
+    }
     opened->damage.resize(opened->families.size());
-    bool any = false;
+    bool any = !opened->bad_tables.empty();
     std::vector<rocksdb::ColumnFamilyHandle*> sound;
     for (std::size_t i = 0; i < opened->families.size(); ++i) {
       if (opened->families[i] == nullptr) continue;
-      opened->damage[i] = FindDamage(opened->db.get(), opened->families[i]);
+      std::vector<BadTable> bad = FindBadTables(opened->db.get(), opened->families[i], look);
+      opened->damage[i] = DamageOf(path_, options_.families[i].name, bad);
+      std::move(bad.begin(), bad.end(), std::back_inserter(opened->bad_tables));
       any = any || !opened->damage[i].ok();
       if (opened->damage[i].ok()) sound.push_back(opened->families[i]);
     }
-    if (!any) return DataLoss("no family has one");
+    if (!any && !whole_) return DataLoss("no family has one");
     return options_.read_only ? Status::Ok() : FromRocks(opened->db->EnableAutoCompaction(sound));
   }
 
@@ -277,6 +288,7 @@ class Opener {
   const std::string& path_;
   const EngineOptions& options_;
   const bool around_damage_;
+  const bool whole_;  // `around_damage` is of all tables to their last block, those that families share too
   InstanceResources resources_;
   std::shared_ptr<EventCounter> events_;
   const std::shared_ptr<IgnoredErrors> ignored_;
@@ -303,6 +315,9 @@ class RocksDbEngineFactory : public EngineFactory {
     }
     const Result<PathState> state = LookAt(path);
     if (!state.ok()) return state.status();
+    if (settings->drop_damaged && *state == PathState::kDatabase) {
+      if (Status s = DropDamagedTables(path, options, *settings); !s.ok()) return s;
+    }
     if (*state != PathState::kDatabase) {
       if (options.read_only || !options.create_if_missing) return NotFound("there is no database at '" + path + "'");
       if (Status s = CreateDirectory(env_, path); !s.ok()) return s;
@@ -310,6 +325,8 @@ class RocksDbEngineFactory : public EngineFactory {
     if (!options.read_only) {
       return MakeEngine(path, options, OpenFiles(path, options, *settings, *state == PathState::kDatabase));
     }
+    if (options.quarantine && options.instance == InstanceRole::kLog)
+      return MakeEngine(path, options, Opener(env_, path, options, *settings, true).Open(true));
     const auto give_up = std::chrono::steady_clock::now() + kReadOnlyPatience;
     Status last;
     do {
@@ -369,11 +386,31 @@ class RocksDbEngineFactory : public EngineFactory {
     return DataLoss(strict.message() + "; and with its bad table files: " + opened.status().message());
   }
 
+  // ok, too, where there is none, or an Open says what is wrong.
+  Status DropDamagedTables(const std::string& path, const EngineOptions& options, const EngineSettings& settings) const {
+    EngineOptions reading = options;
+    reading.read_only = true;
+    std::vector<BadTable> bad;
+    {
+      Result<OpenedInstance> opened = Opener(env_, path, reading, settings, true).Open(true);
+      if (!opened.ok()) return Status::Ok();
+      bad = opened->bad_tables;
+      const RocksDbEngine closes(path, reading, std::move(opened).value());
+    }
+    for (const BadTable& table : bad) {
+      if (table.state == TableState::kUnreadable && !settings.drop_unreadable)
+        return IoError("'" + path + "/" + table.file + "' " + table.wrong + "; that may pass, so no table was dropped");
+    }
+    return DropTables(env_, path, bad);
+  }
+
   static Result<std::unique_ptr<KvEngine>> MakeEngine(const std::string& path, const EngineOptions& options,
                                                       Result<OpenedInstance> opened) {
     if (!opened.ok()) return opened.status();
     auto engine = std::make_unique<RocksDbEngine>(path, options, std::move(opened).value());
-    if (Status s = engine->LoadEpochs(); !s.ok()) return s;
+    // Who only looks needs none, and what they are in may be what is damaged.
+    const bool around = options.read_only && options.quarantine && options.instance == InstanceRole::kLog;
+    if (Status s = engine->LoadEpochs(); !s.ok() && !around) return s;
     return std::unique_ptr<KvEngine>(std::move(engine));
   }
 

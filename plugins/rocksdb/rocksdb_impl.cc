@@ -132,6 +132,7 @@ RocksDbEngine::RocksDbEngine(std::string path, EngineOptions options, OpenedInst
     families_[i].handle = opened.families[i];
     events_->SetHandle(db_.get(), options_.families[i].name, opened.families[i]);
   }
+  for (BadTable& table : opened.bad_tables) bad_tables_[std::move(table.file)] = table.state;
   for (std::size_t i = 0; i < opened.damage.size(); ++i) families_[i].damage = std::move(opened.damage[i]);
 }
 

@@ -10,6 +10,7 @@
 #include <rocksdb/write_buffer_manager.h>
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "base/table_ranges.h"
 #include "chronolith/kv_engine.h"
 #include "plugins/rocksdb/adapters.h"
+#include "plugins/rocksdb/damage.h"
 #include "plugins/rocksdb/options_table.h"
 
 namespace chronolith {
@@ -48,6 +50,7 @@ struct OpenedInstance {
   rocksdb::ColumnFamilyHandle* default_family = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> families;  // by FamilyId
   std::vector<Status> damage;                          // by FamilyId; empty: none
+  std::vector<BadTable> bad_tables;                    // of all families
   std::shared_ptr<EventCounter> events;
 };
 
@@ -124,6 +127,7 @@ class RocksDbEngine : public KvEngine, public TableRanges {
   Status VerifyLogs(std::string_view after, VerifyVisitor* visitor);
   Status VerifyManifest(std::string_view after, VerifyVisitor* visitor);
 
+  std::map<std::string, TableState> bad_tables_;  // by name; set at open
   const std::string path_;
   const EngineOptions options_;
   const InstanceResources resources_;

@@ -128,8 +128,11 @@ Finding CheckLogFile(rocksdb::Env* env, const std::string& path, std::uint64_t b
 
 std::vector<TableRange> RocksDbEngine::Tables(FamilyId family) const {
   std::vector<TableRange> tables;
-  for (const rocksdb::SstFileMetaData& file : LiveTables(db_.get(), Handle(family))) {
-    tables.push_back({file.name.substr(file.name.rfind('/') + 1), file.smallestkey, file.largestkey});
+  for (const rocksdb::SstFileMetaData& file : LiveTables(db_.get(), family == kSharedFiles ? default_family_ : Handle(family))) {
+    std::string name = file.name.substr(file.name.rfind('/') + 1);
+    const auto bad = bad_tables_.find(name);
+    const TableState state = bad == bad_tables_.end() ? TableState::kSound : bad->second;
+    tables.push_back({std::move(name), file.smallestkey, file.largestkey, state});
   }
   return tables;
 }

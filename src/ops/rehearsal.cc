@@ -105,7 +105,10 @@ Status Rehearsal::CopyInstance(const Instance& instance, const OpsContext& conte
     const std::string name = entry.path().filename().string();
     const std::string to = instance.copy + "/" + name;
     std::error_code failed;
-    if (!entry.is_regular_file(failed) || name == "LOCK") continue;
+    const bool file = entry.is_regular_file(failed);
+    if (failed && failed != std::errc::no_such_file_or_directory)
+      return ErrnoStatus("cannot read " + entry.path().string(), failed);
+    if (!file || name == "LOCK") continue;
     if (entry.path().extension() == ".sst") {
       fs::create_symlink(fs::absolute(entry.path()), to, failed);
       if (failed) return ErrnoStatus("cannot link to " + entry.path().string(), failed);

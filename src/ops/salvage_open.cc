@@ -214,7 +214,8 @@ class Opening {
     fs::create_directories(to, error);
     std::vector<fs::path> files;
     for (const auto& entry : fs::directory_iterator(from, error)) {
-      if (entry.is_regular_file()) files.push_back(entry.path());
+      std::error_code unreadable;  // then it is missing
+      if (entry.is_regular_file(unreadable)) files.push_back(entry.path());
     }
     if (error) return ErrnoStatus("cannot gather the files of " + from, error);
     for (const fs::path& file : files) {
@@ -256,8 +257,9 @@ class Opening {
     const EngineOptions options = LogInstanceOptions(found->manifest);
     Result<std::unique_ptr<KvEngine>> opened = factory_->Open(path, ReadOnly(options));
     if (!opened.ok() && !MeansLost(opened.status())) return opened.status();
+    if (opened.ok() && !TablesThatAreBad(path, options).empty()) opened = DataLoss("tables of it cannot be read");
     const std::string why = opened.status().message();
-    if (!opened.ok()) opened = OpenLogCopy(path, options);
+    if (!opened.ok()) opened = OpenLogCopy(path, options, found);
     if (opened.status().code() == StatusCode::kCancelled) return opened.status();
     if (!opened.ok()) opened = ReplayLogFiles(path, options, why);
     if (opened.status().code() == StatusCode::kCancelled) return opened.status();
@@ -269,8 +271,12 @@ class Opening {
     if (identity.code() == StatusCode::kFailedPrecondition) return identity;
     // Read without its manifest, or with bytes taken out, it may hold records all the same.
     if (identity.code() == StatusCode::kNotFound && !HasRecords(opened->get(), found->manifest)) {
-      losses_->Add({.kind = LossKind::kLog, .what = "the log in " + path + " is empty: it was lost, or its disk is not mounted"});
-      return (*opened)->Close();
+      if (!dropped_) {
+        losses_->Add({.kind = LossKind::kLog,
+                      .what = "the log in " + path +
+                              (why.empty() ? " is empty: it was lost, or its disk is not mounted" : " cannot be read: " + why)});
+        return (*opened)->Close();
+      }
     }
     if (identity.code() == StatusCode::kNotFound && why.empty()) {
       losses_->Add({.kind = LossKind::kLog, .what = "the beginning of the log in " + path + " is lost"});
@@ -290,14 +296,15 @@ class Opening {
   }
 
   // With damaged bytes taken out of a copy.
-  Result<std::unique_ptr<KvEngine>> OpenLogCopy(const std::string& path, const EngineOptions& options) {
+  Result<std::unique_ptr<KvEngine>> OpenLogCopy(const std::string& path, const EngineOptions& options, SalvageSource* found) {
     const Result<std::string> scratch = scratch_->Path();
     if (!scratch.ok()) return scratch.status();
     const std::string copy = *scratch + "/log";
     std::error_code error;
     fs::create_directories(copy, error);
     for (const auto& entry : fs::directory_iterator(path, error)) {
-      if (!entry.is_regular_file() || entry.path().filename() == "LOCK") continue;
+      std::error_code unreadable;  // then it is missing
+      if (!entry.is_regular_file(unreadable) || entry.path().filename() == "LOCK") continue;
       const std::string to = copy + "/" + entry.path().filename().string();
       const bool table = entry.path().extension() == ".sst";
       if (Status s = table ? Link(entry.path(), to) : Copy(entry.path().string(), to); !s.ok()) return s;
@@ -306,8 +313,29 @@ class Opening {
     GivingUp judge(copy, path, losses_);
     EngineOptions writing = options;
     writing.create_if_missing = false;
+    DropBadTables(copy, options, found);
     if (const Result<std::string> checked = factory_->CheckLog(copy, writing, &judge); !checked.ok()) return checked.status();
     return factory_->Open(copy, ReadOnly(options));
+  }
+
+  // Of the copy: RocksDB refuses all of an instance for one that it cannot read.
+  void DropBadTables(const std::string& copy, const EngineOptions& options, SalvageSource* found) {
+    found->lost_log_tables = TablesThatAreBad(copy, options);
+    if (found->lost_log_tables.empty()) return;
+    for (const BadLogTable& table : found->lost_log_tables) {
+      losses_->Note((table.shard ? "shard " + std::to_string(*table.shard) + ": " : std::string()) + "a table of the log, " +
+                    table.file + ", cannot be read");
+    }
+    EngineOptions dropping = ReadOnly(options);
+    dropping.extra["damaged_tables"] = "drop_unreadable";
+    dropped_ = factory_->Open(copy, dropping).ok();
+  }
+
+  std::vector<BadLogTable> TablesThatAreBad(const std::string& path, const EngineOptions& options) const {
+    EngineOptions look = ReadOnly(options);
+    look.quarantine = true;
+    const Result<std::unique_ptr<KvEngine>> seen = factory_->Open(path, look);
+    return seen.ok() ? BadLogTables(seen->get(), manifest_.shards) : std::vector<BadLogTable>();
   }
 
   // Without its manifest: an instance with the same families, made in the same order, takes the log files for its own.
@@ -352,6 +380,7 @@ class Opening {
   LossList* const losses_;
   std::shared_ptr<EngineFactory> factory_;
   std::set<std::string> told_;
+  bool dropped_ = false;                     // tables of the copy of the log that cannot be read
   std::map<std::string, LostTable> tables_;  // of the data instance, by file
 };
 

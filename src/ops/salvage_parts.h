@@ -14,6 +14,7 @@
 #include "ops/salvage.h"
 #include "ops/salvage_list.h"
 #include "ops/temporary_directory.h"
+#include "storage/bad_log_tables.h"
 
 namespace chronolith::ops {
 
@@ -66,6 +67,7 @@ struct SalvageSource {
   std::unique_ptr<KvEngine> data;      // as it is; null: cannot be opened
   std::unique_ptr<KvEngine> rebuilt;   // from those of its tables that can be read; null: not needed, or in vain
   std::vector<LostTable> lost_tables;  // those of which the engine still knows the keys
+  std::vector<BadLogTable> lost_log_tables;
   std::optional<Timestamp> floor;      // of retention: the highest that a shard has stored; none: no shard's can be read
   // Where the family's rows are; null: lost.
   KvEngine* DataOf(FamilyId family) const;

@@ -49,7 +49,17 @@ class ShardSalvage : public WalVisitor {
     deletes_.Settle(trimmed_to_, shard_, &tombstones, &teller_, losses_);
     hidden_ = tombstones.View();
     stored_ = true;
-    if (Status s = ReadLog(); !s.ok()) return s;
+    // Without a table the log may have again what was trimmed from it, and what deletes hid whose records were trimmed as well.
+    const bool again = LacksLogTable();
+    const bool needed = source_.IsDamaged(ChunkFamily(shard_));
+    if (again && needed) {
+      losses_->Add({.kind = LossKind::kDeletes,
+                    .shard = shard_,
+                    .what = "a table of the log is lost: what deletes hid of records that were trimmed before may be there again"});
+    }
+    if (!again || needed) {
+      if (Status s = ReadLog(); !s.ok()) return s;
+    }
     if (Status s = TakeChunks(); !s.ok()) return s;
     stored_ = false;
     if (Status s = ReadLog(); !s.ok()) return s;
@@ -125,7 +135,7 @@ class ShardSalvage : public WalVisitor {
     const Status s = ReadWal(source_.log.get(), WalFamily(shard_), shard_, 0, context_.cancelled, &survey, nullptr, &end);
     if (s.code() == StatusCode::kCancelled) return s;
     if (!applied_known_ && chunks_ != nullptr) applied_ = end.trimmed_to;  // only what is stored is trimmed
-    trimmed_to_ = end.trimmed_to;
+    if (!LacksLogTable()) trimmed_to_ = end.trimmed_to;
     for (const WalLoss& loss : survey.losses()) {
       if (loss.last != 0 && loss.last <= applied_) continue;  // it is stored
       losses_->Add({.kind = LossKind::kLog,
@@ -141,6 +151,7 @@ class ShardSalvage : public WalVisitor {
                     .first_lsn = from,
                     .what = "the log cannot be read from there on: " + s.message()});
     }
+    TellLostLogTables(std::max(end.last_lsn, end.trimmed_to));
     if (end.trimmed_to > applied_ && chunks_ != nullptr) {
       losses_->Add({.kind = LossKind::kLog,
                     .shard = shard_,
@@ -149,6 +160,23 @@ class ShardSalvage : public WalVisitor {
                     .what = "trimmed from the log as stored, but the chunks that can be read do not go so far"});
     }
     return Status::Ok();
+  }
+
+  bool LacksLogTable() const {
+    return std::any_of(source_.lost_log_tables.begin(), source_.lost_log_tables.end(),
+                       [this](const BadLogTable& table) { return table.shard == shard_; });
+  }
+
+  // Holes were told; what was lost at the end shows nowhere but in the keys of the tables.
+  void TellLostLogTables(Lsn log_end) {
+    for (const BadLogTable& table : source_.lost_log_tables) {
+      // The last row may begin in front of what is stored and end behind it.
+      if (table.shard != shard_ || table.last <= log_end) continue;
+      losses_->Add({.kind = LossKind::kLog,
+                    .shard = shard_,
+                    .first_lsn = std::max(applied_, log_end) + 1,
+                    .what = "a table of the log, " + table.file + ", cannot be read, and may have held records from there on"});
+    }
   }
 
   Status ReadLog() {
@@ -321,7 +349,7 @@ class ShardSalvage : public WalVisitor {
   TombstoneView hidden_;
   Lsn applied_ = 0;
   bool applied_known_ = false;
-  std::optional<Lsn> trimmed_to_;  // none: the log is lost
+  std::optional<Lsn> trimmed_to_;  // none: the log is lost, or a table of it
   bool stored_ = false;            // the second reading takes what is stored, the third the rest
   WorkShare* share_ = nullptr;     // while the log is read
   Status failure_;

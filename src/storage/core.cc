@@ -246,7 +246,11 @@ Result<std::unique_ptr<KvEngine>> Core::OpenLog() {
   log.write_buffer_bytes = 2 * options_.checkpoint_bytes + (32ULL << 20);
   log.block_cache_bytes = 8ULL << 20;
   log_options_ = log;
-  Result<std::unique_ptr<KvEngine>> engine = OpenInstance(LogInstancePath(path_, manifest_), log);
+  const std::string path = LogInstancePath(path_, manifest_);
+  if (options_.accept_data_loss && !options_.read_only) {
+    if (Status status = GiveUpLogTables(path, log); !status.ok()) return status.WithContext("log instance");
+  }
+  Result<std::unique_ptr<KvEngine>> engine = OpenInstance(path, log);
   return engine.ok() ? std::move(engine) : engine.status().WithContext("log instance");
 }
 

@@ -27,6 +27,7 @@
 #include "index/label_validation.h"
 #include "index/postings_cache.h"
 #include "partition/partition_map.h"
+#include "storage/bad_log_tables.h"
 #include "storage/scrub.h"
 #include "storage/shard.h"
 #include "storage/store_directory.h"
@@ -114,6 +115,9 @@ class Core {
   std::string RecordedLogPath() const;
   Status OpenEngines();
   Result<std::unique_ptr<KvEngine>> OpenLog();
+  // Gives up tables of the log that cannot be read, where there are any. Holes are met by replay; whose end may be lost is noted.
+  Status GiveUpLogTables(const std::string& path, const EngineOptions& log);
+  Status NoteLostTables(const std::string& path, const std::vector<BadLogTable>& bad);
   Status CheckLogAgain();
   Result<std::unique_ptr<KvEngine>> OpenInstance(const std::string& path, EngineOptions engine_options);
   // Before an instance is opened for writing (log_judge.cc): refuses a damaged log, cuts a torn tail off.
@@ -232,7 +236,8 @@ class Core {
   std::vector<std::unique_ptr<Shard>> shards_;
   std::unique_ptr<ShardedWAL> wal_;
   Status quarantine_;
-  std::set<ShardId> unfinished_;  // the end of their logs was given up, and the open that did it has not come to its end
+  std::set<ShardId> log_tables_lost_;  // by GiveUpLogTables; a table is of one shard, and says nothing of the others' logs
+  std::set<ShardId> unfinished_;       // the end of their logs was given up, and the open that did it has not come to its end
   std::atomic<std::uint64_t> series_total_{0};  // of all shards, those that do not serve yet too
   std::atomic<double> replay_seconds_{0};
   std::uint64_t epoch_before_ = 0;  // the largest of any family, at open: all shards get the same next one

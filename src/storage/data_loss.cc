@@ -3,6 +3,7 @@
 //   1. A damaged log file is rewritten without the damaged bytes (the engine's CheckLog, where WalJudge gives them up). The logs of
 //      shards that have nothing behind the damage may have lost their end, which nothing will show afterwards: before, their
 //      numbers are written to the file UNFINISHED.
+//      A table of the log that cannot be read is taken out of it (Core::GiveUpLogTables): that of one shard, whose end may be lost.
 //   2. Replay passes over holes and rows that do not decode (ReplayVisitor::OnLoss).
 //   3. A checkpoint stores what is left and trims the log beyond the holes; then UNFINISHED goes.
 // Whenever this is cut short, the next open meets the holes again, or UNFINISHED, and refuses the shards as before.
@@ -11,6 +12,7 @@
 
 #include "base/posix_file.h"
 #include "storage/core.h"
+#include "storage/log_judge.h"
 
 namespace chronolith {
 namespace {
@@ -37,6 +39,48 @@ Status Core::WriteUnfinished() {
   std::string text;
   for (const ShardId shard : unfinished_) text += std::to_string(shard) + " ";
   return WriteSyncedFile(path_, kUnfinishedFile, text + "\n");
+}
+
+Status Core::GiveUpLogTables(const std::string& path, const EngineOptions& log) {
+  Result<std::shared_ptr<EngineFactory>> factory = options_.engines->Find(options_.engine);
+  if (!factory.ok()) return factory.status();
+  EngineOptions options = log;
+  options.create_if_missing = false;
+  options.read_only = true;
+  options.background_threads = 1;
+  options.logger = options_.logger;
+  options.quarantine = true;
+  std::vector<BadLogTable> bad;
+  {
+    const Result<std::unique_ptr<KvEngine>> seen = (*factory)->Open(path, options);
+    if (!seen.ok()) return Status::Ok();  // an open says what is wrong
+    bad = BadLogTables(seen->get(), manifest_.shards);
+  }
+  if (bad.empty()) return Status::Ok();
+  if (Status status = NoteLostTables(path, bad); !status.ok()) return status;
+  options.quarantine = false;
+  options.extra["damaged_tables"] = "drop";
+  const Status dropped = (*factory)->Open(path, options).status();
+  return dropped.code() == StatusCode::kDataLoss ? Status::Ok() : dropped;  // what is damaged beside them the next open tells
+}
+
+Status Core::NoteLostTables(const std::string& path, const std::vector<BadLogTable>& bad) {
+  for (const BadLogTable& table : bad) {
+    if (!table.unreadable) continue;
+    return IoError("'" + path + "/" + table.file +
+                   "' cannot be read, by an error of the device or the system that may pass: no table was given up");
+  }
+  for (const BadLogTable& table : bad) {
+    Log(LogLevel::kError, "given up: " + path + "/" + table.file + ", a table of the log that cannot be read");
+    if (!table.shard) continue;
+    const ShardId shard = *table.shard;
+    const Result<StoredState> stored =
+        ReadStoredState(data_engine_.get(), {shard, WalFamily(shard), IndexFamily(shard), ChunkFamily(shard)});
+    if (!stored.ok()) return stored.status();
+    if (stored->damaged || table.last > stored->least()) unfinished_.insert(shard);
+    log_tables_lost_.insert(shard);
+  }
+  return unfinished_.empty() ? Status::Ok() : WriteUnfinished();
 }
 
 void Core::SkipOrdinals(Shard* shard) {

@@ -111,8 +111,8 @@ class ReplayVisitor : public WalVisitor {
       return loss.why;
     }
     met_loss_ = true;
-    // A hole where rows did not decode is not one of missing bytes.
-    if (loss.behind.epoch != 0 && !end_unknown_)
+    // A hole where rows did not decode is not one of missing bytes; that of a table says nothing of other shards.
+    if (loss.behind.epoch != 0 && !end_unknown_ && !core_->log_tables_lost_.contains(shard_->id))
       shard_->lost_before = std::max(shard_->lost_before.value_or(WalPlace{}), loss.behind);
     end_unknown_ = loss.last == 0;
     if (loss.last != 0) Lose(loss.first, loss.last);
@@ -443,7 +443,7 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
   bool end_unknown = visitor.end_unknown() || unfinished_.contains(shard->id);
   if (log_end < applied_most && options_.accept_data_loss) {
     visitor.Lose(log_end + 1, applied_most);
-    shard->lost_before = WalPlace{std::numeric_limits<std::uint64_t>::max(), 0};
+    if (!log_tables_lost_.contains(shard->id)) shard->lost_before = WalPlace{std::numeric_limits<std::uint64_t>::max(), 0};
     end_unknown = true;
     log_end = applied_most;
   }

@@ -65,23 +65,22 @@ class CliTest : public ::testing::Test {
     std::ofstream(path, std::ios::binary) << bytes;
   }
   // The tables of a database with rows of the family (such as "chunk.1"), the largest first; not those of the shards' epochs.
-  static std::vector<std::string> TablesOf(const std::string& db, const std::string& family) {
+  static std::vector<std::string> TablesOf(const std::string& db, const std::string& family, const char* instance = "/data") {
     std::vector<std::string> found;
-    for (const auto& entry : std::filesystem::directory_iterator(db + "/data")) {
+    for (const auto& entry : std::filesystem::directory_iterator(db + instance)) {
       const std::string path = entry.path();
       if (!path.ends_with(".sst")) continue;
       const std::string bytes = ReadFile(path);
       if (bytes.find(family) != std::string::npos && bytes.find("epoch/") == std::string::npos) found.push_back(path);
     }
     EXPECT_FALSE(found.empty()) << "no table of " << family;
-    std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
-      return std::filesystem::file_size(a) > std::filesystem::file_size(b);
-    });
+    std::sort(found.begin(), found.end(),
+              [](const auto& a, const auto& b) { return std::filesystem::file_size(a) > std::filesystem::file_size(b); });
     return found;
   }
   // The largest of them.
-  static std::string TableOf(const std::string& db, const std::string& family) {
-    const std::vector<std::string> tables = TablesOf(db, family);
+  static std::string TableOf(const std::string& db, const std::string& family, const char* instance = "/data") {
+    const std::vector<std::string> tables = TablesOf(db, family, instance);
     return tables.empty() ? "" : tables.front();
   }
   // Of a log's directory.

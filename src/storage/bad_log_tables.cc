@@ -1,0 +1,37 @@
+#include "storage/bad_log_tables.h"
+
+#include "base/table_ranges.h"
+#include "format/wal_record.h"
+#include "storage/store_directory.h"
+
+namespace chronolith {
+namespace {
+
+// The state row sorts behind the rows of records.
+Lsn LastRow(const std::string& largest) {
+  if (largest.size() != kWalKeyBytes || largest[0] != kWalRowPrefix) return kMaxLsn;
+  Lsn lsn = 0;
+  for (const char c : largest.substr(1)) lsn = lsn << 8 | static_cast<unsigned char>(c);
+  return lsn;
+}
+
+}  // namespace
+
+std::vector<BadLogTable> BadLogTables(const KvEngine* log, ShardId shards) {
+  std::vector<BadLogTable> found;
+  const auto* const ranges = dynamic_cast<const TableRanges*>(log);
+  if (ranges == nullptr) return found;
+  const auto add = [&](FamilyId family, std::optional<ShardId> shard) {
+    for (TableRange& table : ranges->Tables(family)) {
+      if (table.state == TableState::kSound) continue;
+      const Lsn last = shard ? LastRow(table.largest) : 0;
+      found.push_back({shard, std::move(table.file), last, table.state == TableState::kUnreadable});
+    }
+  };
+  add(kSharedFiles, std::nullopt);
+  add(kMetaFamily, std::nullopt);
+  for (ShardId shard = 0; shard < shards; ++shard) add(WalFamily(shard), shard);
+  return found;
+}
+
+}  // namespace chronolith

@@ -1,0 +1,124 @@
+// salvage of a log of which a table is damaged that holds, or hid, records.
+#include <gmock/gmock.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "base/table_ranges.h"
+#include "format/chunk_rows.h"
+#include "ops/salvage.h"
+#include "storage/store_directory.h"
+#include "tests/storage/store_fixture.h"
+
+namespace chronolith::ops {
+namespace {
+
+constexpr Timestamp kT = 1'700'000'000'000;
+constexpr FamilyId kLog = WalFamily(0);
+constexpr FamilyId kChunks = ChunkFamily(0);
+
+class SalvageLogTable : public ::testing::Test {
+ protected:
+  SalvageLogTable() : store_("rocksdb") { store_.options().shards = 1; }
+
+  void Write(const std::string& name, int samples) {
+    TimeSeries series = MakeSeries({{"__name__", name}}, {});
+    for (int i = 0; i < samples; ++i) series.samples.push_back({kT + i, 1.0 * i});
+    EXPECT_TRUE(store_->Write(series).ok());
+  }
+  // While the store is closed.
+  template <typename Use>
+  void With(EngineOptions options, const std::string& path, const Use& use) {
+    options.create_if_missing = false;
+    auto engine = EngineRegistry::Default()->Find("rocksdb").value()->Open(path, options);
+    ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+    use(engine->get());
+    EXPECT_EQ((*engine)->Close(), Status::Ok());
+  }
+  StoreManifest Manifest() const { return ReadStoreManifest(store_.path()).value(); }
+  // What the log has in memory becomes tables; those that it then has.
+  std::vector<TableRange> FlushLog() {
+    std::vector<TableRange> tables;
+    With(LogInstanceOptions(Manifest()), store_.path() + "/log", [&](KvEngine* engine) {
+      EXPECT_EQ(engine->Flush({&kLog, 1}), Status::Ok());
+      tables = dynamic_cast<const TableRanges&>(*engine).Tables(kLog);
+    });
+    return tables;
+  }
+  void FlipBit(const TableRange& table) const {
+    std::fstream file(store_.path() + "/log/" + table.file, std::ios::in | std::ios::out | std::ios::binary);
+    const auto byte = static_cast<char>(file.get());
+    file.seekp(0).put(static_cast<char>(byte ^ 1));
+    ASSERT_TRUE(file.good());
+  }
+  Contents Salvaged(SalvageReport* report) {
+    const std::string target = store_.directory() / "target";
+    Result<SalvageReport> result = Salvage(store_.path(), target, {}, {});
+    EXPECT_TRUE(result.ok()) << result.status().ToString();
+    if (!result.ok()) return {};
+    *report = std::move(*result);
+    Options options;
+    options.read_only = true;
+    const auto salvaged = Storage::Open(options, target);
+    EXPECT_TRUE(salvaged.ok()) << salvaged.status().ToString();
+    return salvaged.ok() ? Read(salvaged->get()) : Contents();
+  }
+
+  TestStore store_;
+};
+
+// The table that is lost says that the records in front of it were trimmed, and the delete's is gone, too.
+TEST_F(SalvageLogTable, WhatWasDeletedStaysDeleted) {
+  store_.Open();
+  Write("deleted", 10);
+  Write("kept", 10);
+  store_.KillWithoutOpening();
+  const std::size_t with_records = FlushLog().size();
+  store_.Open();
+  EXPECT_TRUE(store_->Delete({Matcher::Equal("__name__", "deleted")}, {}).ok());
+  store_.Checkpoint();
+  store_.Compact();
+  store_.Checkpoint();
+  const Contents contents = store_.Read();
+  EXPECT_EQ(contents.size(), 1U);
+  store_.Close();
+  const std::vector<TableRange> tables = FlushLog();
+  ASSERT_GT(tables.size(), with_records) << "the engine has merged them";
+  for (std::size_t i = with_records; i < tables.size(); ++i) FlipBit(tables[i]);
+  SalvageReport report;
+  EXPECT_EQ(Salvaged(&report), contents);
+}
+
+TEST_F(SalvageLogTable, ARowThatBeginsInWhatIsStoredAndEndsBehindItIsTold) {
+  store_.Open();
+  Write("n", 1);
+  store_.Checkpoint();
+  const Lsn stored = store_->Stats().shards[0].last_lsn;
+  Write("n", 5000);  // several records, in one row
+  ASSERT_GT(store_->Stats().shards[0].last_lsn, stored + 1);
+  store_.KillWithoutOpening();
+  const std::vector<TableRange> tables = FlushLog();
+  // A checkpoint that stored the first of them.
+  const StoreManifest manifest = Manifest();
+  With(DataInstanceOptions(manifest), store_.path() + "/data", [](KvEngine* engine) {
+    std::string value;
+    ChunkState state;
+    ASSERT_EQ(engine->Get(kChunks, kChunkStateKey, &value), Status::Ok());
+    ASSERT_EQ(DecodeChunkState(kChunkStateKey, value, &state), Status::Ok());
+    ++state.applied_lsn;
+    const ChunkFamilyRow row = EncodeChunkState(state);
+    const Op op{Op::Type::kPut, row.key, row.value};
+    const Batch batch{kChunks, {}, engine->CurrentEpoch(kChunks).value(), {&op, 1}};
+    EXPECT_EQ(engine->Write({&batch, 1}, {})[0], Status::Ok());
+    EXPECT_EQ(engine->Flush({&kChunks, 1}), Status::Ok());
+  });
+  FlipBit(tables.back());
+  SalvageReport report;
+  Salvaged(&report);
+  ASSERT_EQ(report.losses.size(), 1U);
+  EXPECT_EQ(report.losses[0].kind, LossKind::kLog);
+  EXPECT_EQ(report.losses[0].first_lsn, stored + 2);
+}
+
+}  // namespace
+}  // namespace chronolith::ops

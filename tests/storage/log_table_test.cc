@@ -1,0 +1,124 @@
+// Tables of the log that are damaged and hold records that are stored nowhere else: what Options::accept_data_loss gives up of
+// them.
+#include <fstream>
+
+#include "base/table_ranges.h"
+#include "tests/storage/log_loss_fixture.h"
+
+namespace chronolith {
+namespace {
+
+class LogTable : public LogLossTest {
+ protected:
+  std::string NewestTable(std::uint32_t shard) {
+    std::string table;
+    WithLog([&](KvEngine* engine) {
+      const auto* const ranges = dynamic_cast<const TableRanges*>(engine);
+      ASSERT_NE(ranges, nullptr);
+      const std::vector<TableRange> tables = ranges->Tables(1 + shard);
+      ASSERT_FALSE(tables.empty());
+      table = store_.path() + "/log/" + tables.back().file;
+    });
+    return table;
+  }
+  void Flush(KvEngine* engine) {
+    std::vector<FamilyId> families;
+    for (int k = 0; k < store_.options().shards; ++k) families.push_back(1 + static_cast<FamilyId>(k));
+    EXPECT_EQ(engine->Flush(families), Status::Ok());
+  }
+  // In its first block, which is one of rows: an open does not look at it.
+  static void FlipBit(const std::string& table) {
+    std::fstream file(table, std::ios::in | std::ios::out | std::ios::binary);
+    const auto byte = static_cast<char>(file.get());
+    file.seekp(0).put(static_cast<char>(byte ^ 1));
+    ASSERT_TRUE(file.good());
+  }
+  void Accept() {
+    store_.options().accept_data_loss = true;
+    store_.Open();
+    store_.options().accept_data_loss = false;
+    EXPECT_EQ(Quarantined(), std::set<std::uint32_t>{});
+    ASSERT_EQ(store_->Stats().losses.size(), 1U) << "no other shard has lost anything, or is said to";
+    EXPECT_EQ(store_->Stats().losses[0].shard, bad_);
+    const Contents found = store_.Read();
+    for (const auto& [i, shard] : shards_) {
+      const std::string labels = Numbered(i).ToString();
+      EXPECT_EQ(found.at(labels).size() < contents_.at(labels).size(), shard == bad_) << labels;
+      contents_[labels] = found.at(labels);
+    }
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Engines, LogTable, testing::Values("rocksdb"), EngineName);
+
+TEST_P(LogTable, ItsEndIsGivenUpForItsShardOnly) {
+  Fill();
+  WithLog([this](KvEngine* engine) { Flush(engine); });
+  FlipBit(NewestTable(bad_));
+  EXPECT_FALSE(store_.TryOpen().ok());
+  Accept();
+  EXPECT_TRUE(store_->Stats().losses[0].lost.empty());
+  EXPECT_GT(store_->Stats().losses[0].uncertain_after, 0U);
+  store_.Kill();
+  EXPECT_EQ(store_.Read(), contents_);
+  EXPECT_TRUE(store_->Stats().losses.empty());
+}
+
+// The other shards have nothing as new as what is behind the hole. That would make them suspects of a hole in log files.
+TEST_P(LogTable, AHoleOfItIsOneOfItsShardOnly) {
+  Fill();
+  store_.Open();
+  for (int round = 0; round < 3; ++round, ++t_) {
+    for (const auto& [i, shard] : shards_) {
+      if (shard != bad_) continue;
+      store_.Write(Numbered(i), {{t_, 1.0 * i}});
+      contents_[Numbered(i).ToString()][t_] = Shown(1.0 * i);
+    }
+  }
+  store_.KillWithoutOpening();
+  const Rows rows = LogRows(bad_);
+  const auto split = std::prev(rows.end(), 4);  // the last is the state row
+  SetLogRows(bad_, Rows(rows.begin(), split));
+  WithLog([this](KvEngine* engine) { Flush(engine); });
+  const std::string table = NewestTable(bad_);
+  WithLog([&](KvEngine* engine) {
+    std::vector<Op> ops;
+    for (auto it = split; it != rows.end(); ++it) ops.push_back({Op::Type::kPut, it->first, it->second});
+    const Batch batch{1 + bad_, {}, engine->CurrentEpoch(1 + bad_).value(), ops};
+    EXPECT_EQ(engine->Write({&batch, 1}, {.durability = Durability::kSynced})[0], Status::Ok());
+  });
+  FlipBit(table);
+  Accept();
+  ASSERT_EQ(store_->Stats().losses[0].lost.size(), 1U);
+  EXPECT_EQ(WalKey(store_->Stats().losses[0].lost[0].last + 1), split->first);
+  store_.Kill();
+  EXPECT_EQ(store_.Read(), contents_);
+}
+
+// Beside a damaged log file, of which the shards lose what they lose of it.
+TEST_P(LogTable, ADamagedLogFileBesideItIsGivenUpToo) {
+  Fill();
+  WithLog([this](KvEngine* engine) { Flush(engine); });
+  const std::string table = NewestTable(bad_);
+  const Contents before = contents_;
+  store_.Open();
+  WriteRound();
+  store_.KillWithoutOpening();
+  FlipBit(table);
+  std::string log;
+  for (const auto& entry : std::filesystem::directory_iterator(store_.path() + "/log")) {
+    if (entry.path().extension() == ".log" && entry.file_size() > 0) log = entry.path();
+  }
+  FlipBit(log);
+  store_.options().accept_data_loss = true;
+  store_.Open();
+  EXPECT_EQ(Quarantined(), std::set<std::uint32_t>{});
+  const Contents found = store_.Read();
+  for (const auto& [i, shard] : shards_) {
+    if (shard == bad_) continue;
+    const std::string labels = Numbered(i).ToString();
+    for (const auto& [t, value] : before.at(labels)) EXPECT_TRUE(found.at(labels).at(t) == value) << labels;
+  }
+}
+
+}  // namespace
+}  // namespace chronolith
