@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "base/table_ranges.h"
+#include "storage/store_directory.h"
 #include "tests/storage/log_loss_fixture.h"
 
 namespace chronolith {
@@ -32,6 +33,31 @@ class LogTable : public LogLossTest {
     const auto byte = static_cast<char>(file.get());
     file.seekp(0).put(static_cast<char>(byte ^ 1));
     ASSERT_TRUE(file.good());
+  }
+  // Killed behind the note of what may be lost; with `dropped` also behind the MANIFEST's change.
+  void Interrupted(bool dropped) {
+    Fill();
+    WithLog([this](KvEngine* engine) { Flush(engine); });
+    FlipBit(NewestTable(bad_));
+    std::ofstream(store_.path() + "/UNFINISHED") << bad_ << " \n";
+    std::string manifest;
+    std::getline(std::ifstream(store_.path() + "/log/CURRENT"), manifest);
+    std::ofstream(store_.path() + "/log/" + manifest + ".cut") << "the beginning of";
+    if (dropped) {
+      EngineOptions options = LogInstanceOptions(ReadStoreManifest(store_.path()).value());
+      options.read_only = true;
+      options.create_if_missing = false;
+      options.extra["damaged_tables"] = "drop";
+      EXPECT_EQ(EngineRegistry::Default()->Find("rocksdb").value()->Open(store_.path() + "/log", options).status(), Status::Ok());
+    }
+    store_.Open();
+    EXPECT_EQ(Quarantined(), std::set<std::uint32_t>{bad_});
+    store_.Close();
+    Accept();
+    EXPECT_FALSE(std::filesystem::exists(store_.path() + "/UNFINISHED"));
+    store_.Restart();
+    EXPECT_EQ(Quarantined(), std::set<std::uint32_t>{});
+    EXPECT_EQ(store_.Read(), contents_);
   }
   void Accept() {
     store_.options().accept_data_loss = true;
@@ -93,6 +119,10 @@ TEST_P(LogTable, AHoleOfItIsOneOfItsShardOnly) {
   store_.Kill();
   EXPECT_EQ(store_.Read(), contents_);
 }
+
+TEST_P(LogTable, KilledBeforeItIsDroppedTheNextOpenEndsIt) { Interrupted(false); }
+
+TEST_P(LogTable, KilledBehindThatTheNextOpenEndsIt) { Interrupted(true); }
 
 // Beside a damaged log file, of which the shards lose what they lose of it.
 TEST_P(LogTable, ADamagedLogFileBesideItIsGivenUpToo) {
