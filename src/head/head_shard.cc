@@ -35,6 +35,12 @@ void HeadShard::EnsureOrdinals(std::uint64_t end) {
   for (; pages_.size() < pages; ++page_count_) pages_.push_back(std::make_unique<Entry[]>(kPageEntries));
 }
 
+void HeadShard::AddPage(std::size_t page) {
+  if (page >= pages_.size()) pages_.resize(page + 1);
+  pages_[page] = std::make_unique<Entry[]>(kPageEntries);
+  ++page_count_;
+}
+
 void HeadShard::MarkDirty(Entry* e, Ordinal ordinal) {
   e->dirty = 1;
   e->released = 0;

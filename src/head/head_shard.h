@@ -90,6 +90,10 @@ class HeadShard : public HeadView {
   void Cut(const OrdinalSet& ordinals, TimeRange range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Makes room for ordinals from the last call's `end` on to this one's, so that Append does not allocate pages.
   void EnsureOrdinals(std::uint64_t end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // For who appends to few of the series, and only reads later: room for one of them, and its page.
+  void EnsureOrdinal(Ordinal ordinal) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (Find(ordinal) == nullptr) AddPage(ordinal >> kPageBits);
+  }
 
   // Under DuplicatePolicy::kReject: whether the head holds a float sample at `t`, and its value.
   bool FindSample(Ordinal ordinal, Timestamp t, double* value) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
@@ -175,6 +179,7 @@ class HeadShard : public HeadView {
   static OpenHeader* HeaderOf(const Entry& e) { return reinterpret_cast<OpenHeader*>(e.buffer); }
   static std::uint8_t* BytesOf(const Entry& e) { return e.buffer + sizeof(OpenHeader); }
 
+  void AddPage(std::size_t page) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AppendSlow(Entry* e, const SampleEntry& sample, Lsn lsn) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Grow(Entry* e) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CloseOpen(Entry* e, Ordinal ordinal) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -207,7 +212,7 @@ class HeadShard : public HeadView {
 
   const HeadOptions options_;
   mutable MeasuredMutex mu_;
-  std::vector<std::unique_ptr<Entry[]>> pages_ ABSL_GUARDED_BY(mu_);  // null: all its series are gone
+  std::vector<std::unique_ptr<Entry[]>> pages_ ABSL_GUARDED_BY(mu_);  // null: its series are gone, or have no data
   std::size_t page_count_ ABSL_GUARDED_BY(mu_) = 0;                   // of those that are not
   BufferPool pool_ ABSL_GUARDED_BY(mu_);
   std::map<Ordinal, std::unique_ptr<ColdSeries>> cold_ ABSL_GUARDED_BY(mu_);

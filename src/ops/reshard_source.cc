@@ -5,7 +5,7 @@
 #include <system_error>
 #include <utility>
 
-#include "base/heap.h"
+#include "base/posix_file.h"
 #include "ops/disk_room.h"
 #include "ops/target_path.h"
 #include "storage/store_directory.h"
@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMemoryMin = 64ULL << 20;  // of a store
-constexpr char kOfCopy[] = "on a copy: ";
+constexpr std::uint64_t kLogPart = 256;            // of the memory limit: a log that takes more is recovered in a copy
 
 StoreMoment MomentOf(const StoreManifest& manifest, const StorageStats& stats) {
   StoreMoment moment{.uuid = manifest.UuidHex(), .incarnation = manifest.incarnation, .logs = {}};
@@ -56,19 +56,12 @@ Result<ReshardSource> ReshardSource::Open(const std::string& path, const Reshard
   Result<StoreManifest> manifest = ReadStoreManifest(path);
   if (!manifest.ok()) return manifest.status();
   source.manifest = std::move(*manifest);
-  const std::string log_path = options.log_path.empty() ? LogInstancePath(path, source.manifest) : options.log_path;
-  if (!copies.empty() && FileBytes(log_path) > context.memory_limit_bytes / 64) {
-    auto copy = Rehearsal::Prepare(path, options.log_path, context, copies);
-    if (!copy.ok()) return copy.status();
-    source.copy = std::move(*copy);
-    if (Status s = source.Recover(context); !s.ok()) return source.OfSource(s);
+  if (!copies.empty() && LogBytes(path, options.log_path) > context.memory_limit_bytes / kLogPart) {
+    if (Status s = source.RecoverCopy(path, options.log_path, context, copies); !s.ok()) return s;
   }
   Options reading = ReshardStoreOptions(source.manifest.engine, StoreUse::kRead, context);
   reading.log_path = options.log_path;
-  if (source.copy != nullptr) {
-    reading.log_path = source.copy->log_path();
-    reading.logger = source.copy->LoggerOfSource(reading.logger, kOfCopy);
-  }
+  if (source.copy != nullptr) reading = source.copy->OptionsOf(reading);
   Result<std::unique_ptr<Storage>> store = Storage::Open(reading, source.copy != nullptr ? source.copy->path() : path);
   if (!store.ok()) return source.OfSource(store.status());
   source.store = std::move(*store);
@@ -81,32 +74,20 @@ Result<ReshardSource> ReshardSource::Open(const std::string& path, const Reshard
   return source;
 }
 
-// Within the memory of a store that has a program of its own.
-Status ReshardSource::Recover(const OpsContext& context) {
-  context.Begin("recovering a copy", 0, "bytes");
-  Options options = ReshardStoreOptions(manifest.engine, StoreUse::kWrite, context);
-  options.memory_limit_bytes = StoreMemoryBytes(context.memory_limit_bytes);
-  options.background_compaction = false;
-  options.log_path = copy->log_path();
-  options.logger = copy->LoggerOfSource(options.logger, kOfCopy);
-  Result<std::unique_ptr<Storage>> recovered = Storage::Open(options, copy->path());
-  if (!recovered.ok()) return recovered.status();
-  const StorageStats stats = (*recovered)->Stats();
-  if (Status s = CheckWhole(stats); !s.ok()) return s;
+Status ReshardSource::RecoverCopy(const std::string& path, const std::string& log_path, const OpsContext& context,
+                                  const std::string& parent) {
+  auto prepared = RecoveredCopy::Prepare(path, log_path, context, parent);
+  if (!prepared.ok()) return prepared.status();
+  copy = std::move(*prepared);
+  if (Status s = copy->Recover(context); !s.ok()) return s;
+  if (Status s = CheckWhole(copy->found()); !s.ok()) return OfSource(s);
   // As a reader sees the source: to each log the opening has added the record that its epoch begins with.
-  moment = MomentOf(manifest, stats);
+  moment = MomentOf(manifest, copy->found());
   for (StoreMoment::Log& log : moment.logs) --log.lsn;
-  Status status = context.CheckCancelled();
-  if (status.ok()) status = (*recovered)->Checkpoint();
-  const Status closed = (*recovered)->Close();
-  recovered->reset();
-  ReturnFreedMemory(context.memory_limit_bytes / 2);
-  return status.ok() ? closed : status;
+  return Status::Ok();
 }
 
-Status ReshardSource::OfSource(const Status& status) const {
-  return status.ok() || copy == nullptr ? status : Status(status.code(), copy->OfSource(status.message()));
-}
+Status ReshardSource::OfSource(const Status& status) const { return copy == nullptr ? status : copy->OfSource(status); }
 
 std::uint64_t ReshardSource::RoomNeeded(const OpsContext& context) const {
   const std::uint64_t log = 2 * ReshardStoreOptions(manifest.engine, StoreUse::kWrite, context).checkpoint_bytes + (16ULL << 20);

@@ -9,7 +9,7 @@
 #include "chronolith/storage.h"
 #include "format/store_manifest.h"
 #include "ops/context.h"
-#include "ops/rehearsal.h"
+#include "ops/recovered_copy.h"
 #include "ops/reshard.h"
 #include "ops/reshard_progress.h"
 
@@ -17,8 +17,7 @@ namespace chronolith::ops {
 
 // Open to be read: whole, and as it was at one moment.
 struct ReshardSource {
-  // A store that is only read holds what of its log is not stored, however much that is. So where the log is more than a 64th of
-  // the memory limit (a million series may take 12 MiB of it) a copy in `copies` is recovered, and read in its place; "": never.
+  // Where the log is more than a 256th of the memory limit a copy in `copies` is recovered, and read in its place; "": never.
   // kDataLoss: a shard is quarantined; the message says what to do.
   static Result<ReshardSource> Open(const std::string& path, const ReshardOptions& options, const OpsContext& context,
                                     const std::string& copies = "");
@@ -28,14 +27,14 @@ struct ReshardSource {
   std::uint64_t RoomNeeded(const OpsContext& context) const;
 
   StoreManifest manifest;
-  std::unique_ptr<Rehearsal> copy;  // may be null
+  std::unique_ptr<RecoveredCopy> copy;  // may be null
   std::unique_ptr<Storage> store;
   StoreMoment moment;
   std::uint64_t data_bytes = 0, log_bytes = 0;
   std::uint64_t memory_bytes = 0;  // that it takes
 
  private:
-  Status Recover(const OpsContext& context);
+  Status RecoverCopy(const std::string& path, const std::string& log_path, const OpsContext& context, const std::string& parent);
 };
 
 // Of a store that is read, which has a third of StoreMemoryBytes, or of one that is written beside one that takes `other_bytes`,

@@ -196,9 +196,12 @@ class ReplayVisitor : public WalVisitor {
     return Status::Ok();
   }
 
+  // Nothing is appended later to a store that is only read: it needs no room for the series that are stored whole.
   void Ensure(Ordinal ordinal) ABSL_EXCLUSIVE_LOCKS_REQUIRED(shard_->head->mu()) {
     next_ordinal_ = std::max<std::uint64_t>(next_ordinal_, ordinal + std::uint64_t{1});
-    if (next_ordinal_ > ensured_) {
+    if (core_->options().read_only) {
+      shard_->head->EnsureOrdinal(ordinal);
+    } else if (next_ordinal_ > ensured_) {
       ensured_ = next_ordinal_;
       shard_->head->EnsureOrdinals(ensured_);
     }
@@ -215,10 +218,8 @@ class ReplayVisitor : public WalVisitor {
           std::erase_if(samples_, [this](const SampleEntry& s) { return unknown_.Contains(s.ordinal); });
       if (samples_.empty()) return Status::Ok();
     }
-    Ordinal last = 0;
-    for (const SampleEntry& s : samples_) last = std::max(last, s.ordinal);
     MeasuredLock lock(&shard_->head->mu());
-    Ensure(last);
+    for (const SampleEntry& s : samples_) Ensure(s.ordinal);
     shard_->head->Append(samples_, lsn);
     return Status::Ok();
   }
@@ -490,7 +491,7 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
   }
   shard->next_ordinal.store(next_ordinal);
   SetSeries(shard, index_state->series + static_cast<std::uint64_t>(visitor.series_gained()));
-  {
+  if (!options_.read_only) {
     MeasuredLock lock(&shard->head->mu());
     shard->head->EnsureOrdinals(next_ordinal);
   }

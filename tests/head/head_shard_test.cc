@@ -408,6 +408,32 @@ TEST(HeadShard, EntriesOfSeriesThatAreGoneAreGivenBack) {
   h.head().Forget(600, live);
 }
 
+TEST(HeadShard, SeriesBetweenThoseItHasRoomForTakeNone) {
+  constexpr Ordinal kFar = 1'000'000;
+  HeadShard head(Options());
+  const auto bytes_with = [&head](Ordinal ordinal) {
+    MeasuredLock lock(&head.mu());
+    head.EnsureOrdinal(ordinal);
+    head.EnsureOrdinal(ordinal);
+    const SampleEntry sample{.ordinal = ordinal, .timestamp = 5, .value = 1};
+    head.Append({&sample, 1}, ordinal + 1);
+    OrdinalSet range;
+    range.AddRange(kFar / 2, kFar / 2 + 9);
+    head.Cut(range, {});
+    return head.memory_bytes();
+  };
+  const std::uint64_t far = bytes_with(kFar), both = bytes_with(3);
+  EXPECT_LT(both, 1U << 20);
+  EXPECT_LT(far, both) << "room for another one";
+  std::vector<std::vector<Chunk>> chunks;
+  head.Collect(std::vector<Ordinal>{3, 4, 300, kFar / 2, kFar, kFar + 1, 2 * kFar}, {}, ChunkType::kXor, ChunkType::kXor, &chunks);
+  for (std::size_t i = 0; i < chunks.size(); ++i) EXPECT_EQ(chunks[i].size(), i == 0 || i == 4 ? 1U : 0U) << i;
+  OrdinalSet with_data;
+  head.OrdinalsWithData({}, &with_data);
+  EXPECT_EQ(with_data.ToVector(), (std::vector<Ordinal>{3, kFar}));
+  EXPECT_EQ(head.Extent().chunks, 2U);
+}
+
 TEST(HeadShard, ItsExtentIsThatOfTheChunksItHolds) {
   HeadHarness h(Options(1000));
   EXPECT_EQ(h.head().Extent().chunks, 0U);

@@ -81,6 +81,42 @@ TEST_P(Memory, TheShareOfTheBudgetIsSettledByCheckpointsAndOpening) {
   EXPECT_EQ(budget_->used_bytes(), 0U);
 }
 
+TEST_P(Memory, AStoreThatIsOnlyReadHasEntriesOfWhatIsNotStored) {
+  constexpr std::uint64_t kStored = 20'000;
+  store_.Open();
+  const auto append = [this](std::uint64_t first, std::uint64_t end, Timestamp t) {
+    const auto appender = store_->NewAppender();
+    for (std::uint64_t i = first; i < end; ++i) {
+      auto ref = appender->Ref(Numbered(i));
+      ASSERT_TRUE(ref.ok()) << ref.status().ToString();
+      appender->Append(*ref, t, static_cast<double>(i));
+    }
+    ASSERT_TRUE(appender->Commit().status.ok());
+  };
+  append(0, kStored, kT);
+  store_.Checkpoint();
+  store_.Close();
+  store_.options().read_only = true;
+  store_.Open();
+  EXPECT_EQ(HeadBytes(), 0U);
+  EXPECT_EQ(Read(store_.get(), {Matcher::Equal("i", "7")}).size(), 1U);
+  store_.Close();
+
+  store_.options().read_only = false;
+  store_.Open();
+  append(7, 8, kT + 1);              // of one that is stored
+  append(kStored, kStored + 2, kT);  // and new ones
+  ASSERT_TRUE(store_->Delete({Matcher::Equal("i", "9")}, {}).ok());
+  const Contents expected = Read(store_.get());
+  ASSERT_EQ(expected.size(), kStored + 1);
+  store_.KillWithoutOpening();
+  store_.options().read_only = true;
+  store_.Open();
+  EXPECT_GT(HeadBytes(), 0U);
+  EXPECT_LT(HeadBytes(), 64 * kStored / 4);
+  EXPECT_EQ(Read(store_.get()), expected);
+}
+
 TEST_P(Memory, ReplayThatOutgrowsItsPartGoesToTheDataInstance) {
   std::mt19937_64 rng(TestSeed());
   store_.Open();

@@ -161,7 +161,7 @@ void AddReshard(CLI::App* app, Run* run) {
       "A process that writes to SOURCE must be stopped before, and is turned away meanwhile; readers may go on. Everything that\n"
       "SOURCE shows is copied: deleted and expired samples stay behind. TARGET is there when both have been read side by side,\n"
       "compared and TARGET was scrubbed; until then it is TARGET.resharding. Interrupted or killed, the same command goes on.\n"
-      "Of a log that is more than a 64th of --memory-limit a copy is recovered there, and read in place of SOURCE.\n"
+      "Of a log that is more than a 256th of --memory-limit a copy is recovered there, and read in place of SOURCE.\n"
       "Exit codes: 0 ok, 1 failure, interrupted, or another process writes to SOURCE, 2 wrong arguments.\n"
       "Examples:\n"
       "  chronolith reshard metrics.db metrics-31.db --shards 31 --dry-run\n"
