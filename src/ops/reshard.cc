@@ -18,6 +18,7 @@
 #include "ops/reshard_source.h"
 #include "ops/store_compare.h"
 #include "ops/whole_store.h"
+#include "ops/writing_store.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -161,7 +162,8 @@ class Resharding {
     report_->room_free = *free;
     if (*free >= report_->room_needed) return Status::Ok();
     return ResourceExhausted("the disk of " + target_ + " has " + std::to_string(*free >> 20) +
-                             " MiB left, the new database may need " + std::to_string((report_->room_needed >> 20) + 1) + " MiB");
+                             " MiB left, the new database may need " + std::to_string((report_->room_needed >> 20) + 1) +
+                             " MiB: free space");
   }
 
   Result<std::unique_ptr<Storage>> OpenTarget(StoreUse use, const ReshardSource& source) const {
@@ -170,13 +172,12 @@ class Resharding {
     options.shards = static_cast<int>(options_.shards);
     options.window_ms = manifest_.window_ms;
     options.background_compaction = false;
-    options.backpressure_wait_ms = kPatienceMs;
     // What the source has taken, under whatever limits, is taken here.
     options.max_series = std::numeric_limits<std::uint64_t>::max();
     options.max_labels_per_series = std::numeric_limits<std::uint32_t>::max();
     options.max_label_name_bytes = std::numeric_limits<std::uint32_t>::max();
     options.max_label_value_bytes = std::numeric_limits<std::uint32_t>::max();
-    return Storage::Open(options, db_);
+    return OpenToWrite(options, db_, context_);
   }
 
   Status SaveProgress() const { return WriteSyncedFile(work_, kReshardProgressFile, EncodeReshardProgress(*progress_)); }
@@ -294,7 +295,8 @@ Result<ReshardReport> Reshard(const std::string& source, const std::string& targ
                               const OpsContext& context) {
   if (Status s = CheckReshard(source, target, options); !s.ok()) return s;
   ReshardReport report;
-  if (Status s = Resharding(source, WithoutSlash(target), options, context, &report).Run(); !s.ok()) return s;
+  const Status s = Resharding(source, WithoutSlash(target), options, context, &report).Run();
+  if (!s.ok()) return OfFullDisk(s, fs::absolute(WithoutSlash(target)).parent_path().string());
   return report;
 }
 

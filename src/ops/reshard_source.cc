@@ -8,6 +8,7 @@
 #include "base/heap.h"
 #include "base/posix_file.h"
 #include "ops/target_path.h"
+#include "ops/writing_store.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -101,7 +102,7 @@ Status ReshardSource::Recover(const OpsContext& context) {
   options.background_compaction = false;
   options.log_path = copy->log_path();
   options.logger = copy->LoggerOfSource(options.logger, kOfCopy);
-  Result<std::unique_ptr<Storage>> recovered = Storage::Open(options, copy->path());
+  Result<std::unique_ptr<Storage>> recovered = OpenToWrite(options, copy->path(), context);
   if (!recovered.ok()) return recovered.status();
   const StorageStats stats = (*recovered)->Stats();
   if (Status s = CheckWhole(stats); !s.ok()) return s;

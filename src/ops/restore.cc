@@ -18,6 +18,7 @@
 #include "ops/file_copy.h"
 #include "ops/target_path.h"
 #include "ops/whole_store.h"
+#include "ops/writing_store.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -132,7 +133,7 @@ class Restoring {
     if (!error && !interrupted && free < needed) {
       fs::remove(work_, error);
       return ResourceExhausted("the disk of " + to_ + " has " + std::to_string(free) + " bytes left, this takes " +
-                               std::to_string(needed));
+                               std::to_string(needed) + ": free space");
     }
     return Status::Ok();
   }
@@ -284,7 +285,7 @@ Result<RestoreReport> Restore(const std::string& from, const std::string& to, co
     return report;
   }
   Restoring restoring(to, options, plan ? &*plan : nullptr, context, &report);
-  if (Status s = restoring.Run(); !s.ok()) return s;
+  if (Status s = restoring.Run(); !s.ok()) return OfFullDisk(s, to);
   return report;
 }
 
