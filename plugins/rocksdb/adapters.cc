@@ -96,17 +96,22 @@ class LoggerAdapter : public rocksdb::Logger {
     if (n <= 0) return;
     std::string_view text(line, std::min<std::size_t>(static_cast<std::size_t>(n), sizeof(line) - 1));
     // Dumps of options come as one event of many lines; a logger receives them one by one.
+    const LogLevel of_all = ToLevel(level, text);
     while (!text.empty()) {
       const std::size_t end = std::min(text.find('\n'), text.size());
-      if (end > 0) logger_->Log(ToLevel(level, text), std::string("rocksdb: ").append(text.substr(0, end)));
+      if (end > 0) logger_->Log(of_all, std::string("rocksdb: ").append(text.substr(0, end)));
       text.remove_prefix(std::min(end + 1, text.size()));
     }
   }
 
  private:
-  // RocksDB's "info" is a running commentary on every flush and compaction. Why an open failed is what it returns as well.
+  // RocksDB's "info" is a running commentary on every flush and compaction. Why an open or a write to its MANIFEST failed is what it
+  // returns as well.
   static LogLevel ToLevel(rocksdb::InfoLogLevel level, std::string_view text) {
-    if (IsHarmless(text) || text.find("] DB::Open() failed: ") != std::string_view::npos) return LogLevel::kDebug;
+    for (const std::string_view returned : {"] DB::Open() failed: ", "] Error in committing version edit to MANIFEST"}) {
+      if (text.find(returned) != std::string_view::npos) return LogLevel::kDebug;
+    }
+    if (IsHarmless(text)) return LogLevel::kDebug;
     if (level >= rocksdb::ERROR_LEVEL && level != rocksdb::HEADER_LEVEL) return LogLevel::kError;
     return level == rocksdb::WARN_LEVEL ? LogLevel::kWarning : LogLevel::kDebug;
   }

@@ -225,7 +225,7 @@ Status RocksDbEngine::FailedWrite(const rocksdb::Status& s, bool logged) {
   if (refused && !events_->out_of_space()) events_->NoteFullDisk();
   if (!logged || refused) return FromRocks(s);
   events_->NoteLogFailed();
-  return UnknownOutcome("writing the log of '" + path_ + "': " + s.ToString());
+  return UnknownOutcome("writing the log of '" + path_ + "': " + Words(s));
 }
 
 // RocksDB's own budget only starts flushes; it lets writers run ahead of them without bound (and where told to hold them, it also

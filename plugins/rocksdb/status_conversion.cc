@@ -4,10 +4,14 @@
 
 namespace chronolith {
 
+std::string Words(const rocksdb::Status& s) {
+  return s.IsNoSpace() && s.getState() != nullptr ? "the disk is full: " + std::string(s.getState()) : s.ToString();
+}
+
 Status FromRocks(const rocksdb::Status& s) {
   if (s.ok()) return Status::Ok();
-  std::string text = s.ToString();
-  if (s.IsNoSpace()) return ResourceExhausted("the disk is full: " + text);
+  std::string text = Words(s);
+  if (s.IsNoSpace()) return ResourceExhausted(std::move(text));
   if (s.IsCompactionTooLarge()) return ResourceExhausted("the disk has too little room for a compaction: " + text);
   switch (s.code()) {
     case rocksdb::Status::kNotFound:

@@ -5,6 +5,7 @@
 #include <rocksdb/slice.h>
 #include <rocksdb/status.h>
 
+#include <string>
 #include <string_view>
 
 #include "chronolith/status.h"
@@ -17,6 +18,8 @@ inline std::string_view ToView(const rocksdb::Slice& s) { return {s.data(), s.si
 // Damage is kDataLoss, a full disk or quota and a throttled writer are kResourceExhausted, the rest by its class. The message is
 // RocksDB's, which names the file where there is one.
 Status FromRocks(const rocksdb::Status& s);
+// RocksDB's words; of a full disk once, where ToString says so in front of what the system says.
+std::string Words(const rocksdb::Status& s);
 // Whether the message names a log file as what failed: RocksDB puts the path in front of the last colon, or at the end.
 bool NamesLogFile(const rocksdb::Status& s);
 

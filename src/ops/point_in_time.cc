@@ -15,6 +15,7 @@
 #include "ops/backup.h"
 #include "ops/context.h"
 #include "ops/work_share.h"
+#include "ops/writing_store.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -191,7 +192,7 @@ Status StoreReplayed(const std::string& path, const std::string& engine, const O
   options.logger = context.logger;
   options.wait_for_replay = false;  // so that replay can be interrupted
   options.on_replay = TellReplay(context, "replaying archived rows");
-  Result<std::unique_ptr<Storage>> store = Storage::Open(options, path);
+  Result<std::unique_ptr<Storage>> store = OpenToWrite(options, path, context);
   if (!store.ok()) return store.status();
   Status status;
   do {

@@ -1,32 +1,18 @@
 #include "ops/recovered_copy.h"
 
-#include <filesystem>
-#include <system_error>
 #include <utility>
 
 #include "base/heap.h"
 #include "chronolith/storage.h"
+#include "ops/disk_room.h"
+#include "ops/writing_store.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
-namespace {
-
-namespace fs = std::filesystem;
-
-}  // namespace
-
 std::uint64_t LogBytes(const std::string& path, const std::string& log_path) {
   const Result<StoreManifest> manifest = ReadStoreManifest(path);
   if (!manifest.ok()) return 0;
-  std::error_code error;
-  std::uint64_t bytes = 0;
-  fs::directory_iterator it(log_path.empty() ? LogInstancePath(path, *manifest) : log_path, error);
-  for (const fs::directory_iterator end; !error && it != end; it.increment(error)) {
-    std::error_code gone;
-    const std::uintmax_t size = it->is_regular_file(gone) ? it->file_size(gone) : 0;
-    if (!gone) bytes += size;
-  }
-  return bytes;
+  return FileBytes(log_path.empty() ? LogInstancePath(path, *manifest) : log_path);
 }
 
 Result<std::unique_ptr<RecoveredCopy>> RecoveredCopy::Prepare(const std::string& path, const std::string& log_path,
@@ -50,7 +36,7 @@ Status RecoveredCopy::Recover(const OpsContext& context) {
   options.background_compaction = false;
   options.scrub_interval_ms = 0;
   options.logger = context.logger;
-  Result<std::unique_ptr<Storage>> store = Storage::Open(OptionsOf(options), path());
+  Result<std::unique_ptr<Storage>> store = OpenToWrite(OptionsOf(options), path(), context);
   if (!store.ok()) return OfSource(store.status());
   found_ = (*store)->Stats();
   Status status = context.CheckCancelled();

@@ -133,10 +133,18 @@ std::vector<std::string> ReplayReport::Problems() const {
 }
 
 std::vector<std::string> ReplayReport::Failures() const {
-  std::vector<std::string> all;
+  std::vector<std::pair<std::string, std::string>> failed;  // why, and the shards: a target fails for many of them alike
   for (const ShardReplay& shard : shards) {
-    if (!shard.failure.ok()) all.push_back("shard " + std::to_string(shard.shard) + ": " + shard.failure.message());
+    if (shard.failure.ok()) continue;
+    const auto same = std::find_if(failed.begin(), failed.end(), [&](const auto& f) { return f.first == shard.failure.message(); });
+    if (same == failed.end()) {
+      failed.emplace_back(shard.failure.message(), std::to_string(shard.shard));
+    } else {
+      same->second += ", " + std::to_string(shard.shard);
+    }
   }
+  std::vector<std::string> all;
+  for (const auto& [why, in] : failed) all.push_back((in.find(',') == std::string::npos ? "shard " : "shards ") + in + ": " + why);
   return all;
 }
 

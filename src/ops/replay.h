@@ -51,7 +51,7 @@ struct ReplayReport {
   ScanTotals Read() const;  // of all shards; without LSNs
   Delivered Sum() const;
   std::vector<std::string> Problems() const;  // source_problem; then of shards, each names its own
-  std::vector<std::string> Failures() const;  // the same
+  std::vector<std::string> Failures() const;  // the same, but shards that failed alike in one
   bool complete() const { return Problems().empty() && Failures().empty(); }
 };
 

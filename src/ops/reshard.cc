@@ -20,6 +20,7 @@
 #include "ops/store_compare.h"
 #include "ops/temporary_directory.h"
 #include "ops/whole_store.h"
+#include "ops/writing_store.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -164,13 +165,12 @@ class Resharding {
     options.shards = static_cast<int>(options_.shards);
     options.window_ms = manifest_.window_ms;
     options.background_compaction = false;
-    options.backpressure_wait_ms = kPatienceMs;
     // What the source has taken, under whatever limits, is taken here.
     options.max_series = std::numeric_limits<std::uint64_t>::max();
     options.max_labels_per_series = std::numeric_limits<std::uint32_t>::max();
     options.max_label_name_bytes = std::numeric_limits<std::uint32_t>::max();
     options.max_label_value_bytes = std::numeric_limits<std::uint32_t>::max();
-    return Storage::Open(options, db_);
+    return OpenToWrite(options, db_, context_);
   }
 
   Status SaveProgress() const { return WriteSyncedFile(work_, kReshardProgressFile, EncodeReshardProgress(*progress_)); }
@@ -288,7 +288,8 @@ Result<ReshardReport> Reshard(const std::string& source, const std::string& targ
                               const OpsContext& context) {
   if (Status s = CheckReshard(source, target, options); !s.ok()) return s;
   ReshardReport report;
-  if (Status s = Resharding(source, WithoutSlash(target), options, context, &report).Run(); !s.ok()) return s;
+  const Status s = Resharding(source, WithoutSlash(target), options, context, &report).Run();
+  if (!s.ok()) return OfFullDisk(s, fs::absolute(WithoutSlash(target)).parent_path().string());
   return report;
 }
 

@@ -19,6 +19,7 @@
 #include "ops/file_copy.h"
 #include "ops/target_path.h"
 #include "ops/whole_store.h"
+#include "ops/writing_store.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -284,7 +285,7 @@ Result<RestoreReport> Restore(const std::string& from, const std::string& to, co
     return report;
   }
   Restoring restoring(to, options, plan ? &*plan : nullptr, context, &report);
-  if (Status s = restoring.Run(); !s.ok()) return s;
+  if (Status s = restoring.Run(); !s.ok()) return OfFullDisk(s, to);
   return report;
 }
 

@@ -20,6 +20,7 @@
 #include "ops/salvage_list.h"
 #include "ops/salvage_parts.h"
 #include "ops/target_path.h"
+#include "ops/writing_store.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -77,7 +78,6 @@ Options TargetOptions(const StoreManifest& manifest, const OpsContext& context) 
   // An eighth is for the caches and tables of what is read.
   options.memory_limit_bytes = StoreMemoryBytes(context.memory_limit_bytes - context.memory_limit_bytes / 8);
   options.checkpoint_bytes = 64ULL << 20;
-  options.backpressure_wait_ms = kPatienceMs;
   // What the old store took this one takes.
   options.max_labels_per_series = 1U << 20;
   options.max_label_name_bytes = 1U << 20;
@@ -112,7 +112,7 @@ Status SalvageAll(const SalvageSource& source, const std::string& store, const S
                   SalvageReport* report, LossList* losses) {
   std::unique_ptr<Storage> storage;
   if (!store.empty()) {
-    Result<std::unique_ptr<Storage>> opened = Storage::Open(TargetOptions(source.manifest, context), store);
+    Result<std::unique_ptr<Storage>> opened = OpenToWrite(TargetOptions(source.manifest, context), store, context);
     if (!opened.ok()) return opened.status();
     storage = std::move(*opened);
   }
@@ -145,7 +145,7 @@ Status ReadSource(const std::string& source, const StoreManifest& manifest, Salv
   const Result<SalvageSource> opened = OpenSalvageSource(source, manifest, scratch, options, context, losses);
   if (!opened.ok()) return opened.status();
   report->shards = opened->manifest.shards;
-  if (Status s = SalvageAll(*opened, store, options, context, report, losses); !s.ok()) return s;
+  if (Status s = SalvageAll(*opened, store, options, context, report, losses); !s.ok()) return OfFullDisk(s, store);
   return context.CheckCancelled();
 }
 

@@ -11,6 +11,7 @@
 #include "chronolith/storage.h"
 #include "ops/context.h"
 #include "ops/target_path.h"
+#include "ops/writing_store.h"
 #include "storage/storage_impl.h"
 #include "storage/store_directory.h"
 
@@ -23,9 +24,16 @@ bool ForGood(StatusCode code) {
          code == StatusCode::kFailedPrecondition;
 }
 
+// Whether it is not for the item that was refused, which is of the store as a whole.
+bool OfStore(const Status& status) {
+  return status.code() == StatusCode::kResourceExhausted || status.code() == StatusCode::kUnavailable ||
+         status.code() == StatusCode::kCancelled;
+}
+
 class DatabaseSink final : public RecordSink {
  public:
-  DatabaseSink(Storage* store, Mutex* names) : store_(store), names_(names), appender_(store->NewAppender()) {}
+  DatabaseSink(Storage* store, const std::string& path, Mutex* names)
+      : store_(store), path_(path), names_(names), appender_(store->NewAppender()) {}
 
   Status OnSeries(const RecordPlace&, std::span<const SeriesEntry> series) override {
     for (const SeriesEntry& s : series) {
@@ -79,7 +87,7 @@ class DatabaseSink final : public RecordSink {
 
   Status Flush(Delivered* delivered) override {
     if (Status s = Commit(AckLevel::kLogged); !s.ok()) return s;
-    if (Status s = store_->Wait(token_, AckLevel::kLogged); !s.ok()) return s;
+    if (Status s = store_->Wait(token_, AckLevel::kLogged); !s.ok()) return OfFullDisk(s, path_);
     delivered->sent += unflushed_.sent;
     delivered->skipped += unflushed_.skipped;
     delivered->refused += unflushed_.refused;
@@ -115,10 +123,11 @@ class DatabaseSink final : public RecordSink {
       result = appender_->Refs(new_labels_, &refs);
     }
     for (const Refusal& refusal : result.refused) {
+      if (OfStore(refusal.reason)) return OfFullDisk(refusal.reason, path_);
       if (!ForGood(refusal.reason.code())) return refusal.reason.WithContext(new_labels_[refusal.series].ToString());
       unflushed_.Refuse(0, new_labels_[refusal.series].ToString() + ": " + refusal.reason.message());
     }
-    if (!result.ok() && result.refused.empty()) return result.status;
+    if (!result.ok() && result.refused.empty()) return OfFullDisk(result.status, path_);
     for (std::size_t i = 0; i < new_.size(); ++i) refs_[new_[i]] = refs[i];
     return Status::Ok();
   }
@@ -149,11 +158,12 @@ class DatabaseSink final : public RecordSink {
     const WriteResult result = appender_->Commit({.level = level});
     token_ = std::max(token_, result.token, [](CommitToken a, CommitToken b) { return a.generation < b.generation; });
     for (const Refusal& refusal : result.refused) {
+      if (OfStore(refusal.reason)) return OfFullDisk(refusal.reason, path_);
       if (!ForGood(refusal.reason.code())) return refusal.reason.WithContext(NameOf(refusal));
       const bool told = unflushed_.reasons.size() < Delivered::kReasonsMax;
       unflushed_.Refuse(1, told ? NameOf(refusal) + ": " + refusal.reason.message() : "");
     }
-    if (!result.ok() && result.refused.empty()) return result.status;
+    if (!result.ok() && result.refused.empty()) return OfFullDisk(result.status, path_);
     unflushed_.sent += result.accepted;
     calls_.clear();
     return Status::Ok();
@@ -173,10 +183,11 @@ class DatabaseSink final : public RecordSink {
     }
     const WriteResult result = store_->Delete(matchers, range, {.level = AckLevel::kQueued});
     token_ = std::max(token_, result.token, [](CommitToken a, CommitToken b) { return a.generation < b.generation; });
-    return result.status;
+    return OfFullDisk(result.status, path_);
   }
 
   Storage* const store_;
+  const std::string& path_;
   Mutex* const names_;  // of all sinks: held by a delete, shared by whoever makes series
   const std::unique_ptr<Appender> appender_;
   absl::flat_hash_map<Ordinal, Labels> told_;     // and not asked for
@@ -219,27 +230,28 @@ class DatabaseTarget final : public RecordTarget {
     options.shards = options_.shards;
     options.window_ms = options_.window_ms;
     options.memory_limit_bytes = StoreMemoryBytes(options_.memory_limit_bytes);
-    options.backpressure_wait_ms = kPatienceMs;
     options.scrub_interval_ms = 0;
     options.logger = options_.logger;
     // What the source has taken is taken, whatever limits its host has set.
     options.max_labels_per_series = 1 << 16;
     options.max_label_name_bytes = options.max_label_value_bytes = 1 << 16;
-    auto store = Storage::Open(options, options_.path);
-    if (!store.ok()) return store.status().WithContext("target");
+    OpsContext context;
+    context.cancelled = options_.cancelled;
+    auto store = OpenToWrite(options, options_.path, context);
+    if (!store.ok()) return OfFullDisk(store.status(), options_.path).WithContext("target");
     store_ = std::move(*store);
     return Status::Ok();
   }
   Result<std::unique_ptr<RecordSink>> NewSink(ShardId) override {
-    return std::unique_ptr<RecordSink>(std::make_unique<DatabaseSink>(store_.get(), &names_));
+    return std::unique_ptr<RecordSink>(std::make_unique<DatabaseSink>(store_.get(), options_.path, &names_));
   }
   Status Sync(std::string* position) override {
     Result<std::string> identity = Identity();
     if (!identity.ok()) return identity.status();
     *position = std::move(*identity);
-    return store_->Flush();
+    return OfFullDisk(store_->Flush(), options_.path);
   }
-  Status Close() override { return store_->Close(); }
+  Status Close() override { return OfFullDisk(store_->Close(), options_.path); }
 
  private:
   Result<std::string> Identity() const {

@@ -17,7 +17,8 @@ struct DatabaseTargetOptions {
   int shards = 16;                              // of a new one
   std::int64_t window_ms = 2 * 60 * 60 * 1000;  // the same
   std::uint64_t memory_limit_bytes = 256ULL << 20;
-  std::shared_ptr<Logger> logger;  // may be null
+  std::shared_ptr<Logger> logger;                // may be null
+  const std::atomic<bool>* cancelled = nullptr;  // OpsContext::cancelled
 };
 
 // Writes what it gets in the order of the log, a series at a time in its shard, and applies deletes to exactly the series that they

@@ -17,6 +17,7 @@ namespace chronolith {
 namespace {
 
 constexpr std::int64_t kRetryMs = 1000;
+constexpr std::chrono::seconds kMarkPatience{5};   // for a log that has no room; the next checkpoint has a mark of its own
 constexpr std::chrono::minutes kFailuresApart{1};  // of one kind, in the log
 // Packing chunks costs some 25 ns a sample (bench/chunk_bench). Where checkpoints follow each other faster than this, the writers
 // need the cores.
@@ -45,7 +46,7 @@ Status Core::CheckpointChunks(Packing closed_chunks, Packing open_chunks) {
   std::uint64_t bytes = 0;
   const auto store = [&] {
     if (slices.empty()) return Status::Ok();
-    Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline);
+    Status status = SyncLog();
     CHRONOLITH_FAILPOINT("checkpoint.slices_synced");
     for (auto& [shard, slice] : slices) {
       if (status.ok()) {
@@ -87,10 +88,20 @@ Status Core::Checkpoint() {
   return CheckpointLocked(Haste::kNone);
 }
 
+// The upkeep that waits here for room in the log is what makes some: again and again, since others may take it.
+Status Core::SyncLog() {
+  const Deadline patience = std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.backpressure_wait_ms);
+  while (true) {
+    Status status = wal_->SyncAll(std::chrono::milliseconds(kRetryMs));
+    if (status.code() != StatusCode::kResourceExhausted || std::chrono::steady_clock::now() >= patience) return status;
+    if (Status room = wal_->FlushTrimmed(); !room.ok()) return room;
+  }
+}
+
 Status Core::CheckpointLocked(Haste haste) {
   if (wal_->failed()) return wal_->failure();  // the head may hold what the log lost: it is never stored
   if (wal_->stalled()) {                       // nothing can be synced before there is room for it
-    if (Status status = wal_->FlushTrimmed(); !status.ok()) return status.WithContext("making room for the log");
+    if (Status status = wal_->FlushTrimmed(); !status.ok()) return status;
   }
   ScopedTimer timer(&checkpoint_duration_);
   const auto now = std::chrono::steady_clock::now();
@@ -114,7 +125,7 @@ Status Core::CheckpointLocked(Haste haste) {
     shard.index->Cut();
     CHRONOLITH_FAILPOINT("checkpoint.cut");
   }
-  Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline);
+  Status status = SyncLog();
   CHRONOLITH_FAILPOINT("checkpoint.synced");
   if (status.ok()) status = CheckpointIndex();
   CHRONOLITH_FAILPOINT("checkpoint.index_flushed");
@@ -177,7 +188,7 @@ std::optional<ArchiveMark> Core::MarkOfNow() const {
   ArchiveMark mark;
   mark.time_ms = options_.clock->NowMs();  // before the ticket: groups that it does not stand for begin later
   const CommitToken ticket = wal_->Ticket();
-  if (!wal_->WaitLogged(ticket, kNoDeadline).ok()) return std::nullopt;
+  if (!wal_->WaitLogged(ticket, std::chrono::steady_clock::now() + kMarkPatience).ok()) return std::nullopt;
   mark.epoch = shards_.front()->wal->epoch();
   mark.group = ticket.generation;
   return mark;
@@ -219,7 +230,7 @@ Status Core::AgreeOnFloor() {
     if (Status status = LogFloor(shard.get(), floor); !status.ok()) return status;
     logged = true;
   }
-  return logged ? wal_->WaitSynced(wal_->Ticket(), kNoDeadline) : Status::Ok();
+  return logged ? SyncLog() : Status::Ok();
 }
 
 // The start of the newest window that has a stored chunk; kMinTimestamp: there is none.
@@ -296,7 +307,7 @@ Status Core::RaiseFloor(Timestamp floor) {
     if (!shard->quarantine.ok() || shard->chunks->tombstones().floor() >= floor) continue;
     if (Status status = LogFloor(shard.get(), floor); !status.ok()) return status;
   }
-  if (Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline); !status.ok()) return status;
+  if (Status status = SyncLog(); !status.ok()) return status;
   for (const auto& shard : shards_) {
     if (!shard->quarantine.ok()) continue;
     shard->expiry->RaiseFloor(floor);
@@ -358,6 +369,7 @@ bool Core::AwaitUpkeep() {
 
 // What stands for long is told now and then.
 void Core::LogUpkeepFailure(const Status& status) {
+  if (status.code() == StatusCode::kCancelled) return;
   const auto now = std::chrono::steady_clock::now();
   if (status.code() == upkeep_failure_ && now < upkeep_failure_told_ + kFailuresApart) return;
   upkeep_failure_ = status.code();
@@ -378,6 +390,7 @@ void Core::UpkeepLoop() {
     }
     upkeep_mu_.Unlock();
     LookAtDisk(true);
+    if (checkpoint) NoteRoom(status);
     if (status.ok() && checkpoint) status = ApplyRetention();
     if (status.ok()) status = CompactInBackground();
     LeavePlace();

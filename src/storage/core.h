@@ -84,6 +84,8 @@ class Core {
   // until `deadline` or for Options::backpressure_wait_ms; for a disk that checkpoints do not free no longer than kDiskPatience.
   // kResourceExhausted, kUnavailable.
   Status Admit(Deadline deadline);
+  // Waits for room, in Admit and in the log, end soon after `*cancelled` is set, with kCancelled (ShardedWAL::HeedCancel).
+  void HeedCancel(const std::atomic<bool>* cancelled) { wal_->HeedCancel(cancelled); }
   // kResourceExhausted: too little is left of a disk to take writes, or to be reopened.
   Status DiskRoom() const;
 
@@ -174,6 +176,7 @@ class Core {
   void WakeAdmitted();
   // disk_space.cc. `tried`: a checkpoint has just freed what it could.
   void LookAtDisk(bool tried = false);
+  void NoteRoom(const Status& checkpoint);  // of the upkeep thread
   std::uint64_t UnderWayBytes() const;
   struct DiskSpace {
     std::uint64_t free = 0;
@@ -202,6 +205,7 @@ class Core {
   Status CheckpointLocked(Haste haste) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status CheckpointIndex() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status CheckpointChunks(Packing closed_chunks, Packing open_chunks) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
+  Status SyncLog();
   Status TrimLog() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   std::optional<ArchiveMark> MarkOfNow() const;  // none: the archiver takes no marks
   void TellMark() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
@@ -298,7 +302,10 @@ class Core {
   CondVar wake_cv_;                                        // wakes the upkeep thread
   CondVar admitted_cv_;                                    // wakes writers that wait for memory
   Status disk_room_ ABSL_GUARDED_BY(wake_mu_);             // why disk_low_ is set
-  std::uint64_t low_looks_ ABSL_GUARDED_BY(wake_mu_) = 0;  // that found a disk low behind a checkpoint
+  std::uint64_t low_looks_ ABSL_GUARDED_BY(wake_mu_) = 0;  // that found a disk still low behind a checkpoint
+  Deadline low_since_ ABSL_GUARDED_BY(wake_mu_);
+  Deadline no_room_since_ = kNoDeadline;      // the upkeep thread's: checkpoints find none; kNoDeadline: they do
+  Status no_room_ ABSL_GUARDED_BY(wake_mu_);  // not ok: for kDiskPatience
   bool stop_ ABSL_GUARDED_BY(wake_mu_) = false;
   bool wanted_ ABSL_GUARDED_BY(wake_mu_) = false;
   std::atomic<bool> checkpoint_asked_{false};

@@ -63,6 +63,10 @@ void Core::LookAtDisk(bool tried) {
     Log(low ? LogLevel::kWarning : LogLevel::kInfo, low ? "writes are refused: " + room.message() : "writes are taken again");
   }
   MutexLock lock(&wake_mu_);
+  if (low && !was_low) {
+    low_since_ = std::chrono::steady_clock::now();
+    low_looks_ = 0;
+  }
   disk_room_ = std::move(room);
   disk_low_.store(low);
   low_looks_ += low && tried ? 1 : 0;

@@ -17,7 +17,8 @@ constexpr std::uint64_t kScarceMargin = 8;            // a checkpoint starts whe
 constexpr std::uint64_t kReleaseMargin = 4;           // and is to leave this part free
 constexpr std::uint64_t kReleasedPart = 2;            // else series leave until no more than this part is used
 constexpr std::int64_t kTellReleasedMs = 60 * 60 * 1000;
-constexpr std::chrono::seconds kDiskPatience{5};  // for a disk that checkpoints do not free, however patient the host is
+constexpr std::chrono::seconds kDiskPatience{5};      // for a disk that checkpoints do not free, however patient the host is
+constexpr std::chrono::milliseconds kCancelLook{50};  // between two looks at whether a wait is cancelled
 
 }  // namespace
 
@@ -143,22 +144,36 @@ bool Core::CheckpointIsDue() const {
 Status Core::Admit(Deadline deadline) {
   if (!over_budget_.load(std::memory_order_relaxed) && !disk_low_.load(std::memory_order_relaxed)) [[likely]]
     return Status::Ok();
-  const Deadline begin = std::chrono::steady_clock::now();
-  deadline = std::min(deadline, begin + std::chrono::milliseconds(options_.backpressure_wait_ms));
+  deadline = std::min(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.backpressure_wait_ms));
   MutexLock lock(&wake_mu_);
-  const std::uint64_t looks = low_looks_;
   while ((over_budget_.load() || disk_low_.load()) && !stop_) {
     if (wal_->failed()) return wal_->failure();
+    if (wal_->Cancelled()) return Cancelled("interrupted while a write waited for memory or room on a disk");
+    const Deadline now = std::chrono::steady_clock::now();
     // Between two looks behind a checkpoint one was made from beginning to end. An archive may still take the log.
-    const bool in_vain = disk_low_.load() && low_looks_ >= looks + 2 && !wal_->HasArchiveBacklog() &&
-                         std::chrono::steady_clock::now() >= begin + kDiskPatience;
-    if (in_vain || !admitted_cv_.WaitUntil(&wake_mu_, deadline)) {
+    const bool in_vain = disk_low_.load() && low_looks_ >= 2 && !wal_->HasArchiveBacklog() && now >= low_since_ + kDiskPatience;
+    if (!in_vain && no_room_.ok() && now < deadline) {
+      (void)admitted_cv_.WaitUntil(&wake_mu_, std::min(deadline, now + kCancelLook));
+    } else {
       if (disk_low_.load()) return disk_room_;
+      if (!no_room_.ok()) return no_room_;
       return ResourceExhausted("the memory budget (memory_limit) of " + std::to_string(options_.memory_budget->limit_bytes()) +
                                " bytes stayed used up for as long as a write waits: raise it, or write to fewer series");
     }
   }
   return Status::Ok();
+}
+
+// Checkpoints that meet a full disk free nothing: who waits for them waits in vain.
+void Core::NoteRoom(const Status& checkpoint) {
+  const bool full = checkpoint.code() == StatusCode::kResourceExhausted;
+  const Deadline now = std::chrono::steady_clock::now();
+  no_room_since_ = full ? std::min(no_room_since_, now) : kNoDeadline;
+  const Status why = full && now >= no_room_since_ + kDiskPatience ? checkpoint : Status::Ok();
+  if (!why.ok()) wal_->NoteNoRoom(why);
+  MutexLock lock(&wake_mu_);
+  no_room_ = why;
+  admitted_cv_.SignalAll();
 }
 
 // Whoever waits in Admit looks again.

@@ -119,7 +119,7 @@ Status Core::RecoverAllOnce() {
         if (Status status = BeginEpoch(shard.get()); !status.ok()) return status;
       }
     }
-    if (Status status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline); !status.ok()) return status;
+    if (Status status = SyncLog(); !status.ok()) return status;
   }
   if (Status status = AgreeOnFloor(); !status.ok()) return status;
   if (!one_by_one) {

@@ -31,7 +31,7 @@ Status Core::Snapshot(const std::string& path) {
     MutexLock upkeep(&upkeep_mu_);  // holds trimming
     // Data before log: what the data lacks is in the log, which is not trimmed meanwhile.
     status = data_engine_->CreateCheckpoint(path + "/data");
-    if (status.ok() && !options_.read_only) status = wal_->WaitSynced(wal_->Ticket(), kNoDeadline);
+    if (status.ok() && !options_.read_only) status = SyncLog();
     if (status.ok()) status = log_engine_->CreateCheckpoint(path + "/log");
   }
   const StoreManifest manifest = ManifestOfCopy(manifest_);

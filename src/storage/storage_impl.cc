@@ -498,6 +498,11 @@ Status StorageImpl::Reopen() {
   return Status::Ok();
 }
 
+void StorageImpl::HeedCancel(const std::atomic<bool>* cancelled) {
+  ReaderMutexLock lock(&life_mu_);
+  if (!closed_) core().HeedCancel(cancelled);
+}
+
 Status StorageImpl::WaitReady(Deadline deadline) { return WaitReady(deadline, nullptr); }
 
 Status StorageImpl::WaitReady(Deadline deadline, const std::atomic<bool>* cancelled) {

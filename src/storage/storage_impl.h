@@ -61,6 +61,9 @@ class StorageImpl : public Storage {
   // ---- For src/ops, which reads stores series by series, by their ids (by_id.cc) ----
   // What Storage::Open returns is one.
   static StorageImpl* Of(Storage* storage) { return static_cast<StorageImpl*>(storage); }
+  // Writes, checkpoints and Close wait no longer for memory or for room on a disk once `*cancelled` is set: kCancelled, and what
+  // was not logged is lost. It outlives the store. Until a Reopen.
+  void HeedCancel(const std::atomic<bool>* cancelled);
   // SeriesIds of what options say, but for their limit.
   Result<Lookup<SeriesRef>> MatchingIds(const std::vector<Matcher>& matchers, const LookupOptions& options,
                                         const WorkBounds& bounds = {});

@@ -28,7 +28,7 @@ Refusal::What WhatOf(const Item& item) {
 // What the next item of the batch would meet as well, after another wait.
 bool EndsTheBatch(const Status& status) {
   return status.code() == StatusCode::kResourceExhausted || status.code() == StatusCode::kUnavailable ||
-         status.code() == StatusCode::kDeadlineExceeded;
+         status.code() == StatusCode::kDeadlineExceeded || status.code() == StatusCode::kCancelled;
 }
 
 Status UnknownReference() { return NotFound("unknown series reference: get one with Appender::Ref of this store"); }
@@ -207,8 +207,8 @@ Status Writer::Create(Core* core, Shard* shard, std::span<const SeriesKey> keys,
   }
   if (all) return Status::Ok();
   if (labels.size() >= room) {
-    return ResourceExhausted("the store has " + std::to_string(core->series_total()) +
-                             " series, the limit (max_series) is " + std::to_string(core->options().max_series));
+    return ResourceExhausted("the store has " + std::to_string(core->series_total()) + " series, the limit (max_series) is " +
+                             std::to_string(core->options().max_series));
   }
   return ResourceExhausted("shard " + std::to_string(shard->id) + " has used all 2^32 series ordinals");
 }

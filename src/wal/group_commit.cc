@@ -64,12 +64,25 @@ void ShardedWAL::Stall(const Status& reason) {
 }
 
 void ShardedWAL::EndStall() {
-  trouble_.fetch_and(~kStalled, std::memory_order_seq_cst);
+  {
+    MutexLock lock(&failure_mu_);
+    trouble_.fetch_and(~kStalled, std::memory_order_seq_cst);
+    no_room_.store(false);
+  }
   if (options_.logger) options_.logger->Log(LogLevel::kInfo, "the log goes on");
 }
 
-Status ShardedWAL::StallReason() const {
+void ShardedWAL::NoteNoRoom(const Status& why) {
   MutexLock lock(&failure_mu_);
+  if (!stalled()) return;
+  in_vain_ = why;
+  no_room_.store(true);
+}
+
+Status ShardedWAL::StallReason() const {
+  if (Cancelled()) return chronolith::Cancelled("interrupted while what is queued waited for room in the engine");
+  MutexLock lock(&failure_mu_);
+  if (no_room_.load()) return in_vain_;
   return ResourceExhausted("what is queued waits for room in the engine, and goes on then: " + stall_.ToString());
 }
 
@@ -320,7 +333,9 @@ bool ShardedWAL::LookAgain(CommitToken token) {
   }
 }
 
-Status ShardedWAL::WaitLogged(CommitToken token, Deadline deadline) {
+Status ShardedWAL::WaitLogged(CommitToken token, Deadline deadline) { return WaitLoggedFor(token, deadline, Patience()); }
+
+Status ShardedWAL::WaitLoggedFor(CommitToken token, Deadline deadline, std::chrono::milliseconds wait) {
   Deadline patience = kNoDeadline;  // from the first look at a stall on, for one attempt to write at least
   while (true) {
     if (completed_.load(std::memory_order_seq_cst) >= token.generation) return Status::Ok();
@@ -330,11 +345,11 @@ Status ShardedWAL::WaitLogged(CommitToken token, Deadline deadline) {
     if (trouble != 0) [[unlikely]] {
       if ((trouble & kFailed) != 0) return failure();
       const Deadline now = std::chrono::steady_clock::now();
-      patience = std::min(patience, now + std::max(std::chrono::milliseconds(options_.backpressure_wait_ms), 2 * kRetryInterval));
+      patience = std::min(patience, now + (InVain() ? 2 * kRetryInterval : std::max(wait, 2 * kRetryInterval)));
       stall = now < RetryTime();
       if (now >= patience && (stall || leader_.load(std::memory_order_relaxed) != 0)) return StallReason();
-      until = std::min(deadline, patience);  // a leader that finds no room again wakes nobody
-      if (stall) until = std::min(until, RetryTime());
+      // A leader that finds no room again wakes nobody, nor does who cancels.
+      until = std::min({deadline, patience, stall ? RetryTime() : now + kRetryInterval});
     }
     if (!stall && TryLead()) {
       LeadAndRelease();

@@ -80,7 +80,8 @@ void ShardedWAL::Fail(const Status& status) {
     MutexLock lock(&failure_mu_);
     if (failure_.ok()) {
       failure_ = Unavailable("the log failed, nothing is acknowledged until the store is reopened: " + status.ToString());
-      if (options_.logger) options_.logger->Log(LogLevel::kError, failure_.message());
+      const LogLevel level = status.code() == StatusCode::kCancelled ? LogLevel::kInfo : LogLevel::kError;
+      if (options_.logger) options_.logger->Log(level, failure_.message());
     }
   }
   trouble_.fetch_or(kFailed, std::memory_order_seq_cst);
@@ -190,8 +191,14 @@ Status ShardedWAL::SyncOnce() {
   return Status::Ok();
 }
 
-Status ShardedWAL::WaitSynced(CommitToken token, Deadline deadline) {
-  if (Status status = WaitLogged(token, deadline); !status.ok()) return status;
+Status ShardedWAL::WaitSynced(CommitToken token, Deadline deadline) { return WaitSyncedFor(token, deadline, Patience()); }
+
+Status ShardedWAL::SyncAll(std::chrono::milliseconds patience) {
+  return WaitSyncedFor(Ticket(), kNoDeadline, std::min(patience, Patience()));
+}
+
+Status ShardedWAL::WaitSyncedFor(CommitToken token, Deadline deadline, std::chrono::milliseconds patience) {
+  if (Status status = WaitLoggedFor(token, deadline, patience); !status.ok()) return status;
   while (true) {
     {
       MutexLock lock(&sync_mu_);
@@ -282,7 +289,8 @@ void ShardedWAL::EndCallbacks() {
     if (callbacks_ended_) return;
   }
   // An error is kept by Fail, and told below.
-  if (const Status status = WaitSynced(Ticket(), kNoDeadline); status.code() == StatusCode::kResourceExhausted) Fail(status);
+  const Status status = WaitSynced(Ticket(), kNoDeadline);
+  if (status.code() == StatusCode::kResourceExhausted || status.code() == StatusCode::kCancelled) Fail(status);
   std::vector<Callback> left;
   {
     MutexLock lock(&callbacks_mu_);

@@ -27,9 +27,10 @@
 // disk), the rows of the group are kept as they are, and the generation stays started and not completed. Nothing starts behind it
 // before it is written. Whoever waits takes part in that: the lead is free, but nobody takes it before the next attempt is due
 // (retry_at_, kRetryInterval apart); the committer is told, so that there is always one. Waiters leave at their deadline, or after
-// Options::backpressure_wait_ms.
+// Options::backpressure_wait_ms; soon where NoteNoRoom has said that they wait in vain, or where they are cancelled (HeedCancel).
 //
-// Where what lives: group_commit.cc the group commit, wal_archive.cc the archiver, wal_reader.cc the reader, sharded_wal.cc the rest.
+// Where what lives: group_commit.cc the group commit, wal_archive.cc the archiver, wal_reader.cc the reader, sharded_wal.cc the
+// rest.
 //
 // Thread safety: all methods may be called concurrently unless they say otherwise.
 #ifndef CHRONOLITH_WAL_SHARDED_WAL_H_
@@ -228,6 +229,9 @@ class ShardedWAL {
   // engine has had no room; also where there is no deadline. kUnavailable: the log failed.
   Status WaitLogged(CommitToken token, Deadline deadline);
   Status WaitSynced(CommitToken token, Deadline deadline);
+  // All that is queued, as WaitSynced; kResourceExhausted where the engine has no room for `patience`: who makes some cannot wait
+  // longer.
+  Status SyncAll(std::chrono::milliseconds patience);
   Status Wait(CommitToken token, AckLevel level, Deadline deadline);
   // Takes `done` and runs it once on the committer thread, or in EndCallbacks; or, where it is decided already and no thread would
   // run it, leaves it to the caller and returns what it is to be told.
@@ -257,6 +261,16 @@ class ShardedWAL {
   bool stalled() const { return (trouble_.load(std::memory_order_acquire) & kStalled) != 0; }
   void Fail(const Status& status);
 
+  // Room that a group waits for was to be made, in vain: until the group is written, whoever waits is told so soon. Does nothing
+  // where none waits.
+  void NoteNoRoom(const Status& why);
+  // Once `*cancelled` is set, whoever waits for room leaves soon, with kCancelled. It outlives this, or the next call. null: none.
+  void HeedCancel(const std::atomic<bool>* cancelled) { cancelled_.store(cancelled); }
+  bool Cancelled() const {
+    const std::atomic<bool>* const cancelled = cancelled_.load(std::memory_order_relaxed);
+    return cancelled != nullptr && cancelled->load(std::memory_order_relaxed);
+  }
+
   std::uint64_t PinnedBytes() const;
   void FillStats(ShardId shard, ShardStats* stats) const;
   void FillStats(StorageStats* stats) const;
@@ -283,6 +297,10 @@ class ShardedWAL {
   void Stall(const Status& reason);
   void EndStall();
   Status StallReason() const;
+  Status WaitLoggedFor(CommitToken token, Deadline deadline, std::chrono::milliseconds patience);
+  Status WaitSyncedFor(CommitToken token, Deadline deadline, std::chrono::milliseconds patience);
+  std::chrono::milliseconds Patience() const { return std::chrono::milliseconds(options_.backpressure_wait_ms); }
+  bool InVain() const { return no_room_.load(std::memory_order_relaxed) || Cancelled(); }
   Deadline RetryTime() const { return Deadline(std::chrono::nanoseconds(retry_at_ns_.load(std::memory_order_relaxed))); }
   Lsn Archive(WALShard* shard, Lsn lsn);  // up to where the log may be trimmed now
   Status SyncOnce();
@@ -319,7 +337,10 @@ class ShardedWAL {
 
   mutable Mutex failure_mu_;
   Status failure_ ABSL_GUARDED_BY(failure_mu_);
-  Status stall_ ABSL_GUARDED_BY(failure_mu_);  // the last reason
+  Status stall_ ABSL_GUARDED_BY(failure_mu_);    // the last reason
+  Status in_vain_ ABSL_GUARDED_BY(failure_mu_);  // where no_room_ is set
+  std::atomic<bool> no_room_{false};
+  std::atomic<const std::atomic<bool>*> cancelled_{nullptr};
 
   // Sync: one at a time; the others wait for it.
   Mutex sync_mu_;

@@ -192,6 +192,72 @@ TEST(WalStall, NobodyWithoutADeadlineIsHeldByWhoFindsNoRoom) {
   }
 }
 
+constexpr std::int64_t kVeryPatient = 3'600'000;
+
+TEST(WalStall, WhoIsPatientIsToldThatRoomWasLookedForInVain) {
+  HostileEngine hostile;
+  TestWal log(&hostile, 1, {.backpressure_wait_ms = kVeryPatient});
+  ASSERT_TRUE(log.Open().ok());
+  log.wal->NoteNoRoom(ResourceExhausted("nobody waits"));
+  hostile.no_room = true;
+  const Lsn lsn = log.Put(0, 7);
+  const CommitToken token = log.wal->Ticket();
+  const Status before = log.wal->WaitLogged(token, Soon());
+  EXPECT_EQ(before.message().find("nobody waits"), std::string::npos) << before.ToString();
+  ASSERT_TRUE(log.wal->stalled());
+  std::vector<std::thread> waiters;
+  for (int i = 0; i < 4; ++i) {
+    waiters.emplace_back([&, i] {
+      const Status status = log.wal->Wait(token, i % 2 == 0 ? AckLevel::kLogged : AckLevel::kSynced, kNoDeadline);
+      EXPECT_EQ(status, ResourceExhausted("the disk is full"));
+    });
+  }
+  log.wal->NoteNoRoom(ResourceExhausted("the disk is full"));
+  for (std::thread& waiter : waiters) waiter.join();
+  EXPECT_FALSE(log.wal->failed());
+  hostile.no_room = false;
+  AwaitLogged(&log);
+  EXPECT_GE(log.wal->shard(0).logged_lsn(), lsn);
+  hostile.no_room = true;
+  log.Put(0, 8);
+  const Status later = log.wal->WaitLogged(log.wal->Ticket(), Soon());
+  EXPECT_EQ(later.message().find("the disk is full"), std::string::npos) << "of another stall: " << later.ToString();
+  hostile.no_room = false;
+  AwaitLogged(&log);
+}
+
+TEST(WalStall, WhoIsPatientLeavesWhenCancelledAndSoDoesClosing) {
+  HostileEngine hostile;
+  std::atomic<bool> cancelled{false};
+  TestWal log(&hostile, 1, {.backpressure_wait_ms = kVeryPatient});
+  ASSERT_TRUE(log.Open().ok());
+  log.wal->HeedCancel(&cancelled);
+  hostile.no_room = true;
+  log.Put(0, 7);
+  const CommitToken token = log.wal->Ticket();
+  std::vector<std::thread> waiters;
+  for (int i = 0; i < 4; ++i) {
+    waiters.emplace_back([&] { EXPECT_EQ(log.wal->WaitLogged(token, kNoDeadline).code(), StatusCode::kCancelled); });
+  }
+  Await([&] { return log.wal->stalled(); });
+  cancelled = true;
+  for (std::thread& waiter : waiters) waiter.join();
+  EXPECT_FALSE(log.wal->failed());
+  EXPECT_FALSE(log.wal->Stop().ok());
+  EXPECT_TRUE(log.wal->failed());
+}
+
+TEST(WalStall, WhoMakesRoomWaitsNoLongerThanItSays) {
+  HostileEngine hostile;
+  TestWal log(&hostile, 1, {.backpressure_wait_ms = kVeryPatient});
+  ASSERT_TRUE(log.Open().ok());
+  hostile.no_room = true;
+  log.Put(0, 7);
+  EXPECT_EQ(log.wal->SyncAll(std::chrono::milliseconds(1)).code(), StatusCode::kResourceExhausted);
+  hostile.no_room = false;
+  while (!log.wal->SyncAll(std::chrono::milliseconds(1)).ok()) std::this_thread::yield();
+}
+
 TEST(WalStall, ClosingGivesUpAndTellsThoseWhoWait) {
   HostileEngine hostile;
   TestWal log(&hostile, 1, {.backpressure_wait_ms = 1});

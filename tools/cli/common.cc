@@ -9,6 +9,7 @@
 
 #include "interop/selector.h"
 #include "interop/time_text.h"
+#include "ops/writing_store.h"
 
 namespace chronolith::cli {
 
@@ -81,6 +82,10 @@ int Finish(Output* out, int code) {
 }
 
 int FailOrInterrupted(const Status& status, std::string_view how) {
+  if (ops::IsOfFullDisk(status) && !how.empty()) {
+    PrintError(status.message() + "; " + std::string(how));
+    return kExitFailure;
+  }
   if (status.code() != StatusCode::kCancelled) return Fail(status);
   PrintError("interrupted; " + std::string(how));
   return kExitFailure;

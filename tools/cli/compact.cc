@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "interop/time_text.h"
+#include "ops/writing_store.h"
 #include "tools/cli/common.h"
 #include "tools/cli/confirm.h"
 #include "tools/cli/interrupt.h"
@@ -179,7 +180,8 @@ int Compact(const CompactFlags& flags) {
   compact.skip_damaged = true;
   compact.cancelled = InterruptFlag();
   Result<std::unique_ptr<Storage>> opened = OpenShowingReplay(options, flags.store.db);
-  if (!opened.ok()) return Fail(opened.status());
+  if (!opened.ok()) return Fail(ops::OfFullDisk(opened.status(), flags.store.db));
+  ops::HeedCancel(InterruptFlag(), opened->get());
   const Result<CompactResult> result = CompactShowingProgress(opened->get(), std::move(compact), flags.progress);
   std::optional<InLog> in_log;
   if (dry_run && result.ok()) in_log = SamplesInLog((*opened)->Stats(), *result);
@@ -187,7 +189,8 @@ int Compact(const CompactFlags& flags) {
   const Status archived = dry_run || ended_early ? Status::Ok() : ArchiveAll(flags.store, opened->get());
   const Status closed = (*opened)->Close();
   if (!result.ok()) {
-    return FailOrUsage(result.status());
+    return FailOrUsage(ops::OfFullDisk(result.status(), flags.store.db),
+                       "what was done is done; the same command goes on with the rest");
   }
 
   const auto json = [&](Output* out) { PrintJson(*result, in_log, out); };

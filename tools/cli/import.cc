@@ -11,6 +11,7 @@
 #include "interop/csv_text.h"
 #include "interop/openmetrics.h"
 #include "interop/time_text.h"
+#include "ops/writing_store.h"
 #include "tools/cli/common.h"
 #include "tools/cli/import_reader.h"
 #include "tools/cli/import_sink.h"
@@ -24,6 +25,8 @@
 namespace chronolith::cli {
 
 namespace {
+
+constexpr std::string_view kAddsTheRest = "what was taken is there, and the same command adds the rest";
 
 enum class ImportForm : std::uint8_t { kExposition, kJsonLines, kCsv };
 
@@ -49,6 +52,7 @@ struct Totals {
   double seconds = 0;
   std::vector<std::string> failed_files;
   std::string interrupted;  // where; "": not
+  bool unwritten = false;   // the database did not take the last lines that were read
 };
 
 struct SeriesCount {
@@ -96,16 +100,18 @@ Status ImportFile(const std::string& path, ImportReader* reader, ImportSink* sin
     progress->Add((*input)->file_bytes() - shown);
     shown = (*input)->file_bytes();
   }
-  if (status.ok()) {
+  if (status.ok() && sink->fatal().ok()) {
     status = reader->Finish(name);
   } else {
     reader->Abandon();
   }
   sink->Flush();
   totals->bytes += (*input)->bytes();
-  if (!sink->fatal().ok()) return sink->fatal();
+  totals->unwritten = !sink->fatal().ok();
+  if (totals->unwritten) status = sink->fatal();
   if (status.code() == StatusCode::kCancelled)
     totals->interrupted = "line " + std::to_string(reader->lines() - lines_before) + " of " + name;
+  if (totals->unwritten) return status;
   return status.code() == StatusCode::kInvalidArgument ? status.WithContext(name) : status;  // strict; others name the file
 }
 
@@ -140,7 +146,8 @@ void PrintJson(const ImportSink& sink, const Totals& totals, std::uint64_t lines
 }
 
 // The summary: data for scripts goes to stdout, the line for people to stderr.
-Status PrintSummary(const ImportFlags& flags, const ImportSink& sink, const Totals& totals, std::uint64_t lines, SeriesCount series) {
+Status PrintSummary(const ImportFlags& flags, const ImportSink& sink, const Totals& totals, std::uint64_t lines,
+                    SeriesCount series) {
   Output out;
   if (flags.format == Format::kJson) {
     PrintJson(sink, totals, lines, series, flags.dry_run, &out);
@@ -163,10 +170,13 @@ Status PrintSummary(const ImportFlags& flags, const ImportSink& sink, const Tota
 }
 
 int FailInterrupted(const ImportFlags& flags, const Totals& totals) {
-  const std::string_view rest = flags.dry_run
-                                    ? "; nothing was written"
-                                    : "; what was read up to there is in the database. The same import again adds the rest, and "
-                                      "what is there already stays as it is";
+  const std::string_view rest =
+      flags.dry_run ? "; nothing was written"
+      : totals.unwritten
+          ? ", while the database had no room for the last lines. The same import again adds what is missing, and what is there "
+            "already stays as it is"
+          : "; what was read up to there is in the database. The same import again adds the rest, and what is there already stays "
+            "as it is";
   PrintError("interrupted behind " + totals.interrupted + std::string(rest));
   return kExitFailure;
 }
@@ -187,14 +197,16 @@ int ImportInto(const ImportFlags& flags, Storage* storage) {
       if (Status s = ImportFile(path, reader.get(), &sink, &work, &totals); !s.ok()) {
         stopped = s.code() == StatusCode::kCancelled;
         if (stopped) break;
-        PrintError(s.message());
+        const Status told = ops::OfFullDisk(s, flags.store.db);
+        PrintError(told.message() + (ops::IsOfFullDisk(told) && !sink.fatal().ok() ? "; " + std::string(kAddsTheRest) : ""));
         totals.failed_files.push_back(path);
         stopped = !sink.fatal().ok() || flags.strict;
         if (stopped) break;
       }
     }
     if (sink.fatal().ok() && storage != nullptr && flags.level == AckLevel::kQueued) {
-      if (Status s = storage->Flush(); !s.ok()) return Fail(s.WithContext("flush"));
+      if (Status s = storage->Flush(); !s.ok())
+        return FailOrInterrupted(ops::OfFullDisk(s.WithContext("flush"), flags.store.db), kAddsTheRest);
     }
   }
   totals.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -215,13 +227,10 @@ int Import(ImportFlags flags) {
   if (!storage.ok()) return Fail(storage.status());
   auto metrics = MetricsServer::Start(flags.store, storage->get());
   if (!metrics.ok()) return Fail(metrics.status());
-  int code = ImportInto(flags, storage->get());
+  ops::HeedCancel(InterruptFlag(), storage->get());
+  const int code = ImportInto(flags, storage->get());
   metrics->reset();
-  const bool ending = code == kExitFailure && InterruptFlag()->load();  // what the archive lacks stays in the log for the next
-  const Status archived = ending ? Status::Ok() : ArchiveAll(flags.store, storage->get());
-  if (!archived.ok()) code = Fail(archived);
-  if (Status s = (*storage)->Close(); !s.ok()) code = Fail(s.WithContext("close"));
-  return code;
+  return FinishWriting(flags.store, storage->get(), code);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "interop/time_text.h"
 #include "ops/prometheus_import.h"
+#include "ops/writing_store.h"
 #include "tools/cli/common.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/output.h"
@@ -111,7 +112,8 @@ int ImportInto(const PrometheusFlags& flags, const ops::PrometheusImportOptions&
   const auto text = [&](bool csv, Output* out) { PrintTable(report, csv, out); };
   if (!PrintReport(flags.format, json, text)) return kExitFailure;
   if (!s.ok())
-    return FailReading(s, flags.dry_run ? "nothing was written" : "what was taken is there, and the same command adds the rest");
+    return FailReading(ops::OfFullDisk(s, flags.store.db),
+                       flags.dry_run ? "nothing was written" : "what was taken is there, and the same command adds the rest");
   return Tell(report, seconds, flags.dry_run) ? kExitProblems : kExitOk;
 }
 
@@ -130,13 +132,10 @@ int ImportPrometheus(const PrometheusFlags& flags) {
   if (!storage.ok()) return Fail(storage.status());
   auto metrics = MetricsServer::Start(flags.store, storage->get());
   if (!metrics.ok()) return Fail(metrics.status());
-  int code = ImportInto(flags, options, storage->get());
+  ops::HeedCancel(InterruptFlag(), storage->get());
+  const int code = ImportInto(flags, options, storage->get());
   metrics->reset();
-  const bool ending = code == kExitFailure && InterruptFlag()->load();  // what the archive lacks stays in the log for the next
-  const Status archived = ending ? Status::Ok() : ArchiveAll(flags.store, storage->get());
-  if (!archived.ok()) code = Fail(archived);
-  if (Status s = (*storage)->Close(); !s.ok()) code = Fail(s.WithContext("close"));
-  return code;
+  return FinishWriting(flags.store, storage->get(), code);
 }
 
 }  // namespace

@@ -15,6 +15,8 @@ bool IsFatal(const Status& s) {
     case StatusCode::kDataLoss:
     case StatusCode::kIoError:
     case StatusCode::kFailedPrecondition:
+    case StatusCode::kResourceExhausted:  // no room: the next line would wait for it as long again
+    case StatusCode::kCancelled:
       return true;
     default:
       return false;
@@ -137,11 +139,12 @@ void ImportSink::Flush() {
   const WriteResult result = appender_->Commit(options);
   std::vector<bool> lost(calls.size(), false);
   for (const Refusal& refusal : result.refused) {
-    if (refusal.series < calls.size()) {
+    if (IsFatal(refusal.reason)) {
+      fatal_ = refusal.reason;
+    } else if (refusal.series < calls.size()) {
       lost[refusal.series] = true;
       OnRefused(calls[refusal.series]->line, refusal.reason);
     }
-    if (IsFatal(refusal.reason)) fatal_ = refusal.reason;
   }
   if (!result.ok() && (result.refused.empty() || IsFatal(result.status))) fatal_ = result.status;
   if (fatal_.ok()) {

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "ops/rehearsal.h"
+#include "ops/writing_store.h"
 #include "tools/cli/common.h"
 #include "tools/cli/confirm.h"
 #include "tools/cli/interrupt.h"
@@ -140,7 +141,11 @@ int Recover(const RecoverFlags& flags) {
   options->create_if_missing = false;
   options->accept_data_loss = flags.accept_data_loss;
   const Result<Outcome> outcome = flags.dry_run ? Rehearse(*options, flags.store) : RecoverNow(*options, flags.store);
-  if (!outcome.ok()) return FailOrInterrupted(outcome.status(), "nothing was changed");
+  if (!outcome.ok()) {
+    if (flags.dry_run) return FailOrInterrupted(outcome.status(), "nothing was changed");
+    return FailOrInterrupted(ops::OfFullDisk(outcome.status(), flags.store.db),
+                             "nothing is lost, and the same command goes on");
+  }
 
   const auto json = [&](Output* out) { PrintJson(*outcome, out); };
   const auto text = [&](bool csv, Output* out) { PrintTable(*outcome, csv, out); };

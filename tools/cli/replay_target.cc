@@ -71,7 +71,7 @@ Result<std::unique_ptr<ops::RecordTarget>> MakeTarget(const TargetFlags& flags, 
   }
   if (kind == "remote-write" && !where.empty()) return MakeRemoteWrite(flags, where, context);
   if (kind == "db" && !where.empty()) {
-    ops::DatabaseTargetOptions options{.path = where, .source = context.source};
+    ops::DatabaseTargetOptions options{.path = where, .source = context.source, .cancelled = context.cancelled};
     if (store != nullptr) {
       options.shards = static_cast<int>(store->shards());
       options.window_ms = store->manifest().window_ms;

@@ -12,6 +12,7 @@
 #include "chronolith/file_log_archiver.h"
 #include "chronolith/metrics.h"
 #include "ops/context.h"
+#include "ops/writing_store.h"
 #include "tools/cli/common.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/progress.h"
@@ -26,7 +27,7 @@ class StderrLogger : public Logger {
   explicit StderrLogger(LogLevel least) : least_(least) {}
   void Log(LogLevel level, std::string_view message) override {
     static constexpr const char* kNames[] = {"debug", "info", "warning", "error"};
-    if (level < least_) return;
+    if (level < least_ || (least_ > LogLevel::kInfo && IsOfFullDisk(message))) return;
     {
       const std::lock_guard lock(mu_);
       if (message == last_) return;
@@ -38,6 +39,13 @@ class StderrLogger : public Logger {
   }
 
  private:
+  // The command that meets it says so, once, and what to do.
+  static bool IsOfFullDisk(std::string_view message) {
+    const bool ours = message.starts_with("rocksdb: ") || message.starts_with("the log failed") ||
+                      message.starts_with("the log waits for room") || message.starts_with("background upkeep: ");
+    return ours && ops::IsOfFullDisk(ResourceExhausted(std::string(message)));
+  }
+
   const LogLevel least_;
   std::mutex mu_;
   std::string last_;
@@ -113,6 +121,21 @@ Status ArchiveAll(const StoreFlags& flags, Storage* storage) {
   if (waiting == 0) return Status::Ok();
   return IoError("the archive " + flags.archive + " has not taken " + std::to_string(waiting) +
                  " bytes, which stay in the log (warnings above say why); the next command with --archive gives them again");
+}
+
+int FinishWriting(const StoreFlags& flags, Storage* storage, int code) {
+  const bool failed = code == kExitFailure;
+  const auto tell = [&](const Status& status) {
+    const Status told = ops::OfFullDisk(status, flags.db);
+    const bool known = failed && (ops::IsOfFullDisk(told) || InterruptFlag()->load());
+    return known ? int{kExitFailure} : Fail(told);
+  };
+  // What the archive lacks stays in the log for the next.
+  if (!failed || !InterruptFlag()->load()) {
+    if (Status s = ArchiveAll(flags, storage); !s.ok()) code = tell(s);
+  }
+  if (Status s = storage->Close(); !s.ok()) code = tell(s.WithContext("close"));
+  return code;
 }
 
 Result<std::unique_ptr<Storage>> OpenForReading(const StoreFlags& flags) {

@@ -45,6 +45,9 @@ Options MakeOptions(const StoreFlags& flags);
 Result<Options> MakeWriterOptions(const StoreFlags& flags);
 // Where there is an archive: stores what the log holds, so that the archive has it, too. Before the end of a command that wrote.
 Status ArchiveAll(const StoreFlags& flags, Storage* storage);
+// The end of a command that wrote and would exit with `code`: ArchiveAll, unless it was interrupted, and Close. Tells what fails,
+// but not again what a command that has failed has told: that the disk is full, or that it was interrupted. Returns the exit code.
+int FinishWriting(const StoreFlags& flags, Storage* storage, int code);
 // Shows on stderr how replay goes.
 Result<std::unique_ptr<Storage>> OpenShowingReplay(Options options, const std::string& db);
 // Read-only: works beside a process that writes. kNotFound where there is no database.
