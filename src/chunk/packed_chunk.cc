@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <memory>
 
 namespace chronolith {
 namespace {
@@ -23,6 +24,7 @@ constexpr std::uint64_t kPatchBits = 56;        // of one, about
 constexpr std::int64_t kExact = 1LL << 53;      // whole numbers below are doubles
 constexpr int kExponentMax = 1100;              // beyond any double's
 constexpr std::size_t kBatch = 128;
+constexpr std::size_t kStackBytes = 8 << 10;  // what a chunk of the default length may take as XOR
 
 constexpr std::array<double, 16> kPowers = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
 
@@ -293,14 +295,18 @@ Status Unpack(std::string_view packed, std::string* xor_chunk) {
   xor_chunk->clear();
   PackedIterator it;
   it.Reset(packed);
-  std::vector<std::uint8_t> buffer(std::size_t{it.count()} * kXorMaxSampleBytes + 16);
+  const std::size_t bytes = std::size_t{it.count()} * kXorMaxSampleBytes + 16;
+  std::array<std::uint8_t, kStackBytes> few;
+  std::unique_ptr<std::uint8_t[]> many;
+  if (bytes > few.size()) many = std::make_unique_for_overwrite<std::uint8_t[]>(bytes);
+  std::uint8_t* const buffer = many != nullptr ? many.get() : few.data();
   XorAppender appender;
   std::array<Timestamp, kBatch> timestamps;
   std::array<double, kBatch> values;
   while (const std::size_t n = it.Decode(timestamps.data(), values.data(), kBatch)) {
-    for (std::size_t i = 0; i < n; ++i) appender.Append(buffer.data(), timestamps[i], values[i]);
+    appender.AppendRun(buffer, timestamps.data(), values.data(), n);
   }
-  if (it.ok()) appender.CopyTo(buffer.data(), xor_chunk);
+  if (it.ok()) appender.CopyTo(buffer, xor_chunk);
   return it.status();
 }
 

@@ -177,7 +177,7 @@ class FloatIterator {
   Sample sample_;
 };
 
-// The XOR form of a packed chunk; replaces *xor_chunk. kDataLoss. 4 to 9 ns a sample (bench/chunk_bench).
+// The XOR form of a packed chunk; replaces *xor_chunk. kDataLoss. 4 to 8 ns a sample (bench/chunk_bench).
 Status Unpack(std::string_view packed, std::string* xor_chunk);
 
 }  // namespace chronolith

@@ -51,24 +51,32 @@ inline std::uint64_t ReadDod(const std::uint8_t* base, std::uint64_t w, std::uin
 
 void XorAppender::PutVarintBytes(std::uint8_t* buffer, std::uint64_t value) {
   while (value >= 0x80) {
-    Put(buffer, (value & 0x7f) | 0x80, 8);
+    Put<Store::kWholeWords>(buffer, (value & 0x7f) | 0x80, 8);
     value >>= 7;
   }
-  Put(buffer, value, 8);
+  Put<Store::kWholeWords>(buffer, value, 8);
 }
 
 void XorAppender::AppendFirst(std::uint8_t* buffer, Timestamp timestamp, std::uint64_t value_bits) {
   if (count == 0) {
     PutVarintBytes(buffer, ZigZag(timestamp));
-    Put(buffer, value_bits, 64);
+    Put<Store::kWholeWords>(buffer, value_bits, 64);
     v = value_bits;
   } else {
     delta = static_cast<std::uint64_t>(timestamp) - static_cast<std::uint64_t>(t);
     PutVarintBytes(buffer, delta);
-    PutValue(buffer, 0, 0, value_bits);
+    PutValue<Store::kWholeWords>(buffer, 0, 0, value_bits);
   }
   t = timestamp;
   ++count;
+}
+
+void XorAppender::AppendRun(std::uint8_t* buffer, const Timestamp* timestamps, const double* values, std::size_t n) {
+  std::size_t i = 0;
+  for (; i < n && count < 2; ++i) Append(buffer, timestamps[i], values[i]);
+  XorAppender at = *this;  // in registers: the buffer's bytes might be its members
+  for (; i < n; ++i) at.AppendLater<Store::kAlways>(buffer, timestamps[i], std::bit_cast<std::uint64_t>(values[i]));
+  *this = at;
 }
 
 void XorAppender::CopyTo(const std::uint8_t* buffer, std::string* out) const {

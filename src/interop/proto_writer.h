@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,12 +44,16 @@ class ProtoWriter {
     if (!bytes.empty()) BytesAlways(field, bytes);
   }
 
-  // A nested message of two fields of bytes: labels are most of a message, and their lengths are known.
+  // A nested message of two fields of bytes: labels are most of a message, and their lengths are known. The string grows once.
   void NestedPair(int field, int first_field, std::string_view first, int second_field, std::string_view second) {
-    Tag(field, kLength);
-    PutVarint(out_, FieldBytes(first_field, first) + FieldBytes(second_field, second));
-    Bytes(first_field, first);
-    Bytes(second_field, second);
+    const std::size_t begin = out_->size();
+    const std::size_t bytes = FieldBytes(first_field, first) + FieldBytes(second_field, second);
+    out_->resize(begin + 2 * kMaxVarint64Bytes + bytes);
+    char* to = EncodeVarint(out_->data() + begin, TagOf(field, kLength));
+    to = EncodeVarint(to, bytes);
+    to = EncodeBytes(to, first_field, first);
+    to = EncodeBytes(to, second_field, second);
+    out_->resize(static_cast<std::size_t>(to - out_->data()));
   }
 
   // A nested message, or a packed field: what `write` appends. Its length stands in front and is not known before: one byte is kept
@@ -102,8 +107,18 @@ class ProtoWriter {
     return VarintBytes(static_cast<std::uint64_t>(field) << 3) + VarintBytes(bytes.size()) + bytes.size();
   }
 
+  static char* EncodeBytes(char* to, int field, std::string_view bytes) {
+    if (bytes.empty()) return to;
+    to = EncodeVarint(EncodeVarint(to, TagOf(field, kLength)), bytes.size());
+    std::memcpy(to, bytes.data(), bytes.size());
+    return to + bytes.size();
+  }
+
   static constexpr int kVarint = 0, kFixed64 = 1, kLength = 2;
-  void Tag(int field, int type) { PutVarint(out_, static_cast<std::uint64_t>(field) << 3 | static_cast<std::uint64_t>(type)); }
+  static constexpr std::uint64_t TagOf(int field, int type) {
+    return static_cast<std::uint64_t>(field) << 3 | static_cast<std::uint64_t>(type);
+  }
+  void Tag(int field, int type) { PutVarint(out_, TagOf(field, type)); }
 
   std::string* out_;
 };

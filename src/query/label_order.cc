@@ -22,6 +22,28 @@ void AppendTerminated(std::string_view bytes, std::string* to) {
   to->push_back('\0');
 }
 
+// Both forms are as long where each length takes one byte and nothing is escaped: behind the first byte the bytes are the same, but
+// for a 0 in place of the next length. False, with *to as it was, where that does not hold.
+bool AppendPlain(std::string_view encoded, std::string* to) {
+  if (encoded.empty()) return true;
+  const std::size_t begin = to->size();
+  to->append(encoded.substr(1)).push_back('\0');
+  char* const out = to->data() + begin;
+  std::size_t strings = 0;
+  std::size_t at = 0;
+  for (; at < encoded.size(); ++strings) {
+    const auto length = static_cast<unsigned char>(encoded[at]);
+    if (length >= 0x80 || length >= encoded.size() - at) break;
+    at += std::size_t{1} + length;
+    out[at - 1] = '\0';
+  }
+  std::size_t low = 0;
+  for (std::size_t i = 0; i < encoded.size(); ++i) low += static_cast<unsigned char>(out[i]) <= 1;
+  if (at == encoded.size() && strings % 2 == 0 && low == strings) return true;
+  to->resize(begin);
+  return false;
+}
+
 struct Item {
   std::uint64_t key;  // the 8 bytes behind what all have in common
   std::uint32_t index;
@@ -36,6 +58,7 @@ std::size_t CommonPrefix(std::string_view a, std::string_view b) {
 }  // namespace
 
 void AppendSortable(const Labels& labels, std::string* to) {
+  if (AppendPlain(labels.encoded(), to)) return;
   for (const Label& label : labels) {
     AppendTerminated(label.name, to);
     AppendTerminated(label.value, to);
