@@ -74,9 +74,8 @@ class CliTest : public ::testing::Test {
       if (bytes.find(family) != std::string::npos && bytes.find("epoch/") == std::string::npos) found.push_back(path);
     }
     EXPECT_FALSE(found.empty()) << "no table of " << family;
-    std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
-      return std::filesystem::file_size(a) > std::filesystem::file_size(b);
-    });
+    std::sort(found.begin(), found.end(),
+              [](const auto& a, const auto& b) { return std::filesystem::file_size(a) > std::filesystem::file_size(b); });
     return found;
   }
   // The largest of them.
