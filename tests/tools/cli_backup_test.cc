@@ -337,7 +337,7 @@ TEST_F(CliBackup, RefusesWhatCannotBeRight) {
   EXPECT_EQ(Cli({"backup", "--db", db_}).exit_code, kUsage);
   EXPECT_EQ(Cli({"backup", "--to", Path("backups")}).exit_code, kUsage);
   EXPECT_EQ(Cli({"backup", "--db", Path("none"), "--to", Path("backups")}).exit_code, kFailure);
-  EXPECT_EQ(Cli({"backup", "--db", db_, "--to", db_ + "/data/backups"}).exit_code, kFailure);
+  EXPECT_EQ(Cli({"backup", "--db", db_, "--to", db_ + "/data/backups"}).exit_code, kUsage);
   EXPECT_FALSE(fs::exists(db_ + "/data/backups"));
   EXPECT_EQ(Cli({"restore", "--from", Path("backups"), "--to", Path("copy")}).exit_code, kFailure);
   const std::string backup = Backup()["path"];
