@@ -71,8 +71,10 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
   const server::HttpServerParts parts{.workers = daemon->workers_.get(),
                                       .reserved = daemon->reserved_.get(),
                                       .in_flight = &daemon->in_flight_,
+  daemon->writers_ = std::make_unique<server::WorkerPool>(workers, workers * kQueuePerWorker);
                                       .metrics = &daemon->http_metrics_,
                                       .logger = flags.store.logger,
+                                      .writers = daemon->writers_.get(),
                                       .security = daemon->security_.get()};
   prometheus::BuildGauge()
       .Name("chronolith_server_memory_limit_bytes")
@@ -231,6 +233,7 @@ Status Daemon::Stop() {
   reopener_.reset();
   StopListeners();
   if (workers_ != nullptr) workers_->Stop();
+  if (writers_ != nullptr) writers_->Stop();
   if (reserved_ != nullptr) reserved_->Stop();
   if (flags_.store.logger != nullptr) flags_.store.logger->Log(LogLevel::kInfo, "requests have ended; storing what is in memory");
   remote_write_.reset();  // its appenders go before the store

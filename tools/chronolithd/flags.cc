@@ -182,7 +182,9 @@ void AddFlags(CLI::App* app, Flags* flags) {
   Count(limits, "--max-connections", &flags->http.connections_max, "open connections; more are closed with 503");
   Bytes(limits, "--otlp-grpc-memory", &flags->otlp_grpc.memory_bytes, "of gRPC's connections and the messages that they receive");
   Bytes(limits, "--max-in-flight-bytes", &flags->in_flight_bytes, "bodies in memory, of all requests together; beyond: 429");
-  limits->add_option("--workers", flags->workers, "threads that answer requests (4 a core, 8 to 64)")
+  limits
+      ->add_option("--workers", flags->workers,
+                   "threads that answer requests, and as many that take writes over HTTP (4 a core, 8 to 64)")
       ->check(CLI::Range(1, 1024))
       ->option_text("N");
   limits->add_option("--io-threads", flags->http.io_threads, "threads that read and write sockets (1)")
