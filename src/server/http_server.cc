@@ -48,7 +48,7 @@ class HttpServer::Impl {
       host_.inline_runner = std::make_unique<InlineRunner>(
           InlineRunner::Loop{.post = [this](InlineRunner::Work work) { asio::post(io_, std::move(work)); },
                              .serve = [this](std::chrono::milliseconds time) { RunFor(time); }},
-          host_.parts.workers, host_.options.inline_within);
+          host_.parts.writers != nullptr ? host_.parts.writers : host_.parts.workers, host_.options.inline_within);
     }
     for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Run(); });
     return Status::Ok();

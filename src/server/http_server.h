@@ -2,8 +2,9 @@
 //
 // Connections are served by a few I/O threads (Boost.Asio), an idle one costs about 2 KiB. A request is read completely, within the
 // limits of its route and of all requests together, then its handler runs on a worker, or, of a short write that comes alone, where
-// it was read (inline_runner.h); a connection has one request at a time, later ones (pipelining) wait in the socket. What is refused before its body was read (no such route, too large, not allowed) is
-// answered and the connection closed, so that the body need not be read.
+// it was read (inline_runner.h); a connection has one request at a time, later ones (pipelining) wait in the socket. What is
+// refused before its body was read (no such route, too large, not allowed) is answered and the connection closed, so that the body
+// need not be read.
 //
 // An answer that is streamed, and longer than 64 KiB, holds its worker until the client has taken it: half the workers at most do
 // so, more of them are answered 503. Health and metrics need no worker.
@@ -44,6 +45,7 @@ struct HttpServerOptions {
 // What listeners of a process share. All must outlive them.
 struct HttpServerParts {
   WorkerPool* workers = nullptr;
+  WorkerPool* writers = nullptr;      // of routes that write; null: their handlers run on workers
   WorkerPool* reserved = nullptr;     // of routes that ask for it; null: their handlers run on workers
   MemoryBudget* in_flight = nullptr;  // bodies of requests and responses; handlers count there what they decode
   HttpMetrics* metrics = nullptr;

@@ -46,7 +46,9 @@ struct HttpSessionHost {
 
   HandlerMetrics* MetricsOf(const Route* route) const { return route == nullptr ? no_route : metrics.at(route); }
   WorkerPool* ThreadsOf(const Route* route) const {
-    return route->thread == RouteThread::kReserved && parts.reserved != nullptr ? parts.reserved : parts.workers;
+    const bool writes = route->thread == RouteThread::kWriter || route->thread == RouteThread::kEither;
+    WorkerPool* const own = writes ? parts.writers : route->thread == RouteThread::kReserved ? parts.reserved : nullptr;
+    return own != nullptr ? own : parts.workers;
   }
   void Log(LogLevel level, const std::string& message) const {
     if (parts.logger != nullptr) parts.logger->Log(level, message);

@@ -5,7 +5,7 @@
 // served where they were read, one after the other. Of three and more, those on workers counted, all go to workers: then the
 // connections' thread reads, and the cores share the work.
 //
-//   Run -> waiting_ -> RunWaiting, behind what was ready with it -> here, or a worker
+//   Run -> waiting_ -> RunWaiting, behind what was ready with it -> here, or a worker (of those that write)
 //
 // A handler may wait all the same: for the group commit, for memory, for a disk that stands still. Somebody has to serve the other
 // connections then. The standby thread looks each 5 ms, while handlers run here; where it sees the same one twice it serves them

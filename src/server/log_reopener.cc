@@ -75,17 +75,33 @@ Status LogReopener::Reopen() {
   }
   Status status = storage_->Reopen();
   if (status.code() == StatusCode::kResourceExhausted) return status;  // it has not tried
-  (status.ok() ? reopened_ : failed_).Increment();
-  // One that succeeds has still to replay the log, which may fail, too.
   pause_ = std::min(2 * pause_, options_.interval_max);
+  if (!status.ok()) {
+    failed_.Increment();
+    return status;
+  }
+  if (options_.on_reopened) options_.on_reopened();
   return status;
+}
+
+// It serves, or its replay goes on, or that has failed: then the log is failed again.
+void LogReopener::LookAtReplay() {
+  const Status ready = storage_->WaitReady(std::chrono::steady_clock::now());
+  if (!ready.ok()) return;
+  pause_ = options_.interval;
+  if (!std::exchange(replaying_, false)) return;
+  reopened_.Increment();
+  Log(LogLevel::kInfo, "the log was opened again and replayed: writes are taken");
 }
 
 void LogReopener::Look() {
   if (!storage_->Stats().log_failed) {
     was_failed_ = false;
-    if (storage_->WaitReady(std::chrono::steady_clock::now()).ok()) pause_ = options_.interval;
-    return;
+    return LookAtReplay();
+  }
+  if (std::exchange(replaying_, false)) {
+    failed_.Increment();
+    Log(LogLevel::kWarning, "the log was opened again, and its replay has failed: writes are refused");
   }
   if (!std::exchange(was_failed_, true)) {
     told_ = StatusCode::kOk;
@@ -94,7 +110,9 @@ void LogReopener::Look() {
   const Status status = Reopen();
   if (status.ok()) {
     was_failed_ = false;
-    return Log(LogLevel::kInfo, "the log was opened again: writes are taken");
+    replaying_ = true;
+    Log(LogLevel::kInfo, "the log was opened again and is being replayed: each shard takes writes when its own is");
+    return LookAtReplay();
   }
   const auto now = std::chrono::steady_clock::now();
   if (status.code() == told_ && now < told_at_ + kToldApart) return;

@@ -6,6 +6,7 @@
 #include <prometheus/registry.h>
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -21,6 +22,7 @@ struct LogReopenerOptions {
   // Of the store: each must take and sync a file first. Where they do not, the store stays as it is, so that it can be read.
   std::vector<std::string> directories;
   std::shared_ptr<Logger> logger;
+  std::function<void()> on_reopened;               // from the thread, when the store has been; may be null
   std::chrono::milliseconds interval{1000};        // between two looks
   std::chrono::milliseconds interval_max{30'000};  // it doubles up to this until the store serves again
 };
@@ -39,6 +41,7 @@ class LogReopener {
  private:
   void Run();
   void Look();
+  void LookAtReplay();
   // kResourceExhausted: there is no room yet.
   Status Reopen();
   void Log(LogLevel level, const std::string& message) const;
@@ -50,6 +53,7 @@ class LogReopener {
   // The thread's own.
   std::chrono::milliseconds pause_;
   bool was_failed_ = false;
+  bool replaying_ = false;             // since it was opened again
   StatusCode told_ = StatusCode::kOk;  // why it is still failed, as the log has it
   std::chrono::steady_clock::time_point told_at_;
 

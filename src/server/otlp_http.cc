@@ -150,7 +150,8 @@ void AddOtlpHandler(OtlpReceiver* receiver, MemoryBudget* in_flight, Router* rou
   router->Add({.method = "POST",
                .pattern = "/v1/metrics",
                .handler = [receiver, in_flight](const HttpRequest& request) { return Handle(receiver, in_flight, request); },
-               .body_bytes_max = receiver->options().body_bytes_max});
+               .body_bytes_max = receiver->options().body_bytes_max,
+               .thread = RouteThread::kWriter});
 }
 
 }  // namespace chronolith::server

@@ -50,6 +50,8 @@ class RemoteWriteHandler {
 
   void AddTo(Router* router);
   HttpResponse Handle(const HttpRequest& request);
+  // After the store was opened again: metadata that was only queued may be lost, so all is written again as it comes.
+  void ForgetTold() { shared_.ForgetTold(); }
   // What is kept of past requests for the next ones; kIdleBytes at most.
   std::size_t idle_bytes() const { return idle_.bytes(); }
 

@@ -102,7 +102,7 @@ Status RemoteWriter::WriteBatch(AckLevel level, MemoryShare* share, WriteOutcome
   hits_ += found_.size() - missing_.size();
   misses_ += missing_.size();
   if (!share->GrowTo(own_bytes_ + BatchBytes())) return share->refusal();
-  if (!missing_.empty()) Resolve(outcome);
+  if (!missing_.empty()) Resolve({}, outcome);
   FindMixed();
   for (std::size_t i = 0; i < batch_.series.size(); ++i) AppendSeries(i, outcome);
   if (Commit(level, false, outcome)) {
@@ -145,8 +145,14 @@ bool RemoteWriter::WantsMetadata(std::size_t series, const std::string& encoded,
   return status.ok();
 }
 
-// What is in missing_.
-void RemoteWriter::Resolve(WriteOutcome* outcome) {
+void RemoteWriter::Resolve(std::span<const Call> expired, WriteOutcome* outcome) {
+  // What was refused of the others is counted already.
+  const auto items_of = [&](std::uint32_t i) -> std::uint64_t {
+    if (expired.empty()) return batch_.series[i].samples_end - SamplesBegin(i) + batch_.series[i].items_end - ItemsBegin(i);
+    const auto begin = std::partition_point(expired.begin(), expired.end(), [i](const Call& call) { return call.series < i; });
+    const auto end = std::partition_point(begin, expired.end(), [i](const Call& call) { return call.series == i; });
+    return static_cast<std::uint64_t>(end - begin);
+  };
   std::vector<Labels> labels;
   std::vector<std::uint32_t> series;  // of labels
   std::string encoded;
@@ -156,11 +162,12 @@ void RemoteWriter::Resolve(WriteOutcome* outcome) {
     if (status.ok()) made = Labels::FromEncoded(encoded);
     if (status.ok() && shared_->names == NameValidation::kLegacy) status = CheckLegacyNames(made);
     if (!status.ok()) {
-      Refuse(batch_.series[i].samples_end - SamplesBegin(i) + batch_.series[i].items_end - ItemsBegin(i), status, i, outcome);
+      Refuse(items_of(i), status, i, outcome);
       continue;
     }
     if (!BringsData(i) && !WantsMetadata(i, encoded, outcome)) {
-      for (std::size_t k = SamplesBegin(i); k < batch_.series[i].samples_end; ++k) RefuseFuture(batch_.samples[k], i, outcome);
+      for (std::size_t k = SamplesBegin(i); expired.empty() && k < batch_.series[i].samples_end; ++k)
+        RefuseFuture(batch_.samples[k], i, outcome);
       continue;
     }
     labels.push_back(std::move(made));
@@ -175,7 +182,7 @@ void RemoteWriter::Resolve(WriteOutcome* outcome) {
   for (std::size_t k = 0; k < labels.size(); ++k) {
     const std::uint32_t i = series[k];
     if (refs[k].id == 0) {
-      Refuse(batch_.series[i].samples_end - SamplesBegin(i) + batch_.series[i].items_end - ItemsBegin(i), *reasons[k], i, outcome);
+      Refuse(items_of(i), *reasons[k], i, outcome);
       continue;
     }
     found_[i] = {refs[k], 0};
@@ -262,17 +269,15 @@ void RemoteWriter::AppendMetadata(const Call& call, WriteOutcome* outcome) {
   if (status.ok()) status = decoder_->Expand(metadata.unit.size() + metadata.help.size());
   if (!status.ok()) return Refuse(1, status, series, outcome);
   if (metadata == Metadata{}) return;
-  const std::uint64_t fingerprint = interop::FingerprintOf(metadata);
+  const std::uint64_t fingerprint = interop::FingerprintOf(metadata) + shared_->told_since.load();
   if (found_[series].metadata == fingerprint) return;
-  const bool first = found_[series].metadata == 0;
   found_[series].metadata = fingerprint;
   retold_.push_back(series);
-  if (first) {  // of this process: the store may have it
-    std::string encoded;
-    if (!interop::NormalizeLabels(version_, keys_[series].bytes, &encoded).ok()) return;
-    const auto stored = shared_->storage->SeriesMetadata(Labels::FromEncoded(std::move(encoded)));
-    if (stored.ok() && *stored == metadata) return;
-  }
+  // It may have been told to an earlier process, or before the store was opened again.
+  std::string encoded;
+  if (!interop::NormalizeLabels(version_, keys_[series].bytes, &encoded).ok()) return;
+  const auto stored = shared_->storage->SeriesMetadata(Labels::FromEncoded(std::move(encoded)));
+  if (stored.ok() && *stored == metadata) return;
   appender_->SetMetadata(found_[series].ref, std::move(metadata));
   calls_.push_back(call);
 }
@@ -367,7 +372,7 @@ bool RemoteWriter::Commit(AckLevel level, bool again, WriteOutcome* outcome) {
     found_[call.series] = {};
     cache_->Erase(keys_[call.series]);
   }
-  Resolve(outcome);
+  Resolve(expired, outcome);
   calls_ = std::move(expired);
   return false;
 }

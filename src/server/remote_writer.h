@@ -12,8 +12,10 @@
 #include <absl/container/flat_hash_map.h>
 #include <absl/container/flat_hash_set.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,8 +39,15 @@ struct RemoteWriterShared {
   RemoteWriterShared(Storage* storage_in, std::uint64_t cache_bytes)
       : storage(storage_in), cache1(cache_bytes / 2), cache2(cache_bytes / 2), families(storage_in) {}
   Storage* const storage;
+  // What the caches know of metadata counts no more.
+  void ForgetTold() {
+    told_since.fetch_add(1);
+    families.Forget();
+  }
+
   SeriesCache cache1, cache2;  // by version: keys of one are not keys of the other
   ToldFamilies families;
+  std::atomic<std::uint64_t> told_since{0};  // what was told under another number was forgotten
   std::uint64_t expanded_bytes_max = interop::RemoteWriteDecoder::kExpandedBytesMax;
   NameValidation names = NameValidation::kUtf8;
   std::int64_t future_ms_max = 0;  // samples further ahead of now are refused
@@ -75,7 +84,8 @@ class RemoteWriter {
   Status WriteBatch(AckLevel level, MemoryShare* share, WriteOutcome* outcome);
   // Of writing batch_, at most, about.
   std::uint64_t BatchBytes() const;
-  void Resolve(WriteOutcome* outcome);
+  // What is in missing_. `expired`: not all of those series' items are at stake, but these calls.
+  void Resolve(std::span<const Call> expired, WriteOutcome* outcome);
   bool BringsData(std::size_t series) const;
   bool WantsMetadata(std::size_t series, const std::string& encoded, WriteOutcome* outcome);
   void AppendSeries(std::size_t series, WriteOutcome* outcome);

@@ -19,7 +19,8 @@ enum class RouteThread : unsigned char {
   kWorker,
   kReserved,    // a thread that is kept for such routes: for what must be answered also while clients hold all workers
   kConnection,  // that of the connection: it must neither wait nor stream
-  kEither,      // of a short body that of the connection, where it comes alone; else a worker. It may wait, and must not stream
+  kWriter,      // a thread of those that write: a store without room holds all of them, and readers still find a worker
+  kEither,      // of a short body that of the connection, where it comes alone; else a writer's. It may wait, and must not stream
 };
 
 struct Route {

@@ -13,7 +13,7 @@ namespace {
 bool ById(SeriesRef a, SeriesRef b) { return a.id < b.id; }
 
 std::uint64_t BytesOf(const std::string& family, const Metadata& metadata) {
-  return 128 + family.size() + metadata.unit.size() + metadata.help.size();
+  return 256 + 2 * family.size() + metadata.unit.size() + metadata.help.size();
 }
 
 }  // namespace
@@ -54,13 +54,18 @@ Result<bool> ToldFamilies::Keep(const std::string& family, const Metadata& metad
   MutexLock lock(&mu_);
   families_.erase(family);  // names that nobody writes to must not fill the table
   const auto known = awaited_.find(family);
-  if (known != awaited_.end() && *known->second == metadata) return false;
+  if (known != awaited_.end() && *known->second.metadata == metadata) {
+    auto place = by_age_.extract(known->second.sent);
+    place.key() = known->second.sent = ++sent_;
+    by_age_.insert(std::move(place));
+    return false;
+  }
   Drop(family);
   const std::uint64_t bytes = BytesOf(family, metadata);
-  if (awaited_bytes_ + bytes > kAwaitedBytesMax) {
-    return InvalidArgument("it has no series yet, and " + std::to_string(awaited_.size()) + " others wait for theirs already");
-  }
-  awaited_.emplace(family, std::make_shared<const Metadata>(metadata));
+  if (bytes > kAwaitedBytesMax) return InvalidArgument("it has no series yet, and is too large to wait for one");
+  while (awaited_bytes_ + bytes > kAwaitedBytesMax) Drop(std::string(by_age_.begin()->second));
+  awaited_.emplace(family, Waiting{std::make_shared<const Metadata>(metadata), ++sent_});
+  by_age_.emplace(sent_, family);
   awaited_bytes_ += bytes;
   awaited_count_.store(awaited_.size());
   return true;
@@ -69,7 +74,8 @@ Result<bool> ToldFamilies::Keep(const std::string& family, const Metadata& metad
 void ToldFamilies::Drop(const std::string& family) {
   const auto known = awaited_.find(family);
   if (known == awaited_.end()) return;
-  awaited_bytes_ -= BytesOf(family, *known->second);
+  awaited_bytes_ -= BytesOf(family, *known->second.metadata);
+  by_age_.erase(known->second.sent);
   awaited_.erase(known);
   awaited_count_.store(awaited_.size());
 }
@@ -88,8 +94,8 @@ void ToldFamilies::Await(std::span<const Labels> series, Awaited* awaited) const
     for (const std::string_view family : families) {
       const auto found = awaited_.find(std::string(family));
       if (found == awaited_.end()) continue;
-      const std::vector<std::string> names = interop::SeriesNamesOf(family, found->second->type);
-      if (std::find(names.begin(), names.end(), name) != names.end()) awaited->insert(*found);
+      const std::vector<std::string> names = interop::SeriesNamesOf(family, found->second.metadata->type);
+      if (std::find(names.begin(), names.end(), name) != names.end()) awaited->emplace(found->first, found->second.metadata);
     }
   }
 }

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -18,7 +19,7 @@ namespace chronolith::server {
 
 // Remote write 1.0 sends metadata by metric family, apart from any series, every minute; the store has it by series. What comes
 // before the first series of its family waits here, in memory only. Bounded by the number of series, of families, and
-// kAwaitedBytesMax. Thread safety: safe.
+// kAwaitedBytesMax: beyond that leaves what nobody has sent for the longest time. Thread safety: safe.
 class ToldFamilies {
  public:
   using Awaited = absl::flat_hash_map<std::string, std::shared_ptr<const Metadata>>;  // by family
@@ -27,7 +28,7 @@ class ToldFamilies {
   explicit ToldFamilies(Storage* storage) : storage_(storage) {}
 
   // The family's series that have not been told `metadata`; they count as told, unless Forget is called. Where there is none,
-  // it waits for the first. kInvalidArgument: too much of it waits already.
+  // it waits for the first. kInvalidArgument: it is larger than all that may wait.
   Status Untold(const std::string& family, const Metadata& metadata, std::vector<SeriesRef>* untold);
   // Adds to *awaited what waited for series like these, which are there now: for Untold.
   void Await(std::span<const Labels> series, Awaited* awaited) const;
@@ -42,14 +43,20 @@ class ToldFamilies {
   static constexpr std::size_t kFamiliesMax = 1 << 16;
 
   Status IdsOf(const std::string& family, MetricType type, std::vector<SeriesRef>* ids) const;
-  // False: it waits already.
+  // As the newest. False: it waits already.
   Result<bool> Keep(const std::string& family, const Metadata& metadata);
   void Drop(const std::string& family) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   Storage* const storage_;
   mutable Mutex mu_;
   absl::flat_hash_map<std::string, Family> families_ ABSL_GUARDED_BY(mu_);
-  Awaited awaited_ ABSL_GUARDED_BY(mu_);
+  struct Waiting {
+    std::shared_ptr<const Metadata> metadata;
+    std::uint64_t sent = 0;  // in by_age_
+  };
+  absl::flat_hash_map<std::string, Waiting> awaited_ ABSL_GUARDED_BY(mu_);
+  std::map<std::uint64_t, std::string> by_age_ ABSL_GUARDED_BY(mu_);
+  std::uint64_t sent_ ABSL_GUARDED_BY(mu_) = 0;
   std::uint64_t awaited_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   std::atomic<std::size_t> awaited_count_{0};  // of awaited_, for a look without the lock
 };

@@ -78,7 +78,7 @@ TEST_F(ChronolithdDiskTest, ALogThatFailedIsOpenedAgainOnceTheDiskTakesWrites) {
   EXPECT_EQ(Missing(Get("/api/v1/export?match[]=g")), std::vector<std::string>{});  // reads go on
 
   std::filesystem::remove(Path("full"));
-  ASSERT_TRUE(server_->WaitForLog("the log was opened again: writes are taken")) << server_->err();
+  ASSERT_TRUE(server_->WaitForLog("the log was opened again and replayed: writes are taken")) << server_->err();
   ASSERT_TRUE(server_->WaitUntilReady()) << server_->err();
   EXPECT_EQ(Write(), 200);
   const std::string metrics = Get("/metrics");

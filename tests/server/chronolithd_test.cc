@@ -56,7 +56,7 @@ TEST_F(ChronolithdTest, TellsHowItIsUsedAndRefusesWhatItIsNot) {
   EXPECT_THAT(RunProcess({CHRONOLITHD, "--version"}).out, HasSubstr("chronolithd "));
   struct Case {
     std::vector<std::string> args;
-    const char* err;
+    std::string err;
   };
   const Case cases[] = {
       {{}, "--db is required"},
@@ -80,6 +80,20 @@ TEST_F(ChronolithdTest, TellsHowItIsUsedAndRefusesWhatItIsNot) {
       {Args({"--otlp-http-listen", "localhost:4318"}), "--otlp-http-listen: 'localhost' is not a numeric address"},
       {Args({"--otlp-grpc-listen", "[::1:4317"}), "numeric address"},
       {Args({"--web.config.file", Path("absent.yml")}), "absent.yml"},
+      {Args({"--idle-timeout", "1000y"}), "must not be longer than a year"},
+      {Args({"--query-timeout", "0"}), "must be longer than 0"},
+      {Args({"--query-timeout=-1s"}), "--query-timeout"},
+      {Args({"--workers", "0"}), "--workers"},
+      {Args({"--workers=-1"}), "--workers"},
+      {Args({"--retention=-1d"}), "--retention"},
+      {Args({"--series-cache-bytes=-1"}), "--series-cache-bytes"},
+      {Args({"--series-cache-bytes", "18446744073709551615"}), "--series-cache-bytes is too large"},
+      {Args({"--max-in-flight-bytes", "99999999999999999999"}), "--max-in-flight-bytes"},
+      {Args({"--snapshot-dir", WriteFile("file", "")}),
+       "--snapshot-dir " + Path("file") + ": " + Path("file") + " is no directory"},
+      {Args({"--snapshot-dir", Path("file/below/it")}), Path("file") + " is no directory"},
+      {Args({"--snapshot-dir", Path("served/snapshots")}), "it lies in the database"},
+      {Args({"--snapshot-dir", Path("served")}), "it lies in the database"},
   };
   for (const Case& c : cases) {
     const ProcessResult result = RunProcess(Server::WithProgram(c.args));

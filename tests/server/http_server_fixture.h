@@ -22,6 +22,7 @@ class HttpServerTest : public ::testing::Test {
   }
   void Start(std::size_t workers = 2, std::size_t queue = 2, std::uint64_t memory = 64 << 20) {
     workers_ = std::make_unique<WorkerPool>(workers, queue);
+    writers_ = std::make_unique<WorkerPool>(1, queue);
     reserved_ = std::make_unique<WorkerPool>(1, 1);
     in_flight_ = std::make_unique<MemoryBudget>(memory);
     Add("GET", "/ok",
@@ -29,6 +30,7 @@ class HttpServerTest : public ::testing::Test {
     Add("POST", "/echo", [](const HttpRequest& r) { return HttpResponse{.body = r.body}; });
     auto server = HttpServer::Start(options_, std::move(router_),
                                     {.workers = workers_.get(),
+                                     .writers = writers_.get(),
                                      .reserved = reserved_.get(),
                                      .in_flight = in_flight_.get(),
                                      .metrics = &metrics_,
@@ -39,6 +41,7 @@ class HttpServerTest : public ::testing::Test {
   void TearDown() override {
     server_.reset();
     if (workers_ != nullptr) workers_->Stop();
+    if (writers_ != nullptr) writers_->Stop();
     EXPECT_EQ(metrics_.connections.Get(), 0U);
     EXPECT_EQ(metrics_.requests_in_flight.Get(), 0U);
     EXPECT_EQ(metrics_.body_bytes_in_flight.Get(), 0U);
@@ -52,7 +55,7 @@ class HttpServerTest : public ::testing::Test {
   Router router_;
   HttpMetrics metrics_;
   std::unique_ptr<WebSecuritySource> security_;
-  std::unique_ptr<WorkerPool> workers_, reserved_;
+  std::unique_ptr<WorkerPool> workers_, writers_, reserved_;
   std::unique_ptr<MemoryBudget> in_flight_;
   std::unique_ptr<HttpServer> server_;
 };

@@ -285,6 +285,34 @@ TEST_F(HttpServerTest, AHandlerThatThrowsIsAnInternalError) {
   EXPECT_EQ(client.Ask(Get("/ok")).status, 200);
 }
 
+// A store without room: more writers wait than there are threads of any kind, and who reads is answered.
+TEST_F(HttpServerTest, WritersThatWaitLeaveTheWorkersToWhoReads) {
+  std::atomic<int> entered{0};
+  std::promise<void> room;
+  const std::shared_future<void> has_room = room.get_future().share();
+  const auto wait = [&](const HttpRequest&) {
+    ++entered;
+    has_room.wait();
+    return HttpResponse{.status = 204};
+  };
+  router_.Add({.method = "POST", .pattern = "/write", .handler = wait, .thread = RouteThread::kWriter});
+  router_.Add({.method = "POST", .pattern = "/either", .handler = wait, .thread = RouteThread::kEither});
+  constexpr std::size_t kWriters = 8;
+  Start(/*workers=*/1, /*queue=*/kWriters);
+  std::vector<std::unique_ptr<RawClient>> writers;
+  for (std::size_t i = 0; i < kWriters; ++i) {
+    writers.push_back(std::make_unique<RawClient>(server_->port()));
+    ASSERT_TRUE(writers.back()->Send("POST " + std::string(i % 2 == 0 ? "/write" : "/either") +
+                                     " HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx"));
+  }
+  while (entered == 0) std::this_thread::yield();
+  RawClient reader(server_->port());
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(reader.Ask(Get("/ok")).status, 200);
+  room.set_value();
+  for (const auto& writer : writers) EXPECT_EQ(writer->Read().status, 204);
+  EXPECT_EQ(entered, static_cast<int>(kWriters));
+}
+
 TEST_F(HttpServerTest, WhatIsOpenToAllKnowsWhoAsksNevertheless) {
   const testing_support::TempDirectory dir;
   std::ofstream(dir / "web.yml") << "basic_auth_users: {alice: $2b$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW}\n"

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <bit>
+#include <functional>
 #include <thread>
 
 #include "chronolith/engine_registry.h"
@@ -552,21 +553,65 @@ TEST_F(RemoteWriteHandlerTest, MetadataThatComesBeforeTheFirstSeriesWaitsForIt) 
   EXPECT_EQ(help({{"__name__", "late"}}), "Late.");
 }
 
-TEST_F(RemoteWriteHandlerTest, MetadataWithoutSeriesIsBoundedAndRefusedBeyond) {
+TEST_F(RemoteWriteHandlerTest, OfMetadataWithoutSeriesTheLongestUnsentMakesRoom) {
   Open();
   const std::string text(16'000, 'x');
-  HttpResponse response;
-  int taken = 0;
-  for (; taken < 1000; ++taken) {
-    response = Post(MetadataOf(2, "m" + std::to_string(taken), text));
-    if (response.status != 204) break;
+  constexpr int kFamilies = 1000;  // twice what may wait
+  for (int i = 0; i < kFamilies; ++i) {
+    const HttpResponse response = Post(MetadataOf(2, "m" + std::to_string(i), text));
+    EXPECT_EQ(response.status, 204) << response.body;
+    EXPECT_EQ(Post(MetadataOf(2, "m0", text)).status, 204);  // as a sender does, again and again
   }
-  EXPECT_GT(taken, 400);
-  EXPECT_EQ(response.status, 400);
-  EXPECT_THAT(response.body, HasSubstr("metadata of m" + std::to_string(taken) + ": it has no series yet"));
-  // What waits finds its series, which makes room.
-  EXPECT_EQ(Post(RemoteWriteVersion::k1, {{.labels = {{"__name__", "m0"}}, .samples = {{kNow, 1}}}}).status, 204);
-  EXPECT_EQ(Post(MetadataOf(2, "m" + std::to_string(taken), text)).status, 204);
+  const auto waited = [&](int i) {
+    const Labels labels = {{"__name__", "m" + std::to_string(i)}};
+    EXPECT_EQ(Post(RemoteWriteVersion::k1, {{.labels = labels, .samples = {{kNow, 1}}}}).status, 204);
+    const auto found = storage_->SeriesMetadata(labels);
+    return found.ok() && found->has_value();
+  };
+  EXPECT_TRUE(waited(0));
+  EXPECT_FALSE(waited(1));
+  EXPECT_FALSE(waited(kFamilies / 4));
+  EXPECT_TRUE(waited(kFamilies - 400));
+  EXPECT_TRUE(waited(kFamilies - 1));
+}
+
+TEST_F(RemoteWriteHandlerTest, MetadataThatAnOpeningHasLostIsWrittenWhenItComesAgain) {
+  Open();
+  TimeSeries m{.labels = {{"__name__", "m"}}, .samples = {{kNow, 1}}};
+  m.metadata = {{.type = MetricType::kGauge, .unit = "", .help = "Help."}};
+  const auto help = [&] {
+    const auto found = storage_->SeriesMetadata(m.labels);
+    return found.ok() && found->has_value() ? (*found)->help : "(none)";
+  };
+  const auto lose = [&] {  // as a crash of what was only queued
+    ASSERT_TRUE(storage_->Write(std::vector<TimeSeries>{{.labels = m.labels, .metadata = {{.help = "Older."}}}}).ok());
+    ASSERT_EQ(help(), "Older.");
+  };
+  const auto send1 = [&] { ASSERT_EQ(Post(MetadataOf(2, "m", "Help.")).status, 204); };
+  const auto send2 = [&] { ASSERT_EQ(Post(RemoteWriteVersion::k2, {m}).status, 204); };
+  send2();
+  for (const std::function<void()>& send : {std::function<void()>(send1), std::function<void()>(send2)}) {
+    send();
+    lose();
+    send();
+    EXPECT_EQ(help(), "Older.") << "told already";
+    handler_->ForgetTold();
+    send();
+    EXPECT_EQ(help(), "Help.");
+  }
+}
+
+TEST_F(RemoteWriteHandlerTest, WhatIsResolvedAgainIsRefusedOnce) {
+  store_options_.shards = 1;
+  Open();
+  TimeSeries m{.labels = {{"__name__", "m"}}, .samples = {{kNow, 1}}};
+  ASSERT_EQ(Post(RemoteWriteVersion::k2, {m}).status, 204);
+  testing_support::ExpireReferences(storage_.get(), kNow);
+  m.samples = {{kNow + 365LL * 24 * 3600 * 1000, 2}};  // too far in the future, whatever its reference
+  m.metadata = {{.type = MetricType::kGauge, .unit = "", .help = "New, with an expired reference."}};
+  const HttpResponse response = Post(RemoteWriteVersion::k2, {m});
+  EXPECT_EQ(response.status, 400) << response.body;
+  EXPECT_THAT(response.body, HasSubstr("1 refused, 0 written"));
 }
 
 TEST_F(RemoteWriteHandlerTest, MetadataOfALargeFamilyIsWrittenInPieces) {

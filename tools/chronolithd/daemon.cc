@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "ops/writing_store.h"
 #include "server/admin_handlers.h"
 #include "server/export_handler.h"
 #include "server/health_handlers.h"
@@ -62,13 +63,18 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
                                                                        &daemon->in_flight_, daemon->registry_.get());
   daemon->otlp_ = std::make_unique<server::OtlpReceiver>(daemon->storage_.get(), flags.otlp, daemon->registry_.get());
   daemon->reopener_ = std::make_unique<server::LogReopener>(
-      daemon->storage_.get(), server::LogReopenerOptions{.directories = daemon->Directories(), .logger = flags.store.logger},
+      daemon->storage_.get(),
+      server::LogReopenerOptions{.directories = daemon->Directories(),
+                                 .logger = flags.store.logger,
+                                 .on_reopened = [handler = daemon->remote_write_.get()] { handler->ForgetTold(); }},
       daemon->registry_.get());
   daemon->reopener_->Start();
   const auto workers = static_cast<std::size_t>(flags.workers);
   daemon->workers_ = std::make_unique<server::WorkerPool>(workers, workers * kQueuePerWorker);
+  daemon->writers_ = std::make_unique<server::WorkerPool>(workers, workers * kQueuePerWorker);
   daemon->reserved_ = std::make_unique<server::WorkerPool>(1, kQueuePerWorker);
   const server::HttpServerParts parts{.workers = daemon->workers_.get(),
+                                      .writers = daemon->writers_.get(),
                                       .reserved = daemon->reserved_.get(),
                                       .in_flight = &daemon->in_flight_,
                                       .metrics = &daemon->http_metrics_,
@@ -103,11 +109,7 @@ Status Daemon::OpenSecurity() {
   return grpc.ok() ? grpc : InvalidArgument("--web.config.file: " + grpc.message());
 }
 
-std::vector<std::string> Daemon::Directories() const {
-  std::vector<std::string> directories = {flags_.db};
-  if (!flags_.store.log_path.empty()) directories.push_back(flags_.store.log_path);
-  return directories;
-}
+std::vector<std::string> Daemon::Directories() const { return ops::StoreDirectories(flags_.db); }
 
 server::Router Daemon::MakeRouter() {
   server::Router router;
@@ -231,6 +233,7 @@ Status Daemon::Stop() {
   reopener_.reset();
   StopListeners();
   if (workers_ != nullptr) workers_->Stop();
+  if (writers_ != nullptr) writers_->Stop();
   if (reserved_ != nullptr) reserved_->Stop();
   if (flags_.store.logger != nullptr) flags_.store.logger->Log(LogLevel::kInfo, "requests have ended; storing what is in memory");
   remote_write_.reset();  // its appenders go before the store

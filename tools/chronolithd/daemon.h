@@ -66,7 +66,8 @@ class Daemon {
   std::unique_ptr<server::RemoteWriteHandler> remote_write_;
   std::unique_ptr<server::OtlpReceiver> otlp_;
   std::unique_ptr<server::LogReopener> reopener_;
-  std::unique_ptr<server::WorkerPool> workers_;
+  std::unique_ptr<server::WorkerPool> workers_;   // of what reads
+  std::unique_ptr<server::WorkerPool> writers_;   // as many, of what writes
   std::unique_ptr<server::WorkerPool> reserved_;  // one thread: health and metrics
   std::unique_ptr<server::HttpServer> http_;
   std::unique_ptr<server::HttpServer> otlp_http_;

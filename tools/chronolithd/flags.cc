@@ -1,13 +1,18 @@
 #include "tools/chronolithd/flags.h"
 
 #include <netdb.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
 #include <limits>
 #include <thread>
 
 #include "chronolith/file_log_archiver.h"
 #include "interop/time_text.h"
+#include "ops/target_path.h"
 
 namespace chronolith::daemon {
 namespace {
@@ -15,6 +20,7 @@ namespace {
 constexpr std::uint64_t kMemoryLimitMin = 64 << 20;
 constexpr std::uint64_t kNameBytesMin = 8;  // __name__
 constexpr std::int64_t kRetentionMsMax = 100LL * 365 * 24 * 60 * 60 * 1000;
+constexpr std::int64_t kLongestMs = 365LL * 24 * 3600 * 1000;
 
 CLI::Option* Bytes(CLI::App* app, const std::string& name, std::uint64_t* bytes, const std::string& help) {
   return app->add_option(name, *bytes, help + " (" + std::to_string(*bytes >> 20) + "MiB)")
@@ -33,7 +39,9 @@ void Milliseconds(CLI::App* app, const std::string& name, std::chrono::milliseco
          help + " (" + std::to_string(value->count() / 1000) + "s)")
       ->check([](const std::string& text) {
         const auto ms = interop::ParseDuration(text);
-        return !ms.ok() ? ms.status().message() : *ms == 0 ? std::string("must be longer than 0") : std::string();
+        if (!ms.ok()) return ms.status().message();
+        if (*ms > kLongestMs) return std::string("must not be longer than a year");  // a clock counts nanoseconds
+        return *ms == 0 ? std::string("must be longer than 0") : std::string();
       })
       ->option_text("DURATION");
 }
@@ -80,6 +88,7 @@ Status CheckLimits(const Flags& flags) {
                           {"--max-decoded-bytes", flags.remote_write.decoded_bytes_max, 1},
                           {"--max-connections", flags.http.connections_max, 1},
                           {"--otlp-grpc-memory", flags.otlp_grpc.memory_bytes, 1},
+                          {"--series-cache-bytes", flags.remote_write.cache_bytes, 0},
                           {"--max-in-flight-bytes", flags.in_flight_bytes, 1}};
   for (const Limit& limit : limits) {
     // A negative number has been read as a huge one.
@@ -89,6 +98,21 @@ Status CheckLimits(const Flags& flags) {
     return InvalidArgument(std::string(limit.flag) + " must be at least " + std::to_string(limit.least) + ", not " +
                            std::to_string(limit.value));
   }
+  return Status::Ok();
+}
+
+// Of the directory, which is made with the first snapshot, or of what there is above it.
+Status CheckSnapshotDirectory(const Flags& flags) {
+  const std::string& directory = flags.admin.snapshot_directory;
+  const auto wrong = [&](const std::string& why) { return InvalidArgument("--snapshot-dir " + directory + ": " + why); };
+  if (ops::LiesWithin(directory, flags.db)) return wrong("it lies in the database");
+  std::error_code error;
+  std::filesystem::path there = std::filesystem::absolute(directory, error);
+  while (!std::filesystem::exists(std::filesystem::symlink_status(there, error)) && there.has_relative_path()) {
+    there = there.parent_path();
+  }
+  if (!std::filesystem::is_directory(there, error)) return wrong(there.string() + " is no directory");
+  if (access(there.c_str(), W_OK | X_OK) != 0) return wrong("cannot write to " + there.string() + ": " + std::strerror(errno));
   return Status::Ok();
 }
 
@@ -186,7 +210,9 @@ void AddFlags(CLI::App* app, Flags* flags) {
   Count(limits, "--max-connections", &flags->http.connections_max, "open connections; more are closed with 503");
   Bytes(limits, "--otlp-grpc-memory", &flags->otlp_grpc.memory_bytes, "of gRPC's connections and the messages that they receive");
   Bytes(limits, "--max-in-flight-bytes", &flags->in_flight_bytes, "bodies in memory, of all requests together; beyond: 429");
-  limits->add_option("--workers", flags->workers, "threads that answer requests (4 a core, 8 to 64)")
+  limits
+      ->add_option("--workers", flags->workers,
+                   "threads that answer requests, and as many that take writes over HTTP (4 a core, 8 to 64)")
       ->check(CLI::Range(1, 1024))
       ->option_text("N");
   limits->add_option("--io-threads", flags->http.io_threads, "threads that read and write sockets (1)")
@@ -222,6 +248,8 @@ Status Complete(Flags* flags) {
     std::string db = flags->db;
     while (db.size() > 1 && db.back() == '/') db.pop_back();
     flags->admin.snapshot_directory = db + ".snapshots";
+  } else if (Status s = CheckSnapshotDirectory(*flags); !s.ok()) {
+    return s;
   }
   if (flags->archive.empty()) return Status::Ok();
   FileLogArchiverOptions archive;

@@ -440,6 +440,13 @@ class Refused(unittest.TestCase):
                 self.assertEqual(value(get(url + "/metrics"), "chronolith_http_overloaded_total"), 10)
         self.check("ChronolithRequestsRefused", send, "--max-in-flight-bytes", "2MiB")
 
+    def test_writes_that_are_too_large(self):
+        def send(url):
+            for _ in range(10):
+                self.assertEqual(post(url + "/api/v1/write", zeros(4096), "application/x-protobuf"), 413)
+                self.assertEqual(post(url + "/v1/metrics", bytes(8192), "application/x-protobuf"), 413)
+        self.check("ChronolithRequestsRefused", send, "--max-decoded-bytes", "1KiB", "--max-body-bytes", "4KiB")
+
     def test_connections_beyond_the_limit(self):
         def send(url):
             host, port = re.match(r"http://([0-9.]+):([0-9]+)", url).groups()
