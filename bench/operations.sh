@@ -28,21 +28,23 @@ killed() {
   [ "$code" = 137 ] || { echo "the writer ended with $code instead of being killed" >&2; exit 1; }
 }
 
-# The same of random walks, whose samples take some eight bytes each of the log.
-killed_walks() {
-  "$bin" bench write --db "$1" --series 20000 --scrapes 5000 --values walk --progress plain >/dev/null 2>"$dir/walks" &
+# The same by the program: `killed_at N COMMAND...` is killed when it has logged N samples.
+killed_at() {
+  local least=$1; shift
+  "$bin" "$@" --progress plain >/dev/null 2>"$dir/told" &
   local writer=$!
   local word n
   while read -r word n; do
-    if [ "$word" = logged ] && [ "$n" -ge 15000000 ]; then break; fi
-  done < <(tail -n +1 -f --pid="$writer" -s 0.05 "$dir/walks")
-  kill -9 "$writer"
+    if [ "$word" = logged ] && [ "$n" -ge "$least" ]; then break; fi
+  done < <(tail -n +1 -f --pid="$writer" -s 0.05 "$dir/told")
+  kill -9 "$writer" || { echo "the writer came to its end before it was killed" >&2; exit 1; }
   wait "$writer" 2>/dev/null || true
 }
 
 replay() {
   local million
-  killed_walks "$dir/k"
+  # Random walks, whose samples take some eight bytes each of the log.
+  killed_at 15000000 bench write --db "$dir/k" --series 20000 --scrapes 5000 --values walk
   for i in 1 2 3; do
     timed "$bin" replay "$dir/k" --format json
     million=$(python3 -c 'import json, sys; print(json.load(sys.stdin)["sent"] / 1e6)' <"$dir/out")
@@ -133,6 +135,13 @@ logs() {
   peak recover "$1" --dry-run
   peak reshard "$1" "$dir/x3" --shards 4
   peak export prometheus-block --db "$1" "$dir/x.blocks"
+  peak export --db "$1" --to jsonl "$dir/x.all.jsonl"
+  peak stat "$1"
+  peak query --db "$1" '{}'
+  peak series --db "$1"
+  peak labels --db "$1"
+  peak values --db "$1" __name__
+  peak delete --db "$1" --match '{}' --dry-run
   peak recover "$1" --archive "$dir/x.archive"
   peak archive list "$dir/x.archive"
   rm -rf "$dir"/x*
@@ -144,11 +153,19 @@ memory() {
   awk 'BEGIN { for (i = 0; i < 1000000; ++i) printf "own{id=\"series-%07d-of-a-million\"} %d 1700000000000\n", i, i }' >"$dir/own.txt"
   peak import --db "$dir/own" "$dir/own.txt"
   readers "$dir/own" id
+  rm -rf "$dir/own"
+  echo "nearly all of them in no more than the log:"
+  killed_at 900000 import --memory-limit 4GiB --db "$dir/own" "$dir/own.txt"
+  logs "$dir/own"
   rm -rf "$dir"/own*
   echo "the same, each with a label name of its own:"
   awk 'BEGIN { for (i = 0; i < 1000000; ++i) printf "own{name_%07d_of_a_million=\"v\"} %d 1700000000000\n", i, i }' >"$dir/own.txt"
   peak import --db "$dir/own" "$dir/own.txt"
   readers "$dir/own" __name__
+  rm -rf "$dir/own"
+  echo "nearly all of them in no more than the log:"
+  killed_at 900000 import --memory-limit 4GiB --db "$dir/own" "$dir/own.txt"
+  logs "$dir/own"
   rm -rf "$dir"/own*
   echo "the log of a million series of ten labels, three samples each:"
   killed "$dir/k" 1000000 3

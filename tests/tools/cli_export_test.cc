@@ -1,5 +1,8 @@
 #include <gmock/gmock.h>
 
+#include <cstdlib>
+
+#include "tests/support/directory_image.h"
 #include "tests/tools/cli_test_base.h"
 
 namespace chronolith::testing {
@@ -119,14 +122,103 @@ TEST_F(CliExport, CsvOfOthersIsReadByNamingItsColumns) {
   EXPECT_EQ(result.exit_code, kProblems) << result.err;
   EXPECT_THAT(result.err, HasSubstr(file + ":4: column \"at\""));
   EXPECT_EQ(Json(result)["samples"], 5);
-  EXPECT_THAT(Query("{}"),
-              ElementsAre("\"humidity{room=\"\"at\\\"\"tic\"\"}\",1767225720000,NaN",
-                          "\"humidity{room=\"\"hall\"\"}\",1767225600000,40", "\"humidity{room=\"\"hall\"\"}\",1767225660000,41",
-                          "\"temperature{room=\"\"at\\\"\"tic\"\"}\",1767225720000,19",
-                          "\"temperature{room=\"\"hall\"\"}\",1767225600000,21.5"));
+  EXPECT_THAT(
+      Query("{}"),
+      ElementsAre("\"humidity{room=\"\"at\\\"\"tic\"\"}\",1767225720000,NaN", "\"humidity{room=\"\"hall\"\"}\",1767225600000,40",
+                  "\"humidity{room=\"\"hall\"\"}\",1767225660000,41", "\"temperature{room=\"\"at\\\"\"tic\"\"}\",1767225720000,19",
+                  "\"temperature{room=\"\"hall\"\"}\",1767225600000,21.5"));
   const ProcessResult no_header = ImportForm("csv", db_, WriteFile("none.csv", "1,2,3\n"));
   EXPECT_EQ(no_header.exit_code, kFailure);
   EXPECT_THAT(no_header.err, HasSubstr("no column \"timestamp\""));
+}
+
+// ---- Of a log that memory does not hold ----
+
+class CliExportOfALog : public CliExport {
+ protected:
+  // The log keeps what an import has written last, which is far more than a 64th of kLittle.
+  void Fill() {
+    std::string text;
+    for (int i = 0; i < 4000; ++i)
+      text += "n{i=\"" + std::to_string(i % 400) + "\"} " + std::to_string(i) + " " + std::to_string(1700000000000 + i) + "\n";
+    ASSERT_EQ(Import(text, {"--input-format", "prometheus", "--batch", "50"}).exit_code, kOk);
+    std::filesystem::create_directory(Path("tmp"));
+    ASSERT_GT(std::filesystem::file_size(LargestLog(db_ + "/log")), 10'000U);
+  }
+  // Both verbs, with temporary files in `temporary`.
+  std::vector<ProcessResult> ExportBoth(const std::string& limit, const std::string& name,
+                                        const std::string& temporary = "tmp") const {
+    setenv("TMPDIR", Path(temporary).c_str(), 1);
+    std::vector<ProcessResult> results = {
+        Export("jsonl", Path(name + ".jsonl"), {"--memory-limit", limit, "-v"}),
+        Cli({"export", "prometheus-block", "--db", db_, "--format", "json", "--memory-limit", limit, "-v", Path(name)})};
+    unsetenv("TMPDIR");
+    for (ProcessResult& result : results) {
+      std::string kept;  // without what the engine says
+      for (const std::string& line : Lines(result.err)) kept += line.find(" rocksdb: ") == std::string::npos ? line + "\n" : "";
+      const bool copied = result.err.find("on a copy: ") != std::string::npos;
+      result.err = kept + (copied ? "read from a copy\n" : "");
+    }
+    return results;
+  }
+  static constexpr char kLittle[] = "64KiB";
+};
+
+TEST_F(CliExportOfALog, ACopyIsStoredAndReadAndGivesTheSame) {
+  Fill();
+  const auto before = testing_support::LookAtTree(db_);
+  const std::vector<ProcessResult> held = ExportBoth("256MiB", "held"), copied = ExportBoth(kLittle, "copied");
+  for (std::size_t i = 0; i < held.size(); ++i) {
+    EXPECT_EQ(held[i].exit_code, kOk) << held[i].err;
+    EXPECT_THAT(held[i].err, ::testing::Not(HasSubstr("read from a copy")));
+    EXPECT_EQ(copied[i].exit_code, kOk) << copied[i].err;
+    EXPECT_THAT(copied[i].err, HasSubstr("read from a copy"));
+  }
+  EXPECT_TRUE(ReadFile(Path("held.jsonl")) == ReadFile(Path("copied.jsonl")));
+  EXPECT_EQ(Json(held[0])["samples"], 4000);
+  EXPECT_EQ(Json(held[1])["blocks"], Json(copied[1])["blocks"]);
+  EXPECT_EQ(Json(copied[1])["samples"], 4000);
+  EXPECT_TRUE(std::filesystem::is_empty(Path("tmp")));
+  EXPECT_TRUE(testing_support::LookAtTree(db_) == before) << "nothing of the database was changed";
+}
+
+TEST_F(CliExportOfALog, WithoutRoomForACopyTheDatabaseIsReadWithAWarning) {
+  Fill();
+  for (const ProcessResult& result : ExportBoth(kLittle, "out", "not/there")) {
+    EXPECT_EQ(result.exit_code, kOk) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("warning: --memory-limit may be passed"));
+    EXPECT_EQ(Json(result)["samples"], 4000);
+  }
+}
+
+TEST_F(CliExportOfALog, BesideAWriterTheDatabaseIsRead) {
+  Fill();
+  Subprocess writer(Command({"import", "--db", db_, "--progress", "plain", "--input-format", "prometheus", "--batch", "1", "-"}));
+  std::string text = "n 1 1700000000000\nn 2 1700000001000\n";
+  for (int i = 0; i < 200'000; ++i) text += "# nothing\n";
+  ASSERT_TRUE(writer.Write(text));
+  ASSERT_TRUE(writer.WaitUntil([](const std::string&, const std::string& err) { return LastLogged(err) >= 1; })) << writer.err();
+  for (const ProcessResult& result : ExportBoth(kLittle, "out")) {
+    EXPECT_EQ(result.exit_code, kOk) << result.err;
+    EXPECT_THAT(result.err, ::testing::Not(HasSubstr("warning: --memory-limit")));
+    EXPECT_THAT(result.err, ::testing::Not(HasSubstr("read from a copy")));
+    EXPECT_GE(Json(result)["samples"], 4001);
+  }
+  writer.CloseInput();
+  EXPECT_EQ(writer.Wait().exit_code, kOk);
+}
+
+TEST_F(CliExportOfALog, DamageIsNamedAsOfTheDatabase) {
+  Fill();
+  const std::string log = LargestLog(db_ + "/log");
+  FlipByte(log, 0.5);
+  for (const ProcessResult& result : ExportBoth(kLittle, "out")) {
+    EXPECT_EQ(result.exit_code, kFailure);
+    EXPECT_THAT(result.err, HasSubstr("log is damaged in " + log + ", bytes "));
+    EXPECT_THAT(result.err, ::testing::Not(HasSubstr("chronolith-recover-")));
+    EXPECT_FALSE(std::filesystem::exists(Path("out.jsonl")));
+  }
+  EXPECT_TRUE(std::filesystem::is_empty(Path("tmp")));
 }
 
 }  // namespace

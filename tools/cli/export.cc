@@ -96,8 +96,8 @@ Status ExportToFile(const ops::OpsContext& context, const ExportFlags& flags, co
 int Export(const ExportFlags& flags) {
   auto selection = ParseSelection(flags.selection);
   if (!selection.ok()) return FailUsage(selection.status());
-  auto storage = OpenForReading(flags.store);
-  if (!storage.ok()) return Fail(storage.status());
+  const auto store = OpenForReadingAll(flags.store, flags.quiet);
+  if (!store.ok()) return FailOrInterrupted(store.status(), "nothing was written");
   ops::TextExportOptions options;
   options.form = flags.form;
   options.selectors = std::move(selection->selectors);
@@ -109,10 +109,11 @@ int Export(const ExportFlags& flags) {
     ops::OpsContext context;
     context.cancelled = InterruptFlag();
     context.progress = &progress;
-    s = flags.file == "-" ? ExportToStdout(context, options, storage->get(), &report)
-                          : ExportToFile(context, flags, options, storage->get(), &report);
+    s = flags.file == "-" ? ExportToStdout(context, options, store->storage.get(), &report)
+                          : ExportToFile(context, flags, options, store->storage.get(), &report);
   }
-  if (!s.ok()) return FailReading(s, flags.file == "-" ? "what was printed is not all" : flags.file + " was not written");
+  if (!s.ok())
+    return FailReading(store->OfSource(s), flags.file == "-" ? "what was printed is not all" : flags.file + " was not written");
   if (Status printed = PrintSummary(flags, report); !printed.ok()) return Fail(printed);
   return report.left_out.total() > 0 ? kExitProblems : kExitOk;
 }
@@ -142,6 +143,8 @@ void AddExport(CLI::App* app, Run* run) {
   AddExportPrometheus(command, run);
   command->footer(
       "Works on a database that another process is writing. FILE gets its name when all is written.\n"
+      "Where nobody writes and the log is more than a 64th of --memory-limit, a copy of it is stored among temporary files\n"
+      "(TMPDIR) and read instead; who would write is refused meanwhile.\n"
       "What the form has no way to write is left out and counted; the exit code is then 3.\n\n"
       "Examples:\n"
       "  chronolith export --db metrics.db --to jsonl metrics.jsonl\n"

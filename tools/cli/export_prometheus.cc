@@ -55,8 +55,8 @@ int ExportBlocks(const BlockFlags& flags) {
   if (!selection.ok()) return FailUsage(selection.status());
   const auto duration = interop::ParseDuration(flags.duration);
   if (!duration.ok()) return FailUsage(duration.status());
-  auto storage = OpenForReading(flags.store);
-  if (!storage.ok()) return Fail(storage.status());
+  const auto store = OpenForReadingAll(flags.store, flags.quiet);
+  if (!store.ok()) return FailOrInterrupted(store.status(), "nothing was written");
   ops::PrometheusExportOptions options;
   options.selectors = std::move(selection->selectors);
   options.range = selection->range;
@@ -68,10 +68,10 @@ int ExportBlocks(const BlockFlags& flags) {
     ops::OpsContext context;
     context.cancelled = InterruptFlag();
     context.progress = &progress;
-    s = ops::ExportPrometheusBlocks(context, storage->get(), flags.directory, options, &report);
+    s = ops::ExportPrometheusBlocks(context, store->storage.get(), flags.directory, options, &report);
   }
   if (Status printed = PrintReport(flags, report); !printed.ok()) return Fail(printed);
-  if (!s.ok()) return FailReading(s, "the blocks above are complete, and the same command goes on behind them");
+  if (!s.ok()) return FailReading(store->OfSource(s), "the blocks above are complete, and the same command goes on behind them");
   if (report.left_out > 0) {
     std::fprintf(stderr, "left out: %llu histograms with custom buckets, for which a block has no encoding\n",
                  static_cast<unsigned long long>(report.left_out));
@@ -104,7 +104,9 @@ void AddExportPrometheus(CLI::App* exporting, Run* run) {
   AddFormat(command, &flags->format);
   command->footer(
       "Works on a database that another process is writing. A block has its name when all of it is synced; its ULID follows\n"
-      "from its samples, so that an export that was ended goes on with the same command.\n\n"
+      "from its samples, so that an export that was ended goes on with the same command.\n"
+      "Where nobody writes and the log is more than a 64th of --memory-limit, a copy of it is stored among temporary files\n"
+      "(TMPDIR) and read instead; who would write is refused meanwhile.\n\n"
       "Examples:\n"
       "  chronolith export prometheus-block --db metrics.db blocks && promtool tsdb list blocks\n"
       "  chronolith export prometheus-block --db metrics.db --match '{job=\"node\"}' --block-duration 1d /var/lib/prometheus");

@@ -16,10 +16,13 @@
 #include "tools/cli/common.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/progress.h"
+#include "tools/cli/work_progress.h"
 
 namespace chronolith::cli {
 
 namespace {
+
+constexpr std::uint64_t kLogPart = 64;  // of the memory limit: of a log that takes more, a copy is recovered
 
 // A message that is the same as the one before is left out: an open that is tried again meets the same damage.
 class StderrLogger : public Logger {
@@ -138,12 +141,64 @@ int FinishWriting(const StoreFlags& flags, Storage* storage, int code) {
   return code;
 }
 
-Result<std::unique_ptr<Storage>> OpenForReading(const StoreFlags& flags) {
+namespace {
+
+Options ReadingOptions(const StoreFlags& flags) {
   Options options = MakeOptions(flags);
   if (flags.memory_limit == 0) options.memory_limit_bytes = ops::StoreMemoryBytes(kToolMemoryBytes);
   options.read_only = true;
   options.create_if_missing = false;
-  return OpenShowingReplay(options, flags.db);
+  return options;
+}
+
+// kFailedPrecondition: a process writes. kDataLoss: the copy is not whole; the database says the same, and does more.
+Status ReadCopy(const StoreFlags& flags, const ops::OpsContext& context, ReadStore* opened) {
+  auto copy = ops::RecoveredCopy::Prepare(flags.db, flags.log_dir, context);
+  if (!copy.ok()) return copy.status();
+  {
+    const EndsAtOnce interruptible("interrupted while a copy of the log was stored; nothing was changed",
+                                   [&copy] { (*copy)->Remove(); });
+    if (Status s = (*copy)->Recover(context); !s.ok()) return s;
+  }
+  for (const ShardStats& shard : (*copy)->found().shards) {
+    if (!shard.quarantine.empty()) return DataLoss(shard.quarantine);
+  }
+  auto storage = Storage::Open((*copy)->OptionsOf(ReadingOptions(flags)), (*copy)->path());
+  if (!storage.ok()) return (*copy)->OfSource(storage.status());
+  opened->copy = std::move(*copy);
+  opened->storage = std::move(*storage);
+  return Status::Ok();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Storage>> OpenForReading(const StoreFlags& flags) {
+  return OpenShowingReplay(ReadingOptions(flags), flags.db);
+}
+
+Result<ReadStore> OpenForReadingAll(const StoreFlags& flags, bool quiet) {
+  ReadStore opened;
+  ops::OpsContext context;
+  context.memory_limit_bytes = flags.memory_limit == 0 ? kToolMemoryBytes : flags.memory_limit;
+  Status no_copy;
+  if (ops::LogBytes(flags.db, flags.log_dir) > context.memory_limit_bytes / kLogPart) {
+    WorkProgress progress(quiet);
+    context.cancelled = InterruptFlag();
+    context.progress = &progress;
+    if (flags.verbose) context.logger = MakeOptions(flags).logger;  // else the database itself says what it met
+    no_copy = ReadCopy(flags, context, &opened);
+    if (opened.storage != nullptr || no_copy.code() == StatusCode::kCancelled) {
+      return no_copy.ok() ? Result<ReadStore>(std::move(opened)) : no_copy;
+    }
+  }
+  auto storage = OpenForReading(flags);
+  if (!storage.ok()) return storage.status();
+  opened.storage = std::move(*storage);
+  if (!no_copy.ok() && no_copy.code() != StatusCode::kFailedPrecondition) {
+    std::fprintf(stderr, "chronolith: warning: --memory-limit may be passed, as no copy of the log could be stored: %s\n",
+                 no_copy.message().c_str());
+  }
+  return opened;
 }
 
 Result<std::unique_ptr<Storage>> OpenShowingReplay(Options options, const std::string& db) {
