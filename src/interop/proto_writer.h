@@ -64,6 +64,18 @@ class ProtoWriter {
     write();
     End(at);
   }
+  // The front of one whose length is known: so many bytes follow. The others tell what a field takes, its tag included.
+  void NestedOf(int field, std::size_t bytes) {
+    Tag(field, kLength);
+    PutVarint(out_, bytes);
+  }
+  static std::size_t NestedBytes(int field, std::size_t bytes) {
+    return VarintBytes(TagOf(field, kLength)) + VarintBytes(bytes) + bytes;
+  }
+  static std::size_t FieldBytes(int field, std::string_view bytes) { return bytes.empty() ? 0 : NestedBytes(field, bytes.size()); }
+  static std::size_t FieldBytes(int field, std::uint64_t value) {
+    return value == 0 ? 0 : VarintBytes(TagOf(field, kVarint)) + VarintBytes(value);
+  }
   // The same in two steps; parts may lie in each other. End adds at most kMaxVarint64Bytes.
   std::size_t Begin(int field) {
     Tag(field, kLength);
@@ -102,11 +114,6 @@ class ProtoWriter {
     for (; value >= 0x80; value >>= 7) ++n;
     return n;
   }
-  static std::size_t FieldBytes(int field, std::string_view bytes) {
-    if (bytes.empty()) return 0;
-    return VarintBytes(static_cast<std::uint64_t>(field) << 3) + VarintBytes(bytes.size()) + bytes.size();
-  }
-
   static char* EncodeBytes(char* to, int field, std::string_view bytes) {
     if (bytes.empty()) return to;
     to = EncodeVarint(EncodeVarint(to, TagOf(field, kLength)), bytes.size());

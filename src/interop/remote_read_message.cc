@@ -157,25 +157,32 @@ std::size_t BeginRemoteReadSeries(std::string* out) { return ProtoWriter(out).Be
 
 void EndRemoteReadPart(std::size_t place, std::string* out) { ProtoWriter(out).End(place); }
 
+// Lengths first: nothing is moved once it is written.
 void AppendRemoteReadFrame(std::size_t query, std::string_view labels, std::span<const PrometheusChunk> chunks, std::string* out) {
-  std::string message;
-  ProtoWriter to(&message);
-  to.Nested(chunked_response::kSeries, [&] {
-    message.append(labels);
-    for (const PrometheusChunk& c : chunks) {
-      to.Nested(chunked_series::kChunks, [&] {
-        to.Int(chunk::kMinTime, c.min_time);
-        to.Int(chunk::kMaxTime, c.max_time);
-        to.Uint(chunk::kType, c.encoding);
-        to.Bytes(chunk::kData, c.data);
-      });
-    }
-  });
+  const auto chunk_bytes = [](const PrometheusChunk& c) {
+    return ProtoWriter::FieldBytes(chunk::kMinTime, static_cast<std::uint64_t>(c.min_time)) +
+           ProtoWriter::FieldBytes(chunk::kMaxTime, static_cast<std::uint64_t>(c.max_time)) +
+           ProtoWriter::FieldBytes(chunk::kType, std::uint64_t{c.encoding}) + ProtoWriter::FieldBytes(chunk::kData, c.data);
+  };
+  std::size_t series_bytes = labels.size();
+  for (const PrometheusChunk& c : chunks) series_bytes += ProtoWriter::NestedBytes(chunked_series::kChunks, chunk_bytes(c));
+  PutVarint(out, ProtoWriter::NestedBytes(chunked_response::kSeries, series_bytes) +
+                     ProtoWriter::FieldBytes(chunked_response::kQuery, std::uint64_t{query}));
+  const std::size_t crc_at = out->size();
+  PutBigEndian32(out, 0);
+  const std::size_t message_at = out->size();
+  ProtoWriter to(out);
+  to.NestedOf(chunked_response::kSeries, series_bytes);
+  out->append(labels);
+  for (const PrometheusChunk& c : chunks) {
+    to.NestedOf(chunked_series::kChunks, chunk_bytes(c));
+    to.Int(chunk::kMinTime, c.min_time);
+    to.Int(chunk::kMaxTime, c.max_time);
+    to.Uint(chunk::kType, c.encoding);
+    to.Bytes(chunk::kData, c.data);
+  }
   to.Uint(chunked_response::kQuery, query);
-  PutVarint(out, message.size());
-  const std::uint32_t crc = Crc32c(message);
-  for (int shift = 24; shift >= 0; shift -= 8) out->push_back(static_cast<char>(crc >> shift));
-  out->append(message);
+  StoreBigEndian(out->data() + crc_at, Crc32c(std::string_view(*out).substr(message_at)));
 }
 
 }  // namespace chronolith::interop

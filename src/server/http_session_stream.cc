@@ -44,6 +44,7 @@ class HttpSessionBase::StreamWriter : public BodyWriter {
   ~StreamWriter() override { GiveBack(); }
   Status Write(std::string_view piece) override {
     written_ += piece.size();
+    if (sent_ && pending_.empty()) pending_.reserve(kStreamPieceBytes + kStreamPieceBytes / 16);
     pending_.append(piece);
     if (!status_.ok() || pending_.size() < kStreamPieceBytes) return status_;
     status_ = sent_ ? session_->handed_over_.Await() : Borrow();
@@ -120,21 +121,20 @@ void HttpSessionBase::RunStream() {
 }
 
 std::string HttpSessionBase::FrameOf(std::string piece, bool first, bool last) {
-  std::string out;
+  std::string front;
   if (first) {
     // Where the client does not know chunks the end of the connection is the end of the body.
     if (!http11_ || host_->stopping.load(std::memory_order_relaxed)) keep_alive_ = false;
-    out = HeadOf(response_, std::nullopt, http11_);
+    front = HeadOf(response_, std::nullopt, http11_);
   }
   if (http11_ && !piece.empty()) {
     char size[20];
-    out.append(size, static_cast<std::size_t>(std::snprintf(size, sizeof(size), "%zx\r\n", piece.size())));
-    out.append(piece).append("\r\n");
-  } else {
-    out.append(piece);
+    front.append(size, static_cast<std::size_t>(std::snprintf(size, sizeof(size), "%zx\r\n", piece.size())));
+    piece.append("\r\n");
   }
-  if (http11_ && last) out.append("0\r\n\r\n");
-  return out;
+  if (http11_ && last) piece.append("0\r\n\r\n");
+  piece.insert(0, front);
+  return piece;
 }
 
 }  // namespace chronolith::server

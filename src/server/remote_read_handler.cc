@@ -17,8 +17,6 @@
 namespace chronolith::server {
 namespace {
 
-constexpr std::size_t kPieceBytes = 64 << 10;
-
 class RemoteRead {
  public:
   RemoteRead(Storage* storage, MemoryBudget* in_flight, const RemoteReadOptions& options)
@@ -101,7 +99,7 @@ class RemoteRead {
         if (set != nullptr && !set->status().ok()) return set->status();
         read->sets[i].reset();
       }
-      return frames.Flush();
+      return Status::Ok();
     };
     return response;
   }
@@ -126,12 +124,6 @@ class RemoteRead {
       if (Status s = ops::ForEachPrometheusChunk(&set->chunks(), ops::CustomBuckets::kEncode, take); !s.ok()) return s;
       return chunks_.empty() ? Status::Ok() : Frame(query);
     }
-    Status Flush() {
-      if (out_.empty()) return Status::Ok();
-      const Status s = to_->Write(out_);
-      out_.clear();
-      return s;
-    }
 
    private:
     Status Frame(std::size_t query) {
@@ -140,11 +132,12 @@ class RemoteRead {
         chunks_[i].data = std::string_view(data_).substr(begin, ends_[i] - begin);
         begin = ends_[i];
       }
+      out_.clear();
       interop::AppendRemoteReadFrame(query, labels_, chunks_, &out_);
       chunks_.clear();
       ends_.clear();
       data_.clear();
-      return out_.size() < kPieceBytes ? Status::Ok() : Flush();
+      return to_->Write(out_);
     }
 
     BodyWriter* const to_;

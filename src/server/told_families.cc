@@ -92,7 +92,7 @@ void ToldFamilies::Await(std::span<const Labels> series, Awaited* awaited) const
       if (name.ends_with(suffix)) families.push_back(name.substr(0, name.size() - suffix.size()));
     }
     for (const std::string_view family : families) {
-      const auto found = awaited_.find(std::string(family));
+      const auto found = awaited_.find(absl::string_view(family.data(), family.size()));  // Debian's is not std::
       if (found == awaited_.end()) continue;
       const std::vector<std::string> names = interop::SeriesNamesOf(family, found->second.metadata->type);
       if (std::find(names.begin(), names.end(), name) != names.end()) awaited->emplace(found->first, found->second.metadata);
