@@ -3,9 +3,9 @@
 #include <utility>
 
 #include "base/heap.h"
-#include "chronolith/storage.h"
 #include "ops/disk_room.h"
 #include "ops/writing_store.h"
+#include "storage/storage_impl.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -13,6 +13,12 @@ std::uint64_t LogBytes(const std::string& path, const std::string& log_path) {
   const Result<StoreManifest> manifest = ReadStoreManifest(path);
   if (!manifest.ok()) return 0;
   return FileBytes(log_path.empty() ? LogInstancePath(path, *manifest) : log_path);
+}
+
+Result<std::unique_ptr<Storage>> OpenToRead(const Options& options, const std::string& path, std::uint64_t held_bytes_max) {
+  Result<std::unique_ptr<Storage>> store = StorageImpl::OpenToRead(options, path, held_bytes_max);
+  if (!store.ok() && store.status().code() == StatusCode::kResourceExhausted) ReturnFreedMemory(0);
+  return store;
 }
 
 Result<std::unique_ptr<RecoveredCopy>> RecoveredCopy::Prepare(const std::string& path, const std::string& log_path,

@@ -68,7 +68,7 @@ Status TemporaryDirectory::CheckRoom(std::uint64_t bytes_needed) const {
   if (free >= bytes_needed) return Status::Ok();
   return ResourceExhausted("this needs " + std::to_string(bytes_needed) + " bytes" + (placed_ ? "" : " among temporary files") +
                            ", and the disk of " + fs::path(path_).parent_path().string() + " has " + std::to_string(free) +
-                           " left" + (placed_ ? "" : ": set TMPDIR to a directory on another one"));
+                           " left: free space" + (placed_ ? "" : ", or set TMPDIR to a directory on another one"));
 }
 
 }  // namespace chronolith::ops

@@ -94,15 +94,16 @@ void Core::Log(LogLevel level, const std::string& message) const {
   if (options_.logger) options_.logger->Log(level, message);
 }
 
-Result<std::unique_ptr<Core>> Core::Open(const Options& options, const std::string& path, const std::vector<HandedOut>* earlier) {
+Result<std::unique_ptr<Core>> Core::Open(const Options& options, const std::string& path, const std::vector<HandedOut>* earlier,
+                                         std::uint64_t held_bytes_max) {
   if (Status status = CheckOptions(options); !status.ok()) return status;
   if (path.empty()) return InvalidArgument("the path of the store is empty");
-  if (!options.read_only) return OpenOnce(options, path, earlier);
+  if (!options.read_only) return OpenOnce(options, path, earlier, held_bytes_max);
   // A reader beside a live writer may find that files were removed while it opened them: it looks again. Damage does not pass: what
   // two opens in a row say of it stands.
   Status verdict;
   for (int attempt = 1;; ++attempt) {
-    Result<std::unique_ptr<Core>> core = OpenOnce(options, path, earlier);
+    Result<std::unique_ptr<Core>> core = OpenOnce(options, path, earlier, held_bytes_max);
     if (core.ok()) {
       const Status& quarantine = (*core)->quarantine();
       if (quarantine.ok() || quarantine == verdict) return core;
@@ -118,10 +119,11 @@ Result<std::unique_ptr<Core>> Core::Open(const Options& options, const std::stri
   }
 }
 
-Result<std::unique_ptr<Core>> Core::OpenOnce(const Options& options, const std::string& path,
-                                             const std::vector<HandedOut>* earlier) {
+Result<std::unique_ptr<Core>> Core::OpenOnce(const Options& options, const std::string& path, const std::vector<HandedOut>* earlier,
+                                             std::uint64_t held_bytes_max) {
   std::unique_ptr<Core> core(new Core(options, path));
   if (earlier != nullptr) core->earlier_ = *earlier;
+  core->held_bytes_max_ = held_bytes_max;
   Status status = core->LoadOrCreateManifest();
   if (status.ok()) status = core->LoadUnfinished();
   if (status.ok()) status = core->OpenEngines();

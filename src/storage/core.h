@@ -13,6 +13,7 @@
 #include <atomic>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <set>
@@ -46,8 +47,10 @@ class Core {
     OrdinalSet gone;                  // those of them whose series was removed, or whose record was lost with the log's end
     std::deque<Ordinal> kept_labels;  // as Shard::kept_labels
   };
-  // `earlier` (may be null): per shard, by earlier Cores of this process.
-  static Result<std::unique_ptr<Core>> Open(const Options& options, const std::string& path, const std::vector<HandedOut>* earlier);
+  // `earlier` (may be null): per shard, by earlier Cores of this process. `held_bytes_max`: of memory, for what a store that is
+  // only read holds of its log; kResourceExhausted where that is more.
+  static Result<std::unique_ptr<Core>> Open(const Options& options, const std::string& path, const std::vector<HandedOut>* earlier,
+                                            std::uint64_t held_bytes_max = std::numeric_limits<std::uint64_t>::max());
   ~Core();
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
@@ -110,7 +113,7 @@ class Core {
  private:
   Core(const Options& options, std::string path);
   static Result<std::unique_ptr<Core>> OpenOnce(const Options& options, const std::string& path,
-                                                const std::vector<HandedOut>* earlier);
+                                                const std::vector<HandedOut>* earlier, std::uint64_t held_bytes_max);
 
   Status LoadOrCreateManifest();
   Status CreateManifest();
@@ -278,6 +281,8 @@ class Core {
   Mutex memory_mu_;
   std::uint64_t reserved_memory_ ABSL_GUARDED_BY(memory_mu_) = 0;  // what this store has taken from its budget
   std::uint64_t replay_share_ = 0;                                 // memory that replay may take, bytes a shard
+  std::uint64_t held_bytes_max_ = 0;                               // by all shards, of a store that is only read
+  std::atomic<std::int64_t> held_bytes_{0};
   SharedCounter replay_checkpoints_;
   std::atomic<bool> over_budget_{false};
   std::atomic<bool> memory_scarce_{false};  // since the last checkpoint

@@ -62,8 +62,9 @@ class ReplayVisitor : public WalVisitor {
   Status OnRow(ShardId, const WalRowHeader&, std::string_view value) override {
     end_unknown_ = false;
     bytes_to_look_ += value.size();
-    if (bytes_to_look_ < kMemoryLookBytes || core_->options().read_only) return Status::Ok();
+    if (bytes_to_look_ < kMemoryLookBytes) return Status::Ok();
     bytes_to_look_ = 0;
+    if (core_->options().read_only) return CheckHeld();
     if (met_loss_) return Status::Ok();  // no row may claim to cover it before all is known
     // A log that was trimmed beyond the data is refused when it has been read: no row may claim to cover the hole.
     if (end_.trimmed_to > std::min(index_applied_, chunk_applied_)) return Status::Ok();
@@ -175,6 +176,17 @@ class ReplayVisitor : public WalVisitor {
     if (!on_replay_) return;
     on_replay_({shard_->id, end_.records, shard_->replay_records_expected.load(std::memory_order_relaxed), end_.bytes,
                 shard_->replay_seconds_left.load(std::memory_order_relaxed), done});
+  }
+  // There is no way but back for a store that is only read.
+  Status CheckHeld() {
+    const std::int64_t more = MemoryBytes() - held_bytes_;
+    held_bytes_ += more;
+    const std::int64_t held = core_->held_bytes_.fetch_add(more) + more;
+    if (held > 0 && static_cast<std::uint64_t>(held) > core_->held_bytes_max_) {
+      failure_ = ResourceExhausted("what only the log holds takes more than " + std::to_string(core_->held_bytes_max_ >> 20) +
+                                   " MiB of memory");
+    }
+    return failure_;
   }
   std::int64_t MemoryBytes() const {
     return static_cast<std::int64_t>(shard_->head->memory_bytes() + shard_->index->memory_bytes());
@@ -347,6 +359,7 @@ class ReplayVisitor : public WalVisitor {
   std::uint64_t told_ns_ = 0;
   std::uint64_t bytes_to_look_ = 0;
   std::int64_t kept_bytes_ = 0;  // what the last checkpoint of replay left in memory
+  std::int64_t held_bytes_ = 0;  // as CheckHeld last counted them
   WalEnd end_;
   Lsn stored_to_ = 0;
   Status damage_;

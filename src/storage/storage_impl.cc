@@ -72,6 +72,13 @@ Result<std::unique_ptr<Storage>> Storage::Open(const Options& options, const std
   return std::unique_ptr<Storage>(new StorageImpl(options, path, std::move(*core)));
 }
 
+Result<std::unique_ptr<Storage>> StorageImpl::OpenToRead(const Options& options, const std::string& path,
+                                                         std::uint64_t held_bytes_max) {
+  Result<std::unique_ptr<Core>> core = Core::Open(options, path, nullptr, held_bytes_max);
+  if (!core.ok()) return core.status();
+  return std::unique_ptr<Storage>(new StorageImpl(options, path, std::move(*core)));
+}
+
 StorageImpl::StorageImpl(const Options& options, std::string path, std::shared_ptr<Core> core)
     : options_(ForReopening(core->options())), path_(std::move(path)) {
   (void)options;

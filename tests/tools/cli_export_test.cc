@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "tests/support/directory_image.h"
@@ -206,6 +207,47 @@ TEST_F(CliExportOfALog, BesideAWriterTheDatabaseIsRead) {
   }
   writer.CloseInput();
   EXPECT_EQ(writer.Wait().exit_code, kOk);
+}
+
+// Verbs that only look do so where memory does not hold what the log does.
+TEST_F(CliExportOfALog, LooksReadACopyWhereMemoryDoesNotHoldTheLog) {
+  constexpr int kSeries = 60'000;
+  std::string text;
+  for (int i = 0; i < kSeries; ++i)
+    text += "n{i=\"" + std::to_string(i) + "\",j=\"" + std::to_string(i * 7919 % 100'003) + "\"} 1 1700000000000\n";
+  Subprocess writer(Command({"import", "--db", db_, "--shards", "1", "--progress", "plain", "--input-format", "prometheus", "-"}));
+  ASSERT_TRUE(writer.Write(text));
+  ASSERT_TRUE(writer.WaitUntil([](const std::string&, const std::string& err) { return LastLogged(err) >= kSeries * 3 / 4; }))
+      << writer.err();
+  writer.Kill(SIGKILL);
+  writer.Wait();
+  std::filesystem::create_directory(Path("tmp"));
+  setenv("TMPDIR", Path("tmp").c_str(), 1);
+  const auto before = testing_support::LookAtTree(db_);
+  for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{
+           {"query", "{}"}, {"series"}, {"labels"}, {"values", "i"}, {"delete", "--match", "{}", "--dry-run"}}) {
+    SCOPED_TRACE(command[0]);
+    const auto run = [&](const std::string& limit) {
+      std::vector<std::string> args = {command[0], "--db", db_, "--memory-limit", limit, "-v"};
+      args.insert(args.end(), command.begin() + 1, command.end());
+      return Cli(args);
+    };
+    const ProcessResult held = run("256MiB"), copied = run("8MiB");
+    EXPECT_EQ(held.exit_code, kOk) << held.err;
+    EXPECT_EQ(copied.exit_code, kOk) << copied.err;
+    EXPECT_THAT(held.err, ::testing::Not(HasSubstr("on a copy: ")));
+    EXPECT_THAT(copied.err, HasSubstr("on a copy: "));
+    const auto sorted = [](const ProcessResult& result) {
+      std::vector<std::string> lines = Lines(result.out);
+      std::sort(lines.begin(), lines.end());  // with less memory they come in more pieces, each in order
+      return lines;
+    };
+    EXPECT_TRUE(sorted(held) == sorted(copied));
+    EXPECT_NE(held.out, "");
+  }
+  unsetenv("TMPDIR");
+  EXPECT_TRUE(std::filesystem::is_empty(Path("tmp")));
+  EXPECT_TRUE(testing_support::LookAtTree(db_) == before) << "nothing of the database was changed";
 }
 
 TEST_F(CliExportOfALog, DamageIsNamedAsOfTheDatabase) {

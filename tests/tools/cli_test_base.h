@@ -64,14 +64,16 @@ class CliTest : public ::testing::Test {
     bytes[at] = static_cast<char>(bytes[at] ^ 0x10);
     std::ofstream(path, std::ios::binary) << bytes;
   }
-  // The tables of a database with rows of the family (such as "chunk.1"), the largest first; not those of the shards' epochs.
-  static std::vector<std::string> TablesOf(const std::string& db, const std::string& family, const char* instance = "/data") {
+  // The tables of a database with rows of the family (such as "chunk.1"), the largest first; in the data instance not those of the
+  // shards' epochs.
+  static std::vector<std::string> TablesOf(const std::string& db, const std::string& family, std::string_view instance = "/data") {
     std::vector<std::string> found;
-    for (const auto& entry : std::filesystem::directory_iterator(db + instance)) {
+    for (const auto& entry : std::filesystem::directory_iterator(db + std::string(instance))) {
       const std::string path = entry.path();
       if (!path.ends_with(".sst")) continue;
       const std::string bytes = ReadFile(path);
-      if (bytes.find(family) != std::string::npos && bytes.find("epoch/") == std::string::npos) found.push_back(path);
+      const bool of_epochs = instance == "/data" && bytes.find("epoch/") != std::string::npos;
+      if (bytes.find(family) != std::string::npos && !of_epochs) found.push_back(path);
     }
     EXPECT_FALSE(found.empty()) << "no table of " << family;
     std::sort(found.begin(), found.end(),
@@ -79,7 +81,7 @@ class CliTest : public ::testing::Test {
     return found;
   }
   // The largest of them.
-  static std::string TableOf(const std::string& db, const std::string& family, const char* instance = "/data") {
+  static std::string TableOf(const std::string& db, const std::string& family, std::string_view instance = "/data") {
     const std::vector<std::string> tables = TablesOf(db, family, instance);
     return tables.empty() ? "" : tables.front();
   }

@@ -78,9 +78,9 @@ int BenchRead(const ReadFlags& flags) {
   if (!selection.ok()) return FailUsage(selection.status());
   Stopwatch open;
   open.Start();
-  auto storage = OpenForReading(flags.store);
+  const auto store = OpenForReading(flags.store);
   open.Stop();
-  if (!storage.ok()) return Fail(storage.status());
+  if (!store.ok()) return Fail(store.status());
   ReadTotals totals;
   double best = 0;
   double sum = 0;
@@ -88,7 +88,7 @@ int BenchRead(const ReadFlags& flags) {
   for (int i = 0; i < flags.repeat; ++i) {
     Stopwatch watch;
     watch.Start();
-    const auto read = ReadAll(flags, storage->get(), selection->selectors.front(), selection->range);
+    const auto read = ReadAll(flags, store->storage.get(), selection->selectors.front(), selection->range);
     watch.Stop();
     if (!read.ok()) return FailReading(read.status());
     totals = *read;

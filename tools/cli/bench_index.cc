@@ -48,30 +48,30 @@ class IndexBench {
   Status Measure(const std::string& name, int passes, const Query& query);
 
   const IndexFlags& flags_;
-  std::unique_ptr<Storage> storage_;
+  ReadStore store_;
   std::vector<std::vector<Matcher>> queries_;
   std::vector<Measured> measured_;
   Stopwatch open_;
 };
 
 Status IndexBench::Open() {
-  if (storage_ != nullptr) {
-    if (Status s = storage_->Close(); !s.ok()) return s;
-    storage_.reset();
+  if (store_.storage != nullptr) {
+    if (Status s = store_.storage->Close(); !s.ok()) return s;
+    store_ = {};
   }
   open_ = {};
   open_.Start();
-  auto storage = OpenForReading(flags_.store);
+  auto store = OpenForReading(flags_.store);
   open_.Stop();
-  if (!storage.ok()) return storage.status();
-  storage_ = std::move(*storage);
+  if (!store.ok()) return store.status();
+  store_ = std::move(*store);
   return Status::Ok();
 }
 
 Status IndexBench::ChooseQueries() {
   std::vector<std::vector<std::string>> values;
   for (const std::string& name : flags_.labels) {
-    auto found = storage_->LabelValues(name, {});
+    auto found = store_.storage->LabelValues(name, {});
     if (!found.ok()) return found.status();
     if (found->values.empty()) return NotFound("no series has the label " + name + "; choose others with --labels");
     values.push_back(std::move(found->values));
@@ -114,18 +114,20 @@ Status IndexBench::Run() {
     return found->values.size();
   };
   const Query ids = [this](const auto& matchers) -> Result<std::size_t> {
-    const auto found = storage_->SeriesIds(matchers);
+    const auto found = store_.storage->SeriesIds(matchers);
     if (!found.ok()) return found.status();
     return found->size();
   };
-  const Query labels = [this, size](const auto& matchers) { return size(storage_->Series(matchers)); };
-  const Query values = [this, size](const auto&) { return size(storage_->LabelValues(flags_.labels.back(), {})); };
-  const Query values_of = [this, size](const auto& m) { return size(storage_->LabelValues(flags_.labels.back(), {m.front()})); };
-  const Query names = [this, size](const auto&) { return size(storage_->LabelNames({})); };
+  const Query labels = [this, size](const auto& matchers) { return size(store_.storage->Series(matchers)); };
+  const Query values = [this, size](const auto&) { return size(store_.storage->LabelValues(flags_.labels.back(), {})); };
+  const Query values_of = [this, size](const auto& m) {
+    return size(store_.storage->LabelValues(flags_.labels.back(), {m.front()}));
+  };
+  const Query names = [this, size](const auto&) { return size(store_.storage->LabelNames({})); };
   const Query prefix = [this](const auto& matchers) -> Result<std::size_t> {
     std::vector<Matcher> regex = matchers;
     regex.back() = Matcher::Regex(regex.back().name, regex.back().value + ".*");
-    const auto found = storage_->SeriesIds(regex);
+    const auto found = store_.storage->SeriesIds(regex);
     if (!found.ok()) return found.status();
     return found->size();
   };

@@ -24,13 +24,15 @@ struct DeleteFlags {
 
 // Of a read-only store: nothing is opened for writing, or kept from those who do, before somebody has said yes.
 Result<ops::DeleteReport> Count(const StoreFlags& flags, const std::vector<std::vector<Matcher>>& selectors, TimeRange range) {
-  const Result<std::unique_ptr<Storage>> store = OpenForReading(flags);
+  const Result<ReadStore> store = OpenForReading(flags);
   if (!store.ok()) return store.status();
   WorkProgress progress;
   ops::OpsContext context;
   context.cancelled = InterruptFlag();
   context.progress = &progress;
-  return ops::CountMatching(store->get(), selectors, range, context);
+  Result<ops::DeleteReport> counted = ops::CountMatching(store->storage.get(), selectors, range, context);
+  if (!counted.ok()) return store->OfSource(counted.status());
+  return counted;
 }
 
 int Print(const ops::DeleteReport& report, const DeleteFlags& flags) {

@@ -40,13 +40,13 @@ using Print = std::function<Result<ops::SeriesListResult>(Storage*, const std::v
 int RunLookup(const LookupFlags& flags, const Print& print) {
   const auto selection = ParseSelection({flags.selectors, flags.time});
   if (!selection.ok()) return FailUsage(selection.status());
-  auto storage = OpenForReading(flags.store);
-  if (!storage.ok()) return Fail(storage.status());
+  const auto store = OpenForReading(flags.store);
+  if (!store.ok()) return Fail(store.status());
   const EndsAtOnce interruptible("interrupted; what was printed is not all");
   Output out;
-  const auto left_out = print(storage->get(), selection->selectors, selection->range, &out);
+  const auto left_out = print(store->storage.get(), selection->selectors, selection->range, &out);
   const Status written = out.Finish();
-  if (!left_out.ok()) return FailReading(left_out.status());
+  if (!left_out.ok()) return FailReading(store->OfSource(left_out.status()));
   if (!written.ok()) return Fail(written);
   if (left_out->truncated)
     std::fprintf(stderr, "truncated: --limit %llu left some out\n", static_cast<unsigned long long>(flags.limit));

@@ -173,13 +173,13 @@ Result<bool> PrintAll(const QueryFlags& flags, Storage* storage, const std::vect
 int Query(const QueryFlags& flags) {
   const auto selection = ParseSelection({{flags.selector}, flags.time});
   if (!selection.ok()) return FailUsage(selection.status());
-  auto storage = OpenForReading(flags.store);
-  if (!storage.ok()) return Fail(storage.status());
+  const auto store = OpenForReading(flags.store);
+  if (!store.ok()) return Fail(store.status());
   Output out;
   bool partial = false;
-  const auto complete = PrintAll(flags, storage->get(), selection->selectors.front(), selection->range, &out, &partial);
+  const auto complete = PrintAll(flags, store->storage.get(), selection->selectors.front(), selection->range, &out, &partial);
   const Status written = out.Finish();
-  if (!complete.ok()) return FailReading(complete.status());
+  if (!complete.ok()) return FailReading(store->OfSource(complete.status()));
   if (!written.ok()) return Fail(written);
   if (!*complete) std::fprintf(stderr, "truncated: --limit %llu left samples out\n", static_cast<unsigned long long>(flags.limit));
   return partial ? Partial() : kExitOk;

@@ -227,9 +227,13 @@ void PrintJson(const StorageStats& stats, Output* out) {
 }
 
 int Stat(const StatFlags& flags) {
-  auto storage = OpenForReading(flags.store);
-  if (!storage.ok()) return Fail(storage.status());
-  const StorageStats stats = (*storage)->Stats();
+  const auto store = OpenForReading(flags.store);
+  if (!store.ok()) return Fail(store.status());
+  if (store->copy != nullptr) {
+    std::fprintf(stderr,
+                 "the log holds more than fits into memory: these are the figures of a copy in which all of it is stored\n");
+  }
+  const StorageStats stats = store->storage->Stats();
   Output out;
   if (flags.format == Format::kJson) {
     PrintJson(stats, &out);

@@ -22,7 +22,10 @@ namespace chronolith::cli {
 
 namespace {
 
-constexpr std::uint64_t kLogPart = 64;  // of the memory limit: of a log that takes more, a copy is recovered
+// Of the memory limit. Of a log that takes more, or whose rows do in memory, a copy is recovered.
+constexpr std::uint64_t kLogPart = 64;
+constexpr std::uint64_t kHeldPart = 2;  // the rest is for the answer, the log's memtables and the program itself
+constexpr char kReadingInterrupted[] = "interrupted while the log was read; nothing was changed";
 
 // A message that is the same as the one before is left out: an open that is tried again meets the same damage.
 class StderrLogger : public Logger {
@@ -170,40 +173,63 @@ Status ReadCopy(const StoreFlags& flags, const ops::OpsContext& context, ReadSto
   return Status::Ok();
 }
 
+Result<std::unique_ptr<Storage>> OpenAll(const StoreFlags& flags) { return OpenShowingReplay(ReadingOptions(flags), flags.db); }
+
+std::uint64_t LimitOf(const StoreFlags& flags) { return flags.memory_limit == 0 ? kToolMemoryBytes : flags.memory_limit; }
+
+// A copy, or where none can be stored the database itself, whatever that takes.
+Result<ReadStore> OpenCopyOrAll(const StoreFlags& flags, bool quiet) {
+  ReadStore opened;
+  ops::OpsContext context;
+  WorkProgress progress(quiet);
+  context.memory_limit_bytes = LimitOf(flags);
+  context.cancelled = InterruptFlag();
+  context.progress = &progress;
+  if (flags.verbose) context.logger = MakeOptions(flags).logger;  // else the database itself says what it met
+  const Status copied = ReadCopy(flags, context, &opened);
+  if (opened.storage != nullptr) return opened;
+  if (copied.code() == StatusCode::kCancelled) return copied;
+  auto storage = OpenAll(flags);
+  if (!storage.ok()) return storage.status();
+  opened.storage = std::move(*storage);
+  if (copied.code() != StatusCode::kFailedPrecondition) {
+    std::fprintf(stderr, "chronolith: warning: --memory-limit may be passed, as no copy of the log could be stored: %s\n",
+                 copied.message().c_str());
+  }
+  return opened;
+}
+
 }  // namespace
 
-Result<std::unique_ptr<Storage>> OpenForReading(const StoreFlags& flags) {
-  return OpenShowingReplay(ReadingOptions(flags), flags.db);
+Result<ReadStore> OpenForReading(const StoreFlags& flags) {
+  {
+    ReplayBar bar;
+    Options options = ReadingOptions(flags);
+    options.on_replay = bar.Callback();
+    const EndsAtOnce interruptible(kReadingInterrupted);
+    auto storage = ops::OpenToRead(options, flags.db, LimitOf(flags) / kHeldPart);
+    if (storage.ok()) {
+      ReadStore opened;
+      opened.storage = std::move(*storage);
+      return opened;
+    }
+    if (storage.status().code() != StatusCode::kResourceExhausted) return storage.status();
+  }
+  return OpenCopyOrAll(flags, false);
 }
 
 Result<ReadStore> OpenForReadingAll(const StoreFlags& flags, bool quiet) {
+  if (ops::LogBytes(flags.db, flags.log_dir) > LimitOf(flags) / kLogPart) return OpenCopyOrAll(flags, quiet);
   ReadStore opened;
-  ops::OpsContext context;
-  context.memory_limit_bytes = flags.memory_limit == 0 ? kToolMemoryBytes : flags.memory_limit;
-  Status no_copy;
-  if (ops::LogBytes(flags.db, flags.log_dir) > context.memory_limit_bytes / kLogPart) {
-    WorkProgress progress(quiet);
-    context.cancelled = InterruptFlag();
-    context.progress = &progress;
-    if (flags.verbose) context.logger = MakeOptions(flags).logger;  // else the database itself says what it met
-    no_copy = ReadCopy(flags, context, &opened);
-    if (opened.storage != nullptr || no_copy.code() == StatusCode::kCancelled) {
-      return no_copy.ok() ? Result<ReadStore>(std::move(opened)) : no_copy;
-    }
-  }
-  auto storage = OpenForReading(flags);
+  auto storage = OpenAll(flags);
   if (!storage.ok()) return storage.status();
   opened.storage = std::move(*storage);
-  if (!no_copy.ok() && no_copy.code() != StatusCode::kFailedPrecondition) {
-    std::fprintf(stderr, "chronolith: warning: --memory-limit may be passed, as no copy of the log could be stored: %s\n",
-                 no_copy.message().c_str());
-  }
   return opened;
 }
 
 Result<std::unique_ptr<Storage>> OpenShowingReplay(Options options, const std::string& db) {
   // An open may be cut off anywhere, as by a crash.
-  const EndsAtOnce interruptible(options.read_only ? "interrupted while the log was read; nothing was changed"
+  const EndsAtOnce interruptible(options.read_only ? kReadingInterrupted
                                                    : "interrupted while the log was replayed; nothing is lost, and the same "
                                                      "command begins anew");
   ReplayBar bar;

@@ -51,10 +51,8 @@ Status ArchiveAll(const StoreFlags& flags, Storage* storage);
 int FinishWriting(const StoreFlags& flags, Storage* storage, int code);
 // Shows on stderr how replay goes.
 Result<std::unique_ptr<Storage>> OpenShowingReplay(Options options, const std::string& db);
-// Read-only: works beside a process that writes. kNotFound where there is no database.
-Result<std::unique_ptr<Storage>> OpenForReading(const StoreFlags& flags);
 
-// A store that all of is read, within the memory limit.
+// A store that is read, within the memory limit.
 struct ReadStore {
   std::unique_ptr<ops::RecoveredCopy> copy;  // may be null; goes behind the store
   std::unique_ptr<Storage> storage;
@@ -62,9 +60,11 @@ struct ReadStore {
   // With the names of the database in place of those of the copy.
   Status OfSource(const Status& status) const { return copy == nullptr ? status : copy->OfSource(status); }
 };
-// As OpenForReading, which holds whatever of the log is not stored. So where the log is more than a 64th of the memory limit and
-// nobody writes, a copy is recovered among temporary files and read instead; writers are refused while it is there. Where that
-// fails (no room, damage), the database itself is read, with a warning.
+// Read-only: works beside a process that writes. kNotFound where there is no database. Whatever of the log is not stored is held:
+// where that takes more than half of the memory limit and nobody writes, a copy is recovered among temporary files and read
+// instead; writers are refused while it is there. Where that fails (no room, damage), the database itself is read, with a warning.
+Result<ReadStore> OpenForReading(const StoreFlags& flags);
+// The same for who reads all of it, which takes more memory: with a copy where the log is more than a 64th of the memory limit.
 Result<ReadStore> OpenForReadingAll(const StoreFlags& flags, bool quiet);
 
 // Serves the store's metrics on http://127.0.0.1:port/metrics. Must be destroyed before the store is closed.
