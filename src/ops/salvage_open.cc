@@ -12,6 +12,7 @@
 #include "ops/file_copy.h"
 #include "ops/salvage_parts.h"
 #include "ops/verify_pass.h"
+#include "ops/writing_store.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -260,9 +261,9 @@ class Opening {
     if (opened.ok() && !TablesThatAreBad(path, options).empty()) opened = DataLoss("tables of it cannot be read");
     const std::string why = opened.status().message();
     if (!opened.ok()) opened = OpenLogCopy(path, options, found);
-    if (opened.status().code() == StatusCode::kCancelled) return opened.status();
+    if (MustEnd(opened.status())) return opened.status();
     if (!opened.ok()) opened = ReplayLogFiles(path, options, why);
-    if (opened.status().code() == StatusCode::kCancelled) return opened.status();
+    if (MustEnd(opened.status())) return opened.status();
     if (!opened.ok()) {
       losses_->Add({.kind = LossKind::kLog, .what = "the log in " + path + " cannot be read: " + why});
       return Status::Ok();
@@ -284,6 +285,9 @@ class Opening {
     found->log = std::move(*opened);
     return Status::Ok();
   }
+
+  // What a copy lacked room for is not lost.
+  static bool MustEnd(const Status& status) { return status.code() == StatusCode::kCancelled || IsOfFullDisk(status); }
 
   static bool HasRecords(KvEngine* log, const StoreManifest& manifest) {
     for (ShardId shard = 0; shard < manifest.shards; ++shard) {
@@ -313,22 +317,24 @@ class Opening {
     GivingUp judge(copy, path, losses_);
     EngineOptions writing = options;
     writing.create_if_missing = false;
-    DropBadTables(copy, options, found);
+    if (Status s = DropBadTables(copy, options, found); MustEnd(s)) return s;
     if (const Result<std::string> checked = factory_->CheckLog(copy, writing, &judge); !checked.ok()) return checked.status();
     return factory_->Open(copy, ReadOnly(options));
   }
 
   // Of the copy: RocksDB refuses all of an instance for one that it cannot read.
-  void DropBadTables(const std::string& copy, const EngineOptions& options, SalvageSource* found) {
+  Status DropBadTables(const std::string& copy, const EngineOptions& options, SalvageSource* found) {
     found->lost_log_tables = TablesThatAreBad(copy, options);
-    if (found->lost_log_tables.empty()) return;
+    if (found->lost_log_tables.empty()) return Status::Ok();
     for (const BadLogTable& table : found->lost_log_tables) {
       losses_->Note((table.shard ? "shard " + std::to_string(*table.shard) + ": " : std::string()) + "a table of the log, " +
                     table.file + ", cannot be read");
     }
     EngineOptions dropping = ReadOnly(options);
     dropping.extra["damaged_tables"] = "drop_unreadable";
-    dropped_ = factory_->Open(copy, dropping).ok();
+    const auto opened = factory_->Open(copy, dropping);
+    dropped_ = opened.ok();
+    return opened.status();
   }
 
   std::vector<BadLogTable> TablesThatAreBad(const std::string& path, const EngineOptions& options) const {

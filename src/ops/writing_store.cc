@@ -13,7 +13,18 @@
 namespace chronolith::ops {
 namespace {
 
-bool HasErrno(std::string_view text, int error) { return text.find(std::strerror(error)) != std::string_view::npos; }
+// Other errors may have the words from a label.
+bool HasErrno(const Status& status, int error) {
+  switch (status.code()) {
+    case StatusCode::kResourceExhausted:
+    case StatusCode::kIoError:
+    case StatusCode::kUnknown:
+    case StatusCode::kUnavailable:
+      return status.message().find(std::strerror(error)) != std::string::npos;
+    default:
+      return false;
+  }
+}
 
 // None: it cannot be looked at.
 std::optional<std::uint64_t> FreeBytesOf(const std::string& directory) {
@@ -34,12 +45,12 @@ Result<std::unique_ptr<Storage>> OpenToWrite(Options options, const std::string&
 }
 
 bool IsOfFullDisk(const Status& status) {
-  if (HasErrno(status.message(), ENOSPC) || HasErrno(status.message(), EDQUOT)) return true;
+  if (HasErrno(status, ENOSPC) || HasErrno(status, EDQUOT)) return true;
   return status.code() == StatusCode::kResourceExhausted && status.message().find("the disk of ") != std::string::npos;
 }
 
 Status OfFullDisk(const Status& status, const std::string& path) {
-  if (!HasErrno(status.message(), ENOSPC)) return status;
+  if (!HasErrno(status, ENOSPC)) return status;
   std::string full = path;
   std::optional<std::uint64_t> least;
   for (const std::string& directory : StoreDirectories(path)) {

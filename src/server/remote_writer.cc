@@ -136,9 +136,8 @@ bool RemoteWriter::BringsData(std::size_t series) const {
 
 // Of a series that the cache does not know, and that brings no data: whether it is resolved nevertheless, because it brings
 // metadata and is in the store already. Prometheus passes the others over, too.
-bool RemoteWriter::WantsMetadata(std::size_t series, const std::string& encoded, WriteOutcome* outcome) {
-  const std::size_t items = batch_.series[series].items_end - ItemsBegin(series);
-  if (items == 0) return false;
+bool RemoteWriter::WantsMetadata(std::size_t series, const std::string& encoded, std::uint64_t items, WriteOutcome* outcome) {
+  if (batch_.series[series].items_end == ItemsBegin(series)) return false;
   Status status = shared_->storage->WaitReady(std::chrono::steady_clock::now());  // the look-up would wait for replay
   if (status.ok()) status = shared_->storage->SeriesMetadata(Labels::FromEncoded(encoded)).status();
   if (!status.ok() && status.code() != StatusCode::kNotFound) Refuse(items, status, series, outcome);
@@ -165,7 +164,7 @@ void RemoteWriter::Resolve(std::span<const Call> expired, WriteOutcome* outcome)
       Refuse(items_of(i), status, i, outcome);
       continue;
     }
-    if (!BringsData(i) && !WantsMetadata(i, encoded, outcome)) {
+    if (!BringsData(i) && !WantsMetadata(i, encoded, items_of(i), outcome)) {
       for (std::size_t k = SamplesBegin(i); expired.empty() && k < batch_.series[i].samples_end; ++k)
         RefuseFuture(batch_.samples[k], i, outcome);
       continue;

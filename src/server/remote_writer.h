@@ -87,7 +87,7 @@ class RemoteWriter {
   // What is in missing_. `expired`: not all of those series' items are at stake, but these calls.
   void Resolve(std::span<const Call> expired, WriteOutcome* outcome);
   bool BringsData(std::size_t series) const;
-  bool WantsMetadata(std::size_t series, const std::string& encoded, WriteOutcome* outcome);
+  bool WantsMetadata(std::size_t series, const std::string& encoded, std::uint64_t items, WriteOutcome* outcome);
   void AppendSeries(std::size_t series, WriteOutcome* outcome);
   void AppendItem(std::size_t series, std::size_t index, WriteOutcome* outcome);
   // Finds mixed_.

@@ -62,9 +62,10 @@ class ReplayVisitor : public WalVisitor {
   Status OnRow(ShardId, const WalRowHeader&, std::string_view value) override {
     end_unknown_ = false;
     bytes_to_look_ += value.size();
-    if (bytes_to_look_ < kMemoryLookBytes) return Status::Ok();
+    const bool read_only = core_->options().read_only;
+    if (bytes_to_look_ < (read_only ? kMemoryLookBytes / core_->size() : kMemoryLookBytes)) return Status::Ok();
     bytes_to_look_ = 0;
-    if (core_->options().read_only) return CheckHeld();
+    if (read_only) return CheckHeld();
     if (met_loss_) return Status::Ok();  // no row may claim to cover it before all is known
     // A log that was trimmed beyond the data is refused when it has been read: no row may claim to cover the hole.
     if (end_.trimmed_to > std::min(index_applied_, chunk_applied_)) return Status::Ok();
@@ -164,8 +165,19 @@ class ReplayVisitor : public WalVisitor {
   Lsn stored_to() const { return stored_to_; }
   // Not ok: a row of the data instance was damaged.
   const Status& damage() const { return damage_; }
-  // Not ok: storing what was replayed failed; the log is not to blame.
+  // Not ok: storing what was replayed failed, or CheckHeld; the log is not to blame.
   const Status& failure() const { return failure_; }
+  // There is no way but back for a store that is only read: what it holds of its log it can store nowhere.
+  Status CheckHeld() {
+    const std::int64_t more = MemoryBytes() - held_bytes_;
+    held_bytes_ += more;
+    const std::int64_t held = core_->held_bytes_.fetch_add(more) + more;
+    if (held > 0 && static_cast<std::uint64_t>(held) > core_->held_bytes_max_) {
+      failure_ = ResourceExhausted("what only the log holds takes more than " + std::to_string(core_->held_bytes_max_ >> 20) +
+                                   " MiB of memory");
+    }
+    return failure_;
+  }
   // Series that the index gained by the records, less those it lost.
   std::int64_t series_gained() const { return series_gained_; }
 
@@ -176,17 +188,6 @@ class ReplayVisitor : public WalVisitor {
     if (!on_replay_) return;
     on_replay_({shard_->id, end_.records, shard_->replay_records_expected.load(std::memory_order_relaxed), end_.bytes,
                 shard_->replay_seconds_left.load(std::memory_order_relaxed), done});
-  }
-  // There is no way but back for a store that is only read.
-  Status CheckHeld() {
-    const std::int64_t more = MemoryBytes() - held_bytes_;
-    held_bytes_ += more;
-    const std::int64_t held = core_->held_bytes_.fetch_add(more) + more;
-    if (held > 0 && static_cast<std::uint64_t>(held) > core_->held_bytes_max_) {
-      failure_ = ResourceExhausted("what only the log holds takes more than " + std::to_string(core_->held_bytes_max_ >> 20) +
-                                   " MiB of memory");
-    }
-    return failure_;
   }
   std::int64_t MemoryBytes() const {
     return static_cast<std::int64_t>(shard_->head->memory_bytes() + shard_->index->memory_bytes());
@@ -448,6 +449,9 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
     if (end.unreadable) return WithAffected(status, InstanceRole::kLog);
     *damage = visitor.damage();
     return damage->ok() && visitor.failure().ok() && IsDamage(status) ? log_damaged(status) : status;
+  }
+  if (options_.read_only) {
+    if (Status status = visitor.CheckHeld(); !status.ok()) return status;
   }
   shard->log_end = {end.last_epoch, end.last_group};
   visitor.End();

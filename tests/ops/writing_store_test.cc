@@ -32,8 +32,8 @@ TEST(OfFullDisk, NamesTheDirectoryOnceAndLeavesOtherErrorsAlone) {
   const Status low = ResourceExhausted("the disk of d has 1 bytes left: writes are taken from 2 on: free space");
   EXPECT_EQ(OfFullDisk(low, dir.path()), low);
   EXPECT_TRUE(IsOfFullDisk(low));
-  for (const Status& other :
-       {Status::Ok(), IoError("broken"), ResourceExhausted("the memory is used up"), Cancelled("interrupted")}) {
+  for (const Status& other : {Status::Ok(), IoError("broken"), ResourceExhausted("the memory is used up"), Cancelled("interrupted"),
+                              DataLoss("series {error=\"" + words + "\"} differs")}) {
     EXPECT_EQ(OfFullDisk(other, dir.path()), other);
     EXPECT_FALSE(IsOfFullDisk(other));
   }

@@ -146,6 +146,20 @@ class CliExportOfALog : public CliExport {
     std::filesystem::create_directory(Path("tmp"));
     ASSERT_GT(std::filesystem::file_size(LargestLog(db_ + "/log")), 10'000U);
   }
+  // A log of which nothing is stored: the writer was killed.
+  void FillUnstored() {
+    constexpr int kSeries = 60'000;
+    std::string text;
+    for (int i = 0; i < kSeries; ++i)
+      text += "n{i=\"" + std::to_string(i) + "\",j=\"" + std::to_string(i * 7919 % 100'003) + "\"} 1 1700000000000\n";
+    Subprocess writer(Command({"import", "--db", db_, "--progress", "plain", "--input-format", "prometheus", "-"}));
+    ASSERT_TRUE(writer.Write(text));
+    ASSERT_TRUE(writer.WaitUntil([](const std::string&, const std::string& err) { return LastLogged(err) >= kSeries * 3 / 4; }))
+        << writer.err();
+    writer.Kill(SIGKILL);
+    writer.Wait();
+    std::filesystem::create_directory(Path("tmp"));
+  }
   // Both verbs, with temporary files in `temporary`.
   std::vector<ProcessResult> ExportBoth(const std::string& limit, const std::string& name,
                                         const std::string& temporary = "tmp") const {
@@ -211,17 +225,7 @@ TEST_F(CliExportOfALog, BesideAWriterTheDatabaseIsRead) {
 
 // Verbs that only look do so where memory does not hold what the log does.
 TEST_F(CliExportOfALog, LooksReadACopyWhereMemoryDoesNotHoldTheLog) {
-  constexpr int kSeries = 60'000;
-  std::string text;
-  for (int i = 0; i < kSeries; ++i)
-    text += "n{i=\"" + std::to_string(i) + "\",j=\"" + std::to_string(i * 7919 % 100'003) + "\"} 1 1700000000000\n";
-  Subprocess writer(Command({"import", "--db", db_, "--shards", "1", "--progress", "plain", "--input-format", "prometheus", "-"}));
-  ASSERT_TRUE(writer.Write(text));
-  ASSERT_TRUE(writer.WaitUntil([](const std::string&, const std::string& err) { return LastLogged(err) >= kSeries * 3 / 4; }))
-      << writer.err();
-  writer.Kill(SIGKILL);
-  writer.Wait();
-  std::filesystem::create_directory(Path("tmp"));
+  ASSERT_NO_FATAL_FAILURE(FillUnstored());
   setenv("TMPDIR", Path("tmp").c_str(), 1);
   const auto before = testing_support::LookAtTree(db_);
   for (const std::vector<std::string>& command : std::vector<std::vector<std::string>>{
@@ -248,6 +252,19 @@ TEST_F(CliExportOfALog, LooksReadACopyWhereMemoryDoesNotHoldTheLog) {
   unsetenv("TMPDIR");
   EXPECT_TRUE(std::filesystem::is_empty(Path("tmp")));
   EXPECT_TRUE(testing_support::LookAtTree(db_) == before) << "nothing of the database was changed";
+}
+
+TEST_F(CliExportOfALog, AnInterruptedLookRemovesItsCopy) {
+  ASSERT_NO_FATAL_FAILURE(FillUnstored());
+  setenv("TMPDIR", Path("tmp").c_str(), 1);
+  Subprocess look(Command({"series", "--db", db_, "--memory-limit", "8MiB"}));
+  unsetenv("TMPDIR");
+  // It prints more than a pipe holds, and nobody reads on.
+  ASSERT_TRUE(look.WaitUntil([](const std::string& out, const std::string&) { return !out.empty(); })) << look.err();
+  EXPECT_FALSE(std::filesystem::is_empty(Path("tmp")));
+  look.Kill(SIGINT);
+  EXPECT_EQ(look.Wait().exit_code, kFailure);
+  EXPECT_TRUE(std::filesystem::is_empty(Path("tmp")));
 }
 
 TEST_F(CliExportOfALog, DamageIsNamedAsOfTheDatabase) {

@@ -164,7 +164,7 @@ TEST_F(CliMessages, OfALogThatWasTrimmedItIsSaidWhyNothingIsShown) {
   for (const auto& command : kCommands) {
     const ProcessResult result = Cli(command);
     EXPECT_EQ(result.exit_code, kOk) << result.err;
-    EXPECT_THAT(result.err, HasSubstr("the log holds no records: all that was written is stored")) << command[0];
+    EXPECT_THAT(result.err, HasSubstr("the log holds no records: it is trimmed of what is stored")) << command[0];
   }
   ASSERT_EQ(Import("n 1 1800000000000\n", {"--input-format", "prometheus"}).exit_code, kOk);
   for (const auto& command : kCommands) EXPECT_THAT(Cli(command).err, Not(HasSubstr("holds no records"))) << command[0];

@@ -13,6 +13,7 @@
 #include "chronolith/file_log_archiver.h"
 #include "interop/time_text.h"
 #include "ops/target_path.h"
+#include "ops/writing_store.h"
 
 namespace chronolith::daemon {
 namespace {
@@ -105,7 +106,9 @@ Status CheckLimits(const Flags& flags) {
 Status CheckSnapshotDirectory(const Flags& flags) {
   const std::string& directory = flags.admin.snapshot_directory;
   const auto wrong = [&](const std::string& why) { return InvalidArgument("--snapshot-dir " + directory + ": " + why); };
-  if (ops::LiesWithin(directory, flags.db)) return wrong("it lies in the database");
+  for (const std::string& of : ops::StoreDirectories(flags.db)) {
+    if (ops::LiesWithin(directory, of)) return wrong("it lies in the database");
+  }
   std::error_code error;
   std::filesystem::path there = std::filesystem::absolute(directory, error);
   while (!std::filesystem::exists(std::filesystem::symlink_status(there, error)) && there.has_relative_path()) {

@@ -2,6 +2,8 @@
 
 #include <cstdio>
 
+#include "ops/writing_store.h"
+
 namespace chronolith::cli {
 
 namespace {
@@ -81,7 +83,9 @@ void ImportSink::Resolve() {
   for (std::size_t i = 0; i < resolved.size() && first + i < refs_.size(); ++i) refs_[first + i] = resolved[i];
   for (const Refusal& refusal : result.refused) {
     refused_series_.insert_or_assign(first + refusal.series, refusal.reason);
-    if (IsFatal(refusal.reason)) fatal_ = refusal.reason;
+    // Of one series it may also be that there are as many as may be: those that are known still take samples.
+    const bool limit = refusal.reason.code() == StatusCode::kResourceExhausted && !ops::IsOfFullDisk(refusal.reason);
+    if (!limit && IsFatal(refusal.reason)) fatal_ = refusal.reason;
   }
   if (!result.ok() && (result.refused.empty() || IsFatal(result.status))) fatal_ = result.status;
   new_series_.clear();

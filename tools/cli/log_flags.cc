@@ -92,9 +92,7 @@ void TellOfEmptyLog(const ops::OfflineStore& store, const ops::LogSelection& sel
     if (ops::LogRecordsOf(store, shard) > 0) return;
   }
   std::fprintf(stderr, "the log holds no records%s\n",
-               store.data() == nullptr ? ""
-                                       : ": all that was written is stored, and the log was trimmed of it. `chronolith query` and "
-                                         "`export` show it");
+               store.data() == nullptr ? "" : ": it is trimmed of what is stored. `chronolith query` and `export` show that");
 }
 
 }  // namespace chronolith::cli

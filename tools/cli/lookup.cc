@@ -42,7 +42,7 @@ int RunLookup(const LookupFlags& flags, const Print& print) {
   if (!selection.ok()) return FailUsage(selection.status());
   const auto store = OpenForReading(flags.store);
   if (!store.ok()) return Fail(store.status());
-  const EndsAtOnce interruptible("interrupted; what was printed is not all");
+  const EndsAtOnce interruptible("interrupted; what was printed is not all", store->CleanUp());
   Output out;
   const auto left_out = print(store->storage.get(), selection->selectors, selection->range, &out);
   const Status written = out.Finish();

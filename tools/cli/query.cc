@@ -144,10 +144,11 @@ Result<bool> PrintSet(const QueryFlags& flags, Storage* storage, SeriesSet& set,
 }
 
 // A Select keeps the labels of all that it matches in memory: many are selected piece by piece.
-Result<bool> PrintAll(const QueryFlags& flags, Storage* storage, const std::vector<Matcher>& matchers, TimeRange range, Output* out,
-                      bool* partial) {
+Result<bool> PrintAll(const QueryFlags& flags, const ReadStore& store, const std::vector<Matcher>& matchers, TimeRange range,
+                      Output* out, bool* partial) {
+  Storage* const storage = store.storage.get();
   const auto ids = [&] {
-    const EndsAtOnce interruptible("interrupted; nothing was printed");
+    const EndsAtOnce interruptible("interrupted; nothing was printed", store.CleanUp());
     return ops::MatchingIds(storage, {matchers}, {.range = range, .skip_damaged = flags.skip_damaged});
   }();
   if (!ids.ok()) return ids.status();
@@ -177,7 +178,7 @@ int Query(const QueryFlags& flags) {
   if (!store.ok()) return Fail(store.status());
   Output out;
   bool partial = false;
-  const auto complete = PrintAll(flags, store->storage.get(), selection->selectors.front(), selection->range, &out, &partial);
+  const auto complete = PrintAll(flags, *store, selection->selectors.front(), selection->range, &out, &partial);
   const Status written = out.Finish();
   if (!complete.ok()) return FailReading(store->OfSource(complete.status()));
   if (!written.ok()) return Fail(written);

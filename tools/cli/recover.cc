@@ -144,7 +144,7 @@ int Recover(const RecoverFlags& flags) {
   if (!outcome.ok()) {
     if (flags.dry_run) return FailOrInterrupted(outcome.status(), "nothing was changed");
     return FailOrInterrupted(ops::OfFullDisk(outcome.status(), flags.store.db),
-                             "nothing is lost, and the same command goes on");
+                             flags.accept_data_loss ? "the same command goes on" : "nothing is lost, and the same command goes on");
   }
 
   const auto json = [&](Output* out) { PrintJson(*outcome, out); };

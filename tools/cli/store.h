@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -57,6 +58,12 @@ struct ReadStore {
   std::unique_ptr<ops::RecoveredCopy> copy;  // may be null; goes behind the store
   std::unique_ptr<Storage> storage;
 
+  // For who may be cut off while it reads.
+  std::function<void()> CleanUp() const {
+    return [this] {
+      if (copy != nullptr) copy->Remove();
+    };
+  }
   // With the names of the database in place of those of the copy.
   Status OfSource(const Status& status) const { return copy == nullptr ? status : copy->OfSource(status); }
 };
