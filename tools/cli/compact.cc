@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "interop/time_text.h"
+#include "ops/context.h"
 #include "ops/writing_store.h"
 #include "tools/cli/common.h"
 #include "tools/cli/confirm.h"
@@ -176,6 +177,8 @@ int Compact(const CompactFlags& flags) {
   options.background_compaction = false;  // this is what it is here for
   options.scrub_interval_ms = 0;
   options.retention_ms = retention_ms;
+  // A million series that leave the index fill its buffers beyond what a store counts.
+  options.memory_limit_bytes = ops::StoreMemoryBytes(flags.store.memory_limit - 3 * (flags.store.memory_limit / 16));
   CompactOptions compact = flags.options;
   compact.skip_damaged = true;
   compact.cancelled = InterruptFlag();
