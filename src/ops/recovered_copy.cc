@@ -16,7 +16,7 @@ std::uint64_t LogBytes(const std::string& path, const std::string& log_path) {
 }
 
 Result<std::unique_ptr<Storage>> OpenToRead(const Options& options, const std::string& path, std::uint64_t held_bytes_max) {
-  Result<std::unique_ptr<Storage>> store = StorageImpl::OpenToRead(options, path, held_bytes_max);
+  Result<std::unique_ptr<Storage>> store = StorageImpl::OpenWithin(options, path, held_bytes_max);
   if (!store.ok() && store.status().code() == StatusCode::kResourceExhausted) ReturnFreedMemory(0);
   return store;
 }

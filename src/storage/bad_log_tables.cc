@@ -1,5 +1,6 @@
 #include "storage/bad_log_tables.h"
 
+#include "base/coding.h"
 #include "base/table_ranges.h"
 #include "format/wal_record.h"
 #include "storage/store_directory.h"
@@ -10,9 +11,7 @@ namespace {
 // The state row sorts behind the rows of records.
 Lsn LastRow(const std::string& largest) {
   if (largest.size() != kWalKeyBytes || largest[0] != kWalRowPrefix) return kMaxLsn;
-  Lsn lsn = 0;
-  for (const char c : largest.substr(1)) lsn = lsn << 8 | static_cast<unsigned char>(c);
-  return lsn;
+  return LoadBigEndian<Lsn>(&largest[1]);
 }
 
 }  // namespace

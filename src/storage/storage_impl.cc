@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 
 #include "base/failpoint.h"
 #include "base/hash.h"
@@ -67,12 +68,10 @@ Storage::~Storage() = default;
 Appender::~Appender() = default;
 
 Result<std::unique_ptr<Storage>> Storage::Open(const Options& options, const std::string& path) {
-  Result<std::unique_ptr<Core>> core = Core::Open(options, path, nullptr);
-  if (!core.ok()) return core.status();
-  return std::unique_ptr<Storage>(new StorageImpl(options, path, std::move(*core)));
+  return StorageImpl::OpenWithin(options, path, std::numeric_limits<std::uint64_t>::max());
 }
 
-Result<std::unique_ptr<Storage>> StorageImpl::OpenToRead(const Options& options, const std::string& path,
+Result<std::unique_ptr<Storage>> StorageImpl::OpenWithin(const Options& options, const std::string& path,
                                                          std::uint64_t held_bytes_max) {
   Result<std::unique_ptr<Core>> core = Core::Open(options, path, nullptr, held_bytes_max);
   if (!core.ok()) return core.status();

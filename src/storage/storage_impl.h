@@ -61,8 +61,8 @@ class StorageImpl : public Storage {
   // ---- For src/ops, which reads stores series by series, by their ids (by_id.cc) ----
   // What Storage::Open returns is one.
   static StorageImpl* Of(Storage* storage) { return static_cast<StorageImpl*>(storage); }
-  // Storage::Open of a store that is only read; kResourceExhausted where it would hold more than so many bytes of its log.
-  static Result<std::unique_ptr<Storage>> OpenToRead(const Options& options, const std::string& path, std::uint64_t held_bytes_max);
+  // Storage::Open; kResourceExhausted where a store that is only read would hold more than so many bytes of its log.
+  static Result<std::unique_ptr<Storage>> OpenWithin(const Options& options, const std::string& path, std::uint64_t held_bytes_max);
   // Writes, checkpoints and Close wait no longer for memory or for room on a disk once `*cancelled` is set: kCancelled, and what
   // was not logged is lost. It outlives the store. Until a Reopen.
   void HeedCancel(const std::atomic<bool>* cancelled);
