@@ -6,6 +6,7 @@
 #include <rocksdb/write_buffer_manager.h>
 
 #include <algorithm>
+#include <sstream>
 
 #include "plugins/common/engine_checks.h"
 #include "plugins/rocksdb/file_checksum.h"
@@ -120,7 +121,7 @@ const FamilyTuning& TuningOf(FamilyRole role) { return kFamilyTunings[static_cas
 const InstanceTuning& TuningOf(InstanceRole role) { return kInstanceTunings[static_cast<std::size_t>(role)]; }
 
 Result<EngineSettings> ParseSettings(const EngineOptions& options) {
-  if (Status s = CheckExtra(options, "rocksdb", {"wal_recovery_mode", "repair", "damaged_tables"}); !s.ok()) return s;
+  if (Status s = CheckExtra(options, "rocksdb", {"wal_recovery_mode", "repair", "drop_damaged_tables"}); !s.ok()) return s;
   EngineSettings settings;
   if (const auto it = options.extra.find("wal_recovery_mode"); it != options.extra.end()) {
     settings.tolerate_tail = it->second == "tolerate_tail";
@@ -133,11 +134,11 @@ Result<EngineSettings> ParseSettings(const EngineOptions& options) {
     if (!settings.repair || options.read_only)
       return InvalidArgument("repair must be 'tables', of an instance that is opened for writing");
   }
-  if (const auto it = options.extra.find("damaged_tables"); it != options.extra.end()) {
-    settings.drop_unreadable = it->second == "drop_unreadable";
-    settings.drop_damaged = settings.drop_unreadable || it->second == "drop";
-    if (!settings.drop_damaged || options.instance != InstanceRole::kLog)
-      return InvalidArgument("damaged_tables must be 'drop' or 'drop_unreadable', of a log instance");
+  if (const auto it = options.extra.find("drop_damaged_tables"); it != options.extra.end()) {
+    std::istringstream names(it->second);
+    for (std::string name; std::getline(names, name, ',');) settings.drop.insert(name);
+    if (settings.drop.empty() || options.instance != InstanceRole::kLog)
+      return InvalidArgument("drop_damaged_tables must name files, of a log instance");
   }
   return settings;
 }

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
+#include <string>
 
 #include "chronolith/kv_engine.h"
 
@@ -39,10 +41,9 @@ const InstanceTuning& TuningOf(InstanceRole role);
 // The settings that a store may pass in EngineOptions::extra, parsed.
 struct EngineSettings {
   bool tolerate_tail = false;
-  bool repair = false;           // before it is opened: repair.h
-  bool drop_damaged = false;     // before it is opened: table_drop.h
-  bool drop_unreadable = false;  // those too that an error of the device keeps from being read, and that may be whole
-  bool skip_damage = false;      // of the log; for CheckLog's look at it only, no store can ask for it
+  bool repair = false;         // before it is opened: repair.h
+  std::set<std::string> drop;  // files: those of them that are bad, before it is opened (table_drop.h)
+  bool skip_damage = false;    // of the log; for CheckLog's look at it only, no store can ask for it
 };
 Result<EngineSettings> ParseSettings(const EngineOptions& options);
 

@@ -315,7 +315,7 @@ class RocksDbEngineFactory : public EngineFactory {
     }
     const Result<PathState> state = LookAt(path);
     if (!state.ok()) return state.status();
-    if (settings->drop_damaged && *state == PathState::kDatabase) {
+    if (!settings->drop.empty() && *state == PathState::kDatabase) {
       if (Status s = DropDamagedTables(path, options, *settings); !s.ok()) return s;
     }
     if (*state != PathState::kDatabase) {
@@ -397,10 +397,7 @@ class RocksDbEngineFactory : public EngineFactory {
       bad = opened->bad_tables;
       const RocksDbEngine closes(path, reading, std::move(opened).value());
     }
-    for (const BadTable& table : bad) {
-      if (table.state == TableState::kUnreadable && !settings.drop_unreadable)
-        return IoError("'" + path + "/" + table.file + "' " + table.wrong + "; that may pass, so no table was dropped");
-    }
+    std::erase_if(bad, [&](const BadTable& table) { return !settings.drop.contains(table.file); });
     return DropTables(env_, path, bad);
   }
 

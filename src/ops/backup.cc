@@ -16,6 +16,7 @@
 #include "ops/target_path.h"
 #include "ops/whole_store.h"
 #include "storage/store_directory.h"
+#include "storage/unfinished.h"
 
 namespace chronolith::ops {
 namespace {

@@ -235,7 +235,7 @@ class Counting {
       if (state.next > 0) state.alive.AddRange(0, static_cast<Ordinal>(state.next - 1));
       return Status::Ok();
     }
-    if (store_.unfinished().contains(i)) NoteUnread(i, "log", std::string(kLogEndGivenUp));
+    if (store_.unfinished().Contains(i)) NoteUnread(i, "log", std::string(kLogGivenUp));
     ChurnReader churn(&state, &condition, report_, context_);
     WalEnd end;
     const Status read = ReadWal(store_.log(), WalFamily(i), i, 0, context_.cancelled, &churn, nullptr, &end);

@@ -202,7 +202,7 @@ class Inspection {
 
   Status ReadLog(ShardUse* use) {
     if (store_.log() == nullptr) return store_.log_failure();
-    if (store_.unfinished().contains(use->shard)) use->condition.unread.push_back({"log", std::string(kLogEndGivenUp)});
+    if (store_.unfinished().Contains(use->shard)) use->condition.unread.push_back({"log", std::string(kLogGivenUp)});
     LogReader reader(use, context_);
     WalEnd end;
     const Status s = ReadWal(store_.log(), WalFamily(use->shard), use->shard, ~Lsn{0}, context_.cancelled, &reader, nullptr, &end);

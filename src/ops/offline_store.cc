@@ -30,7 +30,7 @@ Result<std::shared_ptr<EngineFactory>> FindEngine(const StoreManifest& manifest,
 Result<std::unique_ptr<OfflineStore>> OfflineStore::Open(const std::string& path, const OfflineOptions& options) {
   Result<StoreManifest> manifest = ReadStoreManifest(path);
   if (!manifest.ok()) return manifest.status();
-  Result<std::set<ShardId>> unfinished = ReadUnfinished(path, *manifest);
+  Result<Unfinished> unfinished = ReadUnfinished(path, manifest->shards);
   if (!unfinished.ok()) return unfinished.status();
   std::unique_ptr<OfflineStore> store(new OfflineStore);
   store->unfinished_ = std::move(*unfinished);

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <set>
 #include <string>
 #include <string_view>
 
@@ -13,6 +12,7 @@
 #include "chronolith/result.h"
 #include "format/series_id.h"
 #include "format/store_manifest.h"
+#include "storage/unfinished.h"
 
 namespace chronolith::ops {
 
@@ -31,7 +31,7 @@ struct OfflineOptions {
 };
 
 // What is wrong with the log of a shard that OfflineStore::unfinished names.
-inline constexpr std::string_view kLogEndGivenUp = "the end of its log was given up by an open that did not come to its end";
+inline constexpr std::string_view kLogGivenUp = "part of its log was given up by an open that did not come to its end";
 
 // Beside a process that writes, both instances are seen as of the open, the log first: so what a trim has taken from the log is in
 // the data. Its memory: the engine's caches, and the rows of the log that are not in its tables (Options::checkpoint_bytes, about
@@ -48,7 +48,7 @@ class OfflineStore {
   const StoreManifest& manifest() const { return manifest_; }
   ShardId shards() const { return manifest_.shards; }
   // Shards that the store refuses until a loss that was accepted has been dealt with: what their log ends with is not known.
-  const std::set<ShardId>& unfinished() const { return unfinished_; }
+  const Unfinished& unfinished() const { return unfinished_; }
   KvEngine* log() const { return log_.get(); }    // null where it was not asked for, or log_failure is not ok
   KvEngine* data() const { return data_.get(); }  // the same with data_failure
   const Status& log_failure() const { return log_failure_; }
@@ -59,7 +59,7 @@ class OfflineStore {
   std::string path_;
   std::string log_path_;
   StoreManifest manifest_;
-  std::set<ShardId> unfinished_;
+  Unfinished unfinished_;
   std::unique_ptr<KvEngine> log_;
   std::unique_ptr<KvEngine> data_;
   Status log_failure_;

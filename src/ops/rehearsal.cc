@@ -8,6 +8,7 @@
 #include "base/posix_file.h"
 #include "ops/file_copy.h"
 #include "storage/store_directory.h"
+#include "storage/unfinished.h"
 
 namespace chronolith::ops {
 namespace {

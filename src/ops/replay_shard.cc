@@ -101,8 +101,8 @@ void ShardReplayer::Run() {
     report_->problems.push_back("the cursor stands at LSN " + std::to_string(report_->resumed_after) + ", but the log ends at " +
                                 std::to_string(report_->read.log_end) + ": it has lost its end");
   }
-  if (store_.unfinished().contains(report_->shard)) {
-    report_->problems.emplace_back(kLogEndGivenUp);
+  if (store_.unfinished().Contains(report_->shard)) {
+    report_->problems.emplace_back(kLogGivenUp);
   }
   if (const std::uint64_t n = report_->read.unlabelled; n > 0) {
     report_->problems.push_back(std::to_string(n) +

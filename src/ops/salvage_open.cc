@@ -331,7 +331,7 @@ class Opening {
                     table.file + ", cannot be read");
     }
     EngineOptions dropping = ReadOnly(options);
-    dropping.extra["damaged_tables"] = "drop_unreadable";
+    dropping.extra["drop_damaged_tables"] = NamesOf(found->lost_log_tables);
     const auto opened = factory_->Open(copy, dropping);
     dropped_ = opened.ok();
     return opened.status();

@@ -186,11 +186,11 @@ Status LookAtLog(ShardLook* look) {
   WalEnd end;
   if (Status s = ReadLog(look->store->log(), look, look, &look->log, &end); !s.ok()) return s;
   const std::string wal = FamilyName("wal", look->shard);
-  if (look->store->unfinished().contains(look->shard)) {
+  if (look->store->unfinished().Contains(look->shard)) {
     look->log.known = false;
     look->problems.Add(
         ProblemKind::kLog, wal,
-        "its end was given up as damaged, by an open that did not come to its end; `recover --accept-data-loss` ends it");
+        "part of it was given up as damaged, by an open that did not come to its end; `recover --accept-data-loss` ends it");
   }
   if (look->index_readable && look->chunks_readable && look->chunks.applied_lsn > look->index.applied_lsn) {
     look->problems.Add(ProblemKind::kOrder, FamilyName("index", look->shard) + "/s",

@@ -135,8 +135,8 @@ Result<DumpReport> DumpLog(const OfflineStore& store, const DumpOptions& options
     } else if (!s.ok()) {
       return s.WithContext("shard " + std::to_string(shard));
     }
-    if (store.unfinished().contains(shard))
-      report.problems.push_back("shard " + std::to_string(shard) + ": " + std::string(kLogEndGivenUp));
+    if (store.unfinished().Contains(shard))
+      report.problems.push_back("shard " + std::to_string(shard) + ": " + std::string(kLogGivenUp));
     if (totals.unlabelled > 0) {
       report.problems.push_back("shard " + std::to_string(shard) + ": " + std::to_string(totals.unlabelled) +
                                 " items are of series whose labels are lost: nobody can tell whether they match");

@@ -33,4 +33,10 @@ std::vector<BadLogTable> BadLogTables(const KvEngine* log, ShardId shards) {
   return found;
 }
 
+std::string NamesOf(const std::vector<BadLogTable>& tables) {
+  std::string names;
+  for (const BadLogTable& table : tables) names += (names.empty() ? "" : ",") + table.file;
+  return names;
+}
+
 }  // namespace chronolith

@@ -21,6 +21,8 @@ inline constexpr Lsn kMaxLsn = ~Lsn{0};
 
 // Of an instance that was opened around them (EngineOptions::quarantine).
 std::vector<BadLogTable> BadLogTables(const KvEngine* log, ShardId shards);
+// For EngineOptions::extra["drop_damaged_tables"]: separated by commas.
+std::string NamesOf(const std::vector<BadLogTable>& tables);
 
 }  // namespace chronolith
 

@@ -99,6 +99,12 @@ Status Core::SyncLog() {
 }
 
 Status Core::CheckpointLocked(Haste haste) {
+  const Status status = StoreHeads(haste);
+  NoteRoom(status);
+  return status;
+}
+
+Status Core::StoreHeads(Haste haste) {
   if (wal_->failed()) return wal_->failure();  // the head may hold what the log lost: it is never stored
   if (wal_->stalled()) {                       // nothing can be synced before there is room for it
     if (Status status = wal_->FlushTrimmed(); !status.ok()) return status;
@@ -390,7 +396,6 @@ void Core::UpkeepLoop() {
     }
     upkeep_mu_.Unlock();
     LookAtDisk(true);
-    if (checkpoint) NoteRoom(status);
     if (status.ok() && checkpoint) status = ApplyRetention();
     if (status.ok()) status = CompactInBackground();
     LeavePlace();

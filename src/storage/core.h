@@ -32,6 +32,7 @@
 #include "storage/scrub.h"
 #include "storage/shard.h"
 #include "storage/store_directory.h"
+#include "storage/unfinished.h"
 #include "wal/sharded_wal.h"
 
 namespace chronolith {
@@ -154,7 +155,6 @@ class Core {
   Status CheckQuarantine();
   // data_loss.cc: what Options::accept_data_loss gives up.
   Status LoadUnfinished();
-  Status WriteUnfinished();
   void SkipOrdinals(Shard* shard);
   void SkipUnknownEnd(Shard* shard);  // it is not known how many records the end of its log has lost
   void ReportLoss(const Shard& shard) const;
@@ -179,7 +179,7 @@ class Core {
   void WakeAdmitted();
   // disk_space.cc. `tried`: a checkpoint has just freed what it could.
   void LookAtDisk(bool tried = false);
-  void NoteRoom(const Status& checkpoint);  // of the upkeep thread
+  void NoteRoom(const Status& checkpoint) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   std::uint64_t UnderWayBytes() const;
   struct DiskSpace {
     std::uint64_t free = 0;
@@ -206,6 +206,7 @@ class Core {
     kBackground,  // open chunks are not: they will be written again, grown. Nor are others while writers fill the log in seconds
   };
   Status CheckpointLocked(Haste haste) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
+  Status StoreHeads(Haste haste) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status CheckpointIndex() ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status CheckpointChunks(Packing closed_chunks, Packing open_chunks) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status SyncLog();
@@ -243,8 +244,7 @@ class Core {
   std::vector<std::unique_ptr<Shard>> shards_;
   std::unique_ptr<ShardedWAL> wal_;
   Status quarantine_;
-  std::set<ShardId> log_tables_lost_;  // by GiveUpLogTables; a table is of one shard, and says nothing of the others' logs
-  std::set<ShardId> unfinished_;       // the end of their logs was given up, and the open that did it has not come to its end
+  Unfinished unfinished_;                       // of an open before this one, and of this one until it comes to its end
   std::atomic<std::uint64_t> series_total_{0};  // of all shards, those that do not serve yet too
   std::atomic<double> replay_seconds_{0};
   std::uint64_t epoch_before_ = 0;  // the largest of any family, at open: all shards get the same next one
@@ -269,6 +269,7 @@ class Core {
   // The last one, or the opening.
   std::chrono::steady_clock::time_point checkpoint_began_ ABSL_GUARDED_BY(upkeep_mu_) = std::chrono::steady_clock::now();
   std::optional<ArchiveMark> archive_mark_ ABSL_GUARDED_BY(upkeep_mu_);  // of the last checkpoint, not told yet
+  Deadline no_room_since_ ABSL_GUARDED_BY(upkeep_mu_) = kNoDeadline;     // checkpoints find none; kNoDeadline: they do
   Timestamp released_before_ ABSL_GUARDED_BY(upkeep_mu_) = kMinTimestamp;
   std::size_t release_next_ ABSL_GUARDED_BY(upkeep_mu_) = 0;  // the shard that ReleaseStored begins behind
   std::uint64_t released_untold_ ABSL_GUARDED_BY(upkeep_mu_) = 0;
@@ -309,7 +310,6 @@ class Core {
   Status disk_room_ ABSL_GUARDED_BY(wake_mu_);             // why disk_low_ is set
   std::uint64_t low_looks_ ABSL_GUARDED_BY(wake_mu_) = 0;  // that found a disk still low behind a checkpoint
   Deadline low_since_ ABSL_GUARDED_BY(wake_mu_);
-  Deadline no_room_since_ = kNoDeadline;      // the upkeep thread's: checkpoints find none; kNoDeadline: they do
   Status no_room_ ABSL_GUARDED_BY(wake_mu_);  // not ok: for kDiskPatience
   bool stop_ ABSL_GUARDED_BY(wake_mu_) = false;
   bool wanted_ ABSL_GUARDED_BY(wake_mu_) = false;

@@ -3,14 +3,14 @@
 //   1. A damaged log file is rewritten without the damaged bytes (the engine's CheckLog, where WalJudge gives them up). The logs of
 //      shards that have nothing behind the damage may have lost their end, which nothing will show afterwards: before, their
 //      numbers are written to the file UNFINISHED.
-//      A table of the log that cannot be read is taken out of it (Core::GiveUpLogTables): that of one shard, whose end may be lost.
+//      A table of the log that cannot be read is taken out of it (Core::GiveUpLogTables). It is of one shard, whose end may be
+//      lost: before, UNFINISHED says whose it is.
 //   2. Replay passes over holes and rows that do not decode (ReplayVisitor::OnLoss).
 //   3. A checkpoint stores what is left and trims the log beyond the holes; then UNFINISHED goes.
 // Whenever this is cut short, the next open meets the holes again, or UNFINISHED, and refuses the shards as before.
 #include <algorithm>
 #include <utility>
 
-#include "base/posix_file.h"
 #include "storage/core.h"
 #include "storage/log_judge.h"
 
@@ -29,16 +29,9 @@ std::string Lsns(const ShardLoss::Range& range) {
 }  // namespace
 
 Status Core::LoadUnfinished() {
-  Result<std::set<ShardId>> unfinished = ReadUnfinished(path_, manifest_);
+  Result<Unfinished> unfinished = ReadUnfinished(path_, manifest_.shards);
   if (unfinished.ok()) unfinished_ = std::move(*unfinished);
   return unfinished.status();
-}
-
-Status Core::WriteUnfinished() {
-  if (unfinished_.empty()) return RemoveSyncedFile(path_, kUnfinishedFile);
-  std::string text;
-  for (const ShardId shard : unfinished_) text += std::to_string(shard) + " ";
-  return WriteSyncedFile(path_, kUnfinishedFile, text + "\n");
 }
 
 Status Core::GiveUpLogTables(const std::string& path, const EngineOptions& log) {
@@ -59,7 +52,7 @@ Status Core::GiveUpLogTables(const std::string& path, const EngineOptions& log) 
   if (bad.empty()) return Status::Ok();
   if (Status status = NoteLostTables(path, bad); !status.ok()) return status;
   options.quarantine = false;
-  options.extra["damaged_tables"] = "drop";
+  options.extra["drop_damaged_tables"] = NamesOf(bad);
   const Status dropped = (*factory)->Open(path, options).status();
   return dropped.code() == StatusCode::kDataLoss ? Status::Ok() : dropped;  // what is damaged beside them the next open tells
 }
@@ -77,10 +70,10 @@ Status Core::NoteLostTables(const std::string& path, const std::vector<BadLogTab
     const Result<StoredState> stored =
         ReadStoredState(data_engine_.get(), {shard, WalFamily(shard), IndexFamily(shard), ChunkFamily(shard)});
     if (!stored.ok()) return stored.status();
-    if (stored->damaged || table.last > stored->least()) unfinished_.insert(shard);
-    log_tables_lost_.insert(shard);
+    if (stored->damaged || table.last > stored->least()) unfinished_.ends.insert(shard);
+    unfinished_.tables.insert(shard);
   }
-  return unfinished_.empty() ? Status::Ok() : WriteUnfinished();
+  return WriteUnfinished(path_, unfinished_);
 }
 
 void Core::SkipOrdinals(Shard* shard) {
@@ -129,9 +122,10 @@ Status Core::FinishLoss() {
       return Unavailable("the log of shard " + std::to_string(shard->id) +
                          " cannot be trimmed beyond what it has lost: the archive does not take what is in front");
     }
-    unfinished = unfinished_.erase(shard->id) > 0 || unfinished;
+    unfinished = unfinished || unfinished_.Contains(shard->id);
+    unfinished_.Erase(shard->id);
   }
-  return unfinished ? WriteUnfinished() : Status::Ok();
+  return unfinished ? WriteUnfinished(path_, unfinished_) : Status::Ok();
 }
 
 }  // namespace chronolith

@@ -243,8 +243,8 @@ Status Core::CheckLog(EngineFactory* factory, const std::string& path, const Eng
   WalJudge::GiveUp give_up;
   if (options_.accept_data_loss) {
     give_up = [this](const std::vector<ShardId>& ends_unknown) {
-      unfinished_.insert(ends_unknown.begin(), ends_unknown.end());
-      return unfinished_.empty() ? Status::Ok() : WriteUnfinished();
+      unfinished_.ends.insert(ends_unknown.begin(), ends_unknown.end());
+      return WriteUnfinished(path_, unfinished_);
     };
   }
   WalJudge wal_judge(data_engine_.get(), judged, give_up, remedy);

@@ -114,7 +114,7 @@ class ReplayVisitor : public WalVisitor {
     }
     met_loss_ = true;
     // A hole where rows did not decode is not one of missing bytes; that of a table says nothing of other shards.
-    if (loss.behind.epoch != 0 && !end_unknown_ && !core_->log_tables_lost_.contains(shard_->id))
+    if (loss.behind.epoch != 0 && !end_unknown_ && !core_->unfinished_.tables.contains(shard_->id))
       shard_->lost_before = std::max(shard_->lost_before.value_or(WalPlace{}), loss.behind);
     end_unknown_ = loss.last == 0;
     if (loss.last != 0) Lose(loss.first, loss.last);
@@ -458,10 +458,10 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
   CHRONOLITH_FAILPOINT("open.replayed");
   Lsn log_end = std::max(end.last_lsn, end.trimmed_to);
   const Lsn applied_most = std::max(index_state->applied_lsn, chunk_state->applied_lsn);
-  bool end_unknown = visitor.end_unknown() || unfinished_.contains(shard->id);
+  bool end_unknown = visitor.end_unknown() || unfinished_.ends.contains(shard->id);
   if (log_end < applied_most && options_.accept_data_loss) {
     visitor.Lose(log_end + 1, applied_most);
-    if (!log_tables_lost_.contains(shard->id)) shard->lost_before = WalPlace{std::numeric_limits<std::uint64_t>::max(), 0};
+    if (!unfinished_.tables.contains(shard->id)) shard->lost_before = WalPlace{std::numeric_limits<std::uint64_t>::max(), 0};
     end_unknown = true;
     log_end = applied_most;
   }

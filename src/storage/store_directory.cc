@@ -90,22 +90,6 @@ Status WriteStoreManifest(const std::string& path, const StoreManifest& manifest
 }
 
 // A line of text: shard numbers with blanks between them.
-Result<std::set<ShardId>> ReadUnfinished(const std::string& path, const StoreManifest& manifest) {
-  std::set<ShardId> shards;
-  const std::string file = path + "/" + std::string(kUnfinishedFile);
-  std::ifstream in(file);
-  if (!in) {
-    if (errno != ENOENT) return ErrnoStatus("cannot read " + file, errno);
-    return shards;
-  }
-  ShardId shard = 0;
-  while (in >> shard) shards.insert(shard);
-  if (!in.eof() || shards.empty()) {
-    for (ShardId i = 0; i < manifest.shards; ++i) shards.insert(i);
-  }
-  return shards;
-}
-
 Status CreationCutShort() {
   return NotFound(
       "the database is not made to its end: that was cut short, or is under way, and nothing was written to it yet. Who opens it "

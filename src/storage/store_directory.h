@@ -1,7 +1,7 @@
 // What a store's directory holds, for all who open or write one: the store itself, and tools that must not start it.
 //
 //   STORE       the manifest
-//   UNFINISHED  shards whose loss was accepted by an open that did not come to its end (data_loss.cc)
+//   UNFINISHED  what was given up by an open that did not come to its end (unfinished.h)
 //   data/       the data instance: family 0 `meta`, then index.<k> and chunk.<k> of each shard k
 //   log/        the log instance (or where the manifest says): family 0 `meta`, then wal.<k>
 #ifndef CHRONOLITH_STORAGE_STORE_DIRECTORY_H_
@@ -25,8 +25,6 @@ inline constexpr FamilyId WalFamily(ShardId shard) { return 1 + shard; }
 inline constexpr FamilyId IndexFamily(ShardId shard) { return 1 + 2 * shard; }
 inline constexpr FamilyId ChunkFamily(ShardId shard) { return 2 + 2 * shard; }
 
-inline constexpr std::string_view kUnfinishedFile = "UNFINISHED";
-
 std::string DataInstancePath(const std::string& path);
 std::string LogInstancePath(const std::string& path, const StoreManifest& manifest);
 // Role and families, with their merge functions and without filters that drop rows; for the rest the defaults.
@@ -37,9 +35,6 @@ EngineOptions LogInstanceOptions(const StoreManifest& manifest);
 Result<StoreManifest> ReadStoreManifest(const std::string& path);
 // Synced, with the name of the directory in its parent where that may be read.
 Status WriteStoreManifest(const std::string& path, const StoreManifest& manifest);
-// Shards whose loss was accepted by an open that did not come to its end: nothing shows what the end of their log has lost. All
-// where the file that lists them is damaged.
-Result<std::set<ShardId>> ReadUnfinished(const std::string& path, const StoreManifest& manifest);
 // kNotFound, of an instance that lacks something while the manifest is not complete: no write can have been acknowledged.
 Status CreationCutShort();
 // Of a copy of the store: it has a new, random incarnation, and its log beside it.

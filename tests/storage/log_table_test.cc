@@ -5,6 +5,7 @@
 #include "base/table_ranges.h"
 #include "storage/store_directory.h"
 #include "tests/storage/log_loss_fixture.h"
+#include "tests/support/memory_archive.h"
 
 namespace chronolith {
 namespace {
@@ -34,12 +35,37 @@ class LogTable : public LogLossTest {
     file.seekp(0).put(static_cast<char>(byte ^ 1));
     ASSERT_TRUE(file.good());
   }
-  // Killed behind the note of what may be lost; with `dropped` also behind the MANIFEST's change.
-  void Interrupted(bool dropped) {
+  // A table of the shard, and rows behind it in log files. The other shards have nothing as new as those, which would make them
+  // suspects of a hole in log files.
+  std::string TableInFrontOfRows() {
     Fill();
+    store_.Open();
+    for (int round = 0; round < 3; ++round, ++t_) {
+      for (const auto& [i, shard] : shards_) {
+        if (shard != bad_) continue;
+        store_.Write(Numbered(i), {{t_, 1.0 * i}});
+        contents_[Numbered(i).ToString()][t_] = Shown(1.0 * i);
+      }
+    }
+    store_.KillWithoutOpening();
+    const Rows rows = LogRows(bad_);
+    const auto split = std::prev(rows.end(), 4);  // the last is the state row
+    behind_ = split->first;
+    SetLogRows(bad_, Rows(rows.begin(), split));
     WithLog([this](KvEngine* engine) { Flush(engine); });
-    FlipBit(NewestTable(bad_));
-    std::ofstream(store_.path() + "/UNFINISHED") << bad_ << " \n";
+    std::string table = NewestTable(bad_);
+    WithLog([&](KvEngine* engine) {
+      std::vector<Op> ops;
+      for (auto it = split; it != rows.end(); ++it) ops.push_back({Op::Type::kPut, it->first, it->second});
+      const Batch batch{1 + bad_, {}, engine->CurrentEpoch(1 + bad_).value(), ops};
+      EXPECT_EQ(engine->Write({&batch, 1}, {.durability = Durability::kSynced})[0], Status::Ok());
+    });
+    return table;
+  }
+  // Killed behind the note of what may be lost; with `dropped` also behind the MANIFEST's change.
+  void Interrupted(const std::string& table, bool dropped) {
+    FlipBit(table);
+    std::ofstream(store_.path() + "/UNFINISHED") << bad_ << " " << bad_ << "t \n";
     std::string manifest;
     std::getline(std::ifstream(store_.path() + "/log/CURRENT"), manifest);
     std::ofstream(store_.path() + "/log/" + manifest + ".cut") << "the beginning of";
@@ -47,7 +73,7 @@ class LogTable : public LogLossTest {
       EngineOptions options = LogInstanceOptions(ReadStoreManifest(store_.path()).value());
       options.read_only = true;
       options.create_if_missing = false;
-      options.extra["damaged_tables"] = "drop";
+      options.extra["drop_damaged_tables"] = std::filesystem::path(table).filename();
       EXPECT_EQ(EngineRegistry::Default()->Find("rocksdb").value()->Open(store_.path() + "/log", options).status(), Status::Ok());
     }
     store_.Open();
@@ -73,6 +99,8 @@ class LogTable : public LogLossTest {
       contents_[labels] = found.at(labels);
     }
   }
+
+  std::string behind_;  // of TableInFrontOfRows: the first of those rows
 };
 INSTANTIATE_TEST_SUITE_P(Engines, LogTable, testing::Values("rocksdb"), EngineName);
 
@@ -89,40 +117,53 @@ TEST_P(LogTable, ItsEndIsGivenUpForItsShardOnly) {
   EXPECT_TRUE(store_->Stats().losses.empty());
 }
 
-// The other shards have nothing as new as what is behind the hole. That would make them suspects of a hole in log files.
 TEST_P(LogTable, AHoleOfItIsOneOfItsShardOnly) {
-  Fill();
-  store_.Open();
-  for (int round = 0; round < 3; ++round, ++t_) {
-    for (const auto& [i, shard] : shards_) {
-      if (shard != bad_) continue;
-      store_.Write(Numbered(i), {{t_, 1.0 * i}});
-      contents_[Numbered(i).ToString()][t_] = Shown(1.0 * i);
-    }
-  }
-  store_.KillWithoutOpening();
-  const Rows rows = LogRows(bad_);
-  const auto split = std::prev(rows.end(), 4);  // the last is the state row
-  SetLogRows(bad_, Rows(rows.begin(), split));
-  WithLog([this](KvEngine* engine) { Flush(engine); });
-  const std::string table = NewestTable(bad_);
-  WithLog([&](KvEngine* engine) {
-    std::vector<Op> ops;
-    for (auto it = split; it != rows.end(); ++it) ops.push_back({Op::Type::kPut, it->first, it->second});
-    const Batch batch{1 + bad_, {}, engine->CurrentEpoch(1 + bad_).value(), ops};
-    EXPECT_EQ(engine->Write({&batch, 1}, {.durability = Durability::kSynced})[0], Status::Ok());
-  });
-  FlipBit(table);
+  FlipBit(TableInFrontOfRows());
   Accept();
   ASSERT_EQ(store_->Stats().losses[0].lost.size(), 1U);
-  EXPECT_EQ(WalKey(store_->Stats().losses[0].lost[0].last + 1), split->first);
+  EXPECT_EQ(WalKey(store_->Stats().losses[0].lost[0].last + 1), behind_);
   store_.Kill();
   EXPECT_EQ(store_.Read(), contents_);
 }
 
-TEST_P(LogTable, KilledBeforeItIsDroppedTheNextOpenEndsIt) { Interrupted(false); }
+TEST_P(LogTable, KilledBeforeItIsDroppedTheNextOpenEndsIt) {
+  Fill();
+  WithLog([this](KvEngine* engine) { Flush(engine); });
+  Interrupted(NewestTable(bad_), false);
+}
 
-TEST_P(LogTable, KilledBehindThatTheNextOpenEndsIt) { Interrupted(true); }
+TEST_P(LogTable, KilledBehindThatTheNextOpenEndsIt) {
+  Fill();
+  WithLog([this](KvEngine* engine) { Flush(engine); });
+  Interrupted(NewestTable(bad_), true);
+}
+
+TEST_P(LogTable, AHoleThatAnInterruptedOpenLeftIsOneOfItsShardOnly) {
+  Interrupted(TableInFrontOfRows(), true);
+}
+
+// It gives up, stores what is left, and cannot trim the log beyond the hole: so it has not come to its end.
+TEST_P(LogTable, WhatAnOpenGaveUpIsKnownUntilOneComesToItsEnd) {
+  FlipBit(TableInFrontOfRows());
+  const auto archive = std::make_shared<MemoryArchive>();
+  archive->Take(0);
+  store_.options().log_archiver = archive;
+  store_.options().accept_data_loss = true;
+  EXPECT_EQ(store_.TryOpen().code(), StatusCode::kUnavailable);
+  std::string known;
+  std::getline(std::ifstream(store_.path() + "/UNFINISHED"), known);
+  EXPECT_EQ(known, std::to_string(bad_) + " " + std::to_string(bad_) + "t ");
+  store_.options().accept_data_loss = false;
+  store_.options().log_archiver = nullptr;
+  store_.Open();
+  EXPECT_EQ(Quarantined(), std::set<std::uint32_t>{bad_});
+  store_.Close();
+  Accept();
+  EXPECT_FALSE(std::filesystem::exists(store_.path() + "/UNFINISHED"));
+  store_.Restart();
+  EXPECT_EQ(Quarantined(), std::set<std::uint32_t>{});
+  EXPECT_EQ(store_.Read(), contents_);
+}
 
 // Beside a damaged log file, of which the shards lose what they lose of it.
 TEST_P(LogTable, ADamagedLogFileBesideItIsGivenUpToo) {
