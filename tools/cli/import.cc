@@ -115,9 +115,11 @@ Status ImportFile(const std::string& path, ImportReader* reader, ImportSink* sin
   return status.code() == StatusCode::kInvalidArgument ? status.WithContext(name) : status;  // strict; others name the file
 }
 
+// Of the reader; a series that was forgotten is looked up again.
+std::size_t SeriesCacheBytes(const ImportFlags& flags) { return std::max<std::uint64_t>(flags.store.memory_limit / 16, 1 << 20); }
+
 std::unique_ptr<ImportReader> NewReader(const ImportFlags& flags, ImportSink* sink) {
-  // A part of what the store leaves (ops::StoreMemoryBytes); a series that was forgotten is looked up again.
-  const std::size_t cache_bytes = std::max<std::uint64_t>(flags.store.memory_limit / 16, 1 << 20);
+  const std::size_t cache_bytes = SeriesCacheBytes(flags);
   if (flags.form == ImportForm::kJsonLines) return NewJsonLinesReader(flags.strict, cache_bytes, sink);
   if (flags.form == ImportForm::kCsv) return NewCsvReader(flags.columns, flags.delimiter[0], flags.strict, cache_bytes, sink);
   interop::ParserOptions options;
@@ -221,7 +223,9 @@ int ImportInto(const ImportFlags& flags, Storage* storage) {
 int Import(ImportFlags flags) {
   if (flags.files.empty()) flags.files.emplace_back("-");
   if (flags.dry_run) return ImportInto(flags, nullptr);
-  const Result<Options> options = MakeWriterOptions(flags.store);
+  StoreFlags beside_cache = flags.store;
+  beside_cache.memory_limit -= SeriesCacheBytes(flags);
+  const Result<Options> options = MakeWriterOptions(beside_cache);
   if (!options.ok()) return Fail(options.status());
   auto storage = OpenShowingReplay(*options, flags.store.db);
   if (!storage.ok()) return Fail(storage.status());
