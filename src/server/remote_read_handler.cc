@@ -9,7 +9,6 @@
 #include "base/memory_share.h"
 #include "interop/remote_compression.h"
 #include "interop/remote_read_message.h"
-#include "interop/remote_write_message.h"
 #include "ops/lookup.h"
 #include "ops/prometheus_chunks.h"
 #include "server/api_response.h"
