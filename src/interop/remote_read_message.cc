@@ -1,5 +1,6 @@
 #include "interop/remote_read_message.h"
 
+#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -36,6 +37,9 @@ constexpr int kChunks = 2;
 namespace chunk {
 constexpr int kMinTime = 1, kMaxTime = 2, kType = 3, kData = 4;
 }
+
+// Of a frame, in front of the labels: its length, its checksum, tag and length of the series.
+constexpr std::size_t kFrameFrontMax = kMaxVarint64Bytes + sizeof(std::uint32_t) + 1 + kMaxVarint64Bytes;
 
 Status Malformed(std::string_view what) { return InvalidArgument("malformed read request: " + std::string(what)); }
 
@@ -157,32 +161,38 @@ std::size_t BeginRemoteReadSeries(std::string* out) { return ProtoWriter(out).Be
 
 void EndRemoteReadPart(std::size_t place, std::string* out) { ProtoWriter(out).End(place); }
 
-// Lengths first: nothing is moved once it is written.
-void AppendRemoteReadFrame(std::size_t query, std::string_view labels, std::span<const PrometheusChunk> chunks, std::string* out) {
-  const auto chunk_bytes = [](const PrometheusChunk& c) {
-    return ProtoWriter::FieldBytes(chunk::kMinTime, static_cast<std::uint64_t>(c.min_time)) +
-           ProtoWriter::FieldBytes(chunk::kMaxTime, static_cast<std::uint64_t>(c.max_time)) +
-           ProtoWriter::FieldBytes(chunk::kType, std::uint64_t{c.encoding}) + ProtoWriter::FieldBytes(chunk::kData, c.data);
-  };
-  std::size_t series_bytes = labels.size();
-  for (const PrometheusChunk& c : chunks) series_bytes += ProtoWriter::NestedBytes(chunked_series::kChunks, chunk_bytes(c));
-  PutVarint(out, ProtoWriter::NestedBytes(chunked_response::kSeries, series_bytes) +
-                     ProtoWriter::FieldBytes(chunked_response::kQuery, std::uint64_t{query}));
-  const std::size_t crc_at = out->size();
-  PutBigEndian32(out, 0);
-  const std::size_t message_at = out->size();
-  ProtoWriter to(out);
-  to.NestedOf(chunked_response::kSeries, series_bytes);
-  out->append(labels);
-  for (const PrometheusChunk& c : chunks) {
-    to.NestedOf(chunked_series::kChunks, chunk_bytes(c));
-    to.Int(chunk::kMinTime, c.min_time);
-    to.Int(chunk::kMaxTime, c.max_time);
-    to.Uint(chunk::kType, c.encoding);
-    to.Bytes(chunk::kData, c.data);
-  }
-  to.Uint(chunked_response::kQuery, query);
-  StoreBigEndian(out->data() + crc_at, Crc32c(std::string_view(*out).substr(message_at)));
+void RemoteReadFrame::Begin(const Labels& labels) {
+  bytes_.resize(kFrameFrontMax);
+  data_bytes_ = 0;
+  AppendRemoteWriteLabels(labels, &bytes_);
+}
+
+void RemoteReadFrame::Add(const PrometheusChunk& c) {
+  data_bytes_ += c.data.size();
+  ProtoWriter to(&bytes_);
+  to.NestedOf(chunked_series::kChunks, ProtoWriter::FieldBytes(chunk::kMinTime, static_cast<std::uint64_t>(c.min_time)) +
+                                           ProtoWriter::FieldBytes(chunk::kMaxTime, static_cast<std::uint64_t>(c.max_time)) +
+                                           ProtoWriter::FieldBytes(chunk::kType, std::uint64_t{c.encoding}) +
+                                           ProtoWriter::FieldBytes(chunk::kData, c.data));
+  to.Int(chunk::kMinTime, c.min_time);
+  to.Int(chunk::kMaxTime, c.max_time);
+  to.Uint(chunk::kType, c.encoding);
+  to.Bytes(chunk::kData, c.data);
+}
+
+std::string_view RemoteReadFrame::End(std::size_t query) {
+  std::string series;  // its tag and length
+  ProtoWriter(&series).NestedOf(chunked_response::kSeries, bytes_.size() - kFrameFrontMax);
+  ProtoWriter(&bytes_).Uint(chunked_response::kQuery, query);
+  const std::size_t message = kFrameFrontMax - series.size();
+  bytes_.replace(message, series.size(), series);
+  const std::string_view covered = std::string_view(bytes_).substr(message);
+  char length[kMaxVarint64Bytes];
+  const auto length_bytes = static_cast<std::size_t>(EncodeVarint(length, covered.size()) - length);
+  char* const crc = bytes_.data() + message - sizeof(std::uint32_t);
+  StoreBigEndian(crc, Crc32c(covered));
+  std::memcpy(crc - length_bytes, length, length_bytes);
+  return {crc - length_bytes, length_bytes + sizeof(std::uint32_t) + covered.size()};
 }
 
 }  // namespace chronolith::interop

@@ -44,9 +44,22 @@ void EndRemoteReadPart(std::size_t place, std::string* out);
 // What a begin and its end add to *out at most.
 inline constexpr std::size_t kRemoteReadPartBytesMax = 12;
 
-// One frame of a stream: uvarint length | big-endian CRC32C | ChunkedReadResponse of one series, as Prometheus sends them; the
-// labels of AppendRemoteWriteLabels. A series may take several frames.
-void AppendRemoteReadFrame(std::size_t query, std::string_view labels, std::span<const PrometheusChunk> chunks, std::string* out);
+// One frame of a stream: uvarint length | big-endian CRC32C | ChunkedReadResponse of one series, as Prometheus sends them. A series
+// may take several. Reusable: Begin keeps the memory. Thread safety: one thread.
+class RemoteReadFrame {
+ public:
+  void Begin(const Labels& labels);
+  void Add(const PrometheusChunk& chunk);
+  // The frame, until the next Begin.
+  std::string_view End(std::size_t query);
+
+  bool empty() const { return data_bytes_ == 0; }
+  std::size_t data_bytes() const { return data_bytes_; }  // of the chunks
+
+ private:
+  std::string bytes_;  // what stands before the labels is as long as the lengths in it: there is room for the longest
+  std::size_t data_bytes_ = 0;
+};
 
 }  // namespace chronolith::interop
 

@@ -121,8 +121,14 @@ void WriteHistogram(ProtoWriter* to, int field, const HistogramSample& s) {
   });
 }
 
+// As iterating over them does, but in registers: remote read writes them as often as chunks.
 void WriteLabels(ProtoWriter* to, int field, const Labels& labels) {
-  for (const Label& l : labels) to->NestedPair(field, label::kName, l.name, label::kValue, l.value);
+  for (ByteReader in(labels.encoded()); in.remaining() > 0;) {
+    const std::string_view name = in.LengthPrefixed();
+    const std::string_view value = in.LengthPrefixed();
+    if (!in.ok()) return;
+    to->NestedPair(field, label::kName, name, label::kValue, value);
+  }
 }
 
 // Calls `take` with each of what AppendRemoteWriteLabels wrote.

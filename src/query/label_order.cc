@@ -1,7 +1,9 @@
 #include "query/label_order.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
+#include <span>
 #include <string_view>
 
 #include "base/coding.h"
@@ -51,8 +53,54 @@ struct Item {
 
 std::size_t CommonPrefix(std::string_view a, std::string_view b) {
   const std::size_t n = std::min(a.size(), b.size());
-  return static_cast<std::size_t>(std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(n), b.begin()).first -
-                                  a.begin());
+  std::size_t i = 0;
+  for (; i + sizeof(std::uint64_t) <= n; i += sizeof(std::uint64_t)) {
+    const auto differ = LoadFixed<std::uint64_t>(a.data() + i) ^ LoadFixed<std::uint64_t>(b.data() + i);
+    if (differ != 0) return i + static_cast<std::size_t>(std::countr_zero(differ)) / 8;
+  }
+  while (i < n && a[i] == b[i]) ++i;
+  return i;
+}
+
+// Sorts by the forms, which `form` gives. The 8 bytes behind what all have in common come first, then each run that is alike in
+// these is sorted by itself: each round looks at a form once, and compares what it took from there.
+template <typename Form>
+void Sort(const Form& form, std::vector<Item>* items) {
+  struct Run {
+    std::size_t begin;
+    std::size_t end;
+    std::size_t common;  // bytes that all are known to have in common
+  };
+  std::vector<Run> runs(1, {0, items->size(), 0});
+  while (!runs.empty()) {
+    const Run run = runs.back();
+    runs.pop_back();
+    const std::span<Item> some = std::span(*items).subspan(run.begin, run.end - run.begin);
+    if (some.size() < 2) continue;
+    const std::string_view first = form(some[0].index);
+    std::size_t common = first.size();
+    for (const Item& item : some.subspan(1)) {
+      common = run.common + CommonPrefix(first.substr(run.common, common - run.common), form(item.index).substr(run.common));
+    }
+    for (Item& item : some) {
+      char key[8] = {};
+      const std::string_view rest = form(item.index).substr(common, sizeof(key));
+      std::memcpy(key, rest.data(), rest.size());
+      item.key = LoadBigEndian<std::uint64_t>(key);
+    }
+    std::sort(some.begin(), some.end(), [](const Item& a, const Item& b) { return a.key < b.key; });
+    if (some.front().key == some.back().key) {  // equal labels, as a rule
+      std::sort(some.begin(), some.end(), [&](const Item& a, const Item& b) {
+        const int c = form(a.index).compare(form(b.index));
+        return c != 0 ? c < 0 : a.index < b.index;
+      });
+      continue;
+    }
+    for (std::size_t begin = 0, end = 0; begin < some.size(); begin = end) {
+      while (end < some.size() && some[end].key == some[begin].key) ++end;
+      if (end - begin > 1) runs.push_back({run.begin + begin, run.begin + end, common});
+    }
+  }
 }
 
 }  // namespace
@@ -78,20 +126,9 @@ std::vector<std::uint32_t> SortedByLabels(const std::vector<Labels>& labels) {
   }
   const auto form = [&](std::uint32_t i) { return std::string_view(sortable).substr(begin[i], begin[i + 1] - begin[i]); };
 
-  std::size_t common = labels.empty() ? 0 : form(0).size();
-  for (std::uint32_t i = 1; i < labels.size() && common > 0; ++i) common = CommonPrefix(form(0).substr(0, common), form(i));
   std::vector<Item> items(labels.size());
-  for (std::uint32_t i = 0; i < labels.size(); ++i) {
-    char key[8] = {};
-    const std::string_view rest = form(i).substr(common, sizeof(key));
-    std::memcpy(key, rest.data(), rest.size());
-    items[i] = {LoadBigEndian<std::uint64_t>(key), i};
-  }
-  std::sort(items.begin(), items.end(), [&](const Item& a, const Item& b) {
-    if (a.key != b.key) return a.key < b.key;
-    const int c = form(a.index).substr(common).compare(form(b.index).substr(common));
-    return c != 0 ? c < 0 : a.index < b.index;
-  });
+  for (std::uint32_t i = 0; i < labels.size(); ++i) items[i].index = i;
+  Sort(form, &items);
   std::vector<std::uint32_t> order(items.size());
   for (std::size_t i = 0; i < items.size(); ++i) order[i] = items[i].index;
   return order;

@@ -15,7 +15,7 @@ namespace chronolith {
 void AppendSortable(const Labels& labels, std::string* to);
 
 // The permutation that sorts: result[i] is the index of the i-th in order. Equal labels keep their order.
-// Cost: one pass over the bytes and n log n comparisons, most of them of 8 cached bytes; twice the labels' memory meanwhile.
+// Cost: a few passes over the bytes and n log n comparisons of 8 cached ones; twice the labels' memory meanwhile.
 std::vector<std::uint32_t> SortedByLabels(const std::vector<Labels>& labels);
 
 }  // namespace chronolith

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/prefetch.h"
 #include "query/label_order.h"
 #include "query/matching.h"
 #include "query/poll.h"
@@ -19,6 +20,9 @@ constexpr std::size_t kBatchSeriesMax = 1U << 16;
 constexpr std::size_t kBatchGrowth = 32;
 // With no more series than this the first batch takes what a batch may have at least, and learns from it.
 constexpr std::size_t kFewSeries = 256;
+// What reads more than both is a scan: it does not displace what others have in the block cache.
+constexpr std::size_t kCachedSeriesMax = 1024;
+constexpr std::uint64_t kCachedBytesMax = 8U << 20;
 constexpr std::size_t kBytesOfSeriesMin = 1024;  // what an estimate may miss: rows not flushed, chunks in the head
 constexpr std::size_t kLabelsAtOnce = 1U << 12;
 // Where memory is counted: of a series that nothing is known of yet, and of what there is, for one batch.
@@ -60,6 +64,7 @@ class SelectCursor : public SeriesWalk {
       current_ = next_++;
       batch_.PartsOf(current_ - batch_begin_, &parts_);
       batch_.Prefetch(next_ - batch_begin_);  // while the caller decodes this one
+      if (next_ < batch_end_) Prefetch(series_[next_].labels.encoded());
       has_samples_ = HasSample();
       if (has_samples_ || (empty_ == Empty::kVisit && status_.ok())) {
         samples_.Reset(&parts_);
@@ -120,6 +125,7 @@ std::size_t SelectCursor::FirstBatchSize() {
   if (series_.size() <= kFewSeries) return kBatchSeriesMin;
   std::uint64_t bytes = 0;
   for (const ShardReader& shard : context_->shards) bytes += shard.chunks->EstimateBytes(range_);
+  if (series_.size() > kCachedSeriesMax && bytes > kCachedBytesMax) batch_.LeaveCache();
   bytes_per_series_ = static_cast<std::size_t>(bytes / series_.size()) + kBytesOfSeriesMin;
   return std::clamp(batch_bytes_ / bytes_per_series_, kBatchSeriesMin, kBatchSeriesMax);
 }

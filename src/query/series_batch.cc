@@ -5,8 +5,6 @@
 namespace chronolith {
 namespace {
 
-// A batch with more series than this is a scan: it does not displace what others have in the block cache.
-constexpr std::size_t kCachedSeriesMax = 1024;
 // How often a shard is read again because something changed between its head and its store. Each time is a matter of the
 // microseconds between the two, so more than a few do not happen.
 constexpr int kReadsMax = 8;
@@ -33,7 +31,7 @@ Status SeriesBatch::LoadShard(const ShardReader& reader, Poll* poll, Shard* shar
     options.range.start = std::max(range_.start, shard->tombstones.floor());
     options.type_from = type_from_;
     options.type_to = type_to_;
-    options.fill_cache = series_.size() <= kCachedSeriesMax;
+    options.fill_cache = fill_cache_;
     options.poll = [poll] { return poll->Check(); };
     if (Status s = reader.chunks->Read(shard->ordinals, options, &shard->stored); !s.ok()) return s;
     shard->tombstones.UnionWith(reader.chunks->tombstones().View());  // before the look at changes: a later one must not get in

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "base/prefetch.h"
 #include "block/chunk_set.h"
 #include "block/series_parts.h"
 #include "block/tombstones.h"
@@ -27,19 +28,20 @@ class SeriesBatch {
   SeriesBatch(const QueryContext* context, ChunkType type_from, ChunkType type_to)
       : context_(context), type_from_(type_from), type_to_(type_to), shards_(context->shards.size()) {}
 
+  // For a scan: it does not displace what others have in the block cache.
+  void LeaveCache() { fill_cache_ = false; }
+
   // Reads the chunks of all `series` (distinct, in any order) that overlap `range`. Series of a shard that is left out have none.
   Status Load(std::span<const SeriesAt> series, TimeRange range, Poll* poll, DamagePolicy* damage);
 
   // The visible chunks of the i-th series of Load, sorted by time. Views into this batch.
   void PartsOf(std::size_t i, SeriesParts* parts) const;
 
-  // Fetches the first bytes of the i-th series' chunks into the processor's cache; i may be one too many.
-  void Prefetch(std::size_t i) const {
+  // Fetches the i-th series' chunks into the processor's cache, and finds those of the next; i may be too many.
+  CHRONOLITH_PREFETCHES void Prefetch(std::size_t i) const {
+    if (i + 1 < series_.size()) shards_[series_[i + 1].shard].stored.Prefetch(place_[i + 1]);
     if (i >= series_.size()) return;
-    for (const ChunkSlice& chunk : shards_[series_[i].shard].stored.Of(place_[i])) {
-      __builtin_prefetch(chunk.data.data());
-      __builtin_prefetch(chunk.data.data() + 64);
-    }
+    for (const ChunkSlice& chunk : shards_[series_[i].shard].stored.Of(place_[i])) chronolith::Prefetch(chunk.data);
   }
 
   // Of all chunks, bookkeeping included.
@@ -59,6 +61,7 @@ class SeriesBatch {
   const QueryContext* const context_;
   const ChunkType type_from_;
   const ChunkType type_to_;
+  bool fill_cache_ = true;
   TimeRange range_;
   std::vector<Shard> shards_;
   std::vector<SeriesAt> series_;

@@ -49,8 +49,8 @@ struct HttpRequest {
 class BodyWriter {
  public:
   virtual ~BodyWriter() = default;
-  // Sends about 64 KiB at a time and holds at most twice that and `piece`: waits while the client is slower. Give it up where the
-  // result is not ok: the client went (kCancelled), or took nothing for the server's write timeout (kDeadlineExceeded).
+  // Sends about 64 KiB, then 256 at a time, and holds at most twice that and `piece`: waits while the client is slower. Give it up
+  // where the result is not ok: the client went (kCancelled), or took nothing for the server's write timeout (kDeadlineExceeded).
   virtual Status Write(std::string_view piece) = 0;
 };
 

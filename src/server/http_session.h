@@ -144,7 +144,8 @@ class HttpSessionBase : public std::enable_shared_from_this<HttpSessionBase> {
   class StreamWriter;
   void OnAuthorized(Authenticator::Answer answer);
   void CloseUnlessBodyless();
-  // The bytes that send one piece of a streamed answer, the head in front of the first.
+  // The bytes that send one piece of a streamed answer, the head in front of the first. `piece` has room for its size in front, in
+  // HTTP/1.1, or is empty.
   std::string FrameOf(std::string piece, bool first, bool last);
 
   HandedOver handed_over_;

@@ -10,7 +10,9 @@
 namespace chronolith::server {
 namespace {
 
-constexpr std::size_t kStreamPieceBytes = 64 << 10;
+constexpr std::size_t kFirstPieceBytes = 64 << 10;    // smaller answers need no thread
+constexpr std::size_t kStreamPieceBytes = 256 << 10;  // of the others
+constexpr std::size_t kSizeBytes = 10;                // of the line in front of a piece: 8 digits
 constexpr int kStreamRetrySeconds = 5;
 
 }  // namespace
@@ -43,10 +45,14 @@ class HttpSessionBase::StreamWriter : public BodyWriter {
   explicit StreamWriter(HttpSessionBase* session) : session_(session) {}
   ~StreamWriter() override { GiveBack(); }
   Status Write(std::string_view piece) override {
+    if (piece.empty()) return status_;
     written_ += piece.size();
-    if (sent_ && pending_.empty()) pending_.reserve(kStreamPieceBytes + kStreamPieceBytes / 16);
+    if (pending_.empty()) {
+      if (sent_) pending_.reserve(kStreamPieceBytes + kStreamPieceBytes / 16);
+      if (session_->http11_) pending_.append(kSizeBytes, '0');
+    }
     pending_.append(piece);
-    if (!status_.ok() || pending_.size() < kStreamPieceBytes) return status_;
+    if (!status_.ok() || pending_.size() < (sent_ ? kStreamPieceBytes : kFirstPieceBytes)) return status_;
     status_ = sent_ ? session_->handed_over_.Await() : Borrow();
     if (!status_.ok()) return status_;
     session_->handed_over_.Begin();
@@ -121,19 +127,17 @@ void HttpSessionBase::RunStream() {
 }
 
 std::string HttpSessionBase::FrameOf(std::string piece, bool first, bool last) {
-  std::string front;
+  if (http11_ && !piece.empty()) {
+    char size[kSizeBytes + 1];
+    std::snprintf(size, sizeof(size), "%08zx\r\n", piece.size() - kSizeBytes);
+    piece.replace(0, kSizeBytes, size, kSizeBytes).append("\r\n");
+  }
+  if (http11_ && last) piece.append("0\r\n\r\n");
   if (first) {
     // Where the client does not know chunks the end of the connection is the end of the body.
     if (!http11_ || host_->stopping.load(std::memory_order_relaxed)) keep_alive_ = false;
-    front = HeadOf(response_, std::nullopt, http11_);
+    piece.insert(0, HeadOf(response_, std::nullopt, http11_));
   }
-  if (http11_ && !piece.empty()) {
-    char size[20];
-    front.append(size, static_cast<std::size_t>(std::snprintf(size, sizeof(size), "%zx\r\n", piece.size())));
-    piece.append("\r\n");
-  }
-  if (http11_ && last) piece.append("0\r\n\r\n");
-  piece.insert(0, front);
   return piece;
 }
 

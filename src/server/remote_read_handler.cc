@@ -1,5 +1,6 @@
 #include "server/remote_read_handler.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -8,7 +9,6 @@
 #include "base/memory_share.h"
 #include "interop/remote_compression.h"
 #include "interop/remote_read_message.h"
-#include "interop/remote_write_message.h"
 #include "ops/lookup.h"
 #include "ops/prometheus_chunks.h"
 #include "server/api_response.h"
@@ -110,44 +110,23 @@ class RemoteRead {
     Frames(BodyWriter* to, std::size_t frame_max) : to_(to), frame_max_(frame_max) {}
 
     Status Series(std::size_t query, SeriesSet* set) {
-      labels_.clear();
-      interop::AppendRemoteWriteLabels(set->labels(), &labels_);
+      frame_.Begin(set->labels());
       const auto take = [&](const PrometheusChunk& chunk) {
-        if (!chunks_.empty() && data_.size() + chunk.data.size() > frame_max_) {
-          if (Status s = Frame(query); !s.ok()) return s;
+        if (!frame_.empty() && frame_.data_bytes() + chunk.data.size() > frame_max_) {
+          if (Status s = to_->Write(frame_.End(query)); !s.ok()) return s;
+          frame_.Begin(set->labels());
         }
-        ends_.push_back(data_.size() + chunk.data.size());
-        data_.append(chunk.data);
-        chunks_.push_back(chunk);
+        frame_.Add(chunk);
         return Status::Ok();
       };
-      if (Status s = ops::ForEachPrometheusChunk(&set->chunks(), ops::CustomBuckets::kEncode, take); !s.ok()) return s;
-      return chunks_.empty() ? Status::Ok() : Frame(query);
+      if (Status s = ops::ForEachPrometheusChunk(&set->chunks(), ops::CustomBuckets::kEncode, std::ref(take)); !s.ok()) return s;
+      return frame_.empty() ? Status::Ok() : to_->Write(frame_.End(query));
     }
 
    private:
-    Status Frame(std::size_t query) {
-      std::size_t begin = 0;
-      for (std::size_t i = 0; i < chunks_.size(); ++i) {
-        chunks_[i].data = std::string_view(data_).substr(begin, ends_[i] - begin);
-        begin = ends_[i];
-      }
-      out_.clear();
-      interop::AppendRemoteReadFrame(query, labels_, chunks_, &out_);
-      chunks_.clear();
-      ends_.clear();
-      data_.clear();
-      return to_->Write(out_);
-    }
-
     BodyWriter* const to_;
     const std::size_t frame_max_;
-    std::string labels_;
-    // Of the frame that is being collected; a chunk's bytes live only while the series' cursor stands at it.
-    std::string data_;
-    std::vector<std::size_t> ends_;
-    std::vector<PrometheusChunk> chunks_;
-    std::string out_;
+    interop::RemoteReadFrame frame_;
   };
 
   Storage* const storage_;

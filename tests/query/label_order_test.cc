@@ -45,6 +45,28 @@ TEST(LabelOrder, AgreesWithTheOrderOfLabels) {
   }
 }
 
+TEST(LabelOrder, OfManyThatBeginAlike) {
+  std::vector<Labels> expected;
+  for (const char* metric : {"node_cpu_seconds_total", "node_cpu_seconds_total_more", "node_disk_bytes"}) {
+    for (int cpu = 10; cpu < 30; ++cpu) {
+      for (int instance = 100; instance < 120; ++instance) {
+        const std::string host = "a-host-of-a-long-name-" + std::to_string(instance) + ".example.com:9100";
+        expected.push_back(
+            Labels{{"__name__", metric}, {"cluster", "production"}, {"cpu", std::to_string(cpu)}, {"instance", host}});
+        expected.push_back(expected.back());
+        expected.push_back(Labels{
+            {"__name__", metric}, {"cluster", "production"}, {"cpu", std::to_string(cpu)}, {"instance", host}, {"mode", "idle"}});
+      }
+    }
+  }
+  std::mt19937_64 random(TestSeed());
+  std::vector<Labels> shuffled(expected);
+  std::shuffle(shuffled.begin(), shuffled.end(), random);
+  std::vector<Labels> sorted;
+  for (const std::uint32_t i : SortedByLabels(shuffled)) sorted.push_back(shuffled[i]);
+  EXPECT_EQ(sorted, expected);
+}
+
 TEST(LabelOrder, OfNothingAndOfOneAndOfEqualOnes) {
   EXPECT_TRUE(SortedByLabels({}).empty());
   EXPECT_EQ(SortedByLabels({Labels{{"a", "b"}}}), std::vector<std::uint32_t>{0});
