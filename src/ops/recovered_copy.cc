@@ -37,7 +37,8 @@ Status RecoveredCopy::Recover(const OpsContext& context) {
   Options options;
   options.engine = manifest->engine;
   options.create_if_missing = false;
-  options.memory_limit_bytes = StoreMemoryBytes(context.memory_limit_bytes);
+  // A quarter is for what a slow disk has not taken yet: an engine's open does not wait for it as writers do.
+  options.memory_limit_bytes = StoreMemoryBytes(context.memory_limit_bytes - context.memory_limit_bytes / 4);
   options.checkpoint_bytes = options.memory_limit_bytes / 8;
   options.background_compaction = false;
   options.scrub_interval_ms = 0;

@@ -18,12 +18,14 @@ namespace chronolith::ops {
 // What the log of the store in `path` takes, of which a part may be stored. A store that is only read holds what is not, however
 // much that is: a million series, 7 MiB of log or more, take 230 MiB. 0: cannot be told. `log_path` "": where the manifest says.
 std::uint64_t LogBytes(const std::string& path, const std::string& log_path);
+// Of a memory limit: what a log takes that is still opened as it is. Who only reads holds its rows in memory, and what they say.
+inline constexpr std::uint64_t kLogHeldPart = 4;
 
 // Storage::Open of a store that is only read. kResourceExhausted where what only its log holds takes more memory than this.
 Result<std::unique_ptr<Storage>> OpenToRead(const Options& options, const std::string& path, std::uint64_t held_bytes_max);
 
-// Gone with this object, which the store that reads it must not outlive. Nobody writes to the source meanwhile. Memory: as
-// StoreMemoryBytes allows a store. Thread safety: one thread.
+// Gone with this object, which the store that reads it must not outlive. Nobody writes to the source meanwhile. Memory: within
+// the limit of the context. Thread safety: one thread.
 class RecoveredCopy {
  public:
   // The copy, not recovered yet. Errors and `parent` as of Rehearsal::Prepare.

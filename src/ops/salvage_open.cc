@@ -9,10 +9,14 @@
 #include "base/table_ranges.h"
 #include "chronolith/engine_registry.h"
 #include "format/chunk_rows.h"
+#include "ops/disk_room.h"
 #include "ops/file_copy.h"
+#include "ops/reader_lock.h"
+#include "ops/recovered_copy.h"
 #include "ops/salvage_parts.h"
 #include "ops/verify_pass.h"
 #include "ops/writing_store.h"
+#include "storage/log_judge.h"
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
@@ -256,9 +260,11 @@ class Opening {
   Status OpenLog(SalvageSource* found) {
     const std::string path = options_.log_path.empty() ? LogInstancePath(source_, found->manifest) : options_.log_path;
     const EngineOptions options = LogInstanceOptions(found->manifest);
-    Result<std::unique_ptr<KvEngine>> opened = factory_->Open(path, ReadOnly(options));
+    const Result<std::string> read = LogToRead(path, options);
+    if (!read.ok()) return read.status();
+    Result<std::unique_ptr<KvEngine>> opened = factory_->Open(*read, ReadOnly(options));
     if (!opened.ok() && !MeansLost(opened.status())) return opened.status();
-    if (opened.ok() && !TablesThatAreBad(path, options).empty()) opened = DataLoss("tables of it cannot be read");
+    if (opened.ok() && !TablesThatAreBad(*read, options).empty()) opened = DataLoss("tables of it cannot be read");
     const std::string why = opened.status().message();
     if (!opened.ok()) opened = OpenLogCopy(path, options, found);
     if (MustEnd(opened.status())) return opened.status();
@@ -286,6 +292,38 @@ class Opening {
     return Status::Ok();
   }
 
+  // An engine that only reads holds in memory what log files have: where that is much, a copy with its rows in tables. The log
+  // itself where a process writes to it, it is damaged, or there is no room.
+  Result<std::string> LogToRead(const std::string& path, const EngineOptions& options) {
+    constexpr std::uint64_t kBuffers = 16ULL << 20;
+    if (FileBytes(path, ".log") <= context_.memory_limit_bytes / kLogHeldPart) return path;
+    const auto undisturbed = ReaderLock::TakeInstances(source_, DataInstancePath(source_), path);
+    const Result<std::string> scratch = scratch_->Path();
+    if (!undisturbed.ok() || !scratch.ok()) return path;
+    const std::string copy = *scratch + "/log-in-tables";
+    if (Status s = CopyLog(path, copy); !s.ok()) return s.code() == StatusCode::kCancelled ? Result<std::string>(s) : path;
+    const auto damaged = DamagedPlaces(factory_.get(), copy, ReadOnly(options));
+    if (!damaged.ok() || !damaged->empty()) return path;
+    EngineOptions writing = ReadOnly(options);
+    writing.read_only = false;
+    writing.write_buffer_bytes = kBuffers;
+    const Result<std::unique_ptr<KvEngine>> stored = factory_->Open(copy, writing);
+    return stored.ok() && (*stored)->Close().ok() ? copy : path;
+  }
+
+  Status CopyLog(const std::string& path, const std::string& copy) {
+    std::error_code error;
+    fs::create_directories(copy, error);
+    for (const auto& entry : fs::directory_iterator(path, error)) {
+      std::error_code unreadable;  // then it is missing
+      if (!entry.is_regular_file(unreadable) || entry.path().filename() == "LOCK") continue;
+      const std::string to = copy + "/" + entry.path().filename().string();
+      const bool table = entry.path().extension() == ".sst";
+      if (Status s = table ? Link(entry.path(), to) : Copy(entry.path().string(), to); !s.ok()) return s;
+    }
+    return error ? ErrnoStatus("cannot list " + path, error) : Status::Ok();
+  }
+
   // What a copy lacked room for is not lost.
   static bool MustEnd(const Status& status) { return status.code() == StatusCode::kCancelled || IsOfFullDisk(status); }
 
@@ -304,16 +342,7 @@ class Opening {
     const Result<std::string> scratch = scratch_->Path();
     if (!scratch.ok()) return scratch.status();
     const std::string copy = *scratch + "/log";
-    std::error_code error;
-    fs::create_directories(copy, error);
-    for (const auto& entry : fs::directory_iterator(path, error)) {
-      std::error_code unreadable;  // then it is missing
-      if (!entry.is_regular_file(unreadable) || entry.path().filename() == "LOCK") continue;
-      const std::string to = copy + "/" + entry.path().filename().string();
-      const bool table = entry.path().extension() == ".sst";
-      if (Status s = table ? Link(entry.path(), to) : Copy(entry.path().string(), to); !s.ok()) return s;
-    }
-    if (error) return ErrnoStatus("cannot list " + path, error);
+    if (Status s = CopyLog(path, copy); !s.ok()) return s;
     GivingUp judge(copy, path, losses_);
     EngineOptions writing = options;
     writing.create_if_missing = false;

@@ -5,7 +5,9 @@
 #include <thread>
 #include <utility>
 
+#include "ops/recovered_copy.h"
 #include "ops/work_share.h"
+#include "ops/writing_store.h"
 
 namespace chronolith::ops {
 namespace {
@@ -34,9 +36,7 @@ class ScrubWatch {
   std::thread thread_;
 };
 
-}  // namespace
-
-Result<StorageStats> CheckWholeStore(const std::string& path, const std::string& engine, bool scrub, const OpsContext& context) {
+Result<StorageStats> CheckInPlace(const std::string& path, const std::string& engine, bool scrub, const OpsContext& context) {
   Options options;
   options.read_only = true;
   options.create_if_missing = false;
@@ -67,6 +67,25 @@ Result<StorageStats> CheckWholeStore(const std::string& path, const std::string&
   if (!status.ok()) return status;
   if (!closed.ok()) return closed;
   return stats;
+}
+
+}  // namespace
+
+Result<StorageStats> CheckWholeStore(const std::string& path, const std::string& engine, bool scrub, const OpsContext& context) {
+  if (LogBytes(path, "") <= context.memory_limit_bytes / kLogHeldPart) return CheckInPlace(path, engine, scrub, context);
+  auto copy = RecoveredCopy::Prepare(path, "", context);
+  if (!copy.ok()) {
+    return copy.status().code() == StatusCode::kCancelled ? copy.status() : CheckInPlace(path, engine, scrub, context);
+  }
+  if (Status s = (*copy)->Recover(context); !s.ok()) {
+    return IsOfFullDisk(s) ? CheckInPlace(path, engine, scrub, context) : s;
+  }
+  for (const ShardStats& shard : (*copy)->found().shards) {
+    if (!shard.quarantine.empty()) return (*copy)->OfSource(DataLoss(shard.quarantine));
+  }
+  const Result<StorageStats> stored = CheckInPlace((*copy)->path(), engine, scrub, context);
+  if (!stored.ok()) return (*copy)->OfSource(stored.status());
+  return (*copy)->found();
 }
 
 }  // namespace chronolith::ops

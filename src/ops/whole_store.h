@@ -11,7 +11,8 @@
 namespace chronolith::ops {
 
 // Opens the store read-only, which replays its log and compares it with what is stored; with `scrub` reads all of it, too.
-// Two phases of progress. kDataLoss where any shard is not whole, or anything is damaged.
+// Two phases of progress. kDataLoss where any shard is not whole, or anything is damaged. Where the log is more than memory should
+// hold that is done to a copy among temporary files, in which the log is stored, as far as there is room for one.
 Result<StorageStats> CheckWholeStore(const std::string& path, const std::string& engine, bool scrub, const OpsContext& context);
 
 }  // namespace chronolith::ops

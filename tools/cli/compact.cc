@@ -160,6 +160,16 @@ Result<CompactResult> CompactShowingProgress(Storage* storage, CompactOptions op
   return storage->Compact(options);
 }
 
+// A dry run only reads.
+Result<ReadStore> OpenToCompact(const StoreFlags& flags, const Options& options) {
+  if (options.read_only) return OpenForReading(flags, options);
+  Result<std::unique_ptr<Storage>> storage = OpenShowingReplay(options, flags.db);
+  if (!storage.ok()) return storage.status();
+  ReadStore opened;
+  opened.storage = std::move(*storage);
+  return opened;
+}
+
 int Compact(const CompactFlags& flags) {
   const std::int64_t retention_ms = flags.retention.empty() ? 0 : *interop::ParseDuration(flags.retention);
   if (retention_ms > 0 && !flags.options.dry_run) {
@@ -182,17 +192,18 @@ int Compact(const CompactFlags& flags) {
   CompactOptions compact = flags.options;
   compact.skip_damaged = true;
   compact.cancelled = InterruptFlag();
-  Result<std::unique_ptr<Storage>> opened = OpenShowingReplay(options, flags.store.db);
+  const Result<ReadStore> opened = OpenToCompact(flags.store, options);
   if (!opened.ok()) return Fail(ops::OfFullDisk(opened.status(), flags.store.db));
-  ops::HeedCancel(InterruptFlag(), opened->get());
-  const Result<CompactResult> result = CompactShowingProgress(opened->get(), std::move(compact), flags.progress);
+  Storage* const store = opened->storage.get();
+  ops::HeedCancel(InterruptFlag(), store);
+  const Result<CompactResult> result = CompactShowingProgress(store, std::move(compact), flags.progress);
   std::optional<InLog> in_log;
-  if (dry_run && result.ok()) in_log = SamplesInLog((*opened)->Stats(), *result);
+  if (dry_run && result.ok()) in_log = SamplesInLog(store->Stats(), *result);
   const bool ended_early = result.ok() && !result->complete;  // what the archive lacks stays in the log for the next
-  const Status archived = dry_run || ended_early ? Status::Ok() : ArchiveAll(flags.store, opened->get());
-  const Status closed = (*opened)->Close();
+  const Status archived = dry_run || ended_early ? Status::Ok() : ArchiveAll(flags.store, store);
+  const Status closed = store->Close();
   if (!result.ok()) {
-    return FailOrUsage(ops::OfFullDisk(result.status(), flags.store.db),
+    return FailOrUsage(opened->OfSource(ops::OfFullDisk(result.status(), flags.store.db)),
                        "what was done is done; the same command goes on with the rest");
   }
 
@@ -210,7 +221,7 @@ int Compact(const CompactFlags& flags) {
   bool damage = false;
   for (const ShardCompactResult& shard : result->shards) {
     if (shard.damage.ok()) continue;
-    PrintError(shard.damage.message());
+    PrintError(opened->OfSource(shard.damage).message());
     damage = true;
   }
   if (!result->complete) {

@@ -155,7 +155,7 @@ Options ReadingOptions(const StoreFlags& flags) {
 }
 
 // kFailedPrecondition: a process writes. kDataLoss: the copy is not whole; the database says the same, and does more.
-Status ReadCopy(const StoreFlags& flags, const ops::OpsContext& context, ReadStore* opened) {
+Status ReadCopy(const StoreFlags& flags, const Options& options, const ops::OpsContext& context, ReadStore* opened) {
   auto copy = ops::RecoveredCopy::Prepare(flags.db, flags.log_dir, context);
   if (!copy.ok()) return copy.status();
   {
@@ -166,19 +166,17 @@ Status ReadCopy(const StoreFlags& flags, const ops::OpsContext& context, ReadSto
   for (const ShardStats& shard : (*copy)->found().shards) {
     if (!shard.quarantine.empty()) return DataLoss(shard.quarantine);
   }
-  auto storage = Storage::Open((*copy)->OptionsOf(ReadingOptions(flags)), (*copy)->path());
+  auto storage = Storage::Open((*copy)->OptionsOf(options), (*copy)->path());
   if (!storage.ok()) return (*copy)->OfSource(storage.status());
   opened->copy = std::move(*copy);
   opened->storage = std::move(*storage);
   return Status::Ok();
 }
 
-Result<std::unique_ptr<Storage>> OpenAll(const StoreFlags& flags) { return OpenShowingReplay(ReadingOptions(flags), flags.db); }
-
 std::uint64_t LimitOf(const StoreFlags& flags) { return flags.memory_limit == 0 ? kToolMemoryBytes : flags.memory_limit; }
 
 // A copy, or where none can be stored the database itself, whatever that takes.
-Result<ReadStore> OpenCopyOrAll(const StoreFlags& flags, bool quiet) {
+Result<ReadStore> OpenCopyOrAll(const StoreFlags& flags, const Options& options, bool quiet) {
   ReadStore opened;
   ops::OpsContext context;
   WorkProgress progress(quiet);
@@ -186,10 +184,10 @@ Result<ReadStore> OpenCopyOrAll(const StoreFlags& flags, bool quiet) {
   context.cancelled = InterruptFlag();
   context.progress = &progress;
   if (flags.verbose) context.logger = MakeOptions(flags).logger;  // else the database itself says what it met
-  const Status copied = ReadCopy(flags, context, &opened);
+  const Status copied = ReadCopy(flags, options, context, &opened);
   if (opened.storage != nullptr) return opened;
   if (copied.code() == StatusCode::kCancelled) return copied;
-  auto storage = OpenAll(flags);
+  auto storage = OpenShowingReplay(options, flags.db);
   if (!storage.ok()) return storage.status();
   opened.storage = std::move(*storage);
   if (copied.code() != StatusCode::kFailedPrecondition) {
@@ -201,13 +199,15 @@ Result<ReadStore> OpenCopyOrAll(const StoreFlags& flags, bool quiet) {
 
 }  // namespace
 
-Result<ReadStore> OpenForReading(const StoreFlags& flags) {
-  {
+Result<ReadStore> OpenForReading(const StoreFlags& flags) { return OpenForReading(flags, ReadingOptions(flags)); }
+
+Result<ReadStore> OpenForReading(const StoreFlags& flags, const Options& options) {
+  if (ops::LogBytes(flags.db, flags.log_dir) <= LimitOf(flags) / ops::kLogHeldPart) {
     ReplayBar bar;
-    Options options = ReadingOptions(flags);
-    options.on_replay = bar.Callback();
+    Options shown = options;
+    shown.on_replay = bar.Callback();
     const EndsAtOnce interruptible(kReadingInterrupted);
-    auto storage = ops::OpenToRead(options, flags.db, LimitOf(flags) / kHeldPart);
+    auto storage = ops::OpenToRead(shown, flags.db, LimitOf(flags) / kHeldPart);
     if (storage.ok()) {
       ReadStore opened;
       opened.storage = std::move(*storage);
@@ -215,13 +215,14 @@ Result<ReadStore> OpenForReading(const StoreFlags& flags) {
     }
     if (storage.status().code() != StatusCode::kResourceExhausted) return storage.status();
   }
-  return OpenCopyOrAll(flags, false);
+  return OpenCopyOrAll(flags, options, false);
 }
 
 Result<ReadStore> OpenForReadingAll(const StoreFlags& flags, bool quiet) {
-  if (ops::LogBytes(flags.db, flags.log_dir) > LimitOf(flags) / kLogPart) return OpenCopyOrAll(flags, quiet);
+  const Options options = ReadingOptions(flags);
+  if (ops::LogBytes(flags.db, flags.log_dir) > LimitOf(flags) / kLogPart) return OpenCopyOrAll(flags, options, quiet);
   ReadStore opened;
-  auto storage = OpenAll(flags);
+  auto storage = OpenShowingReplay(options, flags.db);
   if (!storage.ok()) return storage.status();
   opened.storage = std::move(*storage);
   return opened;

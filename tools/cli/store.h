@@ -71,6 +71,8 @@ struct ReadStore {
 // where that takes more than half of the memory limit and nobody writes, a copy is recovered among temporary files and read
 // instead; writers are refused while it is there. Where that fails (no room, damage), the database itself is read, with a warning.
 Result<ReadStore> OpenForReading(const StoreFlags& flags);
+// The same with options of one's own, read_only among them.
+Result<ReadStore> OpenForReading(const StoreFlags& flags, const Options& options);
 // The same for who reads all of it, which takes more memory: with a copy where the log is more than a 64th of the memory limit.
 Result<ReadStore> OpenForReadingAll(const StoreFlags& flags, bool quiet);
 
