@@ -66,7 +66,11 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
       daemon->storage_.get(),
       server::LogReopenerOptions{.directories = daemon->Directories(),
                                  .logger = flags.store.logger,
-                                 .on_reopened = [handler = daemon->remote_write_.get()] { handler->ForgetTold(); }},
+                                 .on_reopened =
+                                     [remote_write = daemon->remote_write_.get(), otlp = daemon->otlp_.get()] {
+                                       remote_write->ForgetTold();
+                                       otlp->ForgetTold();
+                                     }},
       daemon->registry_.get());
   daemon->reopener_->Start();
   const auto workers = static_cast<std::size_t>(flags.workers);
