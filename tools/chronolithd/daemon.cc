@@ -126,7 +126,7 @@ server::Router Daemon::MakeRouter() {
   server::AddRemoteReadHandler(storage_.get(), &in_flight_, {.timeout = flags_.query_timeout}, &router);
   server::AddLookupHandlers(storage_.get(), &lookups_, flags_.query_timeout, &router);
   server::AddMetadataHandlers(storage_.get(), &lookups_, flags_.query_timeout, &router);
-  server::AddExportHandler(storage_.get(), &lookups_, &router);
+  server::AddExportHandler(storage_.get(), &lookups_, flags_.query_timeout, &router);
   server::AddTsdbStatusHandler(cardinality_.get(), &lookups_, &router);
   server::AddAdminHandlers(storage_.get(), flags_.admin, &router);
   return router;
