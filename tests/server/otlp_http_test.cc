@@ -110,7 +110,20 @@ TEST_F(OtlpHttp, RefusesOtherTypesAndEncodings) {
   EXPECT_EQ(Error(response).code(), 3);
   EXPECT_THAT(Error(response).message(), HasSubstr("gzip"));
   EXPECT_EQ(Post(kProtobuf, "", {{"X-Chronolith-Ack-Level", "maybe"}}).status, 400);
-  EXPECT_EQ(Post(kProtobuf, "", {{"X-Chronolith-Ack-Level", "synced"}}).status, 200);
+}
+
+TEST_F(OtlpHttp, TakesTheLevelOfTheRequest) {
+  const std::string request = AllKinds().SerializeAsString();
+  for (const char* level : {"queued", "logged", "synced"}) {
+    EXPECT_EQ(Post(kProtobuf, request, {{"X-Chronolith-Ack-Level", level}}).status, 200) << level;
+  }
+  std::uint64_t of[3] = {};
+  for (const ShardStats& shard : store_->Stats().shards) {
+    for (std::size_t level = 0; level < 3; ++level) of[level] += shard.write_latency[level].count;
+  }
+  EXPECT_GT(of[static_cast<int>(AckLevel::kSynced)], 0U);
+  EXPECT_EQ(of[static_cast<int>(AckLevel::kQueued)], of[static_cast<int>(AckLevel::kSynced)]);
+  EXPECT_EQ(of[static_cast<int>(AckLevel::kLogged)], of[static_cast<int>(AckLevel::kSynced)]);
 }
 
 TEST_F(OtlpHttp, WhatTheServerRefusesItselfIsAStatusToo) {
