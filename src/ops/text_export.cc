@@ -32,7 +32,9 @@ class TextExport {
         json_(&text_) {}
 
   Status Run() {
-    const auto ids = MatchingIds(storage_, options_.selectors, {}, {context_.cancelled, options_.share});
+    LookupOptions lookup;
+    lookup.deadline = options_.find_by;
+    const auto ids = MatchingIds(storage_, options_.selectors, lookup, {context_.cancelled, options_.share});
     if (!ids.ok()) return ids.status();
     const std::vector<SeriesRef>& all = ids->values;
     std::size_t at_once = options_.series_at_once;

@@ -26,6 +26,8 @@ struct TextExportOptions {
   TimeRange range;
   // Series whose labels are in memory together. They come out in order of labels; beyond, in pieces of so many, each in order.
   std::size_t series_at_once = kSeriesAtOnce;
+  // Until when the series must be found, which waits for shards that are still being replayed.
+  Deadline find_by = kNoDeadline;
   MemoryShare* share = nullptr;  // counts ids and labels, and a part of its budget each batch of chunks; null: nobody counts
 };
 

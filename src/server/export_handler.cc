@@ -1,5 +1,6 @@
 #include "server/export_handler.h"
 
+#include <chrono>
 #include <utility>
 #include <vector>
 
@@ -14,20 +15,22 @@ namespace {
 constexpr std::size_t kSeriesAtOnce = 1 << 12;
 constexpr std::uint64_t kTextBytes = 2 << 20;
 
-HttpResponse Export(Storage* storage, MemoryBudget* in_flight, const HttpRequest& request) {
+HttpResponse Export(Storage* storage, MemoryBudget* in_flight, std::chrono::milliseconds find_timeout, const HttpRequest& request) {
   Result<ApiParameters> asked = ParseApiParameters(request);
   if (!asked.ok()) return ApiError(asked.status());
   if (asked->selectors.empty()) return ApiError(InvalidArgument("no match[] parameter provided"));
   HttpResponse response;
   response.SetHeader("Content-Type", "application/stream+json; charset=utf-8");
   response.failure = QueryError;
-  response.stream = [storage, in_flight, asked = std::move(*asked), cancelled = request.cancelled](BodyWriter& to) {
+  response.stream = [storage, in_flight, find_by = std::chrono::steady_clock::now() + find_timeout, asked = std::move(*asked),
+                     cancelled = request.cancelled](BodyWriter& to) {
     MemoryShare share(in_flight);
     if (!share.Grow(kTextBytes)) return share.refusal();
     const ops::TextExportOptions options{.form = ops::TextForm::kJsonLines,
                                          .selectors = asked.selectors,
                                          .range = asked.range,
                                          .series_at_once = kSeriesAtOnce,
+                                         .find_by = find_by,
                                          .share = &share};
     ops::TextExportReport report;
     ops::OpsContext context;
@@ -40,9 +43,9 @@ HttpResponse Export(Storage* storage, MemoryBudget* in_flight, const HttpRequest
 
 }  // namespace
 
-void AddExportHandler(Storage* storage, MemoryBudget* in_flight, Router* router) {
+void AddExportHandler(Storage* storage, MemoryBudget* in_flight, std::chrono::milliseconds find_timeout, Router* router) {
   for (const char* const method : {"GET", "POST"}) {
-    router->Add({method, "/api/v1/export", [=](const HttpRequest& r) { return Export(storage, in_flight, r); }});
+    router->Add({method, "/api/v1/export", [=](const HttpRequest& r) { return Export(storage, in_flight, find_timeout, r); }});
   }
 }
 

@@ -53,6 +53,8 @@ class OtlpReceiver {
   // when it returns.
   void WriteThen(std::string_view request, AckLevel level, Deadline deadline, MemoryShare* share,
                  std::function<void(interop::otlp::MetricsWritten)> done);
+  // Behind Storage::Reopen, which may have lost metadata that was written.
+  void ForgetTold() { writer_.ForgetTold(); }
 
  private:
   void Count(const interop::otlp::MetricsWritten& written);

@@ -1,7 +1,6 @@
 // Proof 5, the connections: framing that lies, headers and bodies that never end, clients that vanish, idle ones by the thousand,
 // floods, and queries that ask for too much.
 #include <poll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <atomic>
@@ -38,13 +37,6 @@ class AbuseConnections : public AbuseTest {
   void AwaitQuiet() {
     Await("the end of all connections", [&] { return Metric("chronolith_http_connections") == 1; });
     EXPECT_EQ(Metric("chronolith_http_body_bytes_in_flight"), 0);
-  }
-  static void RaiseFileLimit(rlim_t needed) {
-    rlimit files{};
-    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &files), 0);
-    files.rlim_cur = files.rlim_max;
-    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &files), 0);
-    ASSERT_GT(files.rlim_max, needed) << "ulimit -Hn: this test opens that many connections";
   }
   int StatusAlone(const std::string& bytes, bool stop_sending = false) {
     RawClient client(port());

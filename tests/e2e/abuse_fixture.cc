@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <fstream>
 #include <utility>
@@ -69,6 +70,14 @@ void AbuseTest::Start(const std::vector<std::string>& more) {
   stub_ = std::make_unique<grpc::GenericStub>(
       grpc::CreateChannel("127.0.0.1:" + std::to_string(grpc_port_), grpc::InsecureChannelCredentials()));
   GoodWorks();
+}
+
+void AbuseTest::RaiseFileLimit(std::uint64_t needed) {
+  rlimit files{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &files), 0);
+  files.rlim_cur = files.rlim_max;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &files), 0);
+  ASSERT_GT(files.rlim_max, needed) << "ulimit -Hn: this test opens that many connections";
 }
 
 void AbuseTest::TearDown() {

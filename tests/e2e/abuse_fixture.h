@@ -58,6 +58,8 @@ class AbuseTest : public E2eTest {
   // Series that the books leave out: those that a test's flipped bytes may have made.
   void LeaveOut(const std::string& prefix) { left_out_.push_back(prefix); }
 
+  // Of this process, for so many connections.
+  static void RaiseFileLimit(std::uint64_t needed);
   static std::uint64_t StatusBytes(pid_t pid, const std::string& field);  // "VmRSS", "VmHWM"
   double Metric(const std::string& name);
 

@@ -1,4 +1,5 @@
 // Proof 5, gRPC below its messages: frames, lengths and streams that no client library would send.
+#include <algorithm>
 #include <functional>
 
 #include "base/coding.h"
@@ -8,7 +9,7 @@ namespace chronolith::testing {
 namespace {
 
 enum FrameType : char { kData = 0, kHeaders = 1, kReset = 3, kSettings = 4, kPing = 6, kWindowUpdate = 8, kContinuation = 9 };
-constexpr char kEndStream = 1, kEndHeaders = 4;
+constexpr char kEndStream = 1, kAck = 1, kEndHeaders = 4;
 
 std::string BigEndian(std::uint64_t value, int bytes) {
   std::string out;
@@ -130,6 +131,27 @@ TEST_F(AbuseGrpc, ManyHalfMessages) {
     clients.back()->Send(begun);
   }
   GoodWorks();
+}
+
+// Each has its settings and says nothing more. They count against gRPC's memory, and those for which there is none are closed.
+TEST_F(AbuseGrpc, IdleConnectionsBeyondTheMemoryAreClosed) {
+  constexpr std::size_t kIdle = 6000;
+  RaiseFileLimit(kIdle + 500);
+  Start();
+  std::vector<std::unique_ptr<RawClient>> clients;
+  while (clients.size() < kIdle) {
+    clients.push_back(Connect());
+    clients.back()->Send(kHello + Frame(kSettings, kAck, 0));
+  }
+  const std::string nothing = Frame(kWindowUpdate, 0, 0, BigEndian(1, 4));
+  Await("the end of those beyond it", [&] {
+    return std::count_if(clients.begin(), clients.end(), [&](const auto& client) { return !client->Send(nothing); }) >
+           static_cast<std::ptrdiff_t>(kIdle / 6);
+  });
+  GoodWorks();
+  clients.clear();
+  const std::string call = Frame(kHeaders, kEndHeaders, 1, CallHeaders()) + Frame(kData, kEndStream, 1, Message("", 0));
+  Await("room for others", [&] { return StatusOf(call) == 0; });
 }
 
 }  // namespace

@@ -149,6 +149,64 @@ TEST_F(OtlpWriter, StoresMetadataOfEachKind) {
   EXPECT_EQ(of("latency_seconds_count"), (Metadata{MetricType::kHistogram, "seconds", ""}));
 }
 
+// Of a request that fails the series are made, and found when they come again, but nothing is written to them.
+TEST_F(OtlpWriter, MetadataOfARequestThatFailedIsWrittenWithTheNext) {
+  ExportMetricsServiceRequest request;
+  pb::Metric* metric = AddMetric(&request, "g");
+  metric->set_description("Number");
+  constexpr int kPoints = 1100;  // more than are resolved together
+  for (int i = 0; i < kPoints; ++i) {
+    pb::NumberDataPoint* point = AddPoint(metric->mutable_gauge());
+    point->set_as_int(i);
+    SetAttribute(point, "i", std::to_string(i));
+  }
+  metric = AddMetric(&request, "h");
+  metric->set_description("Buckets");
+  AddPoint(Cumulative(metric->mutable_histogram()))->set_count(0);
+  metric = AddMetric(&request, "s");
+  metric->set_description("Quantiles");
+  AddPoint(metric->mutable_summary());
+  SetAttribute(request.mutable_resource_metrics(0)->mutable_resource(), "service.name", "shop");
+  SetAttribute(request.mutable_resource_metrics(0)->mutable_resource(), "zone", "a");
+  const std::string good = request.SerializeAsString();
+  pb::Metric* bad = request.add_resource_metrics()->add_scope_metrics()->add_metrics();
+  bad->set_name("\xff");
+  AddPoint(bad->mutable_gauge())->set_as_int(1);
+  ASSERT_EQ(Write(request).status.code(), StatusCode::kInvalidArgument);
+  ASSERT_THAT(Stored(), IsEmpty());
+  for (int times = 0; times < 2; ++times) {
+    const MetricsWritten written = WriteBytes(good);
+    ASSERT_TRUE(written.status.ok()) << written.status.ToString();
+    const auto help = [&](Labels labels) {
+      const auto found = store_->SeriesMetadata(labels);
+      return found.ok() && found->has_value() ? (*found)->help : "(none)";
+    };
+    EXPECT_EQ(help({{"__name__", "g"}, {"i", "0"}, {"job", "shop"}}), "Number");
+    EXPECT_EQ(help({{"__name__", "g"}, {"i", std::to_string(kPoints - 1)}, {"job", "shop"}}), "Number");
+    EXPECT_EQ(help({{"__name__", "h_count"}, {"job", "shop"}}), "Buckets");
+    EXPECT_EQ(help({{"__name__", "s_sum"}, {"job", "shop"}}), "Quantiles");
+    EXPECT_EQ(help({{"__name__", "target_info"}, {"job", "shop"}, {"zone", "a"}}), "Target metadata");
+  }
+}
+
+TEST_F(OtlpWriter, MetadataThatAnOpeningHasLostIsWrittenWhenItComesAgain) {
+  ExportMetricsServiceRequest request;
+  pb::Metric* metric = AddMetric(&request, "g");
+  metric->set_description("Help.");
+  AddPoint(metric->mutable_gauge())->set_as_int(1);
+  const Labels labels = {{"__name__", "g"}};
+  const auto help = [&] { return store_->SeriesMetadata(labels).value().value().help; };
+  ASSERT_TRUE(Write(request).status.ok());
+  EXPECT_EQ(help(), "Help.");
+  // As a crash of what was only queued.
+  ASSERT_TRUE(store_->Write(std::vector<TimeSeries>{{.labels = labels, .metadata = {{.help = "Older."}}}}).ok());
+  ASSERT_TRUE(Write(request).status.ok());
+  EXPECT_EQ(help(), "Older.") << "told already";
+  writer_->ForgetTold();
+  ASSERT_TRUE(Write(request).status.ok());
+  EXPECT_EQ(help(), "Help.");
+}
+
 TEST_F(OtlpWriter, StoresHistogramsAsPrometheusClassicOnes) {
   ExportMetricsServiceRequest request;
   pb::HistogramDataPoint* point = AddPoint(Cumulative(AddMetric(&request, "d", "s")->mutable_histogram()));

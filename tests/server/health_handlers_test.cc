@@ -61,13 +61,23 @@ TEST(HealthHandlers, OnlyWhoIsKnownIsToldWhatIsDamaged) {
   EXPECT_EQ(nlohmann::json::parse(anonymous.body)["shards"][1], (nlohmann::json{{"shard", 1}, {"state", "quarantined"}}));
 
   // Why the store as a whole does not serve.
-  altered.Alter([](StorageStats* stats) { stats->shards[0].serving = false; });
+  altered.Alter([](StorageStats* stats) {
+    stats->shards[0].serving = false;
+    stats->shards[0].replayed_records = 7;
+    stats->shards[0].replay_records_expected = 100;
+    stats->shards[0].replay_seconds_left = 1.5;
+  });
   altered.AnswerReady(Unavailable("cannot open /var/lib/y"));
   EXPECT_EQ(nlohmann::json::parse(ask(false).body)["reason"], "cannot open /var/lib/y");
   EXPECT_EQ(ask(true).status, 503);
   EXPECT_EQ(nlohmann::json::parse(ask(true).body)["reason"], "the store does not serve");
   altered.AnswerReady(ResourceExhausted("still being replayed: shard 0 (7 %)"));
-  EXPECT_EQ(nlohmann::json::parse(ask(true).body)["reason"], "still being replayed: shard 0 (7 %)");
+  const nlohmann::json replaying = nlohmann::json::parse(ask(true).body);
+  EXPECT_EQ(replaying["reason"], "still being replayed: shard 0 (7 %)");
+  EXPECT_EQ(
+      replaying["shards"][0],
+      (nlohmann::json{{"shard", 0}, {"state", "replaying"}, {"records", 7}, {"records_expected", 100}, {"seconds_left", 1.5}}));
+  EXPECT_EQ(replaying["shards"][1]["state"], "quarantined") << "each for itself";
 }
 
 }  // namespace

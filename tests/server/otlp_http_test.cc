@@ -1,6 +1,7 @@
 #include "server/otlp_http.h"
 
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "interop/otlp/rpc_status.pb.h"
 #include "server/inflate.h"
@@ -110,7 +111,20 @@ TEST_F(OtlpHttp, RefusesOtherTypesAndEncodings) {
   EXPECT_EQ(Error(response).code(), 3);
   EXPECT_THAT(Error(response).message(), HasSubstr("gzip"));
   EXPECT_EQ(Post(kProtobuf, "", {{"X-Chronolith-Ack-Level", "maybe"}}).status, 400);
-  EXPECT_EQ(Post(kProtobuf, "", {{"X-Chronolith-Ack-Level", "synced"}}).status, 200);
+}
+
+TEST_F(OtlpHttp, TakesTheLevelOfTheRequest) {
+  const std::string request = AllKinds().SerializeAsString();
+  for (const char* level : {"queued", "logged", "synced"}) {
+    EXPECT_EQ(Post(kProtobuf, request, {{"X-Chronolith-Ack-Level", level}}).status, 200) << level;
+  }
+  std::uint64_t of[3] = {};
+  for (const ShardStats& shard : store_->Stats().shards) {
+    for (std::size_t level = 0; level < 3; ++level) of[level] += shard.write_latency[level].count;
+  }
+  EXPECT_GT(of[static_cast<int>(AckLevel::kSynced)], 0U);
+  EXPECT_EQ(of[static_cast<int>(AckLevel::kQueued)], of[static_cast<int>(AckLevel::kSynced)]);
+  EXPECT_EQ(of[static_cast<int>(AckLevel::kLogged)], of[static_cast<int>(AckLevel::kSynced)]);
 }
 
 TEST_F(OtlpHttp, WhatTheServerRefusesItselfIsAStatusToo) {
@@ -258,6 +272,33 @@ TEST_F(OtlpHttp, AFailedLogIsUnavailable) {
   EXPECT_EQ(response.status, 503);
   EXPECT_EQ(Header(response, "Retry-After"), "1");
   EXPECT_EQ(nlohmann::json::parse(response.body)["code"], 14);
+}
+
+// Series that the cache knows, and the log never had: their references lead to none of those that are made after the opening.
+TEST_F(OtlpHttp, SeriesThatAFailedLogHasLostAreMadeAnew) {
+  const std::string request = AllKinds().SerializeAsString();
+  ASSERT_EQ(Post(kProtobuf, "").status, 200);
+  SetFault(IoError("the disk is gone"));
+  EXPECT_THAT(Post(kProtobuf, request, {{"X-Chronolith-Ack-Level", "queued"}}).status, ::testing::AnyOf(200, 503));
+  while (!store_->Stats().log_failed) std::this_thread::yield();
+  EXPECT_EQ(Post(kProtobuf, request).status, 503);
+  SetFault(Status::Ok());
+  ASSERT_TRUE(store_->Reopen().ok());
+  ASSERT_TRUE(store_->WaitReady().ok());
+  ExportMetricsServiceRequest others;
+  for (int i = 0; i < 20; ++i) AddGauge(&others, "other" + std::to_string(i), 100 + i);
+  ASSERT_EQ(Post(kProtobuf, others.SerializeAsString()).status, 200);
+  const HttpResponse response = Post(kProtobuf, request);
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.body, "") << "nothing was rejected";
+  std::map<std::string, std::vector<std::string>> stored = Stored();
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_THAT(stored["other" + std::to_string(i)], ::testing::ElementsAre(std::to_string(100 + i)));
+    stored.erase("other" + std::to_string(i));
+  }
+  EXPECT_EQ(stored.size(), kAllKindsSeries);
+  EXPECT_THAT(stored["g"], ::testing::ElementsAre("1.5"));
+  EXPECT_THAT(stored["h_count"], ::testing::ElementsAre("3"));
 }
 
 TEST_F(OtlpHttp, ReferencesThatHaveExpiredAreResolvedOnceMore) {

@@ -82,7 +82,7 @@ class QueryHandlers : public ::testing::Test {
 
     AddRemoteReadHandler(storage_.get(), &in_flight_, read_options_, &router_);
     AddLookupHandlers(storage_.get(), &in_flight_, std::chrono::seconds(60), &router_);
-    AddExportHandler(storage_.get(), &in_flight_, &router_);
+    AddExportHandler(storage_.get(), &in_flight_, std::chrono::seconds(60), &router_);
     AddMetadataHandlers(storage_.get(), &in_flight_, std::chrono::seconds(60), &router_);
     cardinality_ = std::make_unique<LiveCardinality>(storage_.get(), LiveCardinalityOptions{.max_age = std::chrono::seconds(0)});
     AddTsdbStatusHandler(cardinality_.get(), &in_flight_, &router_);
@@ -370,7 +370,7 @@ TEST_F(QueryHandlers, ALookupThatTakesMoreThanThereIsIsNotTriedAgain) {
   const auto timeout = std::chrono::seconds(60);
   AddLookupHandlers(storage_.get(), &little, timeout, &poor);
   AddMetadataHandlers(storage_.get(), &little, timeout, &poor);
-  AddExportHandler(storage_.get(), &little, &poor);
+  AddExportHandler(storage_.get(), &little, std::chrono::seconds(60), &poor);
   LiveCardinality cardinality(storage_.get(), {});
   AddTsdbStatusHandler(&cardinality, &little, &poor);
   std::swap(poor, router_);
@@ -410,7 +410,7 @@ TEST_F(QueryHandlers, ManySeriesAreAnsweredInLittleMemory) {
   MemoryBudget little(5 << 20);  // the labels of all take 8 MiB, and three times that while they are sorted
   const auto timeout = std::chrono::seconds(60);
   AddLookupHandlers(storage_.get(), &little, timeout, &poor);
-  AddExportHandler(storage_.get(), &little, &poor);
+  AddExportHandler(storage_.get(), &little, std::chrono::seconds(60), &poor);
   AddRemoteReadHandler(storage_.get(), &little, {}, &poor);
   std::swap(poor, router_);
   std::set<std::string> seen;
@@ -603,6 +603,14 @@ TEST_F(QueryHandlers, WhatNeedsAllShardsDoesNotWaitForReplay) {
     EXPECT_THAT(refused.headers, ::testing::Contains(::testing::Pair("Retry-After", "1"))) << name;
     EXPECT_THAT(refused.body, HasSubstr("still being replayed: shard")) << name;
   }
+  // Of an export half would pass for a whole one: it waits, but not for ever.
+  AddExportHandler(replaying.get(), &in_flight_, std::chrono::milliseconds(1), &router);
+  const HttpResponse exported = router.Find("GET", "/api/v1/export").route->handler({.query = {{"match[]", "up"}}});
+  Collected nothing;
+  const Status late = exported.stream(nothing);
+  EXPECT_EQ(nothing.bytes, "");
+  EXPECT_EQ(exported.failure(late).status, 503) << late.ToString();
+  EXPECT_THAT(exported.failure(late).body, HasSubstr("still being replayed: shard"));
   gate.Open();
   ASSERT_TRUE(replaying->WaitReady().ok());
   const auto samples = [&] {

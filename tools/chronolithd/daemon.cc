@@ -66,7 +66,11 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
       daemon->storage_.get(),
       server::LogReopenerOptions{.directories = daemon->Directories(),
                                  .logger = flags.store.logger,
-                                 .on_reopened = [handler = daemon->remote_write_.get()] { handler->ForgetTold(); }},
+                                 .on_reopened =
+                                     [remote_write = daemon->remote_write_.get(), otlp = daemon->otlp_.get()] {
+                                       remote_write->ForgetTold();
+                                       otlp->ForgetTold();
+                                     }},
       daemon->registry_.get());
   daemon->reopener_->Start();
   const auto workers = static_cast<std::size_t>(flags.workers);
@@ -122,7 +126,7 @@ server::Router Daemon::MakeRouter() {
   server::AddRemoteReadHandler(storage_.get(), &in_flight_, {.timeout = flags_.query_timeout}, &router);
   server::AddLookupHandlers(storage_.get(), &lookups_, flags_.query_timeout, &router);
   server::AddMetadataHandlers(storage_.get(), &lookups_, flags_.query_timeout, &router);
-  server::AddExportHandler(storage_.get(), &lookups_, &router);
+  server::AddExportHandler(storage_.get(), &lookups_, flags_.query_timeout, &router);
   server::AddTsdbStatusHandler(cardinality_.get(), &lookups_, &router);
   server::AddAdminHandlers(storage_.get(), flags_.admin, &router);
   return router;

@@ -224,7 +224,8 @@ void AddFlags(CLI::App* app, Flags* flags) {
   Milliseconds(limits, "--header-timeout", &flags->http.header_timeout, "for a request's header");
   Milliseconds(limits, "--body-timeout", &flags->http.body_timeout, "for a request's body");
   Milliseconds(limits, "--idle-timeout", &flags->http.idle_timeout, "between two requests of a connection");
-  Milliseconds(limits, "--query-timeout", &flags->query_timeout, "for a look-up or a remote read, its answer included");
+  Milliseconds(limits, "--query-timeout", &flags->query_timeout,
+               "for a look-up or a remote read, its answer included; of an export for finding its series");
   Milliseconds(limits, "--write-timeout", &flags->http.write_timeout, "for a client to take an answer");
   Milliseconds(limits, "--shutdown-timeout", &flags->shutdown_timeout, "for requests to end after SIGTERM; then they are cut off");
   app->footer(

@@ -58,6 +58,18 @@ class IdentityCache {
     if (!part.young.contains(hash)) Add(&part, hash, std::move(entry));
   }
 
+  void Erase(std::uint64_t parent, std::string_view bytes) {
+    const std::uint64_t hash = HashOf(parent, bytes);
+    Part& part = parts_[hash % kParts];
+    MutexLock lock(&part.mu);
+    for (Table* const table : {&part.young, &part.old}) {
+      const auto it = table->find(hash);
+      if (it == table->end() || !it->second.Is(parent, bytes)) continue;
+      if (table == &part.young) part.young_bytes -= BytesOf(it->second);
+      table->erase(it);
+    }
+  }
+
   void Clear() {
     for (Part& part : parts_) {
       MutexLock lock(&part.mu);
@@ -93,8 +105,10 @@ class IdentityCache {
     return StableHash(bytes) ^ (parent * 0x9e3779b97f4a7c15ULL);
   }
 
+  static std::size_t BytesOf(const Entry& entry) { return entry.size + entry.extra + sizeof(Entry) + kEntryBytes; }
+
   void Add(Part* part, std::uint64_t hash, Entry entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(part->mu) {
-    const std::size_t bytes = entry.size + entry.extra + sizeof(Entry) + kEntryBytes;
+    const std::size_t bytes = BytesOf(entry);
     if (part->young_bytes + bytes > generation_bytes_max_) {
       part->old = std::move(part->young);
       part->young = Table();

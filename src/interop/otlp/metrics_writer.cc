@@ -55,4 +55,6 @@ MetricsWritten MetricsWriter::Write(std::string_view request, const WriteOptions
   return lease->Write(request, options, newest, share);
 }
 
+void MetricsWriter::ForgetTold() { shared_->contexts.Clear(); }
+
 }  // namespace chronolith::interop::otlp

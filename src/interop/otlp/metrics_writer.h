@@ -48,6 +48,8 @@ class MetricsWriter {
 
   // `share` grows by what is made of the request; null: nobody counts.
   MetricsWritten Write(std::string_view request, const WriteOptions& options, MemoryShare* share);
+  // What was written may be lost, as where the store was opened again: of all series metadata is written once more when they come.
+  void ForgetTold();
 
  private:
   struct Shared;

@@ -1,5 +1,6 @@
 #include "interop/otlp/session.h"
 
+#include <absl/cleanup/cleanup.h>
 #include <absl/container/flat_hash_set.h>
 
 #include <algorithm>
@@ -68,6 +69,7 @@ MetricsWritten Session::Write(std::string_view request, const WriteOptions& opti
   share_ = share;
   others_ = share == nullptr ? 0 : share->bytes();
   appender_->Rollback();  // of a request that ended in an exception
+  const absl::Cleanup unlearn = [this] { Unlearn(); };
   MetricsWritten written;
   for (int attempt = 0; attempt < 2; ++attempt) {
     Reset();
@@ -86,6 +88,29 @@ MetricsWritten Session::Write(std::string_view request, const WriteOptions& opti
   written.rejected = std::min(rejections_.points(), points_);
   written.message = rejections_.Message();
   return written;
+}
+
+void Session::LearnSeries(std::uint64_t parent, std::string identity, SeriesRef ref) {
+  contexts_->series().Insert(parent, identity, ref);
+  collected_ += identity.size();
+  learned_.push_back({false, parent, std::move(identity)});
+}
+
+void Session::LearnGroup(std::uint64_t parent, std::string identity, const SeriesRefs& refs) {
+  contexts_->groups().Insert(parent, identity, refs, refs->size() * sizeof(SeriesRef) + 48);
+  collected_ += identity.size();
+  learned_.push_back({true, parent, std::move(identity)});
+}
+
+void Session::Unlearn() {
+  for (const Learned& one : learned_) {
+    if (one.group) {
+      contexts_->groups().Erase(one.parent, one.identity);
+    } else {
+      contexts_->series().Erase(one.parent, one.identity);
+    }
+  }
+  learned_.clear();
 }
 
 // ---- What stands above the points ----
@@ -263,7 +288,7 @@ Status Session::TakeTargetInfo(const ResourceContext& resource) {
       return Status::Ok();
     }
     ref = *found;
-    contexts_->series().Insert(0, resource.target_info->encoded(), ref);
+    LearnSeries(0, std::string(resource.target_info->encoded()), ref);
     SetMetadata(ref, {MetricType::kGauge, "", "Target metadata"});
   }
   Append(ref, latest_, 1);
@@ -372,7 +397,7 @@ Status Session::ResolvePending() {
     Pending& p = pending_[i];
     if (refs[i].id == 0) continue;
     point_ = p.point;
-    contexts_->series().Insert(p.parent, p.identity, refs[i]);
+    LearnSeries(p.parent, std::move(p.identity), refs[i]);
     Append(refs[i], p.time, p.value);
     SetMetadata(refs[i], std::move(p.metadata));
     AppendExemplars(refs[i], std::move(p.exemplars));
@@ -468,6 +493,7 @@ Status Session::Commit(CommitToken* token) {
       rejections_.Note(refusal.reason.message());
     }
   }
+  learned_.clear();
   return Status::Ok();
 }
 

@@ -35,7 +35,9 @@ class Session {
   // Points with a timestamp beyond `newest` are rejected. `share`: as MetricsWriter::Write.
   MetricsWritten Write(std::string_view request, const WriteOptions& options, Timestamp newest, MemoryShare* share);
   // What it keeps for the next request, about.
-  std::size_t held_bytes() const noexcept { return sizeof(*this) + calls_.capacity() * (sizeof(calls_[0]) + kSampleBytes); }
+  std::size_t held_bytes() const noexcept {
+    return sizeof(*this) + calls_.capacity() * (sizeof(calls_[0]) + kSampleBytes) + learned_.capacity() * sizeof(Learned);
+  }
 
  private:
   static constexpr std::size_t kPointBytesMax = 256 << 10;
@@ -58,7 +60,17 @@ class Session {
     std::vector<Exemplar> exemplars;
     std::uint32_t point = 0;
   };
+  // Of the caches: a series, or those of a histogram or summary, whose metadata is written with the next commit.
+  struct Learned {
+    bool group = false;
+    std::uint64_t parent = 0;
+    std::string identity;
+  };
   void Reset();
+  void LearnSeries(std::uint64_t parent, std::string identity, SeriesRef ref);
+  void LearnGroup(std::uint64_t parent, std::string identity, const SeriesRefs& refs);
+  // The commit has failed: who sends these series again must write their metadata again.
+  void Unlearn();
   // These return why the request as a whole is refused.
   Status TakeRequest(std::string_view bytes);
   Status TakeResourceMetrics(std::string_view bytes);
@@ -118,6 +130,7 @@ class Session {
   std::vector<std::uint32_t> calls_;  // call of the appender -> index of the point; kNoPoint: of none
   std::vector<Pending> pending_;
   std::vector<Labels> pending_labels_;
+  std::vector<Learned> learned_;
   bool stale_reference_ = false;
   // Of the resource and the metric at hand.
   Timestamp latest_ = kMinTimestamp;

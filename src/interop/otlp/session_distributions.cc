@@ -87,7 +87,7 @@ Result<SeriesRefs> Session::CreateGroup(std::size_t n, const std::function<Label
     if (Status s = CountCollected(); !s.ok()) return s;
   }
   auto group = std::make_shared<const std::vector<SeriesRef>>(std::move(refs));
-  contexts_->groups().Insert(metric_->id, identity, group, group->size() * sizeof(SeriesRef) + 48);
+  LearnGroup(metric_->id, std::string(identity), group);
   return SeriesRefs(std::move(group));
 }
 

@@ -115,10 +115,19 @@ for (const [name, exporter] of Object.entries(kExporters)) {
     const {histograms: [native]} = series.get('payload_bytes{}');
     assert.equal(native.count, 4);
     assert.equal(native.sum, 1007);
-    // The buckets, counted together, hold all of it.
-    let bucket = 0, all = native.zero_count ?? 0;
-    for (const delta of native.positive_deltas) all += bucket += delta;
-    assert.equal(all, 4);
+    // Each value is counted in the bucket that holds it: (base^(i-1), base^i].
+    assert.ok(native.schema > 0 && native.schema <= 8, `schema ${native.schema}`);
+    assert.equal(native.zero_count ?? 0, 0);
+    const buckets = [];
+    let index = 0, count = 0, next = 0;
+    for (const [offset, length] of native.positive_spans) {
+      index += offset;
+      for (let i = 0; i < length; ++i, ++index) {
+        count += native.positive_deltas[next++];
+        for (let k = 0; k < count; ++k) buckets.push(index);
+      }
+    }
+    assert.deepEqual(buckets, [1, 2, 4, 1000].map((bytes) => Math.ceil(Math.log2(bytes) * 2 ** native.schema)));
 
     requests.add(1, {method: 'GET'});
     await provider.forceFlush();
