@@ -67,6 +67,7 @@ class Opening {
     factory_ = *factory;
     SalvageSource found;
     found.manifest = manifest_;
+    found.unfinished = GivenUpBefore();
     // The log first: beside a writer, what it is trimmed of is in the data opened next.
     if (Status s = OpenLog(&found); !s.ok()) return s;
     if (Status s = OpenData(&found); !s.ok()) return s;
@@ -256,6 +257,15 @@ class Opening {
   }
 
   // ---- Log ----
+
+  Unfinished GivenUpBefore() const {
+    Result<Unfinished> read = ReadUnfinished(source_, manifest_.shards);
+    if (read.ok()) return std::move(*read);
+    losses_->Note(read.status().message() + ": it may name any shard");
+    Unfinished all;
+    for (ShardId shard = 0; shard < manifest_.shards; ++shard) all.tables.insert(shard);
+    return all;
+  }
 
   Status OpenLog(SalvageSource* found) {
     const std::string path = options_.log_path.empty() ? LogInstancePath(source_, found->manifest) : options_.log_path;

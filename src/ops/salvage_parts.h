@@ -15,6 +15,7 @@
 #include "ops/salvage_list.h"
 #include "ops/temporary_directory.h"
 #include "storage/bad_log_tables.h"
+#include "storage/unfinished.h"
 
 namespace chronolith::ops {
 
@@ -68,7 +69,8 @@ struct SalvageSource {
   std::unique_ptr<KvEngine> rebuilt;   // from those of its tables that can be read; null: not needed, or in vain
   std::vector<LostTable> lost_tables;  // those of which the engine still knows the keys
   std::vector<BadLogTable> lost_log_tables;
-  std::optional<Timestamp> floor;      // of retention: the highest that a shard has stored; none: no shard's can be read
+  Unfinished unfinished;           // what an open gave up of the log that did not come to its end
+  std::optional<Timestamp> floor;  // of retention: the highest that a shard has stored; none: no shard's can be read
   // Where the family's rows are; null: lost.
   KvEngine* DataOf(FamilyId family) const;
   bool IsDamaged(FamilyId family) const { return data == nullptr || !data->Damage(family).ok(); }

@@ -9,6 +9,7 @@
 
 #include "base/coding.h"
 #include "block/tombstones.h"
+#include "ops/offline_store.h"
 #include "ops/salvage_chunks.h"
 #include "ops/salvage_deletes.h"
 #include "ops/salvage_labels.h"
@@ -151,7 +152,7 @@ class ShardSalvage : public WalVisitor {
                     .first_lsn = from,
                     .what = "the log cannot be read from there on: " + s.message()});
     }
-    TellLostLogTables(std::max(end.last_lsn, end.trimmed_to));
+    TellLostEnd(std::max(end.last_lsn, end.trimmed_to));
     if (end.trimmed_to > applied_ && chunks_ != nullptr) {
       losses_->Add({.kind = LossKind::kLog,
                     .shard = shard_,
@@ -163,18 +164,28 @@ class ShardSalvage : public WalVisitor {
   }
 
   bool LacksLogTable() const {
-    return std::any_of(source_.lost_log_tables.begin(), source_.lost_log_tables.end(),
+    return source_.unfinished.tables.contains(shard_) ||
+           std::any_of(source_.lost_log_tables.begin(), source_.lost_log_tables.end(),
                        [this](const BadLogTable& table) { return table.shard == shard_; });
   }
 
-  // Holes were told; what was lost at the end shows nowhere but in the keys of the tables.
-  void TellLostLogTables(Lsn log_end) {
+  // Holes were told; what was lost at the end shows nowhere but in the keys of the tables, and in UNFINISHED where an open has
+  // given up part of the log.
+  void TellLostEnd(Lsn log_end) {
+    const Lsn first = std::max(applied_, log_end) + 1;
+    if (source_.unfinished.Contains(shard_)) {
+      losses_->Add({.kind = LossKind::kLog,
+                    .shard = shard_,
+                    .first_lsn = first,
+                    .what = "what was behind the end of its log may be lost: " + std::string(kLogGivenUp)});
+      return;
+    }
     for (const BadLogTable& table : source_.lost_log_tables) {
-      // The last row may begin in front of what is stored and end behind it.
+      // The last row may begin in front of what is stored and end behind it; only whole rows are trimmed.
       if (table.shard != shard_ || table.last <= log_end) continue;
       losses_->Add({.kind = LossKind::kLog,
                     .shard = shard_,
-                    .first_lsn = std::max(applied_, log_end) + 1,
+                    .first_lsn = first,
                     .what = "a table of the log, " + table.file + ", cannot be read, and may have held records from there on"});
     }
   }

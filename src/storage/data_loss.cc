@@ -70,6 +70,8 @@ Status Core::NoteLostTables(const std::string& path, const std::vector<BadLogTab
     const Result<StoredState> stored =
         ReadStoredState(data_engine_.get(), {shard, WalFamily(shard), IndexFamily(shard), ChunkFamily(shard)});
     if (!stored.ok()) return stored.status();
+    // A row that begins in what is stored and ends behind it needs no mark: the data instance then goes further than what is left
+    // of the log, as only whole rows are trimmed, and RecoverShard takes the end for unknown.
     if (stored->damaged || table.last > stored->least()) unfinished_.ends.insert(shard);
     unfinished_.tables.insert(shard);
   }

@@ -1,6 +1,7 @@
 // salvage of a log of which a table is damaged that holds, or hid, records.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -51,6 +52,25 @@ class SalvageLogTable : public ::testing::Test {
     file.seekp(0).put(static_cast<char>(byte ^ 1));
     ASSERT_TRUE(file.good());
   }
+  std::vector<TableRange> TablesThatHideWhatWasDeleted() {
+    store_.Open();
+    Write("deleted", 10);
+    Write("kept", 10);
+    store_.KillWithoutOpening();
+    const std::size_t with_records = FlushLog().size();
+    store_.Open();
+    EXPECT_TRUE(store_->Delete({Matcher::Equal("__name__", "deleted")}, {}).ok());
+    store_.Checkpoint();
+    store_.Compact();
+    store_.Checkpoint();
+    contents_ = store_.Read();
+    EXPECT_EQ(contents_.size(), 1U);
+    store_.Close();
+    std::vector<TableRange> tables = FlushLog();
+    EXPECT_GT(tables.size(), with_records) << "the engine has merged them";
+    tables.erase(tables.begin(), tables.begin() + static_cast<std::ptrdiff_t>(std::min(with_records, tables.size())));
+    return tables;
+  }
   Contents Salvaged(SalvageReport* report) {
     const std::string target = store_.directory() / "target";
     Result<SalvageReport> result = Salvage(store_.path(), target, {}, {});
@@ -65,28 +85,30 @@ class SalvageLogTable : public ::testing::Test {
   }
 
   TestStore store_;
+  Contents contents_;
 };
 
 // The table that is lost says that the records in front of it were trimmed, and the delete's is gone, too.
 TEST_F(SalvageLogTable, WhatWasDeletedStaysDeleted) {
-  store_.Open();
-  Write("deleted", 10);
-  Write("kept", 10);
-  store_.KillWithoutOpening();
-  const std::size_t with_records = FlushLog().size();
-  store_.Open();
-  EXPECT_TRUE(store_->Delete({Matcher::Equal("__name__", "deleted")}, {}).ok());
-  store_.Checkpoint();
-  store_.Compact();
-  store_.Checkpoint();
-  const Contents contents = store_.Read();
-  EXPECT_EQ(contents.size(), 1U);
-  store_.Close();
-  const std::vector<TableRange> tables = FlushLog();
-  ASSERT_GT(tables.size(), with_records) << "the engine has merged them";
-  for (std::size_t i = with_records; i < tables.size(); ++i) FlipBit(tables[i]);
+  for (const TableRange& table : TablesThatHideWhatWasDeleted()) FlipBit(table);
   SalvageReport report;
-  EXPECT_EQ(Salvaged(&report), contents);
+  EXPECT_EQ(Salvaged(&report), contents_);
+}
+
+TEST_F(SalvageLogTable, WhatWasDeletedStaysDeletedWhereAnInterruptedOpenTookTheTableOut) {
+  const std::vector<TableRange> tables = TablesThatHideWhatWasDeleted();
+  EngineOptions dropping = LogInstanceOptions(Manifest());
+  for (const TableRange& table : tables) {
+    FlipBit(table);
+    dropping.extra["drop_damaged_tables"] += table.file + ",";
+  }
+  With(dropping, store_.path() + "/log", [](KvEngine*) {});
+  std::ofstream(store_.path() + "/UNFINISHED") << "0t \n";
+  SalvageReport report;
+  EXPECT_EQ(Salvaged(&report), contents_);
+  ASSERT_EQ(report.losses.size(), 1U);
+  EXPECT_EQ(report.losses[0].kind, LossKind::kLog);
+  EXPECT_EQ(report.losses[0].shard, 0U);
 }
 
 TEST_F(SalvageLogTable, ARowThatBeginsInWhatIsStoredAndEndsBehindItIsTold) {

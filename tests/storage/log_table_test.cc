@@ -3,6 +3,8 @@
 #include <fstream>
 
 #include "base/table_ranges.h"
+#include "format/chunk_rows.h"
+#include "format/index_rows.h"
 #include "storage/store_directory.h"
 #include "tests/storage/log_loss_fixture.h"
 #include "tests/support/memory_archive.h"
@@ -63,9 +65,9 @@ class LogTable : public LogLossTest {
     return table;
   }
   // Killed behind the note of what may be lost; with `dropped` also behind the MANIFEST's change.
-  void Interrupted(const std::string& table, bool dropped) {
+  void Interrupted(const std::string& table, bool dropped, bool end_noted = true) {
     FlipBit(table);
-    std::ofstream(store_.path() + "/UNFINISHED") << bad_ << " " << bad_ << "t \n";
+    std::ofstream(store_.path() + "/UNFINISHED") << (end_noted ? std::to_string(bad_) + " " : "") << bad_ << "t \n";
     std::string manifest;
     std::getline(std::ifstream(store_.path() + "/log/CURRENT"), manifest);
     std::ofstream(store_.path() + "/log/" + manifest + ".cut") << "the beginning of";
@@ -84,6 +86,33 @@ class LogTable : public LogLossTest {
     store_.Restart();
     EXPECT_EQ(Quarantined(), std::set<std::uint32_t>{});
     EXPECT_EQ(store_.Read(), contents_);
+  }
+  // What the data instance says that it holds of the shard's log.
+  void StoredUpTo(Lsn lsn) {
+    EngineOptions options = DataInstanceOptions(ReadStoreManifest(store_.path()).value());
+    options.create_if_missing = false;
+    auto engine = EngineRegistry::Default()->Find("rocksdb").value()->Open(store_.path() + "/data", options);
+    ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+    const auto put = [&](FamilyId family, const std::string& key, const auto& change) {
+      std::string value;
+      ASSERT_EQ((*engine)->Get(family, key, &value), Status::Ok());
+      const std::string changed = change(value);
+      const Op op{Op::Type::kPut, key, changed};
+      const Batch batch{family, {}, (*engine)->CurrentEpoch(family).value(), {&op, 1}};
+      EXPECT_EQ((*engine)->Write({&batch, 1}, {.durability = Durability::kSynced})[0], Status::Ok());
+    };
+    put(ChunkFamily(bad_), std::string(kChunkStateKey), [&](const std::string& value) {
+      ChunkState state;
+      EXPECT_EQ(DecodeChunkState(kChunkStateKey, value, &state), Status::Ok());
+      state.applied_lsn = lsn;
+      return EncodeChunkState(state).value;
+    });
+    put(IndexFamily(bad_), index_rows::StateKey(), [&](const std::string& value) {
+      index_rows::State state = index_rows::DecodeState(value).value();
+      state.applied_lsn = lsn;
+      return index_rows::EncodeState(state);
+    });
+    EXPECT_EQ((*engine)->Close(), Status::Ok());
   }
   void Accept() {
     store_.options().accept_data_loss = true;
@@ -138,8 +167,37 @@ TEST_P(LogTable, KilledBehindThatTheNextOpenEndsIt) {
   Interrupted(NewestTable(bad_), true);
 }
 
-TEST_P(LogTable, AHoleThatAnInterruptedOpenLeftIsOneOfItsShardOnly) {
-  Interrupted(TableInFrontOfRows(), true);
+// Where the shard's end is noted as well the hole says nothing of others by itself.
+TEST_P(LogTable, AHoleThatAnInterruptedOpenLeftIsOneOfItsShardOnly) { Interrupted(TableInFrontOfRows(), true, false); }
+
+// A checkpoint may store the first records of a row. What the others were shows nowhere but in the data instance, which goes
+// further than what is left of the log.
+TEST_P(LogTable, ARowThatBeginsInWhatIsStoredAndEndsBehindItLeavesItsEndUnknown) {
+  Fill();
+  store_.Open();
+  for (const auto& [i, shard] : shards_) {
+    if (shard != bad_) continue;
+    TimeSeries series = MakeSeries(Numbered(i), {});
+    for (int s = 0; s < 5000; ++s) series.samples.push_back({t_ + s, 1.0 * s});  // several records, in one row
+    EXPECT_TRUE(store_->Write(series).ok());
+    break;
+  }
+  const Lsn end = store_->Stats().shards[bad_].last_lsn;
+  store_.KillWithoutOpening();
+  const Rows rows = LogRows(bad_);
+  const std::string last = std::prev(rows.upper_bound(WalKey(end)))->first;
+  Lsn stored = 0;
+  while (WalKey(stored) != last) ++stored;
+  ASSERT_LT(stored, end);
+  StoredUpTo(stored);
+  WithLog([this](KvEngine* engine) { Flush(engine); });
+  FlipBit(NewestTable(bad_));
+  store_.options().accept_data_loss = true;
+  store_.Open();
+  ASSERT_EQ(store_->Stats().losses.size(), 1U);
+  EXPECT_EQ(store_->Stats().losses[0].shard, bad_);
+  EXPECT_EQ(store_->Stats().losses[0].uncertain_after, stored);
+  EXPECT_GT(store_->Stats().shards[bad_].last_lsn, end) << "what was given out before";
 }
 
 // It gives up, stores what is left, and cannot trim the log beyond the hole: so it has not come to its end.

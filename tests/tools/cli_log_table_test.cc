@@ -99,6 +99,30 @@ TEST_F(CliLogTable, SalvageListsWhatItsShardMayHaveLostAndNoMore) {
   });
 }
 
+// A sound copy of a log says nothing of what was taken out of it.
+TEST_F(CliLogTable, SalvageListsWhatAnInterruptedOpenHadGivenUp) {
+  Fill();
+  const std::string target = Path("target");
+  WriteFile("db/UNFINISHED", "1 1t 3t \n");
+  const std::string told = "what was behind the end of its log may be lost: part of its log was given up";
+  const ProcessResult dry = Cli({"salvage", db_, "--dry-run"});
+  EXPECT_EQ(dry.exit_code, kProblems) << dry.err;
+  EXPECT_THAT(dry.out, HasSubstr(told));
+  EXPECT_EQ(Cli({"salvage", db_, "--dry-run", "--format", "json"}).exit_code, kProblems);
+  const ProcessResult result = Cli({"salvage", db_, target, "--format", "json"});
+  EXPECT_EQ(result.exit_code, kProblems) << result.err;
+  const nlohmann::json report = nlohmann::json::parse(result.out);
+  ASSERT_EQ(report["lost_total"], 2) << report.dump();
+  for (const std::size_t i : {0U, 1U}) {
+    const nlohmann::json& lost = report["lost"][i];
+    EXPECT_EQ(lost["kind"], "log");
+    EXPECT_EQ(lost["shard"], i == 0 ? 1 : 3);
+    EXPECT_THAT(lost["what"].get<std::string>(), HasSubstr(told));
+  }
+  EXPECT_EQ(Exported(target), healthy_);
+  EXPECT_EQ(Cli({"verify", target}).exit_code, kOk);
+}
+
 TEST_F(CliLogTable, RecoverGivesItUpAndKeepsTheFile) {
   Fill();
   ForEachDamage([this](const std::string& table, How how) {
