@@ -280,6 +280,7 @@ std::uint64_t Writer::ReplaceRemoved(Core* core, Shard* shard, Bucket* bucket, D
     shard->series_mu.Unlock();
     passed = Status::Ok();
   }
+  std::vector<Replaced> replaced;
   for (auto& [from, to] : moved) {
     if (!passed.ok()) {
       to.missing = passed;
@@ -296,7 +297,9 @@ std::uint64_t Writer::ReplaceRemoved(Core* core, Shard* shard, Bucket* bucket, D
     Resolve(core, labels, deadline, &refs, &refused);
     if (!refused.empty()) to.missing = std::move(refused[0].reason);
     if (refs[0].id != 0 && OrdinalOf(refs[0]) != from) to.ordinal = OrdinalOf(refs[0]);  // the same labels hash to the same shard
+    if (to.ordinal) replaced.push_back({from, *to.ordinal});
   }
+  CarryMetadata(core, shard, std::move(replaced), deadline);
   const auto move = [&](auto& entry, Refusal::What what) {
     const auto it = moved.find(entry.ordinal);
     if (it == moved.end()) return false;
@@ -310,6 +313,36 @@ std::uint64_t Writer::ReplaceRemoved(Core* core, Shard* shard, Bucket* bucket, D
   std::erase_if(bucket->samples, [&](SampleEntry& s) { return move(s, Refusal::What::kSample); });
   std::erase_if(bucket->items, [&](PendingItem& p) { return move(p, WhatOf(p.item)); });
   return seen;
+}
+
+void Writer::CarryMetadata(Core* core, Shard* shard, std::vector<Replaced> replaced, Deadline deadline) {
+  // Of several that one series replaces the newest comes first.
+  std::sort(replaced.begin(), replaced.end(), [](const Replaced& a, const Replaced& b) { return a.from > b.from; });
+  std::vector<Ordinal> successors;
+  for (const Replaced& r : replaced) successors.push_back(r.to);
+  std::vector<std::optional<Metadata>> own;
+  if (!shard->index->MetadataOf(successors, &own).ok()) return;
+  for (std::size_t i = 0; i < replaced.size(); ++i) {
+    if (own[i]) continue;
+    Result<std::optional<Metadata>> old = shard->index->MetadataOf(replaced[i].from);
+    if (!old.ok() || !*old) continue;
+    const PendingItem item{replaced[i].to, 0, std::move(**old)};
+    record_.clear();
+    ItemsRecordBuilder builder(&record_);
+    builder.Add(TypeOf(item.item), item.ordinal, EncodeItem(item.item));
+    const std::size_t records = builder.Finish();
+    if (!shard->series_mu.LockUntil(deadline)) return;
+    MeasuredLock series_lock(&shard->series_mu, AdoptLock{});
+    // Looked at again: under the lock nobody else writes metadata or removes series.
+    const Result<std::optional<Metadata>> newer = shard->index->MetadataOf(item.ordinal);
+    if (!newer.ok() || *newer) continue;
+    {
+      MutexLock removed_lock(&shard->removed_mu);
+      if (shard->removed.Contains(item.ordinal)) continue;
+    }
+    const std::uint64_t removals = shard->removals.load(std::memory_order_relaxed);
+    if (!LogItems(core, shard, {&item, 1}, records, removals, deadline).ok()) return;
+  }
 }
 
 // kCancelled: a series was removed meanwhile; look again.
@@ -351,6 +384,11 @@ Status Writer::CommitItems(Core* core, Shard* shard, std::span<const PendingItem
     const Status status = CheckDuplicate(*shard, items[0].ordinal, histogram->timestamp, histogram->histogram, &repeated);
     if (repeated || !status.ok()) return status;
   }
+  return LogItems(core, shard, items.first(*taken), records, removals, deadline);
+}
+
+Status Writer::LogItems(Core* core, Shard* shard, std::span<const PendingItem> items, std::size_t records, std::uint64_t removals,
+                        Deadline deadline) {
   if (Status status = core->wal().Reserve(shard->id, record_.size(), deadline); !status.ok()) return status;
   if (shard->removals.load(std::memory_order_relaxed) != removals) {
     shard->wal->Unreserve(record_.size());
@@ -362,13 +400,13 @@ Status Writer::CommitItems(Core* core, Shard* shard, std::span<const PendingItem
     CHRONOLITH_FAILPOINT("items.publish");
     lsn = shard->wal->Append(record_, records);
     CHRONOLITH_FAILPOINT("items.published");
-    for (const PendingItem& p : items.first(*taken)) {
+    for (const PendingItem& p : items) {
       if (const auto* histogram = std::get_if<HistogramSample>(&p.item)) shard->head->AppendHistogram(p.ordinal, *histogram, lsn);
       if (const auto* exemplar = std::get_if<Exemplar>(&p.item)) shard->head->AppendExemplar(p.ordinal, *exemplar, lsn);
     }
     CHRONOLITH_FAILPOINT("items.appended");
   }
-  for (const PendingItem& p : items.first(*taken)) {
+  for (const PendingItem& p : items) {
     if (const auto* metadata = std::get_if<Metadata>(&p.item)) shard->index->SetMetadata(p.ordinal, *metadata, lsn);
   }
   return Status::Ok();

@@ -72,6 +72,10 @@ class Writer {
     bool empty() const { return samples.empty() && items.empty(); }
     std::size_t held_bytes() const { return samples.capacity() * sizeof(SampleEntry) + items.capacity() * sizeof(PendingItem); }
   };
+  struct Replaced {
+    Ordinal from;  // a removed series
+    Ordinal to;    // the one that has its labels now
+  };
   struct Unknown {
     std::uint32_t index;
     Refusal::What what;
@@ -108,11 +112,17 @@ class Writer {
   void Validate(Shard* shard, Bucket* bucket, WriteResult* result);
   // Series removed since their reference was taken are resolved anew. Returns the count of removals it has seen.
   std::uint64_t ReplaceRemoved(Core* core, Shard* shard, Bucket* bucket, Deadline deadline, WriteResult* result);
+  // Who told the metadata of a series through its reference does not tell it again: the series that replaces it gets it, where it
+  // has none of its own. What fails here is tried again by the next write through the old reference.
+  void CarryMetadata(Core* core, Shard* shard, std::vector<Replaced> replaced, Deadline deadline);
   Status CommitSamples(Core* core, Shard* shard, std::span<const SampleEntry> samples, std::uint64_t removals, Deadline deadline);
   // One record with as many of `items` (not empty) as fit it; *taken says how many. Under DuplicatePolicy::kReject give one item: a
   // histogram that is there already is taken without a record, or refused, under the lock that keeps other writers of it out.
   Status CommitItems(Core* core, Shard* shard, std::span<const PendingItem> items, std::uint64_t removals, Deadline deadline,
                      std::size_t* taken);
+  // record_ holds `items` in so many records; the shard's series_mu is held.
+  Status LogItems(Core* core, Shard* shard, std::span<const PendingItem> items, std::size_t records, std::uint64_t removals,
+                  Deadline deadline);
   // kAlreadyExists where the series has another visible value at `t`; *repeated: it has this one, bit for bit.
   static Status CheckDuplicate(const Shard& shard, Ordinal ordinal, Timestamp t, const std::variant<double, Histogram>& value,
                                bool* repeated);

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -205,6 +206,40 @@ TEST_F(OtlpWriter, MetadataThatAnOpeningHasLostIsWrittenWhenItComesAgain) {
   writer_->ForgetTold();
   ASSERT_TRUE(Write(request).status.ok());
   EXPECT_EQ(help(), "Help.");
+}
+
+// The cache of series has it for told.
+TEST_F(OtlpWriter, MetadataStaysWithSeriesThatAreRemovedAndWrittenAgain) {
+  ExportMetricsServiceRequest request;
+  pb::Metric* metric = AddMetric(&request, "io", "By");
+  metric->set_description("Bytes moved");
+  Cumulative(metric->mutable_sum())->set_is_monotonic(true);
+  AddPoint(metric->mutable_sum())->set_as_int(1);
+  AddPoint(Cumulative(AddMetric(&request, "latency", "s")->mutable_histogram()))->set_count(0);
+  SetAttribute(request.mutable_resource_metrics(0)->mutable_resource(), "service.name", "shop");
+  SetAttribute(request.mutable_resource_metrics(0)->mutable_resource(), "host", "h1");
+  const auto of = [&](const std::string& name) {
+    std::set<std::string> all;
+    const auto found = store_->Series({Matcher::Equal("__name__", name)}).value();
+    EXPECT_FALSE(found.values.empty()) << name;
+    for (const Labels& labels : found.values) {
+      const auto metadata = store_->SeriesMetadata(labels).value();
+      all.insert(metadata ? metadata->unit + "|" + metadata->help : "none");
+    }
+    return all;
+  };
+  for (int removal = 0; removal < 3; ++removal) {
+    SCOPED_TRACE(removal);
+    for (int again = 0; again < 2; ++again) {
+      ASSERT_EQ(Write(request).rejected, 0U);
+      EXPECT_THAT(of("io_bytes_total"), ElementsAre("bytes|Bytes moved"));
+      EXPECT_THAT(of("latency_seconds_count"), ElementsAre("seconds|"));
+      EXPECT_THAT(of("target_info"), ElementsAre("|Target metadata"));
+    }
+    ASSERT_TRUE(store_->Delete({Matcher::Regex("__name__", ".+")}, {}).ok());
+    ASSERT_TRUE(store_->Compact().ok());
+    ASSERT_THAT(Stored(), IsEmpty());
+  }
 }
 
 TEST_F(OtlpWriter, StoresHistogramsAsPrometheusClassicOnes) {

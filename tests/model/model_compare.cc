@@ -144,7 +144,7 @@ void ModelRun::CompareSeries(const std::vector<Matcher>& matchers, TimeRange ran
     }
     if (all_of_time && matchers.empty() && series.presence == StoreModel::Presence::kMaybe) {
       series.presence = there ? StoreModel::Presence::kPresent : StoreModel::Presence::kAbsent;
-      if (!there) series.metadata.reset();
+      if (!there) series.Removed();
     }
   }
   EXPECT_EQ(matching, values.size()) << "series that nobody wrote";

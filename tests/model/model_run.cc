@@ -171,11 +171,13 @@ ModelMix::Kind ModelRun::Append() {
       EXPECT_TRUE(ref.ok()) << ref.status().ToString();
       if (!ref.ok()) return ModelMix::kAppend;
       refs_[id] = *ref;
+      series.reference_is_old = false;
       series.presence = StoreModel::Presence::kPresent;
     }
     const Timestamp t = PickTime(id);
     const double value = AnyValue();
     appender_->Append(refs_[id], t, value);
+    if (t >= model_.floor()) series.Replace();
     if (Apply(id, t, ValueOf(value))) {
       ++taken;
       series.presence = StoreModel::Presence::kPresent;

@@ -74,6 +74,19 @@ class StoreModel {
     ModelPoints points;
     std::optional<Metadata> metadata;
     Presence presence = Presence::kAbsent;  // in the index
+    // Of the series that the reference at hand is of: whether it was removed, and what metadata it had then.
+    bool reference_is_old = false;
+    std::optional<Metadata> old_metadata;
+
+    void Removed() {
+      if (!reference_is_old) old_metadata = metadata;
+      reference_is_old = true;
+      metadata.reset();
+    }
+    // Through a reference: the series that comes in the place of a removed one takes its metadata along.
+    void Replace() {
+      if (reference_is_old && !metadata) metadata = old_metadata;
+    }
   };
 
   StoreModel(DuplicatePolicy policy, const std::vector<Labels>& labels) : policy_(policy), series_(labels.size()) {

@@ -717,6 +717,28 @@ TEST_F(RemoteWriteHandlerTest, ReferencesThatHaveExpiredAreResolvedOnceMore) {
   }
 }
 
+// The caches have it for told.
+TEST_F(RemoteWriteHandlerTest, MetadataStaysWithSeriesThatAreRemovedAndWrittenAgain) {
+  Open();
+  TimeSeries m1{.labels = {{"__name__", "m1"}}, .samples = {{kNow, 1}}};
+  TimeSeries m2{.labels = {{"__name__", "m2"}}, .samples = {{kNow, 1}}};
+  const Metadata of_m2{MetricType::kCounter, "bytes", "Of its series."};
+  m2.metadata = {of_m2};
+  for (int removal = 0; removal < 3; ++removal) {
+    SCOPED_TRACE(removal);
+    for (int again = 0; again < 2; ++again) {
+      ASSERT_EQ(Post(RemoteWriteVersion::k1, {m1}).status, 204);
+      ASSERT_EQ(Post(MetadataOf(2, "m1", "Of its family.")).status, 204);
+      ASSERT_EQ(Post(RemoteWriteVersion::k2, {m2}).status, 204);
+      EXPECT_EQ(storage_->SeriesMetadata(m1.labels).value(), (Metadata{MetricType::kGauge, "", "Of its family."}));
+      EXPECT_EQ(storage_->SeriesMetadata(m2.labels).value(), of_m2);
+    }
+    ASSERT_TRUE(storage_->Delete({Matcher::Regex("__name__", ".+")}, {}).ok());
+    ASSERT_TRUE(storage_->Compact().ok());
+    ASSERT_EQ(storage_->SeriesMetadata(m2.labels).status().code(), StatusCode::kNotFound);
+  }
+}
+
 TEST_F(RemoteWriteHandlerTest, ManyAtOnceLoseNothing) {
   options_.cache_bytes = 64 << 10;  // most series are looked up again each time
   Open();

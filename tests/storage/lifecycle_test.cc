@@ -1,5 +1,7 @@
 // What goes in comes out: every kind of data, live, after a crash, a checkpoint, a restart and a compaction.
 #include <algorithm>
+#include <chrono>
+#include <functional>
 #include <thread>
 
 #include "chunk/xor_chunk.h"
@@ -293,6 +295,118 @@ TEST_P(Lifecycle, DeleteOfAllRemovesTheSeriesAtCompaction) {
   appender.reset();
   const Contents expected = {{Up("gone").ToString(), {{kT + 5, Shown(3)}}}, {Up("stays").ToString(), {{kT, Shown(1)}}}};
   ThroughEverything([&] { EXPECT_EQ(store_.Read(), expected); });
+}
+
+// Who has told the metadata of a series keeps its reference, and tells it no more.
+TEST_P(Lifecycle, ASeriesThatIsCreatedAgainThroughAReferenceHasTheMetadataOfTheRemovedOne) {
+  const Metadata told{MetricType::kCounter, "bytes", "Bytes moved."};
+  const Metadata newer{MetricType::kCounter, "bytes", "Bytes sent."};
+  const char* const names[] = {"stored", "logged", "told", "untold", "retold"};
+  std::map<std::string, SeriesRef> refs;
+  auto appender = store_->NewAppender();
+  for (const std::string name : names) {
+    if (name == "logged") store_.Checkpoint();  // those before it have theirs in rows
+    refs[name] = appender->Ref(Up(name)).value();
+    appender->Append(refs[name], kT, 1);
+    if (name != "untold") appender->SetMetadata(refs[name], told);
+    ASSERT_TRUE(appender->Commit().ok());
+  }
+  for (int removal = 1; removal <= 2; ++removal) {
+    SCOPED_TRACE(removal);
+    ASSERT_TRUE(store_->Delete({Matcher::Equal("__name__", "up")}, {}).ok());
+    store_.Compact();
+    for (const auto& [name, ref] : refs) EXPECT_EQ(store_->SeriesMetadata(Up(name)).status().code(), StatusCode::kNotFound);
+    TimeSeries told_by_another = MakeSeries(Up("told"), {{kT, 1}});
+    told_by_another.metadata = {newer};
+    ASSERT_TRUE(store_->Write(told_by_another).ok());
+    for (const auto& [name, ref] : refs) appender->Append(ref, kT + removal, 2);
+    appender->SetMetadata(refs["retold"], newer);
+    const WriteResult result = appender->Commit();
+    ASSERT_TRUE(result.ok()) << result.status.ToString();
+    EXPECT_EQ(result.accepted, refs.size() + 1);
+  }
+  appender.reset();
+  ThroughEverything([&] {
+    EXPECT_EQ(store_->SeriesMetadata(Up("stored")).value(), told);
+    EXPECT_EQ(store_->SeriesMetadata(Up("logged")).value(), told);
+    EXPECT_EQ(store_->SeriesMetadata(Up("told")).value(), newer) << "it has its own";
+    EXPECT_EQ(store_->SeriesMetadata(Up("untold")).value(), std::nullopt);
+    EXPECT_EQ(store_->SeriesMetadata(Up("retold")).value(), newer) << "the same write tells it";
+  });
+}
+
+// Whichever read fails on the way: the next write through the reference brings it.
+TEST(SeriesRemoval, MetadataThatCouldNotBeReadForTheNewSeriesComesWithTheNextWrite) {
+  const Metadata told{MetricType::kGauge, "", "Told once."};
+  int lacking = 0;
+  for (std::uint64_t nth = 1; nth <= 6; ++nth) {
+    SCOPED_TRACE("read " + std::to_string(nth));
+    TestStore store("memory");
+    store.options().shards = 1;
+    store.Open();
+    auto appender = store->NewAppender();
+    const SeriesRef ref = appender->Ref(Up("gone")).value();
+    appender->Append(ref, kT, 1);
+    appender->SetMetadata(ref, told);
+    ASSERT_TRUE(appender->Commit().ok());
+    ASSERT_TRUE(store->Delete({Matcher::Equal("job", "gone")}, {}).ok());
+    store.Compact();
+    store.Checkpoint();
+    store.memory().FailCall(EngineMethod::kRead, nth, IoError("a bad sector"));
+    appender->Append(ref, kT + 1, 2);
+    const WriteResult first = appender->Commit();
+    store.memory().ForgetFaults();
+    if (first.ok() && !store->SeriesMetadata(Up("gone")).value()) ++lacking;
+    appender->Append(ref, kT + 2, 3);
+    const WriteResult second = appender->Commit();
+    EXPECT_TRUE(second.ok()) << second.status.ToString();
+    EXPECT_EQ(store->SeriesMetadata(Up("gone")).value(), told);
+    appender.reset();
+  }
+  EXPECT_GT(lacking, 1);
+}
+
+// Whichever read of its look for metadata another writer comes between: what that one tells is newer.
+TEST(SeriesRemoval, MetadataThatIsToldMeanwhileIsNotReplaced) {
+  const Metadata old{MetricType::kGauge, "", "Old."};
+  const Metadata newer{MetricType::kGauge, "", "Newer."};
+  int told = 0;
+  for (int nth = 1; nth <= 6; ++nth) {
+    SCOPED_TRACE("read " + std::to_string(nth));
+    std::atomic<int> reads_left = 0;
+    std::function<void()> meanwhile;
+    TestStore store("memory", {.on_call = [&](EngineMethod method, const std::string&) {
+                      if (method == EngineMethod::kRead && reads_left.load() > 0 && --reads_left == 0) meanwhile();
+                      return Status::Ok();
+                    }});
+    store.options().shards = 1;
+    store.Open();
+    auto appender = store->NewAppender();
+    const SeriesRef ref = appender->Ref(Up("gone")).value();
+    appender->Append(ref, kT, 1);
+    appender->SetMetadata(ref, old);
+    ASSERT_TRUE(appender->Commit().ok());
+    ASSERT_TRUE(store->Delete({Matcher::Equal("job", "gone")}, {}).ok());
+    store.Compact();
+    store.Checkpoint();
+    bool taken = false;
+    meanwhile = [&] {
+      // Refused where the lock that keeps it out is held at the moment.
+      std::thread([&] {
+        TimeSeries series = MakeSeries(Up("gone"), {});
+        series.metadata = {newer};
+        taken = store->Write(series, {.level = AckLevel::kQueued, .deadline = std::chrono::steady_clock::now()}).refused.empty();
+      }).join();
+    };
+    reads_left = nth;
+    appender->Append(ref, kT + 1, 2);
+    ASSERT_TRUE(appender->Commit().ok());
+    reads_left = 0;
+    told += taken ? 1 : 0;
+    EXPECT_EQ(store->SeriesMetadata(Up("gone")).value(), taken ? newer : old);
+    appender.reset();
+  }
+  EXPECT_GT(told, 1);
 }
 
 // Whichever read of a compaction fails: a series is either there still, or removed and created again by the next append.
