@@ -6,6 +6,7 @@
 #include "base/checksum.h"
 #include "base/coding.h"
 #include "chunk/packed_chunk.h"
+#include "format/row_keys.h"
 
 namespace chronolith {
 namespace {
@@ -240,6 +241,11 @@ Status DecodeChunkValue(std::string_view key, std::string_view value, ChunkMeta*
   return Status::Ok();
 }
 
+bool IsPackedChunkValue(std::string_view value) {
+  const std::uint8_t version = value.empty() ? 0 : VersionOf(value[0]);
+  return version == kPackedChunkRowVersion || version == kOlderPackedChunkRowVersion;
+}
+
 bool PeekChunkValue(std::string_view value, ChunkMeta* meta) {
   if (value.size() <= kCrcBytes) return false;
   ByteReader in(value.substr(1, value.size() - 1 - kCrcBytes));
@@ -286,11 +292,16 @@ std::vector<ChunkFamilyRow> EncodeTombstone(const Tombstone& tombstone) {
   return rows;
 }
 
+bool ParseTombstoneKey(std::string_view key, Lsn* lsn, std::uint32_t* part) {
+  if (key.size() != 13 || key[0] != kTombstoneKeyTag) return false;
+  *lsn = LoadBigEndian<std::uint64_t>(&key[1]);
+  *part = LoadBigEndian<std::uint32_t>(&key[9]);
+  return true;
+}
+
 Status DecodeTombstone(std::string_view key, std::string_view value, TombstonePart* part) {
-  if (key.size() != 13 || key[0] != kTombstoneKeyTag) return Damaged("tombstone", key, "malformed key");
+  if (!ParseTombstoneKey(key, &part->tombstone.lsn, &part->part)) return Damaged("tombstone", key, "malformed key");
   if (Status s = Unwrap("tombstone", key, kChunkRowVersion, &value); !s.ok()) return s;
-  part->tombstone.lsn = LoadBigEndian<std::uint64_t>(&key[1]);
-  part->part = LoadBigEndian<std::uint32_t>(&key[9]);
   part->tombstone.ordinals = OrdinalSet();
   ByteReader in(value);
   part->parts = in.Varint();

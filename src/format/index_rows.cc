@@ -6,6 +6,7 @@
 #include "base/coding.h"
 #include "base/hash.h"
 #include "chronolith/labels.h"
+#include "format/row_keys.h"
 
 namespace chronolith::index_rows {
 namespace {
@@ -124,6 +125,19 @@ std::string PartKey(char prefix, Ordinal ordinal, std::uint16_t part) {
 void AppendHashKey(std::uint64_t hash, std::string* key) {
   key->push_back(kHashPrefix);
   PutBigEndian64(key, hash);
+}
+
+bool ParseHashKey(std::string_view key, std::uint64_t* hash) {
+  if (key.size() != 9 || key.front() != kHashPrefix) return false;
+  *hash = LoadBigEndian<std::uint64_t>(key.data() + 1);
+  return true;
+}
+
+bool ParseOrdinalKey(std::string_view key, Ordinal* ordinal, std::uint16_t* part) {
+  if ((key.size() != 5 && key.size() != 7) || (key.front() != kLabelsPrefix && key.front() != kMetadataPrefix)) return false;
+  *ordinal = LoadBigEndian<Ordinal>(key.data() + 1);
+  *part = key.size() == 5 ? 0 : LoadBigEndian<std::uint16_t>(key.data() + 5);
+  return true;
 }
 
 PairKey MakePairKey(std::string_view name, std::string_view value) {

@@ -8,6 +8,7 @@
 
 #include "base/checksum.h"
 #include "base/coding.h"
+#include "format/row_keys.h"
 
 namespace chronolith {
 namespace {
@@ -327,6 +328,12 @@ void StoreWalKey(Lsn first_lsn, char* key) {
   StoreBigEndian(key + 1, first_lsn);
 }
 
+bool ParseWalKey(std::string_view key, Lsn* first_lsn) {
+  if (key.size() != kWalKeyBytes || key[0] != kWalRowPrefix) return false;
+  *first_lsn = LoadBigEndian<std::uint64_t>(key.data() + 1);
+  return true;
+}
+
 std::string WalKey(Lsn first_lsn) {
   std::string key(kWalKeyBytes, '\0');
   StoreWalKey(first_lsn, key.data());
@@ -365,8 +372,7 @@ bool WalRowEncoder::Append(ShardId shard, const WalRowHeader& header, std::strin
 
 Status DecodeWalRow(ShardId shard, std::string_view key, std::string_view value, WalRowHeader* header, std::string_view* payload,
                     std::string* scratch) {
-  if (key.size() != kWalKeyBytes || key[0] != kWalRowPrefix) return DataLoss("log row has a malformed key");
-  header->first_lsn = LoadBigEndian<std::uint64_t>(key.data() + 1);
+  if (!ParseWalKey(key, &header->first_lsn)) return DataLoss("log row has a malformed key");
   const std::string where = "log row of shard " + std::to_string(shard) + " at LSN " + std::to_string(header->first_lsn);
   if (value.size() < 6) return DataLoss(where + " is cut off");
   const std::string_view covered = value.substr(0, value.size() - 4);

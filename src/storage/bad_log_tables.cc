@@ -1,8 +1,7 @@
 #include "storage/bad_log_tables.h"
 
-#include "base/coding.h"
 #include "base/table_ranges.h"
-#include "format/wal_record.h"
+#include "format/row_keys.h"
 #include "storage/store_directory.h"
 
 namespace chronolith {
@@ -10,8 +9,8 @@ namespace {
 
 // The state row sorts behind the rows of records.
 Lsn LastRow(const std::string& largest) {
-  if (largest.size() != kWalKeyBytes || largest[0] != kWalRowPrefix) return kMaxLsn;
-  return LoadBigEndian<Lsn>(&largest[1]);
+  Lsn last = kMaxLsn;
+  return ParseWalKey(largest, &last) ? last : kMaxLsn;
 }
 
 }  // namespace

@@ -29,6 +29,14 @@ std::string WindowName(Timestamp window) {
   return text;
 }
 
+void JsonStore(const ops::OfflineStore& store, JsonWriter* json) {
+  const StoreManifest& m = store.manifest();
+  json->Key("store").BeginObject().Key("path").String(store.path()).Key("log_path").String(store.log_path());
+  json->Key("uuid").String(m.UuidHex()).Key("incarnation").String(std::to_string(m.incarnation));
+  json->Key("parent").String(std::to_string(m.parent)).Key("complete").Bool(m.complete).Key("shards").Unsigned(m.shards);
+  json->Key("window_ms").Integer(m.window_ms).Key("engine").String(m.engine).EndObject().Newline();
+}
+
 void JsonCondition(const ops::ShardCondition& condition, JsonWriter* json) {
   json->Key("state").String(condition.State()).Key("complete").Bool(condition.complete()).Key("errors").BeginArray();
   if (!condition.quarantine.empty())
@@ -88,7 +96,7 @@ std::vector<std::string> ProblemsOf(const ops::InspectReport& report, const ops:
 
 namespace {
 
-enum class What : std::uint8_t { kSummary, kFamilies, kOptions, kFiles, kPins, kWindows, kAll };
+enum class What : std::uint8_t { kSummary, kFamilies, kOptions, kFiles, kPins, kWindows, kKeys, kAll };
 
 struct InspectFlags {
   FilesFlags files;
@@ -96,6 +104,8 @@ struct InspectFlags {
   bool fast = false;
   std::string html;
   bool overwrite = false;
+  ops::KeyListOptions keys;
+  bool of_keys = false;  // one of the flags of keys was given
   Format format = Format::kTable;
 };
 
@@ -343,12 +353,9 @@ void JsonEngine(const EngineStats& engine, JsonWriter* json) {
 
 void PrintJson(const OfflineStore& store, const InspectReport& report, What what, Output* out) {
   const auto wants = [&](What one) { return what == one || what == What::kAll; };
-  const StoreManifest& m = store.manifest();
   JsonWriter json(out);
-  json.BeginObject().Key("store").BeginObject().Key("path").String(store.path()).Key("log_path").String(store.log_path());
-  json.Key("uuid").String(m.UuidHex()).Key("incarnation").String(N(m.incarnation)).Key("parent").String(N(m.parent));
-  json.Key("complete").Bool(m.complete).Key("shards").Unsigned(m.shards).Key("window_ms").Integer(m.window_ms);
-  json.Key("engine").String(m.engine).EndObject().Newline();
+  json.BeginObject();
+  JsonStore(store, &json);
   json.Key("now_ms").Integer(report.now_ms);
   if (wants(What::kSummary)) JsonShards(report, &json);
   if (wants(What::kSummary) || wants(What::kPins)) JsonPins(report, &json);
@@ -403,8 +410,18 @@ int WritePage(const OfflineStore& store, const InspectFlags& flags) {
   return ReportProblems(ProblemsOf(*report, *cardinality), store, flags.files);
 }
 
+Status CheckKeyFlags(const InspectFlags& flags) {
+  if (flags.what != What::kKeys) {
+    return flags.of_keys ? InvalidArgument("--family, --shard and --limit are of --what keys") : Status::Ok();
+  }
+  if (!flags.html.empty()) return InvalidArgument("the page of --html has no keys: take --format json");
+  if (flags.fast) return InvalidArgument("--what keys reads all rows that it counts: choose with --family or --shard, not --fast");
+  return Status::Ok();
+}
+
 int RunInspect(const InspectFlags& flags) {
   const What what = flags.what;
+  if (Status s = CheckKeyFlags(flags); !s.ok()) return FailUsage(s);
   if (what == What::kAll && flags.format == Format::kCsv) {
     return FailUsage(
         InvalidArgument("one table of comma-separated values cannot hold --what all: name one part, or take --format json"));
@@ -413,6 +430,7 @@ int RunInspect(const InspectFlags& flags) {
   auto store = OpenFiles(flags.files, {.log_may_fail = true, .data_may_fail = !page});
   if (!store.ok()) return FailOpening(store.status(), flags.files);
   if (page) return WritePage(**store, flags);
+  if (what == What::kKeys) return InspectKeys(**store, flags.keys, flags.format, flags.files);
   const auto wants = [&](What one) { return what == one || what == What::kAll; };
   ops::InspectOptions options;
   options.chunks = !flags.fast && (wants(What::kSummary) || wants(What::kWindows));
@@ -442,13 +460,20 @@ void AddInspect(CLI::App* app, Run* run) {
   AddFilesFlags(command, &flags->files);
   static const std::map<std::string, What> kWhat = {
       {"summary", What::kSummary}, {"families", What::kFamilies}, {"options", What::kOptions}, {"files", What::kFiles},
-      {"pins", What::kPins},       {"windows", What::kWindows},   {"all", What::kAll}};
-  command->add_option("--what", flags->what, "summary (default), pins, windows, families, files, options or all")
+      {"pins", What::kPins},       {"windows", What::kWindows},   {"keys", What::kKeys},       {"all", What::kAll}};
+  command
+      ->add_option("--what", flags->what, "summary (default), pins, windows, families, files, options, keys or all (but the keys)")
       ->transform(CLI::CheckedTransformer(kWhat, CLI::ignore_case).description(""))
       ->option_text("PART");
   command->add_flag("--fast", flags->fast, "do not read the chunks: no chunks and samples, and windows with estimated bytes");
   command->add_option("--html", flags->html, "write all of it, and the cardinality, as one page to this file")->option_text("FILE");
   command->add_flag("--overwrite", flags->overwrite, "replace FILE where it exists");
+  CLI::Option* const of_keys[] = {
+      command->add_option("--family", flags->keys.families, "keys of this column family only; may be given several times")
+          ->option_text("NAME"),
+      command->add_option("--shard", flags->keys.shards, "keys of this shard only; may be given several times")->option_text("N"),
+      command->add_option("--limit", flags->keys.limit, "print at most N keys a family (default 20); 0: all. All are counted")
+          ->option_text("N")};
   AddFormat(command, &flags->format);
   command->footer(
       "Reads the files only, also beside a process that writes; it then shows the store as of the last checkpoint, and the log.\n"
@@ -456,8 +481,10 @@ void AddInspect(CLI::App* app, Run* run) {
       "Examples:\n"
       "  chronolith inspect metrics.db\n"
       "  chronolith inspect metrics.db --what pins\n"
+      "  chronolith inspect metrics.db --what keys --family chunk.3 --limit 100\n"
       "  chronolith inspect metrics.db --what all --format json\n"
       "  chronolith inspect metrics.db --html metrics.html");
+  for (CLI::Option* option : of_keys) option->each([flags](const std::string&) { flags->of_keys = true; });
   command->callback([flags, run] { *run = [flags] { return RunInspect(*flags); }; });
 }
 

@@ -8,6 +8,8 @@
 
 #include "ops/cardinality.h"
 #include "ops/inspect.h"
+#include "ops/key_list.h"
+#include "tools/cli/common.h"
 #include "tools/cli/files.h"
 #include "tools/cli/output.h"
 
@@ -16,6 +18,8 @@ namespace chronolith::cli {
 std::string HumanAge(std::int64_t ms);     // 3 min, 2.5 h, 12 d
 std::string WindowName(Timestamp window);  // 2026-01-31 14:00, UTC
 
+// Key of an object: "store".
+void JsonStore(const ops::OfflineStore& store, JsonWriter* json);
 // Keys of an object: "state", "complete", "errors".
 void JsonCondition(const ops::ShardCondition& condition, JsonWriter* json);
 // "These figures are lower bounds: not all of shard 1, 3 could be read."; "": all was.
@@ -33,6 +37,9 @@ std::vector<std::string> ProblemsOf(const ops::InspectReport& report, const ops:
 // The page of `inspect --html`.
 std::string InspectPage(const ops::OfflineStore& store, const ops::InspectReport& report,
                         const ops::CardinalityReport& cardinality);
+
+// All of `inspect --what keys`; returns the exit code.
+int InspectKeys(const ops::OfflineStore& store, const ops::KeyListOptions& options, Format format, const FilesFlags& files);
 
 }  // namespace chronolith::cli
 
