@@ -142,6 +142,11 @@ logs() {
   peak labels --db "$1"
   peak values --db "$1" __name__
   peak delete --db "$1" --match '{}' --dry-run
+  peak inspect "$1" --html "$dir/x.html"
+  peak cardinality "$1"
+  peak compact "$1" --dry-run
+  peak backup --db "$1" --to "$dir/x.backup"
+  peak restore --from "$dir/x.backup" --to "$dir/x5"
   peak recover "$1" --archive "$dir/x.archive"
   peak archive list "$dir/x.archive"
   rm -rf "$dir"/x*
@@ -171,7 +176,11 @@ memory() {
   killed "$dir/k" 1000000 3
   logs "$dir/k"
   rm -rf "$dir/k"
-  echo "the same, stored:"
+  echo "the same of twenty samples each, random walks:"
+  killed_at 18000000 bench write --db "$dir/k" --series 1000000 --scrapes 20 --block-scrapes 20 --values walk
+  logs "$dir/k"
+  rm -rf "$dir/k"
+  echo "a million series of ten labels, three samples each, stored:"
   "$bin" bench write --db "$dir/m" --series 1000000 --scrapes 3 --values walk >/dev/null 2>&1
   readers "$dir/m" instance
   [ "$over$failed" = 00 ] || { echo "operations.sh: $over took more than 256 MiB, $failed failed" >&2; exit 1; }
