@@ -1,9 +1,13 @@
 #include <gmock/gmock.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <map>
+#include <thread>
 
 #include "tests/tools/cli_test_base.h"
 
@@ -133,6 +137,50 @@ TEST_F(CliCompact, OnlyTheShardsThatAreNamed) {
   EXPECT_THAT(table.out, HasSubstr("disk bytes before"));
   EXPECT_THAT(table.out, HasSubstr("as `inspect` shows them"));
   EXPECT_THAT(table.out, HasSubstr("total"));
+  EXPECT_EQ(Query("n"), content_);
+}
+
+// Of a thread; 0: the one that asks.
+struct Priority {
+  int nice = 0;
+  long io = 0;
+  static Priority Of(pid_t thread) {
+    return {getpriority(PRIO_PROCESS, static_cast<id_t>(thread)), syscall(SYS_ioprio_get, 1L, static_cast<long>(thread))};
+  }
+  friend bool operator==(const Priority&, const Priority&) = default;
+  friend std::ostream& operator<<(std::ostream& out, const Priority& p) { return out << "nice " << p.nice << ", io " << p.io; }
+};
+
+TEST_F(CliCompact, ItsPriorityIsLowUnlessNormalIsAskedFor) {
+  Fill();
+  // What the system makes of it here, for a thread of this program.
+  const Priority normal = Priority::Of(0);
+  Priority low;
+  std::thread([&low] {
+    (void)setpriority(PRIO_PROCESS, 0, 10);
+    (void)syscall(SYS_ioprio_set, 1L, 0L, (2L << 13) | 7);  // best effort, the last of its levels
+    low = Priority::Of(0);
+  }).join();
+  const struct {
+    std::vector<std::string> flags;
+    Priority wanted;
+  } kRows[] = {{{}, low}, {{"--priority", "low"}, low}, {{"--priority", "normal"}, normal}};
+  for (const auto& row : kRows) {
+    std::vector<std::string> args = {"compact", db_, "--io-limit", "1", "--progress", "plain"};
+    args.insert(args.end(), row.flags.begin(), row.flags.end());
+    Subprocess slow(Command(args));  // never comes to its end by itself
+    ASSERT_TRUE(slow.WaitUntil([](const std::string&, const std::string& err) {
+      return err.find("done 1 of ") != std::string::npos;
+    })) << slow.err();
+    EXPECT_EQ(Priority::Of(slow.pid()), row.wanted);
+    std::size_t like_it = 0;
+    for (const auto& thread : std::filesystem::directory_iterator("/proc/" + std::to_string(slow.pid()) + "/task")) {
+      like_it += Priority::Of(std::stoi(thread.path().filename())) == row.wanted ? 1 : 0;
+    }
+    EXPECT_GT(like_it, 1U) << "the threads of the store, too";
+    slow.Kill(SIGKILL);
+    EXPECT_EQ(slow.Wait().signal, SIGKILL);
+  }
   EXPECT_EQ(Query("n"), content_);
 }
 

@@ -70,6 +70,30 @@ class CliStdout : public CliTest {
   }
 };
 
+TEST_F(CliStdout, ColoursAreForTerminalsWithoutNoColor) {
+  Fill(3, 3);
+  const struct {
+    const char* environment;
+    const char* format;
+    bool colored;
+  } kRows[] = {
+      {"-u NO_COLOR", "table", true}, {"NO_COLOR=", "table", true},  {"NO_COLOR=1", "table", false},
+      {"-u NO_COLOR", "json", false}, {"-u NO_COLOR", "csv", false},
+  };
+  for (const std::vector<std::string>& args : {std::vector<std::string>{"inspect", db_, "--what", "families"}, {"verify", db_}}) {
+    for (const auto& row : kRows) {
+      const std::string command = std::string("env ") + row.environment + " " + Joined(Command(args)) + " --format " + row.format;
+      const ProcessResult shown = RunProcess({"/usr/bin/script", "-qec", command + " 2>/dev/null", "/dev/null"});
+      EXPECT_EQ(shown.exit_code, kOk) << shown.out;
+      EXPECT_NE(shown.out, "") << command;
+      EXPECT_EQ(shown.out.find('\033') != std::string::npos, row.colored) << command << "\n" << shown.out;
+      const ProcessResult piped = Shell(command);
+      EXPECT_EQ(piped.exit_code, kOk) << piped.err;
+      EXPECT_THAT(piped.out, Not(HasSubstr("\033"))) << command;
+    }
+  }
+}
+
 TEST_F(CliStdout, AFullDiskIsAFailureThatSaysSo) {
   Fill(20, 20);
   ASSERT_EQ(Cli({"backup", "--db", db_, "--to", Path("backups")}).exit_code, kOk);
