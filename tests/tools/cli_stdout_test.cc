@@ -38,6 +38,7 @@ class CliStdout : public CliTest {
         {"stat", db_},
         {"inspect", db_},
         {"inspect", db_, "--what", "all", "--format", "json"},
+        {"inspect", db_, "--what", "keys", "--limit", "0"},
         {"cardinality", db_},
         {"verify", db_},
         {"export", "--db", db_, "--to", "jsonl"},
