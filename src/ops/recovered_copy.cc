@@ -39,7 +39,8 @@ Status RecoveredCopy::Recover(const OpsContext& context) {
   options.create_if_missing = false;
   // A quarter is for what a slow disk has not taken yet: an engine's open does not wait for it as writers do.
   options.memory_limit_bytes = StoreMemoryBytes(context.memory_limit_bytes - context.memory_limit_bytes / 4);
-  options.checkpoint_bytes = options.memory_limit_bytes / 8;
+  // The log's buffers follow from it: where they are small its rows go to tables instead of into memory.
+  options.checkpoint_bytes = options.memory_limit_bytes / 32;
   options.background_compaction = false;
   options.scrub_interval_ms = 0;
   options.logger = context.logger;
