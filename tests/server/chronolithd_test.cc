@@ -104,10 +104,12 @@ TEST_F(ChronolithdTest, TellsHowItIsUsedAndRefusesWhatItIsNot) {
 }
 
 TEST_F(ChronolithdTest, ServesUntilItIsTold) {
+  std::filesystem::create_symlink("port", Path("link"));
   for (const int signal : {SIGTERM, SIGINT}) {
-    Server server(Args({"--port-file", Path("port")}));
+    Server server(Args({"--port-file", Path(signal == SIGTERM ? "port" : "link")}));
     ASSERT_GT(server.port(), 0) << server.err();
     EXPECT_EQ(ReadFile(Path("port")), std::to_string(server.port()) + "\n");
+    EXPECT_TRUE(std::filesystem::is_symlink(Path("link"))) << "written through, as a device is";
     EXPECT_EQ(HttpCall(server.port(), "GET", "/-/healthy").status, 200);
     HttpAnswer ready;
     do {  // listens before its shards serve
