@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <numeric>
 #include <set>
 #include <system_error>
 
@@ -11,7 +12,6 @@
 #include "format/chunk_rows.h"
 #include "ops/disk_room.h"
 #include "ops/file_copy.h"
-#include "ops/reader_lock.h"
 #include "ops/recovered_copy.h"
 #include "ops/salvage_parts.h"
 #include "ops/verify_pass.h"
@@ -303,22 +303,40 @@ class Opening {
   }
 
   // An engine that only reads holds in memory what log files have: where that is much, a copy with its rows in tables. The log
-  // itself where a process writes to it, it is damaged, or there is no room.
+  // itself where it is damaged, or there is no room.
   Result<std::string> LogToRead(const std::string& path, const EngineOptions& options) {
     constexpr std::uint64_t kBuffers = 16ULL << 20;
+    constexpr std::uint64_t kSpare = 256ULL << 20;
     if (FileBytes(path, ".log") <= context_.memory_limit_bytes / kLogHeldPart) return path;
-    const auto undisturbed = ReaderLock::TakeInstances(source_, DataInstancePath(source_), path);
+    const auto damaged = DamagedPlaces(factory_.get(), path, ReadOnly(options));
     const Result<std::string> scratch = scratch_->Path();
-    if (!undisturbed.ok() || !scratch.ok()) return path;
+    if (!damaged.ok() || !damaged->empty() || !scratch.ok()) return path;
+    // Its files, their rows in tables, and what the new store takes of the data.
+    const Result<DiskRoom> room = RoomFor(*scratch);
+    const std::uint64_t wanted = 2 * FileBytes(path) + FileBytes(DataInstancePath(source_), ".sst") + kSpare;
+    if (!room.ok() || room->free < wanted) return path;
     const std::string copy = *scratch + "/log-in-tables";
-    if (Status s = CopyLog(path, copy); !s.ok()) return s.code() == StatusCode::kCancelled ? Result<std::string>(s) : path;
-    const auto damaged = DamagedPlaces(factory_.get(), copy, ReadOnly(options));
-    if (!damaged.ok() || !damaged->empty()) return path;
-    EngineOptions writing = ReadOnly(options);
-    writing.read_only = false;
-    writing.write_buffer_bytes = kBuffers;
-    const Result<std::unique_ptr<KvEngine>> stored = factory_->Open(copy, writing);
-    return stored.ok() && (*stored)->Close().ok() ? copy : path;
+    Status stored = CopyLog(path, copy);
+    if (stored.ok()) {
+      EngineOptions writing = ReadOnly(options);
+      writing.read_only = false;
+      writing.write_buffer_bytes = kBuffers;
+      stored = StoreRows(copy, writing);
+    }
+    if (stored.ok()) return copy;
+    std::error_code ignored;
+    fs::remove_all(copy, ignored);
+    return stored.code() == StatusCode::kCancelled ? Result<std::string>(stored) : path;
+  }
+
+  Status StoreRows(const std::string& copy, const EngineOptions& options) {
+    const Result<std::unique_ptr<KvEngine>> log = factory_->Open(copy, options);
+    if (!log.ok()) return log.status();
+    std::vector<FamilyId> families(options.families.size());
+    std::iota(families.begin(), families.end(), FamilyId{0});
+    const Status flushed = (*log)->Flush(families);
+    const Status closed = (*log)->Close();
+    return flushed.ok() ? closed : flushed;
   }
 
   Status CopyLog(const std::string& path, const std::string& copy) {

@@ -1,6 +1,7 @@
 #include "ops/whole_store.h"
 
 #include <chrono>
+#include <limits>
 #include <semaphore>
 #include <thread>
 #include <utility>
@@ -36,14 +37,16 @@ class ScrubWatch {
   std::thread thread_;
 };
 
-Result<StorageStats> CheckInPlace(const std::string& path, const std::string& engine, bool scrub, const OpsContext& context) {
+// `held_bytes_max`: as of OpenToRead.
+Result<StorageStats> CheckInPlace(const std::string& path, const std::string& engine, bool scrub, const OpsContext& context,
+                                  std::uint64_t held_bytes_max) {
   Options options;
   options.read_only = true;
   options.create_if_missing = false;
   options.engine = engine;
   options.memory_limit_bytes = StoreMemoryBytes(context.memory_limit_bytes);
   options.on_replay = TellReplay(context, "replaying its log");
-  Result<std::unique_ptr<Storage>> store = Storage::Open(options, path);
+  Result<std::unique_ptr<Storage>> store = OpenToRead(options, path, held_bytes_max);
   if (!store.ok()) return store.status();
   const StorageStats stats = (*store)->Stats();
   Status status;
@@ -72,18 +75,22 @@ Result<StorageStats> CheckInPlace(const std::string& path, const std::string& en
 }  // namespace
 
 Result<StorageStats> CheckWholeStore(const std::string& path, const std::string& engine, bool scrub, const OpsContext& context) {
-  if (LogBytes(path, "") <= context.memory_limit_bytes / kLogHeldPart) return CheckInPlace(path, engine, scrub, context);
+  constexpr std::uint64_t kNoBound = std::numeric_limits<std::uint64_t>::max();
+  if (LogBytes(path, "") <= context.memory_limit_bytes / kLogHeldPart) {
+    Result<StorageStats> in_place = CheckInPlace(path, engine, scrub, context, context.memory_limit_bytes / 2);
+    if (in_place.status().code() != StatusCode::kResourceExhausted) return in_place;
+  }
   auto copy = RecoveredCopy::Prepare(path, "", context);
   if (!copy.ok()) {
-    return copy.status().code() == StatusCode::kCancelled ? copy.status() : CheckInPlace(path, engine, scrub, context);
+    return copy.status().code() == StatusCode::kCancelled ? copy.status() : CheckInPlace(path, engine, scrub, context, kNoBound);
   }
   if (Status s = (*copy)->Recover(context); !s.ok()) {
-    return IsOfFullDisk(s) ? CheckInPlace(path, engine, scrub, context) : s;
+    return IsOfFullDisk(s) ? CheckInPlace(path, engine, scrub, context, kNoBound) : s;
   }
   for (const ShardStats& shard : (*copy)->found().shards) {
     if (!shard.quarantine.empty()) return (*copy)->OfSource(DataLoss(shard.quarantine));
   }
-  const Result<StorageStats> stored = CheckInPlace((*copy)->path(), engine, scrub, context);
+  const Result<StorageStats> stored = CheckInPlace((*copy)->path(), engine, scrub, context, kNoBound);
   if (!stored.ok()) return (*copy)->OfSource(stored.status());
   return (*copy)->found();
 }

@@ -12,7 +12,8 @@ namespace chronolith::ops {
 
 // Opens the store read-only, which replays its log and compares it with what is stored; with `scrub` reads all of it, too.
 // Two phases of progress. kDataLoss where any shard is not whole, or anything is damaged. Where the log is more than memory should
-// hold that is done to a copy among temporary files, in which the log is stored, as far as there is room for one.
+// hold that is done to a copy among temporary files, in which the log is stored, as far as there is room for one; what the log
+// has stored already is then not scrubbed.
 Result<StorageStats> CheckWholeStore(const std::string& path, const std::string& engine, bool scrub, const OpsContext& context);
 
 }  // namespace chronolith::ops

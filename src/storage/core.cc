@@ -245,7 +245,8 @@ Result<std::unique_ptr<KvEngine>> Core::OpenInstance(const std::string& path, En
 Result<std::unique_ptr<KvEngine>> Core::OpenLog() {
   EngineOptions log = LogInstanceOptions(manifest_);
   // Records trimmed before their memtable fills never reach a file: room for the interval, and for what comes while it is flushed.
-  log.write_buffer_bytes = 2 * options_.checkpoint_bytes + std::min<std::uint64_t>(options_.checkpoint_bytes, 32ULL << 20);
+  log.write_buffer_bytes =
+      2 * options_.checkpoint_bytes + std::clamp<std::uint64_t>(options_.checkpoint_bytes, 8ULL << 20, 32ULL << 20);
   log.block_cache_bytes = 8ULL << 20;
   log_options_ = log;
   const std::string path = LogInstancePath(path_, manifest_);

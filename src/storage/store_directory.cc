@@ -89,7 +89,6 @@ Status WriteStoreManifest(const std::string& path, const StoreManifest& manifest
   return synced.code() == StatusCode::kPermissionDenied ? Status::Ok() : synced;
 }
 
-// A line of text: shard numbers with blanks between them.
 Status CreationCutShort() {
   return NotFound(
       "the database is not made to its end: that was cut short, or is under way, and nothing was written to it yet. Who opens it "

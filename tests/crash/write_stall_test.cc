@@ -46,7 +46,7 @@ TEST(WriteStall, NoCallerIsHeldPastItsDeadlineAndNothingThatWasQueuedIsLost) {
   options.engines = std::make_shared<EngineRegistry>();
   ASSERT_TRUE(options.engines->Register(MakeRocksDbEngineFactory(env.get())).ok());
   options.shards = 2;
-  options.checkpoint_bytes = 64 << 10;  // the log instance's memtables hold 32 MiB at least
+  options.checkpoint_bytes = 64 << 10;  // the log instance's memtables hold 8 MiB at least
   options.backpressure_wait_ms = 100;
   options.background_threads = 2;
   auto store = Storage::Open(options, directory / "db");

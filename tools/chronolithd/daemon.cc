@@ -3,10 +3,10 @@
 #include <prometheus/gauge.h>
 
 #include <cstdio>
+#include <fstream>
 #include <thread>
 #include <utility>
 
-#include "ops/target_path.h"
 #include "ops/writing_store.h"
 #include "server/admin_handlers.h"
 #include "server/export_handler.h"
@@ -31,6 +31,16 @@ std::uint64_t MemoryLimit(const Flags& flags, std::uint64_t database) {
   const std::uint64_t grpc = flags.otlp_grpc_listen == kOff ? 0 : flags.otlp_grpc.memory_bytes;
   return database + flags.in_flight_bytes + flags.in_flight_bytes / 2 + grpc + flags.remote_write.cache_bytes +
          flags.otlp.writer.cache_bytes;
+}
+
+// Whole, or not there at all.
+Status WritePortFile(const std::string& path, std::uint16_t port) {
+  const std::string half = path + ".part";
+  std::ofstream out(half);
+  out << port << "\n";
+  out.close();
+  if (!out || std::rename(half.c_str(), path.c_str()) != 0) return IoError("cannot write the port to " + path);
+  return Status::Ok();
 }
 
 }  // namespace
@@ -85,8 +95,7 @@ Result<std::unique_ptr<Daemon>> Daemon::Start(const Flags& flags) {
   daemon->http_ = std::move(*http);
   if (Status status = daemon->StartOtlp(parts); !status.ok()) return status;
   if (!flags.port_file.empty()) {
-    if (Status status = ops::WriteFileOrThrough(flags.port_file, std::to_string(daemon->http_->port()) + "\n"); !status.ok())
-      return status;
+    if (Status status = WritePortFile(flags.port_file, daemon->http_->port()); !status.ok()) return status;
   }
   daemon->LogStart();
   daemon->WarnOfOpenPorts();

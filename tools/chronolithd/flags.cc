@@ -119,6 +119,14 @@ Status CheckSnapshotDirectory(const Flags& flags) {
   return Status::Ok();
 }
 
+// It is written beside its place and then takes that: a device's or a pipe's is not to be taken.
+Status CheckPortFile(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::file_status there = std::filesystem::status(path, error);
+  if (path.empty() || !std::filesystem::exists(there) || std::filesystem::is_regular_file(there)) return Status::Ok();
+  return InvalidArgument("--port-file " + path + ": it is no file");
+}
+
 // Where OTLP listens, and the limits that it shares with remote write.
 Status CompleteOtlp(Flags* flags) {
   const auto otherwise = [&](const char* usual) { return flags->http.port == 0 ? std::string("127.0.0.1:0") : std::string(usual); };
@@ -245,6 +253,7 @@ Status Complete(Flags* flags) {
   if (Status s = CheckLimits(*flags); !s.ok()) return s;
   if (Status s = SplitAddress("--listen", flags->listen, &flags->http.address, &flags->http.port); !s.ok()) return s;
   if (Status s = CompleteOtlp(flags); !s.ok()) return s;
+  if (Status s = CheckPortFile(flags->port_file); !s.ok()) return s;
   if (flags->workers == 0) flags->workers = std::clamp(4 * static_cast<int>(std::thread::hardware_concurrency()), 8, 64);
   if (!flags->retention.empty()) flags->store.retention_ms = *interop::ParseDuration(flags->retention);
   flags->store.wait_for_replay = false;

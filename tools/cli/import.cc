@@ -224,7 +224,7 @@ int Import(ImportFlags flags) {
   if (flags.files.empty()) flags.files.emplace_back("-");
   if (flags.dry_run) return ImportInto(flags, nullptr);
   StoreFlags beside_cache = flags.store;
-  beside_cache.memory_limit -= SeriesCacheBytes(flags);
+  beside_cache.memory_limit -= std::min<std::uint64_t>(SeriesCacheBytes(flags), beside_cache.memory_limit / 2);
   const Result<Options> options = MakeWriterOptions(beside_cache);
   if (!options.ok()) return Fail(options.status());
   auto storage = OpenShowingReplay(*options, flags.store.db);
