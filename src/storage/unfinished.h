@@ -16,9 +16,10 @@ inline constexpr std::string_view kUnfinishedFile = "UNFINISHED";
 
 // Thread safety: none of its own.
 struct Unfinished {
-  std::set<ShardId> ends;  // nothing shows what the end of their logs has lost
-  std::set<ShardId>
-      tables;  // theirs were taken out; each is of one shard, so that holes of these say nothing of other shards' logs
+  // Nothing shows what the end of their logs has lost.
+  std::set<ShardId> ends;
+  // Tables of their logs were taken out. A table is of one shard, so that a hole in these says nothing of other shards' logs.
+  std::set<ShardId> tables;
 
   bool empty() const { return ends.empty() && tables.empty(); }
   bool Contains(ShardId shard) const { return ends.contains(shard) || tables.contains(shard); }
