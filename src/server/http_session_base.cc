@@ -51,6 +51,7 @@ void HttpSessionBase::Enter() {
 HttpSessionBase::~HttpSessionBase() {
   Forget();
   host_->parts.metrics->connections.Sub(1);
+  executor_ = {};  // before the end is told: the strand reaches into the io_context, which may be gone right behind that
   MutexLock lock(&host_->mu);
   host_->sessions.erase(this);
   host_->ended.SignalAll();
