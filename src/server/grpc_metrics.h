@@ -5,6 +5,7 @@
 #include <prometheus/metric_family.h>
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -23,14 +24,19 @@ class GrpcMetrics {
     duration_.Observe(nanos);
   }
   void AddBytes(std::uint64_t bytes) { bytes_.Add(bytes); }
+  void SetConnections(std::uint64_t n) { connections_.store(n, std::memory_order_relaxed); }
+  void CountRefusedConnection() { connections_refused_.Add(); }
+  void CountShutDown() { connections_shut_down_.Add(); }
   std::uint64_t in_flight() const { return in_flight_.Get(); }
   void AddTo(std::vector<prometheus::MetricFamily>* families) const;
 
  private:
   std::array<SharedCounter, kCodes> codes_;
-  DurationCell duration_;  // from the whole message until the answer
+  DurationCell duration_;  // from the headers until the answer
   SharedCounter bytes_;
   SharedCounter in_flight_;
+  std::atomic<std::uint64_t> connections_{0};
+  SharedCounter connections_refused_, connections_shut_down_;
 };
 
 }  // namespace chronolith::server

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "server/http_session.h"
+#include "server/listen.h"
 
 namespace chronolith::server {
 
@@ -32,16 +33,8 @@ class HttpServer::Impl {
   }
 
   Status Listen() {
-    ErrorCode error;
-    const asio::ip::address address = asio::ip::make_address(host_.options.address, error);
-    if (error) return InvalidArgument("'" + host_.options.address + "' is not a numeric address to listen on");
-    const Tcp::endpoint endpoint(address, host_.options.port);
-    acceptor_.open(endpoint.protocol(), error);
-    if (!error) acceptor_.set_option(Tcp::acceptor::reuse_address(true), error);
-    if (!error) acceptor_.bind(endpoint, error);
-    if (!error) acceptor_.listen(1024, error);
-    if (!error) endpoint_ = acceptor_.local_endpoint(error);
-    if (error) return FailedPrecondition("cannot listen on " + TextOf(endpoint) + ": " + error.message());
+    if (Status s = ListenOn(host_.options.address, host_.options.port, &acceptor_); !s.ok()) return s;
+    endpoint_ = acceptor_.local_endpoint();
     Accept();
     const int threads = host_.options.io_threads < 1 ? 1 : host_.options.io_threads;
     if (threads == 1 && host_.options.inline_within.count() > 0) {
@@ -74,10 +67,6 @@ class HttpServer::Impl {
   }
 
   const Tcp::endpoint& endpoint() const { return endpoint_; }
-  static std::string TextOf(const Tcp::endpoint& e) {
-    const std::string address = e.address().to_string();
-    return (e.address().is_v6() ? "[" + address + "]" : address) + ":" + std::to_string(e.port());
-  }
 
  private:
   template <typename Serve>
@@ -172,7 +161,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpServerOptions& o
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 HttpServer::~HttpServer() { impl_->Stop(std::chrono::milliseconds(0)); }
 std::uint16_t HttpServer::port() const { return impl_->endpoint().port(); }
-std::string HttpServer::address() const { return Impl::TextOf(impl_->endpoint()); }
+std::string HttpServer::address() const { return TextOf(impl_->endpoint()); }
 void HttpServer::Stop(std::chrono::milliseconds grace) { impl_->Stop(grace); }
 
 }  // namespace chronolith::server

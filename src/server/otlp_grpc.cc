@@ -1,19 +1,22 @@
 #include "server/otlp_grpc.h"
 
+#include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/resource_quota.h>
 
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <utility>
 
-#include "base/counters.h"
 #include "interop/otlp/metrics_service.grpc.pb.h"
-#include "interop/otlp/rpc_status.pb.h"
+#include "server/grpc_listener.h"
+#include "server/grpc_log.h"
 #include "server/inflate.h"
+#include "server/otlp_grpc_call.h"
 #include "server/otlp_grpc_credentials.h"
 #include "server/remote_write_handler.h"
 
@@ -25,34 +28,11 @@ using ::opentelemetry::proto::collector::metrics::v1::ExportMetricsServiceRespon
 using ::opentelemetry::proto::collector::metrics::v1::MetricsService;
 
 constexpr int kMetadataBytesMax = 16 << 10;
-constexpr std::int64_t kRetrySeconds = 1;
 // A full store makes writers wait for room; gRPC's threads are few, so not for long.
 constexpr std::chrono::milliseconds kRoomWait{500};
-// What a call holds until it ends, about: its stream, its metadata, and what waits for the log.
-constexpr std::uint64_t kCallBytes = 16 << 10;
-
-grpc::Status ToRpc(const Status& status) {
-  const RpcCode code = RpcCodeOf(status);
-  if (code != RpcCode::kResourceExhausted) return {static_cast<grpc::StatusCode>(code), status.message()};
-  // Without this, clients take it for a matter of the message and do not try again.
-  google::rpc::RetryInfo retry;
-  retry.mutable_retry_delay()->set_seconds(kRetrySeconds);
-  google::rpc::Status details;
-  details.set_code(static_cast<int>(code));
-  details.set_message(status.message());
-  details.add_details()->PackFrom(retry);
-  return {static_cast<grpc::StatusCode>(code), status.message(), details.SerializeAsString()};
-}
-
-grpc::ByteBuffer ToBuffer(const MetricsWritten& written) {
-  ExportMetricsServiceResponse response;
-  if (written.rejected > 0 || !written.message.empty()) {
-    response.mutable_partial_success()->set_rejected_data_points(static_cast<std::int64_t>(written.rejected));
-    response.mutable_partial_success()->set_error_message(written.message);
-  }
-  const grpc::Slice slice(response.SerializeAsString());
-  return {&slice, 1};
-}
+// From one connection at a time: the calls that begin in them are all made before one can be refused, a thousand at most.
+constexpr int kReadBytesMax = 16 << 10;
+constexpr std::chrono::milliseconds kTickMin{10}, kTickMax{5'000};
 
 // gRPC's own decompression knows no bound, so it is switched off and done here. A request begins with the tag of its one field,
 // which neither format begins with.
@@ -70,66 +50,25 @@ Deadline RoomDeadline(std::chrono::system_clock::time_point deadline) {
   return std::chrono::steady_clock::now() + std::max(wait, std::chrono::nanoseconds(0));
 }
 
-// One call, from its message to its answer. Ends once: when the level is reached, or when it is cancelled (by the client, its
-// deadline, or the end of the server), whichever comes first: a log that stands still must hold no call back. gRPC holds on to it
-// until OnDone; the store may, longer.
-class ExportCall final : public grpc::ServerUnaryReactor, public std::enable_shared_from_this<ExportCall> {
+// Counts calls from their headers to their end, on the threads that read the headers: gRPC asks for a context before it does
+// anything else with a call. Thread safety: safe.
+class CallCounter final : public grpc::ContextAllocator {
  public:
-  ExportCall(grpc::ByteBuffer* response, GrpcMetrics* metrics, MemoryBudget* in_flight)
-      : response_(response), metrics_(metrics), share_(in_flight) {
-    if (metrics_ != nullptr) metrics_->Begin();
+  // `too_many`: when there are `max`, and again with each kStep more; how often before.
+  CallCounter(std::atomic<std::size_t>* open, std::size_t max, std::function<void(std::size_t)> too_many)
+      : open_(open), max_(max), too_many_(std::move(too_many)) {}
+  grpc::GenericCallbackServerContext* NewGenericCallbackServerContext() override {
+    const std::size_t open = open_->fetch_add(1, std::memory_order_relaxed);
+    if (open >= max_ && (open - max_) % kStep == 0) too_many_((open - max_) / kStep);
+    return nullptr;  // gRPC makes it
   }
-
-  // As the last thing before it is given to gRPC.
-  grpc::ServerUnaryReactor* ToGrpc() {
-    self_ = shared_from_this();
-    return this;
-  }
-  // Takes the message away from gRPC, which would keep it until the call ends, and counts both. kResourceExhausted,
-  // kFailedPrecondition. This and what follows on one thread after the other.
-  Status Take(grpc::ByteBuffer* message) {
-    message_.Swap(message);
-    return share_.Grow(kCallBytes + message_.Length()) ? Status::Ok() : share_.refusal();
-  }
-  const grpc::ByteBuffer& message() const { return message_; }
-  void DropMessage() {
-    message_.Clear();
-    share_.ShrinkTo(kCallBytes);
-  }
-  std::uint64_t held_bytes() const { return share_.bytes(); }
-  // From any thread.
-  bool ended() const { return ended_.load(); }
-  void Refuse(const Status& status) { End(ToRpc(status)); }
-  void End(grpc::Status status) {
-    if (ended_.exchange(true)) return;
-    Count(status);
-    Finish(std::move(status));
-  }
-  void Answer(const MetricsWritten& written) {
-    if (ended()) return;  // perhaps the server has, too
-    if (!written.status.ok()) return Refuse(written.status);
-    grpc::ByteBuffer answer = ToBuffer(written);
-    if (ended_.exchange(true)) return;  // the response is gone
-    response_->Swap(&answer);
-    Count(grpc::Status::OK);
-    Finish(grpc::Status::OK);
-  }
-
-  void OnCancel() override { End({grpc::StatusCode::CANCELLED, "the call was cancelled"}); }
-  void OnDone() override { self_.reset(); }
+  void Release(grpc::CallbackServerContext* /*context*/) override { open_->fetch_sub(1, std::memory_order_relaxed); }
 
  private:
-  void Count(const grpc::Status& status) {
-    if (metrics_ != nullptr) metrics_->End(static_cast<int>(status.error_code()), NowNanos() - begun_nanos_);
-  }
-
-  grpc::ByteBuffer* const response_;
-  GrpcMetrics* const metrics_;
-  const std::uint64_t begun_nanos_ = NowNanos();
-  std::atomic<bool> ended_{false};
-  grpc::ByteBuffer message_;
-  MemoryShare share_;
-  std::shared_ptr<ExportCall> self_;  // gRPC's
+  static constexpr std::size_t kStep = 512;
+  std::atomic<std::size_t>* const open_;
+  const std::size_t max_;
+  const std::function<void(std::size_t)> too_many_;
 };
 
 std::string MetadataOf(const grpc::CallbackServerContext& context, const char* key) {
@@ -150,7 +89,7 @@ Status TryWrite(const OtlpGrpcParts& parts, const Request& request, const std::s
   }
   grpc::Slice slice;
   const grpc::ByteBuffer& message = call->message();
-  // Of a call that ended within its message, or whose length lies, gRPC makes one without a message.
+  // It ended within its message, or the length lies.
   if (!message.Valid()) return InvalidArgument("the call has no whole message");
   if (message.Length() > 0 && !message.TrySingleSlice(&slice).ok() && !message.DumpToSingleSlice(&slice).ok()) {
     return InvalidArgument("the message cannot be read");
@@ -181,30 +120,65 @@ void WriteFor(const Authenticator::Answer& who, const OtlpGrpcParts& parts, cons
   call->DropMessage();  // what waits for the log needs it no more
 }
 
-// Raw: the bytes go to the writer as they are.
-class Service final : public MetricsService::WithRawCallbackMethod_Export<MetricsService::Service> {
+// Generic: so a call is seen when its headers have come, which is what bounds those that stall, and the bytes of its message go to
+// the writer as they are.
+class Service final : public grpc::CallbackGenericService {
  public:
   // `opened`: what TLS the port was opened with.
-  Service(const OtlpGrpcParts& parts, std::shared_ptr<const TlsMaterial> opened) : parts_(parts), opened_(std::move(opened)) {}
+  Service(const OtlpGrpcOptions& options, const OtlpGrpcParts& parts, std::shared_ptr<const TlsMaterial> opened)
+      : parts_(parts),
+        opened_(std::move(opened)),
+        method_(std::string("/") + MetricsService::service_full_name() + "/Export"),
+        calls_max_(std::max<std::size_t>(options.memory_bytes / 2 / kGrpcCallBytes, 1)),
+        // One whose calls end while others begin may be seen with some more than it has.
+        connection_calls_max_(2 * static_cast<std::size_t>(options.streams_max)),
+        receiving_(options.message_timeout) {}
 
   bool KeepsConfiguration() const {
     return parts_.security == nullptr || KeepsGrpc(opened_.get(), parts_.security->Get()->tls_material.get());
   }
+  // Before the server is built.
+  void Use(GrpcListener* listener) { listener_ = listener; }
+  std::unique_ptr<grpc::ContextAllocator> NewCounter() {
+    return std::make_unique<CallCounter>(&open_, 2 * calls_max_, [this](std::size_t times) {
+      // Calls that come faster than they are entered with their connections: then those of whom most is still to come.
+      listener_->ShutDownLargest(times == 0 ? connection_calls_max_ / 2 : 0, times == 0 ? kReadBytesMax : 0);
+    });
+  }
+  void EndLate() { receiving_.EndLate(); }
+  // As many calls are open as may be.
+  bool full() const { return open_.load(std::memory_order_relaxed) > calls_max_; }
 
-  grpc::ServerUnaryReactor* Export(grpc::CallbackServerContext* context, const grpc::ByteBuffer* message,
-                                   grpc::ByteBuffer* response) override {
-    const auto call = std::make_shared<ExportCall>(response, parts_.metrics, parts_.in_flight);
-    if (parts_.metrics != nullptr) parts_.metrics->AddBytes(message->Length());
-    if (Status s = call->Take(const_cast<grpc::ByteBuffer*>(message)); s.ok()) {  // const by its type only
-      Admit(*context, {MetadataOf(*context, "x-chronolith-ack-level"), context->deadline()}, call);
+  grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override {
+    std::shared_ptr<GrpcConnection> connection = listener_->Find(context->peer());
+    const bool too_many_here = connection != nullptr && connection->Enter() > connection_calls_max_;
+    if (too_many_here) listener_->ShutDown(*connection);
+    const auto call = std::make_shared<ExportCall>(parts_.metrics, parts_.in_flight, std::move(connection));
+    call->HoldForGrpc();
+    if (too_many_here || (full() && !receiving_.EndOldest())) {
+      call->Refuse(ResourceExhausted("too many calls are open"));
+    } else if (context->method() != method_) {
+      call->End({grpc::StatusCode::UNIMPLEMENTED, "there is no " + context->method() + " here"});
+    } else {
+      call->Receive([this, context, number = receiving_.Add(call)](const std::shared_ptr<ExportCall>& received) {
+        receiving_.Remove(number);
+        Take(*context, received);
+      });
+    }
+    return call.get();
+  }
+
+ private:
+  void Take(const grpc::CallbackServerContext& context, const std::shared_ptr<ExportCall>& call) {
+    if (call->ended()) return;
+    if (Status s = call->Count(); s.ok()) {
+      Admit(context, {MetadataOf(context, "x-chronolith-ack-level"), context.deadline()}, call);
     } else {
       call->Refuse(s);
       call->DropMessage();
     }
-    return call->ToGrpc();
   }
 
- private:
   void Admit(const grpc::CallbackServerContext& context, Request request, const std::shared_ptr<ExportCall>& call) {
     using Kind = Authenticator::Answer::Kind;
     if (!KeepsConfiguration()) return call->Refuse(Unavailable("the configuration asks for another TLS: restart the server"));
@@ -226,6 +200,11 @@ class Service final : public MetricsService::WithRawCallbackMethod_Export<Metric
 
   const OtlpGrpcParts parts_;
   const std::shared_ptr<const TlsMaterial> opened_;
+  const std::string method_;
+  const std::size_t calls_max_, connection_calls_max_;
+  std::atomic<std::size_t> open_{0};  // calls
+  ReceivingCalls receiving_;
+  GrpcListener* listener_ = nullptr;
 };
 
 // gRPC's numbers are int, and a negative one would mean no limit.
@@ -236,22 +215,33 @@ int Milliseconds(std::chrono::milliseconds duration) { return Clamped(static_cas
 
 class OtlpGrpcServer::Impl {
  public:
-  Impl(const OtlpGrpcParts& parts, std::shared_ptr<const TlsMaterial> tls)
+  Impl(const OtlpGrpcOptions& options, const OtlpGrpcParts& parts, std::shared_ptr<const TlsMaterial> tls)
       : credentials_(tls != nullptr ? std::make_shared<GrpcTlsCredentials>(parts.security, tls->config.client_auth)
                                     : grpc::InsecureServerCredentials()),
-        service_(parts, std::move(tls)) {}
+        service_(options, parts, std::move(tls)) {}
 
-  Status Start(const OtlpGrpcOptions& options, const OtlpOptions& limits) {
+  Status Start(const OtlpGrpcOptions& options, const OtlpGrpcParts& parts) {
+    auto listener =
+        GrpcListener::Listen({.address = options.address,
+                              .port = options.port,
+                              .connections_max = options.connections_max,
+                              .send_timeout = options.keepalive_timeout,
+                              .tick = std::clamp<std::chrono::milliseconds>(options.message_timeout / 4, kTickMin, kTickMax)},
+                             parts.metrics, parts.logger);
+    if (!listener.ok()) return listener.status();
+    listener_ = std::move(*listener);
+    if (parts.logger != nullptr) SendGrpcLogTo(parts.logger);
+    service_.Use(listener_.get());
     grpc::ServerBuilder builder;
     grpc::ResourceQuota quota("chronolith-otlp");
     quota.Resize(options.memory_bytes);
     builder.SetResourceQuota(quota);
     // One that is larger than the quota would never be whole.
-    builder.SetMaxReceiveMessageSize(Clamped(std::min(limits.body_bytes_max, options.memory_bytes)));
+    builder.SetMaxReceiveMessageSize(Clamped(std::min(parts.receiver->options().body_bytes_max, options.memory_bytes)));
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options.streams_max);
     builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMetadataBytesMax);
     builder.AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder.AddChannelArgument(GRPC_ARG_TCP_MAX_READ_CHUNK_SIZE, kReadBytesMax);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, Milliseconds(options.idle_timeout));
     builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, Milliseconds(options.handshake_timeout));
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, Milliseconds(options.keepalive));
@@ -260,28 +250,39 @@ class OtlpGrpcServer::Impl {
     builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, Milliseconds(options.age_grace));
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, Milliseconds(options.ping_interval_min));
-    builder.AddListeningPort(options.address, credentials_, &port_);
-    builder.RegisterService(&service_);
+    acceptor_ = builder.experimental().AddExternalConnectionAcceptor(
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials_);
+    builder.RegisterCallbackGenericService(&service_);
+    builder.SetContextAllocator(service_.NewCounter());
     server_ = builder.BuildAndStart();
-    if (server_ == nullptr || port_ == 0)
-      return FailedPrecondition("cannot listen on " + options.address + " (is the port taken?)");
+    if (server_ == nullptr) return FailedPrecondition("gRPC cannot serve " + listener_->address());
+    listener_->Serve({.busy = [this] { return service_.full(); },
+                      .take =
+                          [this](int fd) {
+                            grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
+                            connection.fd = fd;
+                            acceptor_->HandleNewConnection(&connection);
+                          },
+                      .tick = [this] { service_.EndLate(); }});
     return Status::Ok();
   }
 
   void Stop(std::chrono::milliseconds grace) {
     if (server_ == nullptr) return;
+    listener_->Stop();
     server_->Shutdown(std::chrono::system_clock::now() + grace);
     server_->Wait();
     server_.reset();
   }
 
-  int port() const { return port_; }
+  const GrpcListener& listener() const { return *listener_; }
   bool KeepsConfiguration() const { return service_.KeepsConfiguration(); }
 
  private:
   const std::shared_ptr<grpc::ServerCredentials> credentials_;
+  std::unique_ptr<GrpcListener> listener_;
   Service service_;
-  int port_ = 0;
+  std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor_;
   std::unique_ptr<grpc::Server> server_;
 };
 
@@ -292,12 +293,13 @@ OtlpGrpcServer::~OtlpGrpcServer() { Stop(std::chrono::milliseconds(0)); }
 Result<std::unique_ptr<OtlpGrpcServer>> OtlpGrpcServer::Start(const OtlpGrpcOptions& options, const OtlpGrpcParts& parts) {
   std::shared_ptr<const TlsMaterial> tls = parts.security != nullptr ? parts.security->Get()->tls_material : nullptr;
   if (Status status = CheckForGrpc(tls.get()); !status.ok()) return status;
-  auto impl = std::make_unique<Impl>(parts, std::move(tls));
-  if (Status status = impl->Start(options, parts.receiver->options()); !status.ok()) return status;
+  auto impl = std::make_unique<Impl>(options, parts, std::move(tls));
+  if (Status status = impl->Start(options, parts); !status.ok()) return status;
   return std::unique_ptr<OtlpGrpcServer>(new OtlpGrpcServer(std::move(impl)));
 }
 
-int OtlpGrpcServer::port() const { return impl_->port(); }
+std::uint16_t OtlpGrpcServer::port() const { return impl_->listener().port(); }
+std::string OtlpGrpcServer::address() const { return impl_->listener().address(); }
 bool OtlpGrpcServer::KeepsConfiguration() const { return impl_->KeepsConfiguration(); }
 
 void OtlpGrpcServer::Stop(std::chrono::milliseconds grace) { impl_->Stop(grace); }

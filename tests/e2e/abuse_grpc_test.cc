@@ -42,6 +42,23 @@ std::string CallHeaders(std::string_view encoding = {}) {
   return encoding.empty() ? block : block + Literal("grpc-encoding", encoding);
 }
 
+// Into the table, or in the next ones what stands there.
+std::string CallHeadersInTable(bool first) {
+  constexpr int kStaticEntries = 61;
+  const std::pair<std::string_view, std::string_view> all[] = {
+      {":path", "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"},
+      {":authority", "x"},
+      {"te", "trailers"},
+      {"content-type", "application/grpc"}};
+  std::string block = "\x83\x86";  // POST, http
+  for (int i = 0; i < 4; ++i) {
+    std::string literal = Literal(all[i].first, all[i].second);
+    literal.front() = 0x40;
+    block += first ? literal : std::string(1, static_cast<char>(0x80 | (kStaticEntries + 4 - i)));
+  }
+  return block;
+}
+
 const std::string kHello = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Frame(kSettings, 0, 0);
 
 // `length`: what stands in front of the message.
@@ -117,6 +134,37 @@ TEST_F(AbuseGrpc, FramesThatBreakTheConnectionOnly) {
     client->Send(kHello + bytes);
     GoodWorks();
   }
+}
+
+// Until a client has acknowledged how many calls it may have, gRPC holds it to no number; and to none of all connections, ever.
+TEST_F(AbuseGrpc, CallsThatStall) {
+  Start();
+  const double before = Metric("chronolith_grpc_connections_shut_down_total");
+  constexpr std::uint32_t kCalls = 50'000;
+  std::string calls = kHello;
+  for (std::uint32_t i = 0; i < kCalls; ++i) calls += Frame(kHeaders, kEndHeaders, 2 * i + 1, CallHeadersInTable(i == 0));
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (int i = 0; i < 6; ++i) {
+    clients.push_back(Connect());
+    clients.back()->Send(calls);
+  }
+  for (const auto& client : clients) client->ReadToEnd();
+  EXPECT_GE(Metric("chronolith_grpc_connections_shut_down_total"), before + 1);
+  const auto taken = [&] { return CallGrpc("") == grpc::StatusCode::OK; };
+  Await("room for others", taken);
+  GoodWorks();
+  // As many as each may have, of more than may have them at the same time.
+  clients.clear();
+  std::string few = Frame(kSettings, kAck, 0);
+  for (std::uint32_t i = 0; i < 128; ++i) few += Frame(kHeaders, kEndHeaders, 2 * i + 1, CallHeadersInTable(i == 0));
+  for (int i = 0; i < 12; ++i) {
+    clients.push_back(Connect());
+    clients.back()->Send(kHello);
+    clients.back()->ReadBehind(Frame(kSettings, kAck, 0), 0);  // its own came before
+    clients.back()->Send(few);
+  }
+  Await("room for others", taken);
+  GoodWorks();
 }
 
 // They hold what they have sent, and gRPC's memory bounds that.

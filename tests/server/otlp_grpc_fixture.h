@@ -29,7 +29,6 @@ class OtlpGrpc : public OtlpFixture {
   }
   void Start() {
     MakeReceiver();
-    grpc_options_.address = "127.0.0.1:0";
     auto server = OtlpGrpcServer::Start(grpc_options_, Parts());
     ASSERT_TRUE(server.ok()) << server.status().ToString();
     server_ = std::move(*server);

@@ -144,7 +144,7 @@ TEST_F(OtlpGrpcSecurity, WhatThePortCannotKeepIsRefused) {
   MakeCertificates();
   Configure(Tls("  min_version: TLS13\n"));
   MakeReceiver();
-  const auto server = OtlpGrpcServer::Start({.address = "127.0.0.1:0"}, Parts());
+  const auto server = OtlpGrpcServer::Start({}, Parts());
   EXPECT_EQ(server.status().code(), StatusCode::kFailedPrecondition);
   EXPECT_THAT(server.status().message(), HasSubstr("min_version"));
 

@@ -1,6 +1,7 @@
 #include <grpcpp/generic/generic_stub.h>
 
 #include <atomic>
+#include <deque>
 #include <thread>
 
 #include "interop/otlp/rpc_status.pb.h"
@@ -67,27 +68,84 @@ TEST_F(OtlpGrpc, MalformedMessagesAreRefused) {
   EXPECT_THAT(Stored(), IsEmpty());
 }
 
-TEST_F(OtlpGrpc, ACallWithoutAMessageIsNoEmptyRequest) {
-  Start();
-  grpc::GenericStub stub(channel_);
-  grpc::ClientContext context;
-  context.set_wait_for_ready(true);
-  grpc::CompletionQueue queue;
-  const auto await = [&] {
+// Has sent its headers.
+class StalledCall {
+ public:
+  StalledCall(const std::shared_ptr<grpc::Channel>& channel, const std::string& method = "MetricsService/Export") : stub_(channel) {
+    context_.set_wait_for_ready(true);
+    rpc_ = stub_.PrepareCall(&context_, "/opentelemetry.proto.collector.metrics.v1." + method, &queue_);
+    rpc_->StartCall(nullptr);
+    Await();
+  }
+  void EndWithoutAMessage() {
+    rpc_->WritesDone(nullptr);
+    Await();
+  }
+  // As soon as the server has ended it.
+  grpc::Status Status() {
+    grpc::Status status;
+    rpc_->Finish(&status, nullptr);
+    Await();
+    return status;
+  }
+
+ private:
+  void Await() {
     void* tag = nullptr;
     bool ok = false;
-    EXPECT_TRUE(queue.Next(&tag, &ok) && ok);
-  };
-  auto rpc = stub.PrepareCall(&context, "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", &queue);
-  rpc->StartCall(nullptr);
-  await();
-  rpc->WritesDone(nullptr);
-  await();
-  grpc::Status status;
-  rpc->Finish(&status, nullptr);
-  await();
+    EXPECT_TRUE(queue_.Next(&tag, &ok) && ok);
+  }
+
+  grpc::GenericStub stub_;
+  grpc::ClientContext context_;
+  grpc::CompletionQueue queue_;
+  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> rpc_;
+};
+
+TEST_F(OtlpGrpc, ACallWithoutAMessageIsNoEmptyRequest) {
+  Start();
+  StalledCall call(channel_);
+  call.EndWithoutAMessage();
+  const grpc::Status status = call.Status();
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(status.error_message(), HasSubstr("no whole message"));
+}
+
+TEST_F(OtlpGrpc, ACallWhoseMessageDoesNotComeIsEnded) {
+  grpc_options_.message_timeout = std::chrono::milliseconds(50);
+  Start();
+  StalledCall call(channel_);
+  const grpc::Status status = call.Status();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_THAT(status.error_message(), HasSubstr("the message did not come"));
+  AwaitNothingHeld();
+}
+
+TEST_F(OtlpGrpc, TheCallThatHasStalledLongestMakesRoomForAnother) {
+  grpc_options_.memory_bytes = 4 << 20;
+  constexpr std::size_t kCallsMax = 128, kCalls = 90;  // of one connection
+  Start();
+  std::deque<StalledCall> calls;
+  for (const auto& channel : {NewChannel(), NewChannel()}) {
+    for (std::size_t i = 0; i < kCalls; ++i) calls.emplace_back(channel);
+  }
+  for (std::size_t i = 0; i < 2 * kCalls - kCallsMax; ++i) {
+    const grpc::Status status = calls[i].Status();
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+    EXPECT_THAT(status.error_message(), HasSubstr("too many calls are open"));
+    EXPECT_EQ(RetrySeconds(status), 1);
+  }
+  ExportMetricsServiceResponse response;
+  const grpc::Status status = Export(AllKinds(), &response);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  ExpectAllKindsStored();
+}
+
+TEST_F(OtlpGrpc, OtherMethodsAreNotThere) {
+  Start();
+  const grpc::Status status = StalledCall(channel_, "MetricsService/Import").Status();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_THAT(status.error_message(), HasSubstr("MetricsService/Import"));
 }
 
 TEST_F(OtlpGrpc, BombsAndLargeMessagesAreRefusedAndTheServerGoesOn) {
@@ -214,7 +272,7 @@ TEST_F(OtlpGrpc, ManyClientsAtOnceAreAllAcknowledged) {
 TEST_F(OtlpGrpc, APortThatIsTakenIsAnError) {
   Start();
   OtlpGrpcOptions same;
-  same.address = "127.0.0.1:" + std::to_string(server_->port());
+  same.port = server_->port();
   const auto second = OtlpGrpcServer::Start(same, Parts());
   ASSERT_FALSE(second.ok());
   EXPECT_THAT(second.status().message(), HasSubstr(same.address));

@@ -145,17 +145,14 @@ Status Daemon::StartOtlp(const server::HttpServerParts& parts) {
                                                                .in_flight = &in_flight_,
                                                                .metrics = &http_metrics_.grpc,
                                                                .security = security_.get(),
-                                                               .workers = workers_.get()});
+                                                               .workers = workers_.get(),
+                                                               .logger = flags_.store.logger});
   if (!grpc.ok()) return grpc.status().WithContext("--otlp-grpc-listen");
   otlp_grpc_ = std::move(*grpc);
   return Status::Ok();
 }
 
-std::string Daemon::otlp_grpc_address() const {
-  if (otlp_grpc_ == nullptr) return {};
-  const std::string& address = flags_.otlp_grpc.address;
-  return address.substr(0, address.rfind(':') + 1) + std::to_string(otlp_grpc_->port());
-}
+std::string Daemon::otlp_grpc_address() const { return otlp_grpc_ == nullptr ? std::string() : otlp_grpc_->address(); }
 
 void Daemon::LogStart() const {
   if (flags_.store.logger == nullptr) return;

@@ -140,13 +140,14 @@ Status CompleteOtlp(Flags* flags) {
     }
   }
   if (flags->otlp_grpc_listen != kOff) {
-    std::string host;
-    std::uint16_t port = 0;
-    if (Status s = SplitAddress("--otlp-grpc-listen", flags->otlp_grpc_listen, &host, &port); !s.ok()) return s;
-    const bool v6 = host.find(':') != std::string::npos;
-    flags->otlp_grpc.address = (v6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+    if (Status s = SplitAddress("--otlp-grpc-listen", flags->otlp_grpc_listen, &flags->otlp_grpc.address, &flags->otlp_grpc.port);
+        !s.ok()) {
+      return s;
+    }
   }
+  flags->otlp_grpc.connections_max = flags->http.connections_max;
   flags->otlp_grpc.idle_timeout = flags->http.idle_timeout;
+  flags->otlp_grpc.message_timeout = flags->http.body_timeout;
   flags->otlp.level = flags->remote_write.level;
   flags->otlp.body_bytes_max = flags->remote_write.body_bytes_max;
   flags->otlp.decoded_bytes_max = flags->remote_write.decoded_bytes_max;
@@ -218,7 +219,8 @@ void AddFlags(CLI::App* app, Flags* flags) {
   Bytes(writes, "--series-cache-bytes", &flags->remote_write.cache_bytes, "memory for finding series by what requests say of them");
 
   CLI::Option_group* limits = app->add_option_group("Limits");
-  Count(limits, "--max-connections", &flags->http.connections_max, "open connections; more are closed with 503");
+  Count(limits, "--max-connections", &flags->http.connections_max,
+        "open connections over HTTP (more are closed with 503), and as many of gRPC");
   Bytes(limits, "--otlp-grpc-memory", &flags->otlp_grpc.memory_bytes, "of gRPC's connections and the messages that they receive");
   Bytes(limits, "--max-in-flight-bytes", &flags->in_flight_bytes, "bodies in memory, of all requests together; beyond: 429");
   limits
