@@ -564,7 +564,10 @@ TEST_F(RocksDbEngine, RefusesPathsAndSettingsItCannotUse) {
     fs::permissions(directory_ / "locked", fs::perms::owner_all);
   }
   const std::pair<const char*, const char*> bad[] = {
-      {"wal_recovery_mode", ""}, {"wal_recovery_mode", "absolute"}, {"wal_recovery", "strict"}};  // a misspelling
+      {"wal_recovery_mode", ""},
+      {"wal_recovery_mode", "absolute"},
+      {"wal_recovery", "strict"},    // a misspelling
+      {"wal_dir", "/nonexistent"}};  // of one that is written to
   for (const auto& [key, value] : bad) {
     EngineOptions options = Options();
     options.extra[key] = value;
