@@ -121,7 +121,8 @@ const FamilyTuning& TuningOf(FamilyRole role) { return kFamilyTunings[static_cas
 const InstanceTuning& TuningOf(InstanceRole role) { return kInstanceTunings[static_cast<std::size_t>(role)]; }
 
 Result<EngineSettings> ParseSettings(const EngineOptions& options) {
-  if (Status s = CheckExtra(options, "rocksdb", {"wal_recovery_mode", "repair", "drop_damaged_tables"}); !s.ok()) return s;
+  if (Status s = CheckExtra(options, "rocksdb", {"wal_recovery_mode", "repair", "drop_damaged_tables", "wal_dir"}); !s.ok())
+    return s;
   EngineSettings settings;
   if (const auto it = options.extra.find("wal_recovery_mode"); it != options.extra.end()) {
     settings.tolerate_tail = it->second == "tolerate_tail";
@@ -139,6 +140,11 @@ Result<EngineSettings> ParseSettings(const EngineOptions& options) {
     for (std::string name; std::getline(names, name, ',');) settings.drop.insert(name);
     if (settings.drop.empty() || options.instance != InstanceRole::kLog)
       return InvalidArgument("drop_damaged_tables must name files, of a log instance");
+  }
+  if (const auto it = options.extra.find("wal_dir"); it != options.extra.end()) {
+    settings.wal_dir = it->second;
+    if (settings.wal_dir.empty() || !options.read_only)
+      return InvalidArgument("wal_dir must name a directory, of an instance that is only read");
   }
   return settings;
 }
@@ -173,6 +179,7 @@ rocksdb::DBOptions MakeDbOptions(const EngineOptions& options, const EngineSetti
   db.file_checksum_gen_factory = FileCrc32cFactory();  // VerifyChecksums then reads bytes, not blocks
   db.recycle_log_file_num = 0;  // a recycled file's old records behind a torn tail cannot be told from damage
   db.manual_wal_flush = false;
+  db.wal_dir = settings.wal_dir;
   db.manifest_preallocation_size = 64 * kKiB;  // of 4 MiB a small disk had nothing
   db.write_buffer_manager = resources.write_buffers;
   db.max_background_jobs = std::max(1, options.background_threads);

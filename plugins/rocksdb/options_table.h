@@ -43,6 +43,7 @@ struct EngineSettings {
   bool tolerate_tail = false;
   bool repair = false;         // before it is opened: repair.h
   std::set<std::string> drop;  // files: those of them that are bad, before it is opened (table_drop.h)
+  std::string wal_dir;         // where an open looks for log files; "": in the instance
   bool skip_damage = false;    // of the log; for CheckLog's look at it only, no store can ask for it
 };
 Result<EngineSettings> ParseSettings(const EngineOptions& options);

@@ -8,6 +8,9 @@
 //                      any other damage refuses the open with kDataLoss and changes nothing.
 //                      "tolerate_tail": replays up to the first damaged record and drops what is behind, for ever. For a caller
 //                      that has looked at the log and found that only an unsynced tail is affected.
+//   wal_dir            of an instance that is only read: a directory in which log files are looked for in place of the instance's.
+//                      An empty one leaves out the rows of its log files, which a reader holds in memory; VerifyChecksums reads
+//                      the files all the same.
 #ifndef CHRONOLITH_PLUGINS_ROCKSDB_ROCKSDB_ENGINE_H_
 #define CHRONOLITH_PLUGINS_ROCKSDB_ROCKSDB_ENGINE_H_
 

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -14,6 +16,8 @@
 
 namespace chronolith::ops {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr std::size_t kPieceBytes = 1 << 20;
 
@@ -64,6 +68,28 @@ Status CopyFile(const std::string& from, const std::string& to, Pace* pace) {
   const Result<std::uint64_t> size = source.Size();
   if (!size.ok()) return size.status();
   return CopyFile([&](std::uint64_t at, std::span<char> buffer) { return source.Read(at, buffer); }, *size, to, pace).status();
+}
+
+Status CopyInstanceFiles(const std::string& from, const std::string& to, const OpsContext& context) {
+  Pace pace(context, 0);
+  std::error_code error;
+  fs::create_directories(to, error);
+  if (error) return ErrnoStatus("cannot create " + to, error);
+  for (const auto& entry : fs::directory_iterator(from, error)) {
+    const std::string copy = to + "/" + entry.path().filename().string();
+    std::error_code failed;
+    const bool file = entry.is_regular_file(failed);
+    if (failed && failed != std::errc::no_such_file_or_directory)
+      return ErrnoStatus("cannot read " + entry.path().string(), failed);
+    if (!file || entry.path().filename() == "LOCK") continue;
+    if (entry.path().extension() == ".sst") {
+      fs::create_symlink(fs::absolute(entry.path()), copy, failed);
+      if (failed) return ErrnoStatus("cannot link to " + entry.path().string(), failed);
+    } else if (Status s = CopyFile(entry.path().string(), copy, &pace); !s.ok()) {
+      return s;
+    }
+  }
+  return error ? ErrnoStatus("cannot list " + from, error) : Status::Ok();
 }
 
 Result<std::uint32_t> ChecksumOfFile(const std::string& path, std::uint64_t bytes, Pace* pace) {

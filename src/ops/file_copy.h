@@ -35,6 +35,9 @@ using ReadAt = std::function<Result<std::size_t>(std::uint64_t offset, std::span
 Result<std::uint32_t> CopyFile(const ReadAt& source, std::uint64_t bytes, const std::string& to, Pace* pace);
 // All of a file.
 Status CopyFile(const std::string& from, const std::string& to, Pace* pace);
+// An engine's instance that nobody writes to, into a new directory: its tables as symbolic links, which no engine ever writes to;
+// the other files copied, LOCK left out. kIoError: one of them cannot be read.
+Status CopyInstanceFiles(const std::string& from, const std::string& to, const OpsContext& context);
 // kNotFound. kDataLoss: it has another length than `bytes`.
 Result<std::uint32_t> ChecksumOfFile(const std::string& path, std::uint64_t bytes, Pace* pace);
 

@@ -68,7 +68,7 @@ class Inspection {
 
   Status Run() {
     report_->instance_failure = store_.log_failure().message() + store_.data_failure().message();  // at most one of them
-    if (store_.log() != nullptr) report_->log = store_.log()->Stats();
+    if (store_.log() != nullptr) report_->log = store_.LogStats();
     if (store_.data() != nullptr) report_->data = store_.data()->Stats();
     report_->chunks_read = options_.chunks;
     std::uint64_t bytes = 0;

@@ -63,6 +63,9 @@ Result<ArchivedTail> ArchiveTail(const std::string& store, const std::string& lo
   log_only.log_path = log_path;
   log_only.data = false;
   log_only.logger = context.logger;
+  Result<std::shared_ptr<LogInTables>> in_tables = PutLogInTables(store, log_only, context);
+  if (!in_tables.ok()) return in_tables.status();
+  log_only.log_in_tables = std::move(*in_tables);
   const Result<std::unique_ptr<OfflineStore>> source = OfflineStore::Open(store, log_only);
   if (!source.ok()) return source.status();
   FileLogArchiverOptions how;

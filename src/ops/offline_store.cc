@@ -27,6 +27,22 @@ Result<std::shared_ptr<EngineFactory>> FindEngine(const StoreManifest& manifest,
 
 }  // namespace
 
+Result<std::shared_ptr<LogInTables>> PutLogInTables(const std::string& path, const OfflineOptions& options,
+                                                    const OpsContext& context) {
+  const Result<StoreManifest> manifest = ReadStoreManifest(path);
+  if (!manifest.ok()) return std::shared_ptr<LogInTables>();
+  const Result<std::shared_ptr<EngineFactory>> factory = FindEngine(*manifest, options);
+  if (!factory.ok()) return std::shared_ptr<LogInTables>();
+  LogInTables::Source source{*factory, path, LogPathOf(path, *manifest, options), LogInstanceOptions(*manifest)};
+  source.options.background_threads = kOpeningThreads;
+  source.options.block_cache_bytes = options.block_cache_bytes;
+  source.options.logger = options.logger;
+  auto made = LogInTables::Make(source, context, {});
+  // So that a process that is killed leaves nothing: `dump-wal | head` ends by a signal.
+  if (made.ok() && *made != nullptr) (*made)->Remove();
+  return made;
+}
+
 Result<std::unique_ptr<OfflineStore>> OfflineStore::Open(const std::string& path, const OfflineOptions& options) {
   Result<StoreManifest> manifest = ReadStoreManifest(path);
   if (!manifest.ok()) return manifest.status();
@@ -35,10 +51,18 @@ Result<std::unique_ptr<OfflineStore>> OfflineStore::Open(const std::string& path
   std::unique_ptr<OfflineStore> store(new OfflineStore);
   store->unfinished_ = std::move(*unfinished);
   store->path_ = path;
+  store->cache_bytes_ = options.block_cache_bytes;
   store->manifest_ = std::move(*manifest);
   store->log_path_ = LogPathOf(path, store->manifest_, options);
   const Result<std::shared_ptr<EngineFactory>> factory = FindEngine(store->manifest_, options);
   if (!factory.ok()) return factory.status();
+  const auto identify = [&](const char* instance, const std::string& directory, KvEngine* engine) {
+    const Status s = CheckIdentity(engine, store->manifest_, instance);
+    if (s.code() != StatusCode::kNotFound) return s;
+    if (!store->manifest_.complete) return CreationCutShort();
+    return DataLoss(std::string("the ") + instance + " instance in " + directory +
+                    " is empty: it was lost, or its disk is not mounted");
+  };
   const auto open = [&](const char* instance, const std::string& directory, EngineOptions engine_options,
                         std::unique_ptr<KvEngine>* engine) {
     engine_options.read_only = true;
@@ -57,23 +81,24 @@ Result<std::unique_ptr<OfflineStore>> OfflineStore::Open(const std::string& path
       return why.WithContext(std::string(instance) + " instance");
     }
     *engine = std::move(*opened);
-    const Status s = CheckIdentity(engine->get(), store->manifest_, instance);
-    if (s.code() != StatusCode::kNotFound) return s;
-    if (!store->manifest_.complete) return CreationCutShort();
-    return DataLoss(std::string("the ") + instance + " instance in " + directory +
-                    " is empty: it was lost, or its disk is not mounted");
+    return identify(instance, directory, engine->get());
   };
   if (options.log) {
-    const Status s = open("log", store->log_path_, LogInstanceOptions(store->manifest_), &store->log_);
+    store->tables_ = options.log_in_tables;
+    const Status s = store->tables_ != nullptr ? identify("log", store->log_path_, store->log())
+                                               : open("log", store->log_path_, LogInstanceOptions(store->manifest_), &store->log_);
     if (!s.ok() && !(options.data && options.log_may_fail && MeansUnusable(s))) return s.WithContext("store " + path);
-    if (!s.ok()) store->log_.reset();
+    if (!s.ok()) {
+      store->log_.reset();
+      store->tables_.reset();
+    }
     store->log_failure_ = s;
   }
   if (options.data) {
     EngineOptions data = DataInstanceOptions(store->manifest_);
     data.quarantine = options.quarantine;
     const Status s = open("data", DataInstancePath(path), std::move(data), &store->data_);
-    if (!s.ok() && !(store->log_ != nullptr && options.data_may_fail && MeansUnusable(s))) {
+    if (!s.ok() && !(store->log() != nullptr && options.data_may_fail && MeansUnusable(s))) {
       return (store->log_failure_.ok() ? s : store->log_failure_).WithContext("store " + path);
     }
     if (!s.ok()) store->data_.reset();

@@ -12,6 +12,8 @@
 #include "chronolith/result.h"
 #include "format/series_id.h"
 #include "format/store_manifest.h"
+#include "ops/context.h"
+#include "ops/log_in_tables.h"
 #include "storage/unfinished.h"
 
 namespace chronolith::ops {
@@ -28,14 +30,21 @@ struct OfflineOptions {
   bool log_may_fail = false;
   bool data_may_fail = false;
   std::shared_ptr<Logger> logger;
+  // Of the same store, by PutLogInTables: its log is read there. Null: as it is.
+  std::shared_ptr<LogInTables> log_in_tables;
 };
+
+// A log that is too large to be held in memory within the limit of `context`, in tables, for OfflineOptions; null where it is to be
+// read as it is (LogInTables::Make), or there is none. kCancelled.
+Result<std::shared_ptr<LogInTables>> PutLogInTables(const std::string& path, const OfflineOptions& options,
+                                                    const OpsContext& context);
 
 // What is wrong with the log of a shard that OfflineStore::unfinished names.
 inline constexpr std::string_view kLogGivenUp = "part of its log was given up by an open that did not come to its end";
 
 // Beside a process that writes, both instances are seen as of the open, the log first: so what a trim has taken from the log is in
 // the data. Its memory: the engine's caches, and the rows of the log that are not in its tables (Options::checkpoint_bytes, about
-// twice).
+// twice) but where OfflineOptions::log_in_tables has them.
 class OfflineStore {
  public:
   // kNotFound: there is no database; kFailedPrecondition: a newer format, an unknown engine, or instances of different copies;
@@ -49,8 +58,14 @@ class OfflineStore {
   ShardId shards() const { return manifest_.shards; }
   // Shards that the store refuses until a loss that was accepted has been dealt with: what their log ends with is not known.
   const Unfinished& unfinished() const { return unfinished_; }
-  KvEngine* log() const { return log_.get(); }    // null where it was not asked for, or log_failure is not ok
+  // Null where it was not asked for, or log_failure is not ok.
+  KvEngine* log() const { return tables_ != nullptr ? tables_->rows() : log_.get(); }
   KvEngine* data() const { return data_.get(); }  // the same with data_failure
+  // For what is said of the log's files: checksums (VerifyChecksums) and sizes. Its rows may not be all.
+  KvEngine* log_files() const { return tables_ != nullptr ? tables_->files() : log_.get(); }
+  // What reading log() takes of memory: its rows that are not in tables, or the cache of those that a copy has there.
+  std::uint64_t LogMemoryBytes() const { return log()->BufferedBytes() + (tables_ != nullptr ? cache_bytes_ : 0); }
+  EngineStats LogStats() const { return tables_ != nullptr ? tables_->Stats() : log_->Stats(); }  // where log() is not null
   const Status& log_failure() const { return log_failure_; }
   const Status& data_failure() const { return data_failure_; }
 
@@ -60,7 +75,9 @@ class OfflineStore {
   std::string log_path_;
   StoreManifest manifest_;
   Unfinished unfinished_;
-  std::unique_ptr<KvEngine> log_;
+  std::uint64_t cache_bytes_ = 0;        // of each instance
+  std::unique_ptr<KvEngine> log_;        // null with tables_
+  std::shared_ptr<LogInTables> tables_;  // may be null
   std::unique_ptr<KvEngine> data_;
   Status log_failure_;
   Status data_failure_;

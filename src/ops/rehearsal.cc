@@ -96,34 +96,14 @@ Status Rehearsal::CheckRoom() const {
   return scratch_->CheckRoom(2 * copied + kFresh).WithContext("a copy is recovered");
 }
 
-// An instance that is not there is not there in the copy either, and a file that cannot be read is an error.
+// An instance that is not there is not there in the copy either.
 Status Rehearsal::CopyInstance(const Instance& instance, const OpsContext& context) {
   std::error_code error;
   if (!fs::exists(instance.source, error) && !error) return Status::Ok();
-  fs::create_directories(instance.copy, error);
-  if (error) return ErrnoStatus("cannot create " + instance.copy, error);
-  for (const auto& entry : fs::directory_iterator(instance.source, error)) {
-    const std::string name = entry.path().filename().string();
-    const std::string to = instance.copy + "/" + name;
-    std::error_code failed;
-    const bool file = entry.is_regular_file(failed);
-    if (failed && failed != std::errc::no_such_file_or_directory)
-      return ErrnoStatus("cannot read " + entry.path().string(), failed);
-    if (!file || name == "LOCK") continue;
-    if (entry.path().extension() == ".sst") {
-      fs::create_symlink(fs::absolute(entry.path()), to, failed);
-      if (failed) return ErrnoStatus("cannot link to " + entry.path().string(), failed);
-    } else if (Status s = CopyOne(entry.path().string(), to, context); !s.ok()) {
-      return s;
-    }
-  }
-  return error ? ErrnoStatus("cannot list " + instance.source, error) : Status::Ok();
+  return CopyInstanceFiles(instance.source, instance.copy, context);
 }
 
-void Rehearsal::Remove() const {
-  std::error_code ignored;
-  for (int attempt = 0; attempt < 10 && fs::exists(scratch_->path(), ignored); ++attempt) fs::remove_all(scratch_->path(), ignored);
-}
+void Rehearsal::Remove() const { scratch_->Remove(); }
 
 std::string Rehearsal::OfSource(std::string_view message) const {
   std::string text(message);

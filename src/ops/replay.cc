@@ -68,10 +68,10 @@ class Replaying {
     return Status::Ok();
   }
 
-  // What the target, and the log that the engine holds in memory, leave of the limit.
+  // What the target, and the log that is read, leave of the limit.
   std::uint64_t FreeBytes() const {
     const std::uint64_t limit = context_.memory_limit_bytes;
-    const std::uint64_t taken = target_->memory_bytes() + store_.log()->BufferedBytes();
+    const std::uint64_t taken = target_->memory_bytes() + store_.LogMemoryBytes();
     return std::max(limit - std::min(limit, taken), limit / 8);
   }
 

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
-#include <numeric>
 #include <set>
 #include <system_error>
 
@@ -12,7 +11,6 @@
 #include "format/chunk_rows.h"
 #include "ops/disk_room.h"
 #include "ops/file_copy.h"
-#include "ops/recovered_copy.h"
 #include "ops/salvage_parts.h"
 #include "ops/verify_pass.h"
 #include "ops/writing_store.h"
@@ -270,11 +268,13 @@ class Opening {
   Status OpenLog(SalvageSource* found) {
     const std::string path = options_.log_path.empty() ? LogInstancePath(source_, found->manifest) : options_.log_path;
     const EngineOptions options = LogInstanceOptions(found->manifest);
-    const Result<std::string> read = LogToRead(path, options);
-    if (!read.ok()) return read.status();
-    Result<std::unique_ptr<KvEngine>> opened = factory_->Open(*read, ReadOnly(options));
+    Result<std::shared_ptr<LogInTables>> in_tables = PutInTables(path, options);
+    if (!in_tables.ok()) return in_tables.status();
+    found->log_in_tables = std::move(*in_tables);
+    const std::string& read = found->log_in_tables != nullptr ? found->log_in_tables->path() : path;
+    Result<std::unique_ptr<KvEngine>> opened = factory_->Open(read, ReadOnly(options));
     if (!opened.ok() && !MeansLost(opened.status())) return opened.status();
-    if (opened.ok() && !TablesThatAreBad(*read, options).empty()) opened = DataLoss("tables of it cannot be read");
+    if (opened.ok() && !TablesThatAreBad(read, options).empty()) opened = DataLoss("tables of it cannot be read");
     const std::string why = opened.status().message();
     if (!opened.ok()) opened = OpenLogCopy(path, options, found);
     if (MustEnd(opened.status())) return opened.status();
@@ -302,41 +302,18 @@ class Opening {
     return Status::Ok();
   }
 
-  // An engine that only reads holds in memory what log files have: where that is much, a copy with its rows in tables. The log
-  // itself where it is damaged, or there is no room.
-  Result<std::string> LogToRead(const std::string& path, const EngineOptions& options) {
-    constexpr std::uint64_t kBuffers = 16ULL << 20;
+  // Where the log's rows are read, its tables too; null where it is read as it is.
+  Result<std::shared_ptr<LogInTables>> PutInTables(const std::string& path, const EngineOptions& options) {
     constexpr std::uint64_t kSpare = 256ULL << 20;
-    if (FileBytes(path, ".log") <= context_.memory_limit_bytes / kLogHeldPart) return path;
-    const auto damaged = DamagedPlaces(factory_.get(), path, ReadOnly(options));
-    const Result<std::string> scratch = scratch_->Path();
-    if (!damaged.ok() || !damaged->empty() || !scratch.ok()) return path;
-    // Its files, their rows in tables, and what the new store takes of the data.
-    const Result<DiskRoom> room = RoomFor(*scratch);
-    const std::uint64_t wanted = 2 * FileBytes(path) + FileBytes(DataInstancePath(source_), ".sst") + kSpare;
-    if (!room.ok() || room->free < wanted) return path;
-    const std::string copy = *scratch + "/log-in-tables";
-    Status stored = CopyLog(path, copy);
-    if (stored.ok()) {
-      EngineOptions writing = ReadOnly(options);
-      writing.read_only = false;
-      writing.write_buffer_bytes = kBuffers;
-      stored = StoreRows(copy, writing);
+    LogInTables::Place place;
+    if (!scratch_->temporary()) {
+      const Result<std::string> scratch = scratch_->Path();
+      if (!scratch.ok()) return scratch.status();
+      place.parent = *scratch;
     }
-    if (stored.ok()) return copy;
-    std::error_code ignored;
-    fs::remove_all(copy, ignored);
-    return stored.code() == StatusCode::kCancelled ? Result<std::string>(stored) : path;
-  }
-
-  Status StoreRows(const std::string& copy, const EngineOptions& options) {
-    const Result<std::unique_ptr<KvEngine>> log = factory_->Open(copy, options);
-    if (!log.ok()) return log.status();
-    std::vector<FamilyId> families(options.families.size());
-    std::iota(families.begin(), families.end(), FamilyId{0});
-    const Status flushed = (*log)->Flush(families);
-    const Status closed = (*log)->Close();
-    return flushed.ok() ? closed : flushed;
+    // What the new store takes of the data, too.
+    place.spare_bytes = FileBytes(DataInstancePath(source_), ".sst") + kSpare;
+    return LogInTables::Make({factory_, source_, path, ReadOnly(options)}, silent_, place);
   }
 
   Status CopyLog(const std::string& path, const std::string& copy) {

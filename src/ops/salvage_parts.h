@@ -11,6 +11,7 @@
 #include "chronolith/storage.h"
 #include "format/store_manifest.h"
 #include "interop/file_sink.h"
+#include "ops/log_in_tables.h"
 #include "ops/salvage.h"
 #include "ops/salvage_list.h"
 #include "ops/temporary_directory.h"
@@ -64,10 +65,11 @@ struct LostTable {
 // A store's instances, as far as they can be read; what is put right lies in a scratch directory.
 struct SalvageSource {
   StoreManifest manifest;
-  std::unique_ptr<KvEngine> log;       // null: lost
-  std::unique_ptr<KvEngine> data;      // as it is; null: cannot be opened
-  std::unique_ptr<KvEngine> rebuilt;   // from those of its tables that can be read; null: not needed, or in vain
-  std::vector<LostTable> lost_tables;  // those of which the engine still knows the keys
+  std::shared_ptr<LogInTables> log_in_tables;  // what `log` reads; null: the log as it is, or a copy of it put right
+  std::unique_ptr<KvEngine> log;               // null: lost
+  std::unique_ptr<KvEngine> data;              // as it is; null: cannot be opened
+  std::unique_ptr<KvEngine> rebuilt;           // from those of its tables that can be read; null: not needed, or in vain
+  std::vector<LostTable> lost_tables;          // those of which the engine still knows the keys
   std::vector<BadLogTable> lost_log_tables;
   Unfinished unfinished;           // what an open gave up of the log that did not come to its end
   std::optional<Timestamp> floor;  // of retention: the highest that a shard has stored; none: no shard's can be read

@@ -61,6 +61,11 @@ TemporaryDirectory::~TemporaryDirectory() {
   fs::remove_all(path_, ignored);
 }
 
+void TemporaryDirectory::Remove() const {
+  std::error_code ignored;
+  for (int attempt = 0; attempt < 10 && fs::exists(path_, ignored); ++attempt) fs::remove_all(path_, ignored);
+}
+
 Status TemporaryDirectory::CheckRoom(std::uint64_t bytes_needed) const {
   std::error_code error;
   const std::uintmax_t free = fs::space(path_, error).available;

@@ -28,6 +28,8 @@ class TemporaryDirectory {
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
 
   const std::string& path() const { return path_; }
+  // Removes it while what is in it may still be open and written to: as far as can be.
+  void Remove() const;
   // kResourceExhausted names the bytes, the directory, and what to do.
   Status CheckRoom(std::uint64_t bytes_needed) const;
 

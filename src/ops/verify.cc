@@ -27,6 +27,9 @@ class Verification {
       : path_(path), options_(options), context_(context), report_(report), flow_(context, options.bytes_per_second) {}
 
   Status Run() {
+    auto tables = PutLogInTables(path_, options_.store, context_);
+    if (!tables.ok()) return tables.status();
+    log_in_tables_ = std::move(*tables);
     View view = OpenView();
     if (view == nullptr) return failure_;
     const StoreManifest& manifest = view->manifest();
@@ -57,7 +60,7 @@ class Verification {
  private:
   // As much of the store as can be opened; what cannot is a problem. Null: failure_.
   View OpenView() {
-    OfflineOptions how = options_.store;
+    OfflineOptions how = OfflineNow();
     how.quarantine = true;
     Result<std::unique_ptr<OfflineStore>> whole = OfflineStore::Open(path_, how);
     failure_ = whole.status();
@@ -111,8 +114,15 @@ class Verification {
     }
   }
 
-  Result<View> Reopen(const OfflineStore& like) const {
+  // What somebody has written to since is read as it is.
+  OfflineOptions OfflineNow() const {
     OfflineOptions how = options_.store;
+    if (log_in_tables_ != nullptr && log_in_tables_->IsCurrent()) how.log_in_tables = log_in_tables_;
+    return how;
+  }
+
+  Result<View> Reopen(const OfflineStore& like) const {
+    OfflineOptions how = OfflineNow();
     how.quarantine = true;
     how.log = like.log() != nullptr;
     how.data = like.data() != nullptr;
@@ -123,9 +133,7 @@ class Verification {
 
   void Begin(const OfflineStore& store) {
     std::uint64_t bytes = 0;
-    const auto add = [&](KvEngine* engine, bool data) {
-      if (engine == nullptr) return;
-      const EngineStats stats = engine->Stats();
+    const auto add = [&](const EngineStats& stats, bool data) {
       for (const ShardVerification& shard : report_->shards) {
         if (!data) {
           bytes += stats.families[WalFamily(shard.shard)].file_bytes;
@@ -136,8 +144,8 @@ class Verification {
       }
       if (options_.shards.empty()) bytes += stats.log_bytes;
     };
-    add(store.log(), false);
-    add(store.data(), true);
+    if (store.log() != nullptr) add(store.LogStats(), false);
+    if (store.data() != nullptr) add(store.data()->Stats(), true);
     context_.Begin("verifying", bytes, "bytes");
   }
 
@@ -146,17 +154,17 @@ class Verification {
   Status LookAtShared(const View& view) {
     for (const bool log : {true, false}) {
       View current = view;
-      KvEngine* engine = log ? view->log() : view->data();
+      KvEngine* engine = log ? view->log_files() : view->data();
       if (engine == nullptr) continue;
       const ReopenEngine reopen = [&]() -> Result<KvEngine*> {
         Result<View> again = Reopen(*view);
         if (!again.ok()) return again.status();
         current = std::move(*again);
-        return log ? current->log() : current->data();
+        return log ? current->log_files() : current->data();
       };
       const std::string instance = log ? "log" : "data";
       for (const FamilyId family : {kSharedFiles, kMetaFamily}) {
-        engine = log ? current->log() : current->data();
+        engine = log ? current->log_files() : current->data();
         const auto count = [this](std::uint64_t bytes) { report_->file_bytes += bytes; };
         if (Status s = LookAtFiles(engine, family, instance, reopen, &flow_, &shared_, count); !s.ok()) return s;
       }
@@ -253,7 +261,7 @@ class Verification {
     look.problems = ProblemList(look.shard);
     look.figures.shard = look.shard;
     look.open_log = [this] {
-      OfflineOptions how = options_.store;
+      OfflineOptions how = OfflineNow();
       how.data = false;
       return OfflineStore::Open(path_, how);
     };
@@ -273,13 +281,13 @@ class Verification {
     for (const auto& of : families) {
       const bool log = of.first;
       const FamilyId family = of.second;
-      KvEngine* const engine = log ? current->log() : current->data();
+      KvEngine* const engine = log ? current->log_files() : current->data();
       if (engine == nullptr) continue;
       const ReopenEngine reopen = [&]() -> Result<KvEngine*> {
         Result<View> again = Reopen(*view);
         if (!again.ok()) return again.status();
         current = std::move(*again);
-        return log ? current->log() : current->data();
+        return log ? current->log_files() : current->data();
       };
       const std::uint64_t before = problems->total();
       if (Status s = LookAtFiles(engine, family, log ? "log" : "data", reopen, &flow_, problems, on_bytes); !s.ok()) return s;
@@ -302,6 +310,7 @@ class Verification {
   const OpsContext& context_;
   VerifyReport* const report_;
   VerifyFlow flow_;
+  std::shared_ptr<LogInTables> log_in_tables_;  // may be null
   Status failure_;
   std::vector<ShardId> all_;
   ProblemList shared_;

@@ -519,7 +519,8 @@ TEST_F(RocksDbEngine, ACompactionLeavesTheReserveOfTheDiskAndNothingElseStopsFor
     for (const std::string key : {"noise 1", "noise 2"}) {
       const Op op = PutOp(key, noise);
       const Batch batch{0, key, kEpoch, std::span(&op, 1)};
-      for (const Status& s : (*engine)->Write({&batch, 1}, {.durability = Durability::kLogged})) EXPECT_TRUE(s.ok()) << s.ToString();
+      for (const Status& s : (*engine)->Write({&batch, 1}, {.durability = Durability::kLogged}))
+        EXPECT_TRUE(s.ok()) << s.ToString();
     }
     flush();
     EXPECT_EQ(asked, 0);  // nor is what a flush writes a compaction's
@@ -563,8 +564,10 @@ TEST_F(RocksDbEngine, RefusesPathsAndSettingsItCannotUse) {
     EXPECT_EQ(Open("locked").status().code(), StatusCode::kPermissionDenied);
     fs::permissions(directory_ / "locked", fs::perms::owner_all);
   }
-  const std::pair<const char*, const char*> bad[] = {
-      {"wal_recovery_mode", ""}, {"wal_recovery_mode", "absolute"}, {"wal_recovery", "strict"}};  // a misspelling
+  const std::pair<const char*, const char*> bad[] = {{"wal_recovery_mode", ""},
+                                                     {"wal_recovery_mode", "absolute"},
+                                                     {"wal_recovery", "strict"},    // a misspelling
+                                                     {"wal_dir", "/nonexistent"}};  // of one that is written to
   for (const auto& [key, value] : bad) {
     EngineOptions options = Options();
     options.extra[key] = value;

@@ -176,7 +176,7 @@ void PrintJson(const ops::CardinalityReport& report, bool fast, Output* out) {
 }
 
 int RunCardinality(const CardinalityFlags& flags) {
-  auto store = OpenFiles(flags.files, {.log_may_fail = true});
+  auto store = OpenFiles(flags.files, flags.memory_limit, {.log_may_fail = true});
   if (!store.ok()) return FailOpening(store.status(), flags.files);
   ops::OpsContext context;
   context.cancelled = InterruptFlag();

@@ -11,6 +11,7 @@
 #include "tools/cli/interrupt.h"
 #include "tools/cli/log_flags.h"
 #include "tools/cli/output.h"
+#include "tools/cli/store.h"
 #include "tools/cli/work_progress.h"
 
 namespace chronolith::cli {
@@ -22,6 +23,7 @@ struct DumpFlags {
   bool content = false;
   bool quiet = false;
   std::uint64_t limit = 0;
+  std::uint64_t memory_limit = kToolMemoryBytes;
   Format format = Format::kTable;
 };
 
@@ -174,7 +176,7 @@ class JsonLine {
 int RunDump(const DumpFlags& flags) {
   auto selection = ParseLogFlags(flags.log);
   if (!selection.ok()) return FailUsage(selection.status());
-  auto store = OpenFiles(flags.files, {.data_may_fail = true});
+  auto store = OpenFiles(flags.files, flags.memory_limit, {.data_may_fail = true});
   if (!store.ok()) return FailOpening(store.status(), flags.files);
   ops::DumpOptions options;
   options.selection = std::move(*selection);
@@ -216,6 +218,7 @@ void AddDumpWal(CLI::App* app, Run* run) {
   command->add_flag("--records", flags->content, "with what is in each record: series, samples and their labels");
   command->add_option("--limit", flags->limit, "so many records at most (no bound)")->option_text("N");
   command->add_flag("--quiet", flags->quiet, "no progress on stderr");
+  AddMemoryLimit(command, &flags->memory_limit);
   AddFormat(command, &flags->format, Csv::kNo);
   command->footer(
       "Shard after shard, in the order of LSNs; json: one object a line. Changes nothing, and works beside a process that writes: "

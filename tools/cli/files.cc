@@ -8,15 +8,26 @@
 
 namespace chronolith::cli {
 
+namespace {
+constexpr char kInterrupted[] = "interrupted while the database was opened; nothing was changed";
+}
+
 void AddFilesFlags(CLI::App* command, FilesFlags* flags) {
   command->add_option("DIR,--db", flags->db, "directory of the database")->required()->option_text("DIR");
   command->add_option("--log-dir", flags->log_dir, "directory of its log, where it has been moved since")->option_text("DIR");
 }
 
-Result<std::unique_ptr<ops::OfflineStore>> OpenFiles(const FilesFlags& flags, ops::OfflineOptions options) {
+Result<std::unique_ptr<ops::OfflineStore>> OpenFiles(const FilesFlags& flags, std::uint64_t memory_limit,
+                                                     ops::OfflineOptions options) {
   options.log_path = flags.log_dir;
   options.quarantine = true;
-  const EndsAtOnce interruptible("interrupted while the database was opened; nothing was changed");
+  ops::OpsContext context;
+  context.cancelled = InterruptFlag();
+  context.memory_limit_bytes = memory_limit;
+  auto log_in_tables = ops::PutLogInTables(flags.db, options, context);
+  if (!log_in_tables.ok()) return log_in_tables.status();
+  options.log_in_tables = std::move(*log_in_tables);
+  const EndsAtOnce interruptible(kInterrupted);
   return ops::OfflineStore::Open(flags.db, options);
 }
 
@@ -72,6 +83,10 @@ bool MeansDamage(const Status& status) {
 }  // namespace
 
 int FailOpening(const Status& status, const FilesFlags& files) {
+  if (status.code() == StatusCode::kCancelled) {
+    PrintError(kInterrupted);
+    return kExitFailure;
+  }
   Fail(status);
   if (!MeansDamage(status)) return kExitFailure;
   const auto open_one = [&](bool log) {

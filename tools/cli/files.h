@@ -17,8 +17,10 @@ struct FilesFlags {
 };
 // DIR or --db, --log-dir.
 void AddFilesFlags(CLI::App* command, FilesFlags* flags);
-// Around damaged shards. `options`: which of the instances the command can do without.
-Result<std::unique_ptr<ops::OfflineStore>> OpenFiles(const FilesFlags& flags, ops::OfflineOptions options);
+// Around damaged shards. `options`: which of the instances the command can do without. `memory_limit`: of the command; a log that
+// is too large for it is read from a copy.
+Result<std::unique_ptr<ops::OfflineStore>> OpenFiles(const FilesFlags& flags, std::uint64_t memory_limit,
+                                                     ops::OfflineOptions options);
 // After it has failed: what is damaged, and what to do. Returns kExitFailure.
 int FailOpening(const Status& status, const FilesFlags& files);
 // Errors on stderr, one a problem; kExitProblems where there is one.

@@ -11,6 +11,7 @@
 #include "tools/cli/common.h"
 #include "tools/cli/interrupt.h"
 #include "tools/cli/output.h"
+#include "tools/cli/store.h"
 #include "tools/cli/work_progress.h"
 
 namespace chronolith::cli {
@@ -106,6 +107,7 @@ struct InspectFlags {
   bool overwrite = false;
   ops::KeyListOptions keys;
   bool of_keys = false;  // one of the flags of keys was given
+  std::uint64_t memory_limit = kToolMemoryBytes;
   Format format = Format::kTable;
 };
 
@@ -393,6 +395,7 @@ int WritePage(const OfflineStore& store, const InspectFlags& flags) {
   if (Status s = ops::CheckFileTarget(flags.html, flags.overwrite); !s.ok()) return FailOrUsage(s);
   ops::OpsContext context;
   context.cancelled = InterruptFlag();
+  context.memory_limit_bytes = flags.memory_limit;
   Result<InspectReport> report = Cancelled("interrupted");
   Result<ops::CardinalityReport> cardinality = Cancelled("interrupted");
   {
@@ -427,7 +430,7 @@ int RunInspect(const InspectFlags& flags) {
         InvalidArgument("one table of comma-separated values cannot hold --what all: name one part, or take --format json"));
   }
   const bool page = !flags.html.empty();  // with the cardinality, which is nothing without the data
-  auto store = OpenFiles(flags.files, {.log_may_fail = true, .data_may_fail = !page});
+  auto store = OpenFiles(flags.files, flags.memory_limit, {.log_may_fail = true, .data_may_fail = !page});
   if (!store.ok()) return FailOpening(store.status(), flags.files);
   if (page) return WritePage(**store, flags);
   if (what == What::kKeys) return InspectKeys(**store, flags.keys, flags.format, flags.files);
@@ -474,6 +477,7 @@ void AddInspect(CLI::App* app, Run* run) {
       command->add_option("--shard", flags->keys.shards, "keys of this shard only; may be given several times")->option_text("N"),
       command->add_option("--limit", flags->keys.limit, "print at most N keys a family (default 20); 0: all. All are counted")
           ->option_text("N")};
+  AddMemoryLimit(command, &flags->memory_limit);
   AddFormat(command, &flags->format);
   command->footer(
       "Reads the files only, also beside a process that writes; it then shows the store as of the last checkpoint, and the log.\n"

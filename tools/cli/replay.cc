@@ -156,7 +156,7 @@ int RunReplay(const ReplayFlags& flags) {
       return kExitUsage;
     }
   }
-  auto store = OpenFiles(flags.files, {.data_may_fail = true});
+  auto store = OpenFiles(flags.files, flags.memory_limit, {.data_may_fail = true});
   if (!store.ok()) return FailOpening(store.status(), flags.files);
   auto target = MakeTarget(flags.target, target_context, store->get());
   if (!target.ok()) return Fail(target.status());

@@ -47,7 +47,7 @@ Result<std::unique_ptr<ops::RecordTarget>> MakeRemoteWrite(const TargetFlags& fl
   return ops::NewRemoteWriteTarget(std::move(options), context.cancelled, std::move(hooks));
 }
 
-// The source's log is in memory before, and a sixteenth is for the labels of the series that are read, and batches.
+// What reading the source takes is taken before, and a sixteenth is for the labels of the series that are read, and batches.
 std::uint64_t ShareOfTarget(std::uint64_t limit, std::uint64_t log_bytes) {
   return limit - limit / 16 - std::min(limit / 2, log_bytes);
 }
@@ -75,7 +75,7 @@ Result<std::unique_ptr<ops::RecordTarget>> MakeTarget(const TargetFlags& flags, 
     if (store != nullptr) {
       options.shards = static_cast<int>(store->shards());
       options.window_ms = store->manifest().window_ms;
-      options.memory_limit_bytes = ShareOfTarget(context.memory_limit_bytes, store->log()->BufferedBytes());
+      options.memory_limit_bytes = ShareOfTarget(context.memory_limit_bytes, store->LogMemoryBytes());
     }
     return ops::NewDatabaseTarget(std::move(options));
   }

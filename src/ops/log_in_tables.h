@@ -1,0 +1,74 @@
+// A log whose rows a reader would hold in memory: a copy of it has them in tables, and is read in its place.
+#ifndef CHRONOLITH_OPS_LOG_IN_TABLES_H_
+#define CHRONOLITH_OPS_LOG_IN_TABLES_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "chronolith/kv_engine.h"
+#include "chronolith/result.h"
+#include "ops/context.h"
+#include "ops/temporary_directory.h"
+
+namespace chronolith::ops {
+
+// An engine that only reads puts the rows of an instance's log files into memory, all of them. Here they are stored, in a directory
+// that goes with this object: log files copied, tables as symbolic links, which an engine opens to read and never writes to. Both
+// engines have all that they need open when Make returns: from then on somebody may write to the source, and they show it as it
+// was; and the directory may go.
+// Thread safety: as KvEngine.
+class LogInTables {
+ public:
+  struct Source {
+    std::shared_ptr<EngineFactory> factory;
+    std::string store;      // whose log it is
+    std::string log;        // the directory of the log's instance
+    EngineOptions options;  // of it
+  };
+  struct Place {
+    std::string parent;                       // "": among temporary files
+    std::uint64_t spare_bytes = 64ULL << 20;  // to be left on its disk, beside the log twice
+  };
+
+  // Null where the log is to be read as it is: its files take no more than a part (kLogHeldPart) of the memory limit, a process has
+  // the store open for writing, something of the log is missing or damaged (an end that a crash has torn is not), there is too
+  // little room, or the copy failed. kCancelled. Nothing is left of a copy that was not made.
+  static Result<std::shared_ptr<LogInTables>> Make(const Source& source, const OpsContext& context, const Place& place);
+  ~LogInTables();
+
+  KvEngine* rows() const { return rows_.get(); }
+  // Of the source: its tables, and the checksums of all its files, but none of the rows that are in log files.
+  KvEngine* files() const { return files_.get(); }
+  // Of files(), with what they leave out: how large the log files are, and of each family about what its rows in them take.
+  EngineStats Stats() const;
+  // The copy's instance: for who opens it once more, and keeps the source from being written to meanwhile.
+  const std::string& path() const { return path_; }
+
+  // Nobody has written to the source since.
+  bool IsCurrent() const { return Look(log_) == seen_; }
+  // The directory, before this object goes: engines that are open read on.
+  void Remove() const { scratch_->Remove(); }
+
+ private:
+  using Seen = std::map<std::string, std::pair<std::uint64_t, std::int64_t>>;  // bytes and time of change, by name
+
+  explicit LogInTables(std::string log) : log_(std::move(log)) {}
+  static Seen Look(const std::string& directory);
+  Status Copy(const Source& source, const OpsContext& context, const Place& place);
+  Status CheckFiles(const Source& source, const OpsContext& context) const;
+  Status StoreRows(const Source& source) const;
+
+  const std::string log_;
+  std::unique_ptr<TemporaryDirectory> scratch_;  // outlives the engines
+  std::string path_;
+  Seen seen_;
+  std::unique_ptr<KvEngine> rows_;
+  std::unique_ptr<KvEngine> files_;
+};
+
+}  // namespace chronolith::ops
+
+#endif  // CHRONOLITH_OPS_LOG_IN_TABLES_H_

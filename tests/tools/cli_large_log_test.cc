@@ -1,0 +1,150 @@
+// A log that is too large for --memory-limit: commands read a copy of it in tables, and print what they print without one.
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <regex>
+
+#include "tests/tools/cli_test_base.h"
+
+namespace chronolith::testing {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+constexpr char kLeft[] = "chronolith-log-AAAAAA";  // as one that was killed leaves it; who makes another removes it
+
+class CliLargeLog : public CliTest {
+ protected:
+  CliLargeLog() { fs::create_directory(Path("tmp")); }
+
+  // Nothing of it is stored, and it takes more than a quarter of a MiB.
+  void Fill() {
+    std::string text = "# TYPE n gauge\n";
+    for (int s = 0; s < 100; ++s) {
+      for (int i = 0; i < 600; ++i) {
+        text += "n{s=\"" + std::to_string(s) + "\"} " + std::to_string(0.37 * s * i) + " " +
+                std::to_string(1'700'006'400'000 + i * 15'000) + "\n";
+      }
+    }
+    const ProcessResult result = Import(text, {"--shards", "4", "--input-format", "prometheus"});
+    ASSERT_EQ(result.exit_code, kOk) << result.err;
+    std::uintmax_t bytes = 0;
+    for (const auto& entry : fs::directory_iterator(db_ + "/log")) {
+      if (entry.path().extension() == ".log") bytes += entry.file_size();
+    }
+    ASSERT_GT(bytes, 256U << 10);
+    ASSERT_LT(bytes, 64U << 20);
+  }
+  std::vector<std::string> Temporary() const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(Path("tmp"))) names.push_back(entry.path().filename());
+    return names;
+  }
+  ProcessResult With(const std::string& limit, std::vector<std::string> args) const {
+    args.insert(args.begin(), {"/usr/bin/env", "TMPDIR=" + Path("tmp"), CHRONOLITH_CLI});
+    args.insert(args.end(), {"--memory-limit", limit});
+    return RunProcess(args);
+  }
+  ProcessResult AsItIs(const std::vector<std::string>& args) const {
+    fs::create_directory(Path("tmp") + "/" + kLeft);
+    ProcessResult result = With("256MiB", args);
+    EXPECT_THAT(Temporary(), ElementsAre(kLeft)) << "a copy was made";
+    return result;
+  }
+  ProcessResult Copied(const std::vector<std::string>& args) const {
+    fs::create_directory(Path("tmp") + "/" + kLeft);
+    ProcessResult result = With("1MiB", args);
+    EXPECT_THAT(Temporary(), IsEmpty()) << "no copy was made, or it was left";
+    return result;
+  }
+  static std::string WithoutNow(const std::string& out) {
+    return std::regex_replace(out, std::regex("\"now_ms\":[0-9]+"), "\"now_ms\":0");
+  }
+  void ExpectTheSame(const std::vector<std::string>& args) const {
+    SCOPED_TRACE(args[0]);
+    const ProcessResult as_it_is = AsItIs(args);
+    const ProcessResult copied = Copied(args);
+    EXPECT_EQ(as_it_is.exit_code, kOk) << as_it_is.err;
+    EXPECT_EQ(copied.exit_code, kOk) << copied.err;
+    EXPECT_EQ(WithoutNow(copied.out), WithoutNow(as_it_is.out));
+    EXPECT_THAT(copied.out, Not(HasSubstr("chronolith-log-")));
+  }
+};
+
+TEST_F(CliLargeLog, CommandsPrintTheSame) {
+  Fill();
+  ExpectTheSame({"verify", db_});
+  ExpectTheSame({"verify", db_, "--format", "json"});
+  ExpectTheSame({"dump-wal", db_, "--records", "--format", "json"});
+  ExpectTheSame({"cardinality", db_, "--format", "json"});
+  ExpectTheSame({"inspect", db_, "--what", "files", "--format", "json"});
+  ExpectTheSame({"inspect", db_, "--what", "pins", "--format", "json"});
+  ExpectTheSame({"inspect", db_, "--what", "options", "--format", "json"});
+  ExpectTheSame({"inspect", db_, "--what", "keys", "--format", "json"});
+}
+
+// What of a log's rows is in no table yet is known but for what the memory adds to it.
+TEST_F(CliLargeLog, InspectTellsOfTheFilesOfTheLogItself) {
+  Fill();
+  const auto families = [](const ProcessResult& result) {
+    nlohmann::json json = Json(result);
+    for (nlohmann::json& family : json["log"]["families"]) {
+      family["unstored"] = family["buffered_bytes"] > 1000;
+      family.erase("buffered_bytes");
+    }
+    json.erase("now_ms");
+    return json;
+  };
+  const nlohmann::json as_it_is = families(AsItIs({"inspect", db_, "--what", "families", "--format", "json"}));
+  EXPECT_EQ(families(Copied({"inspect", db_, "--what", "families", "--format", "json"})), as_it_is);
+  EXPECT_GT(as_it_is["log"]["families"].size(), 4U) << as_it_is.dump();
+  EXPECT_GT(as_it_is["log"]["log_bytes"], 256 << 10) << as_it_is.dump();
+}
+
+TEST_F(CliLargeLog, ReplaySendsTheSame) {
+  Fill();
+  const auto lines = [this](const std::string& name, bool copied) {
+    const std::vector<std::string> args = {"replay", db_, "--target", "jsonl:" + Path(name), "--progress", "none"};
+    const ProcessResult result = copied ? Copied(args) : AsItIs(args);
+    EXPECT_EQ(result.exit_code, kOk) << result.err;
+    std::vector<std::string> all = Lines(ReadFile(Path(name)));
+    std::sort(all.begin(), all.end());
+    return all;
+  };
+  const std::vector<std::string> expected = lines("as_it_is", false);
+  ASSERT_FALSE(expected.empty());
+  EXPECT_EQ(lines("copied", true), expected);
+
+  const ProcessResult result = Copied({"replay", db_, "--target", "db:" + Path("target")});
+  ASSERT_EQ(result.exit_code, kOk) << result.err;
+  const auto exported = [](const std::string& db) {
+    std::vector<std::string> all = Lines(Cli({"export", "--db", db, "--to", "jsonl"}).out);
+    std::sort(all.begin(), all.end());
+    return all;
+  };
+  EXPECT_EQ(exported(Path("target")), exported(db_));
+}
+
+TEST_F(CliLargeLog, ADamagedLogIsNamedByItsOwnName) {
+  Fill();
+  FlipByte(LargestLog(db_ + "/log"), 0.5);
+  for (const char* const command : {"dump-wal", "replay", "verify", "inspect", "cardinality"}) {
+    SCOPED_TRACE(command);
+    const ProcessResult as_it_is = With("256MiB", {command, db_});
+    const ProcessResult result = With("1MiB", {command, db_});
+    EXPECT_NE(result.exit_code, kOk);
+    EXPECT_EQ(result.exit_code, as_it_is.exit_code);
+    EXPECT_EQ(result.out, as_it_is.out);
+    EXPECT_THAT(result.out + result.err, HasSubstr(LargestLog(db_ + "/log")));
+    EXPECT_THAT(result.out + result.err, Not(HasSubstr("chronolith-log-")));
+    EXPECT_THAT(Temporary(), IsEmpty());
+  }
+}
+
+}  // namespace
+}  // namespace chronolith::testing
