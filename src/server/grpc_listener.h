@@ -2,8 +2,8 @@
 //
 // gRPC holds a client to its number of calls only once that has acknowledged the number, and counts neither connections nor the
 // calls of all of them: a call that stalls keeps 12 KiB, and opening one takes its client 15 bytes. So connections are accepted
-// here, up to a limit, and handed to gRPC as file descriptors; and one that opens too many calls is shut down, at its socket, since
-// gRPC has no function for that.
+// here, up to a limit, and handed to gRPC as file descriptors; and those that open too many calls, or send headers without an end,
+// are shut down, at their sockets, since gRPC has no function for that.
 #ifndef CHRONOLITH_SERVER_GRPC_LISTENER_H_
 #define CHRONOLITH_SERVER_GRPC_LISTENER_H_
 
@@ -18,10 +18,12 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 #include "base/mutex.h"
 #include "chronolith/env.h"
 #include "chronolith/result.h"
+#include "server/grpc_connection.h"
 #include "server/grpc_metrics.h"
 
 namespace chronolith::server {
@@ -31,36 +33,17 @@ struct GrpcListenerOptions {
   std::uint16_t port = 0;             // 0: any free one
   std::size_t connections_max = 8192;
   std::chrono::milliseconds send_timeout{20'000};  // for a client's system to acknowledge what was sent
-  std::chrono::milliseconds tick{5'000};
+  // Of what gRPC has read and what became neither a call nor a message yet, such as headers that do not end: of all connections,
+  // and for how long of one.
+  std::uint64_t unsettled_bytes_max = 256ULL << 20;
+  std::chrono::milliseconds unsettled_timeout{60'000};
+  std::chrono::milliseconds tick{50};  // between two looks at the connections, or longer where there are many
 };
 
-// The socket of a connection that gRPC owns. Thread safety: safe.
-class GrpcConnection {
- public:
-  explicit GrpcConnection(int fd);
-  // Whether the descriptor still is this connection's: gRPC closes it at any time, and then its number comes again.
-  bool IsOpen() const { return IsOfThis(fd_); }
-  // Ends it in both directions, and takes away what has come and gRPC has not read. False: it had ended.
-  bool ShutDown() const;
-  // That have come, and that gRPC has not read.
-  std::size_t UnreadBytes() const;
+// What grpc::ServerContext::peer says of a connection from there: a URI, as gRPC writes it.
+std::string GrpcPeerOf(const boost::asio::ip::tcp::endpoint& endpoint);
 
-  // Calls that are open, from their headers to their end.
-  std::size_t calls() const { return calls_.load(std::memory_order_relaxed); }
-  std::size_t Enter() { return calls_.fetch_add(1, std::memory_order_relaxed) + 1; }
-  void Leave() { calls_.fetch_sub(1, std::memory_order_relaxed); }
-
- private:
-  friend class GrpcListener;
-  bool IsOfThis(int fd) const;
-
-  const int fd_;
-  std::uint64_t cookie_ = 0;  // the system's name of the socket
-  std::atomic<std::size_t> calls_{0};
-  std::atomic<bool> given_away_{false};
-};
-
-// Thread safety: Listen, Serve, Stop and the destructor on one thread, the rest from any.
+// Thread safety: Listen, Serve, StopAccepting, Stop and the destructor on one thread, the rest from any.
 class GrpcListener {
  public:
   // `metrics`, `logger`: may be null. Errors: those of ListenOn.
@@ -73,29 +56,38 @@ class GrpcListener {
   std::uint16_t port() const { return endpoint_.port(); }
   std::string address() const;  // "127.0.0.1:4317", "[::1]:4317"
 
-  // What is called on the listener's thread.
+  // What is called on the listener's threads.
   struct Host {
-    std::function<bool()> busy;     // connections wait while it is
-    std::function<void(int)> take;  // a connection's descriptor, which it owns then
-    std::function<void()> tick;     // now and then
+    std::function<bool()> busy;  // connections wait while it is
+    // A connection's descriptor, which it owns then. gRPC reads what has come right there, for as long as more comes: looking at
+    // connections has a thread of its own.
+    std::function<void(int)> take;
+    std::function<void()> tick;  // now and then, where there are connections
   };
   // Accepts from now on.
   void Serve(Host host);
-  // Takes no more, and calls nothing of the host any more.
+  // Takes no more. What is open after `grace` is shut down.
+  void StopAccepting(std::chrono::milliseconds grace);
+  // And calls nothing of the host any more.
   void Stop();
 
   // The connection from there, as grpc::ServerContext::peer names it; null where it has ended.
   std::shared_ptr<GrpcConnection> Find(const std::string& peer) const;
-  void ShutDown(const GrpcConnection& connection);
-  // Those with more calls than that, or with more bytes that have come and that gRPC has not read.
-  void ShutDownLargest(std::size_t calls, std::size_t unread_bytes);
+  void ShutDown(GrpcConnection* connection);
+  // Of those that have calls, or bytes that gRPC has not read and that may become some, the ones with more than the mean; the first
+  // time (`times` 0) of those only that have more than a well-behaved client; from the eighth on all.
+  void ShutDownLargest(std::size_t times);
 
  private:
+  using Connections = std::vector<std::shared_ptr<GrpcConnection>>;
+
   GrpcListener(const GrpcListenerOptions& options, GrpcMetrics* metrics, std::shared_ptr<Logger> logger);
   void Accept();
   void Take(boost::asio::ip::tcp::socket socket);
   void GiveAway(boost::asio::ip::tcp::socket socket);
-  void Tick();
+  void Tick(std::chrono::nanoseconds after);
+  void LookAtConnections();
+  Connections All() const;
   void TellOfShutDown();
   void ForgetEnded() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
@@ -103,15 +95,17 @@ class GrpcListener {
   GrpcMetrics* const metrics_;
   const std::shared_ptr<Logger> logger_;
   boost::asio::io_context io_;
-  boost::asio::ip::tcp::acceptor acceptor_;
-  boost::asio::steady_timer tick_timer_, retry_;
+  boost::asio::ip::tcp::acceptor acceptor_;  // on a strand, as retry_
+  boost::asio::steady_timer retry_, tick_timer_, end_;
   boost::asio::ip::tcp::endpoint endpoint_;
   Host host_;
-  std::thread thread_;
-  bool accepts_ = true;  // it did at last
-  std::chrono::steady_clock::time_point told_{};
-  std::atomic<std::uint64_t> shut_down_{0};  // since it was told
+  std::vector<std::thread> threads_;
+  bool accepts_ = true;  // it did at last; of the strand, as the next
+  std::chrono::steady_clock::time_point forgot_{};
+  std::chrono::steady_clock::time_point told_{};  // of the tick
+  std::atomic<std::uint64_t> shut_down_{0};       // since it was told
   mutable Mutex mu_;
+  bool ticks_ ABSL_GUARDED_BY(mu_) = false;
   std::unordered_map<std::string, std::shared_ptr<GrpcConnection>> connections_ ABSL_GUARDED_BY(mu_);  // by peer
 };
 

@@ -27,12 +27,12 @@ using interop::otlp::MetricsWritten;
 using ::opentelemetry::proto::collector::metrics::v1::ExportMetricsServiceResponse;
 using ::opentelemetry::proto::collector::metrics::v1::MetricsService;
 
-constexpr int kMetadataBytesMax = 16 << 10;
+constexpr int kMetadataBytesMax = 16 << 10;  // gRPC looks at this much in each frame
 // A full store makes writers wait for room; gRPC's threads are few, so not for long.
 constexpr std::chrono::milliseconds kRoomWait{500};
 // From one connection at a time: the calls that begin in them are all made before one can be refused, a thousand at most.
 constexpr int kReadBytesMax = 16 << 10;
-constexpr std::chrono::milliseconds kTickMin{10}, kTickMax{5'000};
+constexpr std::chrono::milliseconds kTickMin{1}, kTickMax{50};
 
 // gRPC's own decompression knows no bound, so it is switched off and done here. A request begins with the tag of its one field,
 // which neither format begins with.
@@ -74,6 +74,12 @@ class CallCounter final : public grpc::ContextAllocator {
 std::string MetadataOf(const grpc::CallbackServerContext& context, const char* key) {
   const auto found = context.client_metadata().find(key);
   return found == context.client_metadata().end() ? std::string() : std::string(found->second.data(), found->second.size());
+}
+
+std::size_t BytesOf(const std::multimap<grpc::string_ref, grpc::string_ref>& metadata) {
+  std::size_t bytes = 0;
+  for (const auto& [key, value] : metadata) bytes += key.size() + value.size();
+  return bytes;
 }
 
 // What is kept besides of a request while it waits for a worker: gRPC's own goes with a call that is cancelled.
@@ -140,25 +146,26 @@ class Service final : public grpc::CallbackGenericService {
   // Before the server is built.
   void Use(GrpcListener* listener) { listener_ = listener; }
   std::unique_ptr<grpc::ContextAllocator> NewCounter() {
-    return std::make_unique<CallCounter>(&open_, 2 * calls_max_, [this](std::size_t times) {
-      // Calls that come faster than they are entered with their connections: then those of whom most is still to come.
-      listener_->ShutDownLargest(times == 0 ? connection_calls_max_ / 2 : 0, times == 0 ? kReadBytesMax : 0);
-    });
+    // Calls that come faster than they are entered with their connections.
+    return std::make_unique<CallCounter>(&open_, 2 * calls_max_, [this](std::size_t times) { listener_->ShutDownLargest(times); });
   }
   void EndLate() { receiving_.EndLate(); }
-  // As many calls are open as may be.
-  bool full() const { return open_.load(std::memory_order_relaxed) > calls_max_; }
+  // Calls take all the memory that there is for them, those included that were answered and not taken.
+  bool busy() const { return open_.load(std::memory_order_relaxed) > calls_max_; }
 
   grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override {
-    std::shared_ptr<GrpcConnection> connection = listener_->Find(context->peer());
-    const bool too_many_here = connection != nullptr && connection->Enter() > connection_calls_max_;
-    if (too_many_here) listener_->ShutDown(*connection);
-    const auto call = std::make_shared<ExportCall>(parts_.metrics, parts_.in_flight, std::move(connection));
+    const std::shared_ptr<GrpcConnection> connection = listener_->Find(context->peer());
+    const std::size_t calls_beside = connection != nullptr ? connection->Enter() : 1;
+    const auto call = std::make_shared<ExportCall>(parts_.metrics, parts_.in_flight, connection, &answered_);
     call->HoldForGrpc();
-    if (too_many_here || (full() && !receiving_.EndOldest())) {
+    if (calls_beside > connection_calls_max_ || BytesOf(context->client_metadata()) > 2 * kMetadataBytesMax) {
+      if (connection != nullptr) listener_->ShutDown(connection.get());
+      call->Refuse(ResourceExhausted("too many calls are open on this connection, or their metadata is too large"));
+    } else if (full() && !receiving_.EndOneFor(calls_beside)) {
       call->Refuse(ResourceExhausted("too many calls are open"));
     } else if (context->method() != method_) {
-      call->End({grpc::StatusCode::UNIMPLEMENTED, "there is no " + context->method() + " here"});
+      constexpr std::size_t kShown = 100;
+      call->End({grpc::StatusCode::UNIMPLEMENTED, "there is no " + context->method().substr(0, kShown) + " here"});
     } else {
       call->Receive([this, context, number = receiving_.Add(call)](const std::shared_ptr<ExportCall>& received) {
         receiving_.Remove(number);
@@ -169,6 +176,8 @@ class Service final : public grpc::CallbackGenericService {
   }
 
  private:
+  bool full() const { return open_.load(std::memory_order_relaxed) > calls_max_ + answered_.load(std::memory_order_relaxed); }
+
   void Take(const grpc::CallbackServerContext& context, const std::shared_ptr<ExportCall>& call) {
     if (call->ended()) return;
     if (Status s = call->Count(); s.ok()) {
@@ -202,7 +211,7 @@ class Service final : public grpc::CallbackGenericService {
   const std::shared_ptr<const TlsMaterial> opened_;
   const std::string method_;
   const std::size_t calls_max_, connection_calls_max_;
-  std::atomic<std::size_t> open_{0};  // calls
+  std::atomic<std::size_t> open_{0}, answered_{0};  // calls; of them
   ReceivingCalls receiving_;
   GrpcListener* listener_ = nullptr;
 };
@@ -226,6 +235,8 @@ class OtlpGrpcServer::Impl {
                               .port = options.port,
                               .connections_max = options.connections_max,
                               .send_timeout = options.keepalive_timeout,
+                              .unsettled_bytes_max = options.memory_bytes,
+                              .unsettled_timeout = options.message_timeout,
                               .tick = std::clamp<std::chrono::milliseconds>(options.message_timeout / 4, kTickMin, kTickMax)},
                              parts.metrics, parts.logger);
     if (!listener.ok()) return listener.status();
@@ -256,7 +267,7 @@ class OtlpGrpcServer::Impl {
     builder.SetContextAllocator(service_.NewCounter());
     server_ = builder.BuildAndStart();
     if (server_ == nullptr) return FailedPrecondition("gRPC cannot serve " + listener_->address());
-    listener_->Serve({.busy = [this] { return service_.full(); },
+    listener_->Serve({.busy = [this] { return service_.busy(); },
                       .take =
                           [this](int fd) {
                             grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
@@ -269,9 +280,12 @@ class OtlpGrpcServer::Impl {
 
   void Stop(std::chrono::milliseconds grace) {
     if (server_ == nullptr) return;
-    listener_->Stop();
+    // gRPC would go on to wait for clients that do not take what it sends them.
+    constexpr std::chrono::milliseconds kToTell{200};
+    listener_->StopAccepting(grace + kToTell);
     server_->Shutdown(std::chrono::system_clock::now() + grace);
     server_->Wait();
+    listener_->Stop();
     server_.reset();
   }
 

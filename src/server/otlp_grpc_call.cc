@@ -44,8 +44,9 @@ grpc::ByteBuffer ToBuffer(const MetricsWritten& written) {
 
 // ---- ExportCall ----
 
-ExportCall::ExportCall(GrpcMetrics* metrics, MemoryBudget* in_flight, std::shared_ptr<GrpcConnection> connection)
-    : metrics_(metrics), begun_nanos_(NowNanos()), share_(in_flight), connection_(std::move(connection)) {
+ExportCall::ExportCall(GrpcMetrics* metrics, MemoryBudget* in_flight, std::shared_ptr<GrpcConnection> connection,
+                       std::atomic<std::size_t>* answered)
+    : metrics_(metrics), begun_nanos_(NowNanos()), share_(in_flight), connection_(std::move(connection)), answered_(answered) {
   if (metrics_ != nullptr) metrics_->Begin();
 }
 
@@ -55,6 +56,7 @@ void ExportCall::Receive(OnMessage on_message) {
 }
 
 void ExportCall::OnReadDone(bool /*ok*/) {
+  if (connection_ != nullptr) connection_->OnMessage();
   const OnMessage on_message = std::exchange(on_message_, nullptr);
   on_message(shared_from_this());
 }
@@ -74,7 +76,7 @@ void ExportCall::Refuse(const Status& status) { End(ToRpc(status)); }
 
 void ExportCall::End(grpc::Status status) {
   if (ended_.exchange(true)) return;
-  Observe(status);
+  OnEnd(status);
   Finish(std::move(status));
 }
 
@@ -84,16 +86,19 @@ void ExportCall::Answer(const MetricsWritten& written) {
   grpc::ByteBuffer answer = ToBuffer(written);
   if (ended_.exchange(true)) return;
   response_.Swap(&answer);
-  Observe(grpc::Status::OK);
+  OnEnd(grpc::Status::OK);
   StartWriteAndFinish(&response_, {}, grpc::Status::OK);
 }
 
 void ExportCall::OnDone() {
+  answered_->fetch_sub(1, std::memory_order_relaxed);
   if (connection_ != nullptr) connection_->Leave();
   self_.reset();
 }
 
-void ExportCall::Observe(const grpc::Status& status) {
+void ExportCall::OnEnd(const grpc::Status& status) {
+  answered_->fetch_add(1, std::memory_order_relaxed);
+  if (connection_ != nullptr) connection_->OnAnswer();
   if (metrics_ != nullptr) metrics_->End(static_cast<int>(status.error_code()), NowNanos() - begun_nanos_);
 }
 
@@ -127,17 +132,29 @@ void ReceivingCalls::EndLate() {
   }
 }
 
-bool ReceivingCalls::EndOldest() {
-  std::shared_ptr<ExportCall> oldest;
+bool ReceivingCalls::EndOneFor(std::size_t calls) {
+  constexpr int kLookedAt = 64;
+  std::shared_ptr<ExportCall> found;
   {
     MutexLock lock(&mu_);
-    while (oldest == nullptr || oldest->ended()) {
-      if (calls_.empty()) return false;
-      oldest = calls_.begin()->second.call.lock();
-      calls_.erase(calls_.begin());
+    auto place = calls_.end();
+    int looked = 0;
+    for (auto it = calls_.begin(); it != calls_.end() && looked < kLookedAt; ++looked) {
+      auto call = it->second.call.lock();
+      if (call == nullptr || call->ended()) {
+        it = calls_.erase(it);
+        continue;
+      }
+      if (found == nullptr || call->calls_beside() > found->calls_beside()) {
+        found = std::move(call);
+        place = it;
+      }
+      ++it;
     }
+    if (found == nullptr || found->calls_beside() < calls) return false;
+    calls_.erase(place);
   }
-  oldest->Refuse(ResourceExhausted("too many calls are open, and the message of this one was awaited for longest"));
+  found->Refuse(ResourceExhausted("too many calls are open, and the message of this one was awaited for longest"));
   return true;
 }
 

@@ -16,7 +16,7 @@
 #include "base/mutex.h"
 #include "chronolith/status.h"
 #include "interop/otlp/metrics_writer.h"
-#include "server/grpc_listener.h"
+#include "server/grpc_connection.h"
 #include "server/grpc_metrics.h"
 
 namespace chronolith::server {
@@ -32,8 +32,9 @@ class ExportCall final : public grpc::ServerGenericBidiReactor, public std::enab
   // On gRPC's thread.
   using OnMessage = std::function<void(const std::shared_ptr<ExportCall>&)>;
 
-  // `connection` has counted it; null: it is not known any more.
-  ExportCall(GrpcMetrics* metrics, MemoryBudget* in_flight, std::shared_ptr<GrpcConnection> connection);
+  // `connection` has counted it; null: it is not known any more. `answered` counts calls that were and that are not gone.
+  ExportCall(GrpcMetrics* metrics, MemoryBudget* in_flight, std::shared_ptr<GrpcConnection> connection,
+             std::atomic<std::size_t>* answered);
 
   // First of all: until it has ended.
   void HoldForGrpc() { self_ = shared_from_this(); }
@@ -46,6 +47,8 @@ class ExportCall final : public grpc::ServerGenericBidiReactor, public std::enab
   std::uint64_t held_bytes() const { return share_.bytes(); }
 
   bool ended() const { return ended_.load(); }
+  // Of its connection, this one included.
+  std::size_t calls_beside() const { return connection_ == nullptr ? 1 : connection_->calls(); }
   void Refuse(const Status& status);
   void End(grpc::Status status);
   void Answer(const interop::otlp::MetricsWritten& written);
@@ -55,7 +58,7 @@ class ExportCall final : public grpc::ServerGenericBidiReactor, public std::enab
   void OnDone() override;
 
  private:
-  void Observe(const grpc::Status& status);
+  void OnEnd(const grpc::Status& status);
 
   GrpcMetrics* const metrics_;
   const std::uint64_t begun_nanos_;
@@ -64,6 +67,7 @@ class ExportCall final : public grpc::ServerGenericBidiReactor, public std::enab
   OnMessage on_message_;
   MemoryShare share_;
   const std::shared_ptr<GrpcConnection> connection_;
+  std::atomic<std::size_t>* const answered_;
   std::shared_ptr<ExportCall> self_;  // gRPC's
 };
 
@@ -77,8 +81,9 @@ class ReceivingCalls {
   void Remove(std::uint64_t number);
   // Ends those that have had the time that there is for a message.
   void EndLate();
-  // Ends the one that has waited longest, in favour of another; false: none waits.
-  bool EndOldest();
+  // Ends one in favour of another, whose connection has so many: of those that have waited longest the one whose connection has
+  // most. False: none waits, or none whose connection has as many.
+  bool EndOneFor(std::size_t calls);
 
  private:
   struct Waiting {

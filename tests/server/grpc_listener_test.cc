@@ -1,11 +1,13 @@
 #include "server/grpc_listener.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/socket.h>
 
-#include <atomic>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/write.hpp>
 #include <optional>
 #include <string>
 #include <utility>
@@ -25,7 +27,13 @@ class GrpcListenerTest : public ::testing::Test {
     auto listener = GrpcListener::Listen(options, &metrics_, nullptr);
     ASSERT_TRUE(listener.ok()) << listener.status().ToString();
     listener_ = std::move(*listener);
-    listener_->Serve({.busy = [this] { return busy_.load(); },
+    listener_->Serve({.busy =
+                          [this] {
+                            MutexLock lock(&mu_);
+                            ++asked_;
+                            took_.SignalAll();
+                            return busy_;
+                          },
                       .take =
                           [this](int fd) {
                             MutexLock lock(&mu_);
@@ -53,17 +61,21 @@ class GrpcListenerTest : public ::testing::Test {
     MutexLock lock(&mu_);
     for (const int until = ticks_ + n; ticks_ < until;) took_.Wait(&mu_);
   }
+  void AwaitAsked(int n) {
+    MutexLock lock(&mu_);
+    while (asked_ < n) took_.Wait(&mu_);
+  }
+  void SetBusy(bool busy) {
+    MutexLock lock(&mu_);
+    busy_ = busy;
+  }
   Tcp::socket Connect() {
     Tcp::socket client(io_);
     const char* const address = listener_->address().front() == '[' ? "::1" : "127.0.0.1";
     client.connect({boost::asio::ip::make_address(address), listener_->port()});
     return client;
   }
-  static std::string PeerOf(const Tcp::socket& client) {
-    const Tcp::endpoint local = client.local_endpoint();
-    const std::string port = ":" + std::to_string(local.port());
-    return local.address().is_v4() ? "ipv4:127.0.0.1" + port : "ipv6:%5B::1%5D" + port;
-  }
+  static std::string PeerOf(const Tcp::socket& client) { return GrpcPeerOf(client.local_endpoint()); }
   static bool IsUp(const Tcp::socket& client) {
     char byte;
     return recv(const_cast<Tcp::socket&>(client).native_handle(), &byte, 1, MSG_DONTWAIT) == -1 && errno == EAGAIN;
@@ -85,7 +97,8 @@ class GrpcListenerTest : public ::testing::Test {
   CondVar took_;
   std::vector<FileDescriptor> taken_;
   int ticks_ = 0;
-  std::atomic<bool> busy_{false};
+  int asked_ = 0;
+  bool busy_ = false;
   std::unique_ptr<GrpcListener> listener_;
 };
 
@@ -121,7 +134,7 @@ TEST_F(GrpcListenerTest, ShutsDownAConnectionBelowItsOwner) {
   Tcp::socket one = Connect(), other = Connect();
   const int fd_of_one = Taken(0), fd_of_other = Taken(1);
   EXPECT_EQ(one.send(boost::asio::buffer("unread", 6)), 6U);
-  listener_->ShutDown(*listener_->Find(PeerOf(one)));
+  listener_->ShutDown(listener_->Find(PeerOf(one)).get());
   char byte;
   EXPECT_EQ(recv(fd_of_one, &byte, 1, MSG_DONTWAIT), 0);  // the end, with nothing before it
   EXPECT_EQ(ReadAll(&one), "");
@@ -129,34 +142,121 @@ TEST_F(GrpcListenerTest, ShutsDownAConnectionBelowItsOwner) {
   EXPECT_EQ(errno, EAGAIN);
 }
 
+// What came before is there all the same, and gRPC would read it.
+TEST_F(GrpcListenerTest, ShutsDownAConnectionThatTheClientHasReset) {
+  Serve();
+  Tcp::socket client = Connect();
+  const int fd = Taken(0);
+  const auto connection = listener_->Find(PeerOf(client));
+  EXPECT_EQ(client.send(boost::asio::buffer("unread", 6)), 6U);
+  client.set_option(boost::asio::socket_base::linger(true, 0));
+  client.close();
+  pollfd reset{.fd = fd, .events = 0, .revents = 0};
+  ASSERT_EQ(poll(&reset, 1, -1), 1);
+  EXPECT_EQ(connection->UnreadBytes(), 6U);
+  EXPECT_TRUE(connection->ShutDown());
+  EXPECT_EQ(connection->UnreadBytes(), 0U);
+  EXPECT_FALSE(connection->ShutDown()) << "it was done";
+}
+
 TEST_F(GrpcListenerTest, ShutsDownTheLargest) {
   Serve();
-  Tcp::socket idle = Connect(), calling = Connect(), sending = Connect();
-  const int fd_of_idle = Taken(0);
-  Taken(2);
-  Tcp::socket last = Connect();  // the others have been given away whole
+  Tcp::socket idle = Connect(), small = Connect(), large = Connect(), sending = Connect();
   Taken(3);
-  for (int i = 0; i < 3; ++i) listener_->Find(PeerOf(calling))->Enter();
-  EXPECT_EQ(sending.send(boost::asio::buffer("unread", 6)), 6U);
-  listener_->ShutDownLargest(3, 6);
-  for (const Tcp::socket* client : {&calling, &sending}) EXPECT_TRUE(IsUp(*client));
-  listener_->ShutDownLargest(2, 6);
-  EXPECT_EQ(ReadAll(&calling), "");
-  EXPECT_TRUE(IsUp(sending));
-  listener_->ShutDownLargest(2, 5);
+  const auto enter = [&](const Tcp::socket& client, int calls) {
+    for (int i = 0; i < calls; ++i) listener_->Find(PeerOf(client))->Enter();
+  };
+  enter(small, 1);
+  enter(large, 100);
+  listener_->ShutDownLargest(0);  // no more than they may
+  for (const Tcp::socket* client : {&idle, &small, &large}) EXPECT_TRUE(IsUp(*client));
+  enter(large, 29);
+  listener_->ShutDownLargest(0);
+  EXPECT_EQ(ReadAll(&large), "");
+  EXPECT_EQ(sending.send(boost::asio::buffer(std::string(100, 'x'))), 100U);
+  listener_->ShutDownLargest(1);
   EXPECT_EQ(ReadAll(&sending), "");
-  char byte;
-  EXPECT_EQ(recv(fd_of_idle, &byte, 1, MSG_DONTWAIT), -1);
+  EXPECT_TRUE(IsUp(small));
+  listener_->ShutDownLargest(8);
+  EXPECT_EQ(ReadAll(&small), "");
   EXPECT_TRUE(IsUp(idle));
 }
 
-TEST_F(GrpcListenerTest, ConnectionsWaitWhileTheHostIsBusy) {
-  busy_ = true;
-  Serve({.tick = std::chrono::milliseconds(20)});
-  Tcp::socket one = Connect(), two = Connect();
+// Headers that do not end, or a message that takes too long; what becomes calls is none of that.
+TEST_F(GrpcListenerTest, ShutsDownWhoSendsWhatBecomesNothing) {
+  Serve({.unsettled_bytes_max = 100 << 10, .tick = std::chrono::milliseconds(1)});
+  Tcp::socket client = Connect();
+  const int fd = Taken(0);
+  const std::string bytes(10 << 10, 'x');
+  const auto send_and_read = [&] {
+    ASSERT_EQ(boost::asio::write(client, boost::asio::buffer(bytes)), bytes.size());
+    std::string read(bytes.size(), '\0');
+    ASSERT_EQ(recv(fd, read.data(), read.size(), MSG_WAITALL), static_cast<ssize_t>(bytes.size()));
+  };
+  fcntl(fd, F_SETFL, 0);  // blocking
+  for (int i = 0; i < 30; ++i) {
+    send_and_read();
+    if (i % 5 == 4) {
+      listener_->Find(PeerOf(client))->OnMessage();
+      AwaitTicks(2);
+    }
+  }
+  EXPECT_TRUE(IsUp(client));
+  for (int i = 0; i < 11; ++i) send_and_read();
+  EXPECT_EQ(ReadAll(&client), "");
+}
+
+TEST_F(GrpcListenerTest, ShutsDownWhoSendsForTooLong) {
+  Serve({.unsettled_timeout = std::chrono::milliseconds(20), .tick = std::chrono::milliseconds(1)});
+  Tcp::socket idle = Connect(), client = Connect();
+  const int fd = Taken(1);
+  const std::string bytes(100 << 10, 'x');
+  fcntl(fd, F_SETFL, 0);
+  ASSERT_EQ(boost::asio::write(client, boost::asio::buffer(bytes)), bytes.size());
+  std::string read(bytes.size(), '\0');
+  (void)recv(fd, read.data(), read.size(), MSG_WAITALL);
+  EXPECT_EQ(ReadAll(&client), "");
+  EXPECT_TRUE(IsUp(idle));
+}
+
+TEST_F(GrpcListenerTest, ShutsDownWhoTakesNoAnswersWhereThereIsRoomForNoMoreCalls) {
+  Serve({.tick = std::chrono::milliseconds(1)});
+  Tcp::socket client = Connect();
+  Taken(0);
+  const auto connection = listener_->Find(PeerOf(client));
+  for (int i = 0; i < 100; ++i) {
+    connection->Enter();
+    connection->OnAnswer();
+  }
   AwaitTicks(3);
+  EXPECT_TRUE(IsUp(client));
+  SetBusy(true);
+  EXPECT_EQ(ReadAll(&client), "");
+}
+
+TEST_F(GrpcListenerTest, WhatIsLeftIsShutDownWhenTheGraceIsOver) {
+  Serve();
+  Tcp::socket client = Connect();
+  Taken(0);
+  listener_->StopAccepting(std::chrono::milliseconds(1));
+  EXPECT_EQ(ReadAll(&client), "");
+}
+
+TEST(GrpcPeerOf, WritesAsGrpcDoes) {
+  const auto peer = [](const char* address) { return GrpcPeerOf({boost::asio::ip::make_address(address), 80}); };
+  EXPECT_EQ(peer("127.0.0.1"), "ipv4:127.0.0.1:80");
+  EXPECT_EQ(peer("::ffff:127.0.0.1"), "ipv4:127.0.0.1:80");
+  EXPECT_EQ(peer("::1"), "ipv6:%5B::1%5D:80");
+  EXPECT_EQ(peer("fe80::1%1"), "ipv6:%5Bfe80::1%251%5D:80");
+}
+
+TEST_F(GrpcListenerTest, ConnectionsWaitWhileTheHostIsBusy) {
+  SetBusy(true);
+  Serve();
+  Tcp::socket one = Connect(), two = Connect();
+  AwaitAsked(3);
   EXPECT_EQ(listener_->Find(PeerOf(one)), nullptr);
-  busy_ = false;
+  SetBusy(false);
   Taken(1);
   EXPECT_NE(listener_->Find(PeerOf(one)), nullptr);
   EXPECT_NE(listener_->Find(PeerOf(two)), nullptr);
@@ -179,12 +279,13 @@ TEST_F(GrpcListenerTest, ShutsDownNoOtherSocketOfTheSameNumber) {
 }
 
 TEST_F(GrpcListenerTest, RefusesThoseBeyondTheLimitUntilOthersHaveEnded) {
-  Serve({.connections_max = 2});
+  Serve({.connections_max = 2, .tick = std::chrono::milliseconds(1)});
   Tcp::socket one = Connect(), two = Connect();
   Taken(1);
   Tcp::socket refused = Connect();
   EXPECT_EQ(ReadAll(&refused), "");
   CloseTaken(0);
+  AwaitTicks(2);
   Tcp::socket three = Connect();
   Taken(2);
   EXPECT_NE(listener_->Find(PeerOf(three)), nullptr);
@@ -193,8 +294,8 @@ TEST_F(GrpcListenerTest, RefusesThoseBeyondTheLimitUntilOthersHaveEnded) {
 
 TEST_F(GrpcListenerTest, ForgetsEndedOnesWithTime) {
   Serve({.tick = std::chrono::milliseconds(1)});
-  Tcp::socket client = Connect();
-  Taken(0);
+  Tcp::socket client = Connect(), stays = Connect();
+  Taken(1);
   AwaitTicks(2);
   EXPECT_NE(listener_->Find(PeerOf(client)), nullptr);
   CloseTaken(0);
