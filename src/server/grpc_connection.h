@@ -2,6 +2,7 @@
 #ifndef CHRONOLITH_SERVER_GRPC_CONNECTION_H_
 #define CHRONOLITH_SERVER_GRPC_CONNECTION_H_
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -25,9 +26,11 @@ class GrpcConnection {
   // Calls that are open, from their headers to their end; and those of them that were answered, which the client has not taken.
   std::size_t calls() const { return calls_.load(std::memory_order_relaxed); }
   std::size_t answered() const { return answered_.load(std::memory_order_relaxed); }
-  std::size_t Enter() {
+  // What was answered goes some time behind the answer, when others have begun that had waited for it.
+  std::size_t unanswered() const { return calls() - std::min(calls(), answered()); }
+  void Enter() {
     OnMessage();
-    return calls_.fetch_add(1, std::memory_order_relaxed) + 1;
+    calls_.fetch_add(1, std::memory_order_relaxed);
   }
   void OnMessage() { events_.fetch_add(1, std::memory_order_relaxed); }
   void OnAnswer() { answered_.fetch_add(1, std::memory_order_relaxed); }

@@ -28,6 +28,7 @@ class GrpcMetrics {
   void CountRefusedConnection() { connections_refused_.Add(); }
   void CountShutDown() { connections_shut_down_.Add(); }
   std::uint64_t in_flight() const { return in_flight_.Get(); }
+  std::uint64_t connections_shut_down() const { return connections_shut_down_.Get(); }
   void AddTo(std::vector<prometheus::MetricFamily>* families) const;
 
  private:

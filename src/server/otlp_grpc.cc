@@ -155,13 +155,14 @@ class Service final : public grpc::CallbackGenericService {
 
   grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override {
     const std::shared_ptr<GrpcConnection> connection = listener_->Find(context->peer());
-    const std::size_t calls_beside = connection != nullptr ? connection->Enter() : 1;
+    if (connection != nullptr) connection->Enter();
     const auto call = std::make_shared<ExportCall>(parts_.metrics, parts_.in_flight, connection, &answered_);
     call->HoldForGrpc();
-    if (calls_beside > connection_calls_max_ || BytesOf(context->client_metadata()) > 2 * kMetadataBytesMax) {
+    const bool too_many = connection != nullptr && connection->unanswered() > connection_calls_max_;
+    if (too_many || BytesOf(context->client_metadata()) > 2 * kMetadataBytesMax) {
       if (connection != nullptr) listener_->ShutDown(connection.get());
       call->Refuse(ResourceExhausted("too many calls are open on this connection, or their metadata is too large"));
-    } else if (full() && !receiving_.EndOneFor(calls_beside)) {
+    } else if (full() && !receiving_.EndOneFor(call->calls_beside())) {
       call->Refuse(ResourceExhausted("too many calls are open"));
     } else if (context->method() != method_) {
       constexpr std::size_t kShown = 100;

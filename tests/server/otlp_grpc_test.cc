@@ -268,6 +268,25 @@ TEST_F(OtlpGrpc, ManyClientsAtOnceAreAllAcknowledged) {
   EXPECT_EQ(Stored().size(), static_cast<std::size_t>(kClients * kRequests));
 }
 
+// Calls end some time behind their answers, when their client has begun others.
+TEST_F(OtlpGrpc, AFastClientIsNotCutOff) {
+  constexpr int kThreads = 32, kCalls = 300;
+  Start();
+  std::atomic<int> failed{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < kCalls; ++i) {
+        ExportMetricsServiceResponse response;
+        if (!Export({}, &response).ok()) failed.fetch_add(1);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(failed.load(), 0);
+  EXPECT_EQ(metrics_.connections_shut_down(), 0U);
+}
+
 TEST_F(OtlpGrpc, APortThatIsTakenIsAnError) {
   Start();
   OtlpGrpcOptions same;
