@@ -13,6 +13,7 @@
 #include "base/posix_file.h"
 #include "chronolith/engine_registry.h"
 #include "ops/file_copy.h"
+#include "ops/held_store.h"
 #include "ops/target_path.h"
 #include "ops/whole_store.h"
 #include "storage/store_directory.h"
@@ -90,19 +91,11 @@ class Copying {
   Status Hold(std::vector<Instance>* instances) {
     const Result<std::shared_ptr<EngineFactory>> factory = EngineRegistry::Default()->Find(store_.engine);
     if (!factory.ok()) return factory.status();
-    Result<std::unique_ptr<HeldFiles>> log = (*factory)->HoldFiles(log_path_);
-    if (!log.ok()) return log.status().WithContext("log instance");
-    Result<std::unique_ptr<HeldFiles>> data = (*factory)->HoldFiles(DataInstancePath(store_path_));
-    if (!data.ok()) return data.status().WithContext("data instance");
-    if (Status s = (*log)->TakeEnd(); !s.ok()) return s;
-    report_->manifest.taken_ms = Clock::System()->NowMs();
-    instances->push_back({"log", std::move(*log), {}});
-    instances->push_back({"data", std::move(*data), {}});
-    for (Instance& instance : *instances) {
-      Result<std::vector<InstanceFile>> files = instance.held->List();
-      if (!files.ok()) return files.status();
-      instance.files = std::move(*files);
-    }
+    Result<HeldStore> held = HoldStore(factory->get(), DataInstancePath(store_path_), log_path_);
+    if (!held.ok()) return held.status();
+    report_->manifest.taken_ms = held->taken_ms;
+    instances->push_back({"log", std::move(held->log.held), std::move(held->log.files)});
+    instances->push_back({"data", std::move(held->data.held), std::move(held->data.files)});
     return Status::Ok();
   }
 

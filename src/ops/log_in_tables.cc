@@ -41,8 +41,8 @@ class Soundness : public VerifyVisitor {
 
 Result<std::shared_ptr<LogInTables>> LogInTables::Make(const Source& source, const OpsContext& context, const Place& place) {
   if (FileBytes(source.log, ".log") <= context.memory_limit_bytes / kLogHeldPart) return std::shared_ptr<LogInTables>();
-  std::shared_ptr<LogInTables> made(new LogInTables(source.log));
-  const Status s = made->Copy(source, context, place);
+  std::shared_ptr<LogInTables> made(new LogInTables(source, place.parent));
+  const Status s = made->Copy(context, place.spare_bytes);
   if (s.code() == StatusCode::kCancelled) return s;
   if (!s.ok()) made.reset();
   return made;
@@ -53,48 +53,83 @@ LogInTables::~LogInTables() {
   if (files_ != nullptr) (void)files_->Close();
 }
 
-Status LogInTables::Copy(const Source& source, const OpsContext& context, const Place& place) {
-  const auto undisturbed = ReaderLock::TakeInstances(source.store, DataInstancePath(source.store), source.log);
-  if (!undisturbed.ok()) return undisturbed.status();
-  auto scratch = TemporaryDirectory::Make("log", place.parent);
+EngineOptions LogInTables::Reading() const {
+  EngineOptions options = source_.options;
+  options.read_only = true;
+  options.create_if_missing = false;
+  return options;
+}
+
+Result<std::unique_ptr<KvEngine>> LogInTables::OpenWithoutRows(const std::string& path, const std::string& no_log_files) const {
+  EngineOptions options = Reading();
+  options.extra["wal_dir"] = no_log_files;
+  return source_.factory->Open(path, options);
+}
+
+Result<std::unique_ptr<KvEngine>> LogInTables::OpenFiles() const {
+  const auto no_log_files = TemporaryDirectory::Make("log", parent_);
+  return no_log_files.ok() ? OpenWithoutRows(source_.log, (*no_log_files)->path()) : no_log_files.status();
+}
+
+Status LogInTables::Copy(const OpsContext& context, std::uint64_t spare_bytes) {
+  const auto undisturbed = ReaderLock::TakeInstances(source_.store, DataInstancePath(source_.store), source_.log);
+  const bool written = undisturbed.status().code() == StatusCode::kFailedPrecondition;
+  if (!undisturbed.ok() && !written) return undisturbed.status();
+  auto scratch = TemporaryDirectory::Make("log", parent_);
   if (!scratch.ok()) return scratch.status();
   scratch_ = std::move(*scratch);
   path_ = scratch_->path() + "/log";
-  seen_ = Look(log_);
-  const std::uint64_t bytes = FileBytes(log_, ".log");
-  if (Status s = scratch_->CheckRoom(2 * bytes + place.spare_bytes); !s.ok()) return s;
+  seen_ = Look(source_.log);
+  HeldInstance held;
+  if (written) {
+    Result<HeldInstance> of_writer = HoldLog(source_.factory.get(), source_.log);
+    if (!of_writer.ok()) return of_writer.status();
+    held = std::move(*of_writer);
+  }
+  const std::uint64_t bytes = written ? held.CopiedBytes() : FileBytes(source_.log, ".log");
+  if (Status s = scratch_->CheckRoom(2 * bytes + spare_bytes); !s.ok()) return s;
   const std::string no_log_files = scratch_->path() + "/empty";
   std::error_code error;
   fs::create_directory(no_log_files, error);
   if (error) return ErrnoStatus("cannot create " + no_log_files, error);
-  EngineOptions reading = source.options;
-  reading.read_only = true;
-  reading.create_if_missing = false;
-  EngineOptions without_rows = reading;
-  without_rows.extra["wal_dir"] = no_log_files;
-  Result<std::unique_ptr<KvEngine>> files = source.factory->Open(log_, without_rows);
+  Result<std::unique_ptr<KvEngine>> files = OpenWithoutRows(source_.log, no_log_files);
   if (!files.ok()) return files.status();
   files_ = std::move(*files);
-  if (Status s = CheckFiles(source, context); !s.ok()) return s;
-  context.Begin("copying the log", bytes, "bytes");
   // Log files are no links, since who opens them to write cuts their ends.
-  if (Status s = CopyInstanceFiles(log_, path_, context); !s.ok()) return s;
-  if (Status s = StoreRows(source); !s.ok()) return s;
+  if (Status s = written ? CopyHeld(context, held, no_log_files) : CopyQuiet(context); !s.ok()) return s;
+  if (Status s = StoreRows(); !s.ok()) return s;
   ReturnFreedMemory(0);
-  Result<std::unique_ptr<KvEngine>> rows = source.factory->Open(path_, reading);
+  Result<std::unique_ptr<KvEngine>> rows = source_.factory->Open(path_, Reading());
   if (!rows.ok()) return rows.status();
   rows_ = std::move(*rows);
   return context.CheckCancelled();
 }
 
+Status LogInTables::CopyQuiet(const OpsContext& context) {
+  if (Status s = CheckFiles(files_.get(), context); !s.ok()) return s;
+  context.Begin("copying the log", FileBytes(source_.log, ".log"), "bytes");
+  return CopyInstanceFiles(source_.log, path_, context);
+}
+
+// The source's files move, so those of the copy are looked at.
+Status LogInTables::CopyHeld(const OpsContext& context, const HeldInstance& held, const std::string& no_log_files) {
+  context.Begin("copying the log", held.CopiedBytes(), "bytes");
+  if (Status s = CopyHeldFiles(held, source_.log, path_, context, &tables_); !s.ok()) return s;
+  const Result<std::unique_ptr<KvEngine>> copy = OpenWithoutRows(path_, no_log_files);
+  if (!copy.ok()) return copy.status();
+  const Status sound = CheckFiles(copy->get(), context);
+  const Status closed = (*copy)->Close();
+  return sound.ok() ? closed : sound;
+}
+
 // Who reads a damaged log wants to be told where, in the file itself.
-Status LogInTables::CheckFiles(const Source& source, const OpsContext& context) const {
-  std::vector<FamilyId> families(source.options.families.size());
+Status LogInTables::CheckFiles(KvEngine* engine, const OpsContext& context) const {
+  std::vector<FamilyId> families(source_.options.families.size());
   std::iota(families.begin(), families.end(), FamilyId{0});
   families.push_back(kSharedFiles);
   for (const FamilyId family : families) {
     Soundness soundness(context);
-    const Status checked = files_->VerifyChecksums(family, "", &soundness);
+    const Status checked = engine->VerifyChecksums(family, "", &soundness);
     if (Status s = context.CheckCancelled(); !s.ok()) return s;
     if (!soundness.damage.ok()) return soundness.damage;
     if (!checked.ok()) return checked;
@@ -102,13 +137,13 @@ Status LogInTables::CheckFiles(const Source& source, const OpsContext& context) 
   return Status::Ok();
 }
 
-Status LogInTables::StoreRows(const Source& source) const {
-  EngineOptions writing = source.options;
+Status LogInTables::StoreRows() const {
+  EngineOptions writing = source_.options;
   writing.read_only = false;
   writing.create_if_missing = false;
   writing.background_threads = 1;
   writing.write_buffer_bytes = kBuffers;
-  const Result<std::unique_ptr<KvEngine>> log = source.factory->Open(path_, writing);
+  const Result<std::unique_ptr<KvEngine>> log = source_.factory->Open(path_, writing);
   if (!log.ok()) return log.status();
   std::vector<FamilyId> families(writing.families.size());
   std::iota(families.begin(), families.end(), FamilyId{0});

@@ -11,6 +11,7 @@
 #include "chronolith/kv_engine.h"
 #include "chronolith/result.h"
 #include "ops/context.h"
+#include "ops/held_store.h"
 #include "ops/temporary_directory.h"
 
 namespace chronolith::ops {
@@ -18,7 +19,7 @@ namespace chronolith::ops {
 // An engine that only reads puts the rows of an instance's log files into memory, all of them. Here they are stored, in a directory
 // that goes with this object: log files copied, tables as symbolic links, which an engine opens to read and never writes to. Both
 // engines have all that they need open when Make returns: from then on somebody may write to the source, and they show it as it
-// was; and the directory may go.
+// was; and the directory may go. Beside a process that has it open for writing the copy is of a moment after Make began (HoldLog).
 // Thread safety: as KvEngine.
 class LogInTables {
  public:
@@ -33,9 +34,9 @@ class LogInTables {
     std::uint64_t spare_bytes = 64ULL << 20;  // to be left on its disk, beside the log twice
   };
 
-  // Null where the log is to be read as it is: its files take no more than a part (kLogHeldPart) of the memory limit, a process has
-  // the store open for writing, something of the log is missing or damaged (an end that a crash has torn is not), there is too
-  // little room, or the copy failed. kCancelled. Nothing is left of a copy that was not made.
+  // Null where the log is to be read as it is: its files take no more than a part (kLogHeldPart) of the memory limit, something of
+  // the log is missing or damaged (an end that a crash has torn is not), there is too little room, or the copy failed. kCancelled.
+  // Nothing is left of a copy that was not made.
   static Result<std::shared_ptr<LogInTables>> Make(const Source& source, const OpsContext& context, const Place& place);
   ~LogInTables();
 
@@ -44,25 +45,33 @@ class LogInTables {
   KvEngine* files() const { return files_.get(); }
   // Of files(), with what they leave out: how large the log files are, and of each family about what its rows in them take.
   EngineStats Stats() const;
+  // The source's files as they are by now, without the rows in log files.
+  Result<std::unique_ptr<KvEngine>> OpenFiles() const;
   // The copy's instance: for who opens it once more, and keeps the source from being written to meanwhile.
   const std::string& path() const { return path_; }
 
   // Nobody has written to the source since.
-  bool IsCurrent() const { return Look(log_) == seen_; }
+  bool IsCurrent() const { return Look(source_.log) == seen_; }
   // The directory, before this object goes: engines that are open read on.
   void Remove() const { scratch_->Remove(); }
 
  private:
   using Seen = std::map<std::string, std::pair<std::uint64_t, std::int64_t>>;  // bytes and time of change, by name
 
-  explicit LogInTables(std::string log) : log_(std::move(log)) {}
+  LogInTables(const Source& source, std::string parent) : source_(source), parent_(std::move(parent)) {}
   static Seen Look(const std::string& directory);
-  Status Copy(const Source& source, const OpsContext& context, const Place& place);
-  Status CheckFiles(const Source& source, const OpsContext& context) const;
-  Status StoreRows(const Source& source) const;
+  EngineOptions Reading() const;
+  Result<std::unique_ptr<KvEngine>> OpenWithoutRows(const std::string& path, const std::string& no_log_files) const;
+  Status Copy(const OpsContext& context, std::uint64_t spare_bytes);
+  Status CopyQuiet(const OpsContext& context);
+  Status CopyHeld(const OpsContext& context, const HeldInstance& held, const std::string& no_log_files);
+  Status CheckFiles(KvEngine* engine, const OpsContext& context) const;
+  Status StoreRows() const;
 
-  const std::string log_;
+  const Source source_;
+  const std::string parent_;
   std::unique_ptr<TemporaryDirectory> scratch_;  // outlives the engines
+  HeldTables tables_;                            // beside a writer
   std::string path_;
   Seen seen_;
   std::unique_ptr<KvEngine> rows_;

@@ -65,6 +65,9 @@ class OfflineStore {
   KvEngine* log_files() const { return tables_ != nullptr ? tables_->files() : log_.get(); }
   // What reading log() takes of memory: its rows that are not in tables, or the cache of those that a copy has there.
   std::uint64_t LogMemoryBytes() const { return log()->BufferedBytes() + (tables_ != nullptr ? cache_bytes_ : 0); }
+  // The same files as they are by now, where they are read beside a copy of the rows.
+  Result<std::unique_ptr<KvEngine>> OpenLogFiles() const { return tables_->OpenFiles(); }
+  bool LogIsCopied() const { return tables_ != nullptr; }
   EngineStats LogStats() const { return tables_ != nullptr ? tables_->Stats() : log_->Stats(); }  // where log() is not null
   const Status& log_failure() const { return log_failure_; }
   const Status& data_failure() const { return data_failure_; }

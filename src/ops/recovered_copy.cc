@@ -22,8 +22,9 @@ Result<std::unique_ptr<Storage>> OpenToRead(const Options& options, const std::s
 }
 
 Result<std::unique_ptr<RecoveredCopy>> RecoveredCopy::Prepare(const std::string& path, const std::string& log_path,
-                                                              const OpsContext& context, const std::string& parent) {
-  auto rehearsal = Rehearsal::Prepare(path, log_path, context, parent);
+                                                              const OpsContext& context, const std::string& parent,
+                                                              Rehearsal::Writer writer) {
+  auto rehearsal = Rehearsal::Prepare(path, log_path, context, parent, writer);
   if (!rehearsal.ok()) return rehearsal.status();
   std::unique_ptr<RecoveredCopy> copy(new RecoveredCopy);
   copy->rehearsal_ = std::move(*rehearsal);

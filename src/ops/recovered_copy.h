@@ -24,13 +24,14 @@ inline constexpr std::uint64_t kLogHeldPart = 4;
 // Storage::Open of a store that is only read. kResourceExhausted where what only its log holds takes more memory than this.
 Result<std::unique_ptr<Storage>> OpenToRead(const Options& options, const std::string& path, std::uint64_t held_bytes_max);
 
-// Gone with this object, which the store that reads it must not outlive. Nobody writes to the source meanwhile. Memory: within
-// the limit of the context. Thread safety: one thread.
+// Gone with this object, which the store that reads it must not outlive. Who may write to the source meanwhile: as of Rehearsal.
+// Memory: within the limit of the context. Thread safety: one thread.
 class RecoveredCopy {
  public:
   // The copy, not recovered yet. Errors and `parent` as of Rehearsal::Prepare.
   static Result<std::unique_ptr<RecoveredCopy>> Prepare(const std::string& path, const std::string& log_path,
-                                                        const OpsContext& context, const std::string& parent = "");
+                                                        const OpsContext& context, const std::string& parent = "",
+                                                        Rehearsal::Writer writer = Rehearsal::Writer::kIsRefused);
   // Opens it for writing, stores what its log holds, and closes it. Where that fails its store cannot be opened, is damaged, or the
   // disk is full. Quarantined shards are no error: see found(). Not interrupted by `context` while the log is replayed.
   Status Recover(const OpsContext& context);
@@ -38,6 +39,7 @@ class RecoveredCopy {
   // Its store when the log had been replayed.
   const StorageStats& found() const { return found_; }
   const std::string& path() const { return rehearsal_->path(); }
+  bool BesideWriter() const { return rehearsal_->BesideWriter(); }
   // For who opens it: with its log, and a logger that uses the source's names.
   Options OptionsOf(Options options) const;
   // With the source's names in place of those of the copy.

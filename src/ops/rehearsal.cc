@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/posix_file.h"
+#include "chronolith/engine_registry.h"
 #include "ops/file_copy.h"
 #include "storage/store_directory.h"
 #include "storage/unfinished.h"
@@ -41,19 +42,20 @@ class RenamingLogger : public Logger {
 }  // namespace
 
 Result<std::unique_ptr<Rehearsal>> Rehearsal::Prepare(const std::string& source, const std::string& log_path,
-                                                      const OpsContext& context, const std::string& parent) {
+                                                      const OpsContext& context, const std::string& parent, Writer writer) {
   std::unique_ptr<Rehearsal> made(new Rehearsal);
-  if (Status s = made->Copy(source, log_path, context, parent); !s.ok()) return s;
+  if (Status s = made->Copy(source, log_path, context, parent, writer); !s.ok()) return s;
   return made;
 }
 
-Status Rehearsal::Copy(const std::string& source, const std::string& log_path, const OpsContext& context,
-                       const std::string& parent) {
+Status Rehearsal::Copy(const std::string& source, const std::string& log_path, const OpsContext& context, const std::string& parent,
+                       Writer writer) {
   const Result<StoreManifest> manifest = ReadStoreManifest(source);
   if (!manifest.ok()) return manifest.status();
   auto undisturbed = ReaderLock::Take(source, log_path);
-  if (!undisturbed.ok()) return undisturbed.status();
-  undisturbed_ = std::move(*undisturbed);
+  const bool written = undisturbed.status().code() == StatusCode::kFailedPrecondition && writer == Writer::kMayGoOn;
+  if (!undisturbed.ok() && !written) return undisturbed.status();
+  if (!written) undisturbed_ = std::move(*undisturbed);
   auto scratch = TemporaryDirectory::Make("recover", parent);
   if (!scratch.ok()) return scratch.status();
   scratch_ = std::move(*scratch);
@@ -63,24 +65,51 @@ Status Rehearsal::Copy(const std::string& source, const std::string& log_path, c
   if (LogInstancePath(path_, *manifest) != log) log_path_ = log;
   instances_ = {{DataInstancePath(source), DataInstancePath(path_)},
                 {log_path.empty() ? LogInstancePath(source, *manifest) : log_path, log}};
-  if (Status s = CheckRoom(); !s.ok()) return s;
-  std::error_code error;
-  fs::create_directories(path_, error);
-  if (error) return ErrnoStatus("cannot create " + path_, error);
-  for (const std::string_view name : {kStoreFile, kUnfinishedFile}) {
-    const std::string file = "/" + std::string(name);
-    const Status s = CopyOne(source + file, path_ + file, context);
-    if (!s.ok() && s.code() != StatusCode::kNotFound) return s;
-  }
+  return written ? CopyHeld(*manifest, context) : CopyInstances(context);
+}
+
+Status Rehearsal::CopyInstances(const OpsContext& context) const {
+  const Result<std::uint64_t> bytes = CopiedBytes();
+  if (!bytes.ok()) return bytes.status();
+  if (Status s = CheckRoom(*bytes); !s.ok()) return s;
+  if (Status s = CopyStoreFiles(context); !s.ok()) return s;
   for (const Instance& instance : instances_) {
     if (Status s = CopyInstance(instance, context); !s.ok()) return s;
   }
   return Status::Ok();
 }
 
-// For what is copied, as much again for what is stored of it, and the log that opening it begins.
-Status Rehearsal::CheckRoom() const {
-  constexpr std::uint64_t kFresh = 16ULL << 20;
+Status Rehearsal::CopyHeld(const StoreManifest& manifest, const OpsContext& context) {
+  const Result<std::shared_ptr<EngineFactory>> factory = EngineRegistry::Default()->Find(manifest.engine);
+  if (!factory.ok()) return factory.status();
+  const Instance& data = instances_.front();
+  const Instance& log = instances_.back();
+  const Result<HeldStore> held = HoldStore(factory->get(), data.source, log.source);
+  if (!held.ok()) return held.status();
+  // Until it is gone the instances may be between two states.
+  std::error_code error;
+  if (fs::exists(source_ + "/" + std::string(kUnfinishedFile), error) || error) {
+    return FailedPrecondition("an open of " + source_ + " that gives up lost log records has not come to its end");
+  }
+  if (Status s = CheckRoom(held->log.CopiedBytes() + held->data.CopiedBytes()); !s.ok()) return s;
+  if (Status s = CopyStoreFiles(context); !s.ok()) return s;
+  if (Status s = CopyHeldFiles(held->data, data.source, data.copy, context, &tables_); !s.ok()) return s;
+  return CopyHeldFiles(held->log, log.source, log.copy, context, &tables_);
+}
+
+Status Rehearsal::CopyStoreFiles(const OpsContext& context) const {
+  std::error_code error;
+  fs::create_directories(path_, error);
+  if (error) return ErrnoStatus("cannot create " + path_, error);
+  for (const std::string_view name : {kStoreFile, kUnfinishedFile}) {
+    const std::string file = "/" + std::string(name);
+    const Status s = CopyOne(source_ + file, path_ + file, context);
+    if (!s.ok() && s.code() != StatusCode::kNotFound) return s;
+  }
+  return Status::Ok();
+}
+
+Result<std::uint64_t> Rehearsal::CopiedBytes() const {
   std::uint64_t copied = 0;
   for (const Instance& instance : instances_) {
     std::error_code error;
@@ -93,7 +122,13 @@ Status Rehearsal::CheckRoom() const {
     }
     if (error) return ErrnoStatus("cannot list " + instance.source, error);
   }
-  return scratch_->CheckRoom(2 * copied + kFresh).WithContext("a copy is recovered");
+  return copied;
+}
+
+// For what is copied, as much again for what is stored of it, and the log that opening it begins.
+Status Rehearsal::CheckRoom(std::uint64_t copied_bytes) const {
+  constexpr std::uint64_t kFresh = 16ULL << 20;
+  return scratch_->CheckRoom(2 * copied_bytes + kFresh).WithContext("a copy is recovered");
 }
 
 // An instance that is not there is not there in the copy either.

@@ -8,6 +8,7 @@
 
 #include "chronolith/engine_registry.h"
 #include "format/scrub_state.h"
+#include "ops/recovered_copy.h"
 #include "ops/verify_pass.h"
 #include "storage/log_judge.h"
 #include "storage/store_directory.h"
@@ -27,9 +28,6 @@ class Verification {
       : path_(path), options_(options), context_(context), report_(report), flow_(context, options.bytes_per_second) {}
 
   Status Run() {
-    auto tables = PutLogInTables(path_, options_.store, context_);
-    if (!tables.ok()) return tables.status();
-    log_in_tables_ = std::move(*tables);
     View view = OpenView();
     if (view == nullptr) return failure_;
     const StoreManifest& manifest = view->manifest();
@@ -60,7 +58,10 @@ class Verification {
  private:
   // As much of the store as can be opened; what cannot is a problem. Null: failure_.
   View OpenView() {
-    OfflineOptions how = OfflineNow();
+    Result<OfflineOptions> now = OfflineNow(context_);
+    failure_ = now.status();
+    if (!now.ok()) return nullptr;
+    OfflineOptions how = std::move(*now);
     how.quarantine = true;
     Result<std::unique_ptr<OfflineStore>> whole = OfflineStore::Open(path_, how);
     failure_ = whole.status();
@@ -114,22 +115,79 @@ class Verification {
     }
   }
 
-  // What somebody has written to since is read as it is.
-  OfflineOptions OfflineNow() const {
+  // A copy of the log is read for as long as nobody writes to that, then another one. kCancelled.
+  Result<OfflineOptions> OfflineNow(const OpsContext& context) {
     OfflineOptions how = options_.store;
-    if (log_in_tables_ != nullptr && log_in_tables_->IsCurrent()) how.log_in_tables = log_in_tables_;
+    MutexLock lock(&mu_);
+    const bool current = log_in_tables_ != nullptr && log_in_tables_->IsCurrent();
+    if (!current && !log_as_it_is_) {
+      log_in_tables_.reset();
+      auto tables = PutLogInTables(path_, options_.store, context);
+      if (!tables.ok()) return tables.status();
+      log_in_tables_ = std::move(*tables);
+      // Small, it may have grown by the next time; else what was wrong with it is not sought in all of it again.
+      const bool small = LogBytes(path_, options_.store.log_path) <= context_.memory_limit_bytes / kLogHeldPart;
+      log_as_it_is_ = log_in_tables_ == nullptr && !small;
+    }
+    how.log_in_tables = log_in_tables_;
     return how;
   }
+  Result<OfflineOptions> OfflineNow() { return OfflineNow(flow_.silent()); }
 
-  Result<View> Reopen(const OfflineStore& like) const {
-    OfflineOptions how = OfflineNow();
-    how.quarantine = true;
-    how.log = like.log() != nullptr;
-    how.data = like.data() != nullptr;
-    Result<std::unique_ptr<OfflineStore>> again = OfflineStore::Open(path_, how);
+  Result<View> Reopen(const OfflineStore& like) {
+    Result<OfflineOptions> how = OfflineNow();
+    if (!how.ok()) return how.status();
+    how->quarantine = true;
+    how->log = like.log() != nullptr;
+    how->data = like.data() != nullptr;
+    Result<std::unique_ptr<OfflineStore>> again = OfflineStore::Open(path_, *how);
     if (!again.ok()) return again.status();
     return View(std::move(*again));
   }
+
+  // The log as it is after `view` was opened; of all shards of a view the same copy, where it is one.
+  Result<std::unique_ptr<OfflineStore>> OpenLogBehind(const View& view) {
+    MutexLock lock(&behind_mu_);
+    if (behind_of_.lock() != view) {
+      Result<OfflineOptions> now = OfflineNow();
+      if (!now.ok()) return now.status();
+      behind_ = std::move(now->log_in_tables);
+      behind_of_ = view;
+    }
+    OfflineOptions how = options_.store;
+    how.log_in_tables = behind_;
+    how.data = false;
+    return OfflineStore::Open(path_, how);
+  }
+
+  // The files of one instance, and the same opened anew where they vanish.
+  class Files {
+   public:
+    Files(Verification* of, View view, bool log) : of_(of), view_(std::move(view)), log_(log) {}
+    KvEngine* Engine() const { return files_ != nullptr ? files_.get() : log_ ? view_->log_files() : view_->data(); }
+    Result<KvEngine*> Reopen() {
+      if (log_ && view_->LogIsCopied()) {  // without another copy of its rows
+        Result<std::unique_ptr<KvEngine>> files = view_->OpenLogFiles();
+        if (!files.ok()) return files.status();
+        files_ = std::move(*files);
+        return Engine();
+      }
+      OfflineOptions how = of_->options_.store;
+      how.quarantine = true;
+      how.log = log_;
+      how.data = !log_;
+      Result<std::unique_ptr<OfflineStore>> again = OfflineStore::Open(of_->path_, how);
+      if (!again.ok()) return again.status();
+      view_ = std::move(*again);
+      return Engine();
+    }
+
+   private:
+    Verification* const of_;
+    View view_;
+    std::unique_ptr<KvEngine> files_;
+    const bool log_;
+  };
 
   void Begin(const OfflineStore& store) {
     std::uint64_t bytes = 0;
@@ -153,20 +211,13 @@ class Verification {
 
   Status LookAtShared(const View& view) {
     for (const bool log : {true, false}) {
-      View current = view;
-      KvEngine* engine = log ? view->log_files() : view->data();
-      if (engine == nullptr) continue;
-      const ReopenEngine reopen = [&]() -> Result<KvEngine*> {
-        Result<View> again = Reopen(*view);
-        if (!again.ok()) return again.status();
-        current = std::move(*again);
-        return log ? current->log_files() : current->data();
-      };
+      Files files(this, view, log);
+      if (files.Engine() == nullptr) continue;
+      const ReopenEngine reopen = [&] { return files.Reopen(); };
       const std::string instance = log ? "log" : "data";
       for (const FamilyId family : {kSharedFiles, kMetaFamily}) {
-        engine = log ? current->log_files() : current->data();
         const auto count = [this](std::uint64_t bytes) { report_->file_bytes += bytes; };
-        if (Status s = LookAtFiles(engine, family, instance, reopen, &flow_, &shared_, count); !s.ok()) return s;
+        if (Status s = LookAtFiles(files.Engine(), family, instance, reopen, &flow_, &shared_, count); !s.ok()) return s;
       }
     }
     if (view->data() == nullptr) return Status::Ok();
@@ -260,11 +311,7 @@ class Verification {
     look.sums_bytes_max = context_.memory_limit_bytes / 4 / kPairs;
     look.problems = ProblemList(look.shard);
     look.figures.shard = look.shard;
-    look.open_log = [this] {
-      OfflineOptions how = OfflineNow();
-      how.data = false;
-      return OfflineStore::Open(path_, how);
-    };
+    look.open_log = [this, &view] { return OpenLogBehind(view); };
     Status s;
     for (const auto part : {LookAtStates, LookAtLog, LookAtIndex, LookAtChunks}) {
       if (s.ok()) s = part(&look);
@@ -275,22 +322,17 @@ class Verification {
   }
 
   Status LookAtFilesOf(const View& view, ShardId shard, ProblemList* problems, const OnFileBytes& on_bytes) {
-    View current = view;
     const std::pair<bool, FamilyId> families[] = {
         {true, WalFamily(shard)}, {false, IndexFamily(shard)}, {false, ChunkFamily(shard)}};
     for (const auto& of : families) {
       const bool log = of.first;
       const FamilyId family = of.second;
-      KvEngine* const engine = log ? current->log_files() : current->data();
-      if (engine == nullptr) continue;
-      const ReopenEngine reopen = [&]() -> Result<KvEngine*> {
-        Result<View> again = Reopen(*view);
-        if (!again.ok()) return again.status();
-        current = std::move(*again);
-        return log ? current->log_files() : current->data();
-      };
+      Files files(this, view, log);
+      if (files.Engine() == nullptr) continue;
+      const ReopenEngine reopen = [&] { return files.Reopen(); };
       const std::uint64_t before = problems->total();
-      if (Status s = LookAtFiles(engine, family, log ? "log" : "data", reopen, &flow_, problems, on_bytes); !s.ok()) return s;
+      if (Status s = LookAtFiles(files.Engine(), family, log ? "log" : "data", reopen, &flow_, problems, on_bytes); !s.ok())
+        return s;
       const Status damage = view->data() == nullptr || log ? Status::Ok() : view->data()->Damage(family);
       if (!damage.ok() && problems->total() == before) {
         problems->Add(ProblemKind::kFile, FamilyName(family == IndexFamily(shard) ? "index" : "chunk", shard), damage.message());
@@ -310,7 +352,12 @@ class Verification {
   const OpsContext& context_;
   VerifyReport* const report_;
   VerifyFlow flow_;
-  std::shared_ptr<LogInTables> log_in_tables_;  // may be null
+  Mutex mu_;
+  std::shared_ptr<LogInTables> log_in_tables_ ABSL_GUARDED_BY(mu_);  // may be null
+  bool log_as_it_is_ ABSL_GUARDED_BY(mu_) = false;
+  Mutex behind_mu_;
+  std::weak_ptr<OfflineStore> behind_of_ ABSL_GUARDED_BY(behind_mu_);
+  std::shared_ptr<LogInTables> behind_ ABSL_GUARDED_BY(behind_mu_);  // may be null
   Status failure_;
   std::vector<ShardId> all_;
   ProblemList shared_;

@@ -65,6 +65,7 @@ class VerifyFlow {
     return pace_.Pass(bytes);
   }
   const OpsContext& context() const { return context_; }
+  const OpsContext& silent() const { return silent_; }  // the same without progress
 
  private:
   const OpsContext& context_;

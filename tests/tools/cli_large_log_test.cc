@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <regex>
 
+#include "chronolith/storage.h"
 #include "tests/tools/cli_test_base.h"
 
 namespace chronolith::testing {
@@ -16,7 +17,9 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 
-constexpr char kLeft[] = "chronolith-log-AAAAAA";  // as one that was killed leaves it; who makes another removes it
+// As copies that were killed leave them; who makes another removes it.
+constexpr char kLeft[] = "chronolith-log-AAAAAA";
+constexpr char kLeftRecovered[] = "chronolith-recover-AAAAAA";
 
 class CliLargeLog : public CliTest {
  protected:
@@ -33,6 +36,9 @@ class CliLargeLog : public CliTest {
     }
     const ProcessResult result = Import(text, {"--shards", "4", "--input-format", "prometheus"});
     ASSERT_EQ(result.exit_code, kOk) << result.err;
+    ExpectLarge();
+  }
+  void ExpectLarge() const {
     std::uintmax_t bytes = 0;
     for (const auto& entry : fs::directory_iterator(db_ + "/log")) {
       if (entry.path().extension() == ".log") bytes += entry.file_size();
@@ -56,8 +62,8 @@ class CliLargeLog : public CliTest {
     EXPECT_THAT(Temporary(), ElementsAre(kLeft)) << "a copy was made";
     return result;
   }
-  ProcessResult Copied(const std::vector<std::string>& args) const {
-    fs::create_directory(Path("tmp") + "/" + kLeft);
+  ProcessResult Copied(const std::vector<std::string>& args, const char* left = kLeft) const {
+    fs::create_directory(Path("tmp") + "/" + left);
     ProcessResult result = With("1MiB", args);
     EXPECT_THAT(Temporary(), IsEmpty()) << "no copy was made, or it was left";
     return result;
@@ -128,6 +134,57 @@ TEST_F(CliLargeLog, ReplaySendsTheSame) {
     return all;
   };
   EXPECT_EQ(exported(Path("target")), exported(db_));
+}
+
+// This process has it open, has written all of it, and goes on to write and checkpoint when they have been read.
+TEST_F(CliLargeLog, BesideAWriterTheSame) {
+  Options options;
+  options.shards = 4;
+  options.checkpoint_interval_ms = 0;
+  options.scrub_interval_ms = 0;
+  options.background_compaction = false;
+  auto writer = Storage::Open(options, db_);
+  ASSERT_TRUE(writer.ok()) << writer.status().ToString();
+  for (int s = 0; s < 100; ++s) {
+    TimeSeries series;
+    series.labels = {{"__name__", "n"}, {"s", std::to_string(s)}};
+    for (int i = 0; i < 600; ++i) series.samples.push_back({1'700'006'400'000 + i * 15'000, 0.37 * s * i});
+    ASSERT_TRUE((*writer)->Write(series).ok());
+  }
+  ExpectLarge();
+  ExpectTheSame({"verify", db_});
+  ExpectTheSame({"dump-wal", db_, "--records", "--format", "json"});
+  ExpectTheSame({"cardinality", db_, "--format", "json"});
+  ExpectTheSame({"inspect", db_, "--what", "files", "--format", "json"});
+  ExpectTheSame({"inspect", db_, "--what", "pins", "--format", "json"});
+  ExpectTheSame({"inspect", db_, "--what", "keys", "--format", "json"});
+  for (const std::vector<std::string>& args : {std::vector<std::string>{"labels", "--db", db_},
+                                               {"query", "--db", db_, "{s=\"7\"}", "--format", "csv"},
+                                               {"export", "--db", db_, "--to", "jsonl"}}) {
+    SCOPED_TRACE(args[0]);
+    const ProcessResult as_it_is = With("4GiB", args);
+    const ProcessResult copied = Copied(args, kLeftRecovered);
+    EXPECT_EQ(copied.exit_code, kOk) << copied.err;
+    EXPECT_EQ(copied.out, as_it_is.out);
+    EXPECT_THAT(copied.err, Not(HasSubstr("warning")));
+  }
+  ASSERT_EQ((*writer)->Checkpoint(), Status::Ok());
+  ASSERT_EQ((*writer)->Close(), Status::Ok());
+  EXPECT_EQ(Cli({"verify", db_}).exit_code, kOk);
+}
+
+// One that checkpoints all the time: files come and go while they are copied, and while the copy is read.
+TEST_F(CliLargeLog, VerifyFindsNothingBesideABusyWriter) {
+  Subprocess writer({CHRONOLITH_CHECKPOINTING_WRITER, db_});
+  for (std::uint64_t round = 1; round <= 10; ++round) {
+    ASSERT_TRUE(writer.WaitUntil([&](const std::string&, const std::string& err) { return LastLogged(err) >= round * 10'000; }))
+        << writer.err();
+    const ProcessResult result = With("4KiB", {"verify", db_});
+    EXPECT_EQ(result.exit_code, kOk) << result.out << result.err;
+    EXPECT_THAT(Temporary(), IsEmpty());
+  }
+  EXPECT_EQ(writer.Wait().exit_code, kOk);
+  EXPECT_EQ(Cli({"verify", db_}).exit_code, kOk);
 }
 
 TEST_F(CliLargeLog, ADamagedLogIsNamedByItsOwnName) {

@@ -154,10 +154,17 @@ Options ReadingOptions(const StoreFlags& flags) {
   return options;
 }
 
-// kFailedPrecondition: a process writes. kDataLoss: the copy is not whole; the database says the same, and does more.
-Status ReadCopy(const StoreFlags& flags, const Options& options, const ops::OpsContext& context, ReadStore* opened) {
-  auto copy = ops::RecoveredCopy::Prepare(flags.db, flags.log_dir, context);
+// What is copied beside a writer may lack what came and went while it was held, as a backup's files.
+constexpr int kCopiesMax = 5;
+
+// kFailedPrecondition: it is being opened by a process that gives up what was lost. kDataLoss: the copy is not whole; the database
+// says the same, and does more. *beside_writer: that may be so only of the copy.
+Status ReadOneCopy(const StoreFlags& flags, const Options& options, const ops::OpsContext& context, ReadStore* opened,
+                   bool* beside_writer) {
+  auto copy = ops::RecoveredCopy::Prepare(flags.db, flags.log_dir, context, "", ops::Rehearsal::Writer::kMayGoOn);
+  *beside_writer = copy.status().code() == StatusCode::kUnavailable;
   if (!copy.ok()) return copy.status();
+  *beside_writer = (*copy)->BesideWriter();
   {
     const EndsAtOnce interruptible("interrupted while a copy of the log was stored; nothing was changed",
                                    [&copy] { (*copy)->Remove(); });
@@ -171,6 +178,15 @@ Status ReadCopy(const StoreFlags& flags, const Options& options, const ops::OpsC
   opened->copy = std::move(*copy);
   opened->storage = std::move(*storage);
   return Status::Ok();
+}
+
+Status ReadCopy(const StoreFlags& flags, const Options& options, const ops::OpsContext& context, ReadStore* opened) {
+  for (int attempt = 1;; ++attempt) {
+    bool beside_writer = false;
+    Status s = ReadOneCopy(flags, options, context, opened, &beside_writer);
+    const bool passes = s.code() == StatusCode::kUnavailable || s.code() == StatusCode::kDataLoss;
+    if (!passes || !beside_writer || attempt == kCopiesMax) return s;
+  }
 }
 
 std::uint64_t LimitOf(const StoreFlags& flags) { return flags.memory_limit == 0 ? kToolMemoryBytes : flags.memory_limit; }
