@@ -40,7 +40,8 @@ class Soundness : public VerifyVisitor {
 }  // namespace
 
 Result<std::shared_ptr<LogInTables>> LogInTables::Make(const Source& source, const OpsContext& context, const Place& place) {
-  if (FileBytes(source.log, ".log") <= context.memory_limit_bytes / kLogHeldPart) return std::shared_ptr<LogInTables>();
+  const std::uint64_t held_max = place.held_bytes_max > 0 ? place.held_bytes_max : context.memory_limit_bytes / kLogHeldPart;
+  if (FileBytes(source.log, ".log") <= held_max) return std::shared_ptr<LogInTables>();
   std::shared_ptr<LogInTables> made(new LogInTables(source, place.parent));
   const Status s = made->Copy(context, place.spare_bytes);
   if (s.code() == StatusCode::kCancelled) return s;

@@ -32,9 +32,10 @@ class LogInTables {
   struct Place {
     std::string parent;                       // "": among temporary files
     std::uint64_t spare_bytes = 64ULL << 20;  // to be left on its disk, beside the log twice
+    std::uint64_t held_bytes_max = 0;         // of log files that are read as they are; 0: kLogHeldPart of the memory limit
   };
 
-  // Null where the log is to be read as it is: its files take no more than a part (kLogHeldPart) of the memory limit, something of
+  // Null where the log is to be read as it is: its files take no more than Place::held_bytes_max, something of
   // the log is missing or damaged (an end that a crash has torn is not), there is too little room, or the copy failed. kCancelled.
   // Nothing is left of a copy that was not made.
   static Result<std::shared_ptr<LogInTables>> Make(const Source& source, const OpsContext& context, const Place& place);

@@ -37,7 +37,7 @@ Result<std::shared_ptr<LogInTables>> PutLogInTables(const std::string& path, con
   source.options.background_threads = kOpeningThreads;
   source.options.block_cache_bytes = options.block_cache_bytes;
   source.options.logger = options.logger;
-  auto made = LogInTables::Make(source, context, {});
+  auto made = LogInTables::Make(source, context, {.held_bytes_max = options.log_held_bytes_max});
   // So that a process that is killed leaves nothing: `dump-wal | head` ends by a signal.
   if (made.ok() && *made != nullptr) (*made)->Remove();
   return made;

@@ -30,9 +30,14 @@ struct OfflineOptions {
   bool log_may_fail = false;
   bool data_may_fail = false;
   std::shared_ptr<Logger> logger;
+  // Of log files that PutLogInTables leaves as they are; 0: kLogHeldPart of the memory limit.
+  std::uint64_t log_held_bytes_max = 0;
   // Of the same store, by PutLogInTables: its log is read there. Null: as it is.
   std::shared_ptr<LogInTables> log_in_tables;
 };
+
+// OfflineOptions::log_held_bytes_max of who reads a log and needs little beside: a copy takes more time than reading the log does.
+constexpr std::uint64_t LogHeldByReader(std::uint64_t memory_limit_bytes) { return memory_limit_bytes / 16 * 9; }
 
 // A log that is too large to be held in memory within the limit of `context`, in tables, for OfflineOptions; null where it is to be
 // read as it is (LogInTables::Make), or there is none. kCancelled.

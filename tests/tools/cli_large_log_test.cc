@@ -106,10 +106,10 @@ TEST_F(CliLargeLog, InspectTellsOfTheFilesOfTheLogItself) {
     json.erase("now_ms");
     return json;
   };
-  const nlohmann::json as_it_is = families(AsItIs({"inspect", db_, "--what", "families", "--format", "json"}));
-  EXPECT_EQ(families(Copied({"inspect", db_, "--what", "families", "--format", "json"})), as_it_is);
-  EXPECT_GT(as_it_is["log"]["families"].size(), 4U) << as_it_is.dump();
-  EXPECT_GT(as_it_is["log"]["log_bytes"], 256 << 10) << as_it_is.dump();
+  const std::vector<std::string> inspect = {"inspect", db_, "--what", "families", "--format", "json"};
+  const ProcessResult as_it_is = AsItIs(inspect), copied = Copied(inspect);
+  EXPECT_EQ(families(copied), families(as_it_is));
+  EXPECT_NE(WithoutNow(copied.out), WithoutNow(as_it_is.out)) << "a copy was read: tables take less than memory";
 }
 
 TEST_F(CliLargeLog, ReplaySendsTheSame) {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "interop/time_text.h"
+#include "ops/recovered_copy.h"
 #include "tools/cli/common.h"
 #include "tools/cli/files.h"
 #include "tools/cli/interrupt.h"
@@ -156,7 +157,10 @@ int RunReplay(const ReplayFlags& flags) {
       return kExitUsage;
     }
   }
-  auto store = OpenFiles(flags.files, flags.memory_limit, {.data_may_fail = true});
+  // A database that is written to takes most of the limit.
+  const bool to_database = flags.target.text.starts_with("db:");
+  auto store = OpenFiles(flags.files, flags.memory_limit,
+                         {.data_may_fail = true, .log_held_bytes_max = to_database ? flags.memory_limit / ops::kLogHeldPart : 0});
   if (!store.ok()) return FailOpening(store.status(), flags.files);
   auto target = MakeTarget(flags.target, target_context, store->get());
   if (!target.ok()) return Fail(target.status());
