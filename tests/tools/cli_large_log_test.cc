@@ -29,7 +29,7 @@ class CliLargeLog : public CliTest {
   void Fill() {
     std::string text = "# TYPE n gauge\n";
     for (int s = 0; s < 100; ++s) {
-      for (int i = 0; i < 600; ++i) {
+      for (int i = 0; i < 1500; ++i) {
         text += "n{s=\"" + std::to_string(s) + "\"} " + std::to_string(0.37 * s * i) + " " +
                 std::to_string(1'700'006'400'000 + i * 15'000) + "\n";
       }
@@ -43,7 +43,7 @@ class CliLargeLog : public CliTest {
     for (const auto& entry : fs::directory_iterator(db_ + "/log")) {
       if (entry.path().extension() == ".log") bytes += entry.file_size();
     }
-    ASSERT_GT(bytes, 256U << 10);
+    ASSERT_GT(bytes, 576U << 10);
     ASSERT_LT(bytes, 64U << 20);
   }
   std::vector<std::string> Temporary() const {
@@ -148,7 +148,7 @@ TEST_F(CliLargeLog, BesideAWriterTheSame) {
   for (int s = 0; s < 100; ++s) {
     TimeSeries series;
     series.labels = {{"__name__", "n"}, {"s", std::to_string(s)}};
-    for (int i = 0; i < 600; ++i) series.samples.push_back({1'700'006'400'000 + i * 15'000, 0.37 * s * i});
+    for (int i = 0; i < 1500; ++i) series.samples.push_back({1'700'006'400'000 + i * 15'000, 0.37 * s * i});
     ASSERT_TRUE((*writer)->Write(series).ok());
   }
   ExpectLarge();
