@@ -30,7 +30,7 @@ std::chrono::nanoseconds ThreadCpuTime() {
 constexpr std::size_t kHeaderBytes = 15;
 constexpr std::size_t kCallsOfOne = 128;           // of a well-behaved client
 constexpr std::size_t kAnsweredMax = 64;           // that a client has not taken, where there is room for no more calls
-constexpr std::uint64_t kSettledBytes = 64 << 10;  // are not worth a look
+constexpr std::uint64_t kSettledBytes = 64 << 10;  // of one, for which nobody looks what of it was read
 
 }  // namespace
 
@@ -135,11 +135,12 @@ void GrpcListener::LookAtConnections() {
     const bool takes_nothing = busy && std::min(std::exchange(look.answered, answered), answered) > kAnsweredMax;
     if (takes_nothing || now - look.settled_at > options_.unsettled_timeout) {
       ShutDown(connection.get());
-    } else if (bytes > kSettledBytes) {
+    } else if (bytes > 0) {
       unsettled.emplace_back(bytes, connection);
       all += bytes;
     }
   }
+  if (all <= options_.unsettled_bytes_max) return;
   std::sort(unsettled.begin(), unsettled.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
   for (auto it = unsettled.begin(); all > options_.unsettled_bytes_max; ++it) {
     ShutDown(it->second.get());

@@ -41,8 +41,9 @@ void GrpcMetrics::AddTo(std::vector<MetricFamily>* families) const {
   MetricFamily refused = Family("chronolith_grpc_connections_refused_total",
                                 "Connections of gRPC that were closed at once, since there were as many as may be.", Counter);
   AddValue(&refused, {}, static_cast<double>(connections_refused_.Get()));
-  MetricFamily shut_down = Family("chronolith_grpc_connections_shut_down_total",
-                                  "Connections of gRPC that were shut down, since too many calls were open.", Counter);
+  MetricFamily shut_down =
+      Family("chronolith_grpc_connections_shut_down_total",
+             "Connections of gRPC that were shut down: too many calls, answers not taken, or bytes that became no call.", Counter);
   AddValue(&shut_down, {}, static_cast<double>(connections_shut_down_.Get()));
   for (MetricFamily* family : {&calls, &duration, &bytes, &in_flight, &connections, &refused, &shut_down}) {
     families->push_back(std::move(*family));
