@@ -98,6 +98,7 @@ Status LogInTables::Copy(const OpsContext& context, std::uint64_t spare_bytes) {
   files_ = std::move(*files);
   // Log files are no links, since who opens them to write cuts their ends.
   if (Status s = written ? CopyHeld(context, held, no_log_files) : CopyQuiet(context); !s.ok()) return s;
+  held = {};  // its descriptors
   if (Status s = StoreRows(); !s.ok()) return s;
   ReturnFreedMemory(0);
   Result<std::unique_ptr<KvEngine>> rows = source_.factory->Open(path_, Reading());

@@ -1,6 +1,7 @@
 #include "ops/reader_lock.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <utility>
@@ -21,6 +22,9 @@ Result<std::unique_ptr<ReaderLock>> ReaderLock::TakeInstances(const std::string&
   std::unique_ptr<ReaderLock> lock(new ReaderLock);
   for (const std::string& instance : {data, log}) {
     const std::string name = instance + "/LOCK";
+    // This process writes: to open and close the file would give up its lock.
+    const LockHolder holder = FindLockHolder(name);
+    if (holder.known && !holder.shared && holder.pid == getpid()) return LockedError(path, name);
     Result<FileDescriptor> file = OpenFile(name, O_RDONLY);
     if (file.status().code() == StatusCode::kNotFound) continue;
     if (!file.ok()) return file.status();

@@ -118,7 +118,6 @@ class Verification {
   // A copy of the log is read for as long as nobody writes to that, then another one. kCancelled.
   Result<OfflineOptions> OfflineNow(const OpsContext& context) {
     OfflineOptions how = options_.store;
-    how.log_held_bytes_max = LogHeldByReader(context_.memory_limit_bytes);
     MutexLock lock(&mu_);
     const bool current = log_in_tables_ != nullptr && log_in_tables_->IsCurrent();
     if (!current && !log_as_it_is_) {
@@ -127,7 +126,7 @@ class Verification {
       if (!tables.ok()) return tables.status();
       log_in_tables_ = std::move(*tables);
       // Small, it may have grown by the next time; else what was wrong with it is not sought in all of it again.
-      const bool small = LogBytes(path_, options_.store.log_path) <= how.log_held_bytes_max;
+      const bool small = LogBytes(path_, options_.store.log_path) <= context_.memory_limit_bytes / kLogHeldPart;
       log_as_it_is_ = log_in_tables_ == nullptr && !small;
     }
     how.log_in_tables = log_in_tables_;

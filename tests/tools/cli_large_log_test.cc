@@ -179,7 +179,7 @@ TEST_F(CliLargeLog, VerifyFindsNothingBesideABusyWriter) {
   for (std::uint64_t round = 1; round <= 10; ++round) {
     ASSERT_TRUE(writer.WaitUntil([&](const std::string&, const std::string& err) { return LastLogged(err) >= round * 10'000; }))
         << writer.err();
-    const ProcessResult result = With("4KiB", {"verify", db_});
+    const ProcessResult result = With("1", {"verify", db_});
     EXPECT_EQ(result.exit_code, kOk) << result.out << result.err;
     EXPECT_THAT(Temporary(), IsEmpty());
   }

@@ -176,7 +176,8 @@ class JsonLine {
 int RunDump(const DumpFlags& flags) {
   auto selection = ParseLogFlags(flags.log);
   if (!selection.ok()) return FailUsage(selection.status());
-  auto store = OpenFiles(flags.files, flags.memory_limit, {.data_may_fail = true});
+  auto store = OpenFiles(flags.files, flags.memory_limit,
+                         {.data_may_fail = true, .log_held_bytes_max = ops::LogHeldByReader(flags.memory_limit)});
   if (!store.ok()) return FailOpening(store.status(), flags.files);
   ops::DumpOptions options;
   options.selection = std::move(*selection);

@@ -24,7 +24,6 @@ Result<std::unique_ptr<ops::OfflineStore>> OpenFiles(const FilesFlags& flags, st
   ops::OpsContext context;
   context.cancelled = InterruptFlag();
   context.memory_limit_bytes = memory_limit;
-  if (options.log_held_bytes_max == 0) options.log_held_bytes_max = ops::LogHeldByReader(memory_limit);
   auto log_in_tables = ops::PutLogInTables(flags.db, options, context);
   if (!log_in_tables.ok()) return log_in_tables.status();
   options.log_in_tables = std::move(*log_in_tables);

@@ -9,7 +9,6 @@
 #include <string>
 
 #include "interop/time_text.h"
-#include "ops/recovered_copy.h"
 #include "tools/cli/common.h"
 #include "tools/cli/files.h"
 #include "tools/cli/interrupt.h"
@@ -160,7 +159,7 @@ int RunReplay(const ReplayFlags& flags) {
   // A database that is written to takes most of the limit.
   const bool to_database = flags.target.text.starts_with("db:");
   auto store = OpenFiles(flags.files, flags.memory_limit,
-                         {.data_may_fail = true, .log_held_bytes_max = to_database ? flags.memory_limit / ops::kLogHeldPart : 0});
+                         {.data_may_fail = true, .log_held_bytes_max = to_database ? 0 : ops::LogHeldByReader(flags.memory_limit)});
   if (!store.ok()) return FailOpening(store.status(), flags.files);
   auto target = MakeTarget(flags.target, target_context, store->get());
   if (!target.ok()) return Fail(target.status());

@@ -206,10 +206,8 @@ Result<ReadStore> OpenCopyOrAll(const StoreFlags& flags, const Options& options,
   auto storage = OpenShowingReplay(options, flags.db);
   if (!storage.ok()) return storage.status();
   opened.storage = std::move(*storage);
-  if (copied.code() != StatusCode::kFailedPrecondition) {
-    std::fprintf(stderr, "chronolith: warning: --memory-limit may be passed, as no copy of the log could be stored: %s\n",
-                 copied.message().c_str());
-  }
+  std::fprintf(stderr, "chronolith: warning: --memory-limit may be passed, as no copy of the log could be stored: %s\n",
+               copied.message().c_str());
   return opened;
 }
 
