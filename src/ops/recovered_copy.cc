@@ -9,10 +9,10 @@
 #include "storage/store_directory.h"
 
 namespace chronolith::ops {
-std::uint64_t LogBytes(const std::string& path, const std::string& log_path) {
+std::uint64_t LogBytes(const std::string& path, const std::string& log_path, const std::string& extension) {
   const Result<StoreManifest> manifest = ReadStoreManifest(path);
   if (!manifest.ok()) return 0;
-  return FileBytes(log_path.empty() ? LogInstancePath(path, *manifest) : log_path);
+  return FileBytes(log_path.empty() ? LogInstancePath(path, *manifest) : log_path, extension);
 }
 
 Result<std::unique_ptr<Storage>> OpenToRead(const Options& options, const std::string& path, std::uint64_t held_bytes_max) {

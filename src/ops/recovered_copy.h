@@ -16,8 +16,9 @@
 namespace chronolith::ops {
 
 // What the log of the store in `path` takes, of which a part may be stored. A store that is only read holds what is not, however
-// much that is: a million series, 7 MiB of log or more, take 230 MiB. 0: cannot be told. `log_path` "": where the manifest says.
-std::uint64_t LogBytes(const std::string& path, const std::string& log_path);
+// much that is: a million series, 7 MiB of log or more, take 230 MiB. 0: cannot be told. `log_path` "": where the manifest says;
+// `extension`: of its files with that only, such as ".log".
+std::uint64_t LogBytes(const std::string& path, const std::string& log_path, const std::string& extension = "");
 // Of a memory limit: what a log takes that is still opened as it is. Who only reads holds its rows in memory, and what they say.
 inline constexpr std::uint64_t kLogHeldPart = 4;
 

@@ -126,7 +126,7 @@ class Verification {
       if (!tables.ok()) return tables.status();
       log_in_tables_ = std::move(*tables);
       // Small, it may have grown by the next time; else what was wrong with it is not sought in all of it again.
-      const bool small = LogBytes(path_, options_.store.log_path) <= context_.memory_limit_bytes / kLogHeldPart;
+      const bool small = LogBytes(path_, options_.store.log_path, ".log") <= context_.memory_limit_bytes / kLogHeldPart;
       log_as_it_is_ = log_in_tables_ == nullptr && !small;
     }
     how.log_in_tables = log_in_tables_;

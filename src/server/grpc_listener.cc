@@ -190,6 +190,7 @@ void GrpcListener::GiveAway(Tcp::socket socket) {
   const Tcp::endpoint peer = socket.remote_endpoint(error);
   if (!error) socket.native_non_blocking(true, error);
   if (error) return;  // it has ended
+  const std::string name = GrpcPeerOf(peer);
   {
     MutexLock lock(&mu_);
     constexpr std::chrono::milliseconds kBetween{100};
@@ -199,7 +200,7 @@ void GrpcListener::GiveAway(Tcp::socket socket) {
       ForgetEnded();
     }
     // Of a client's two connections from one port, to two addresses, calls could not be told apart.
-    const auto same = connections_.find(GrpcPeerOf(peer));
+    const auto same = connections_.find(name);
     if (connections_.size() >= options_.connections_max || (same != connections_.end() && same->second->IsOpen())) {
       if (metrics_ != nullptr) metrics_->CountRefusedConnection();
       return;  // closes it
@@ -212,7 +213,7 @@ void GrpcListener::GiveAway(Tcp::socket socket) {
   connection->look_.settled_at = std::chrono::steady_clock::now();
   {
     MutexLock lock(&mu_);
-    connections_[GrpcPeerOf(peer)] = connection;
+    connections_[name] = connection;
     if (!std::exchange(ticks_, true)) asio::post(io_, [this] { Tick(options_.tick); });
     if (metrics_ != nullptr) metrics_->SetConnections(connections_.size());
   }

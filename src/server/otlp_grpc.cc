@@ -24,7 +24,6 @@ namespace chronolith::server {
 namespace {
 
 using interop::otlp::MetricsWritten;
-using ::opentelemetry::proto::collector::metrics::v1::ExportMetricsServiceResponse;
 using ::opentelemetry::proto::collector::metrics::v1::MetricsService;
 
 constexpr int kMetadataBytesMax = 16 << 10;  // gRPC looks at this much in each frame
