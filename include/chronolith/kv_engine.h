@@ -281,10 +281,12 @@ struct LogDamage {
 class CHRONOLITH_EXPORT LogJudge {
  public:
   virtual ~LogJudge();
-  // `before`: the instance read-only, with all that can be read up to the first damage which stops the engine; where that is `synced`,
-  // perhaps with some of what is behind it. Outlives the calls.
-  virtual Status Begin(KvEngine* before) = 0;
-  // Each intact put into a listed family, and each damage, in the order of the log.
+  // `stored`: the instance read-only, without what only its log holds. Outlives the calls.
+  virtual Status Begin(KvEngine* stored) = 0;
+  // Each put into a listed family that the engine replays, in the order of the log: up to the first damage which stops the engine,
+  // and where that is `synced` perhaps some of what is behind it. It may be stored, too.
+  virtual void OnReplayed(FamilyId family, std::string_view key, std::string_view value);
+  // After all that is replayed: each intact put into a listed family, and each damage, in the order of the log.
   virtual void OnRow(FamilyId family, std::string_view key, std::string_view value) = 0;
   virtual void OnDamage(const LogDamage& damage) = 0;
   // The damage (counted from 0) that is a torn tail: the log may be cut off before it. None: there is nothing to cut. An error: the

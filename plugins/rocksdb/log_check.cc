@@ -59,28 +59,6 @@ class InstanceLock {
   bool held_ = false;
 };
 
-// Hands the puts of a write to the judge.
-class PutsOfWrite : public rocksdb::WriteBatch::Handler {
- public:
-  PutsOfWrite(const LogView& view, LogJudge* judge) : view_(view), judge_(judge) {}
-  rocksdb::Status PutCF(std::uint32_t number, const rocksdb::Slice& key, const rocksdb::Slice& value) override {
-    if (const auto it = view_.families.find(number); it != view_.families.end())
-      judge_->OnRow(it->second, ToView(key), ToView(value));
-    return rocksdb::Status::OK();
-  }
-  rocksdb::Status DeleteCF(std::uint32_t, const rocksdb::Slice&) override { return rocksdb::Status::OK(); }
-  rocksdb::Status SingleDeleteCF(std::uint32_t, const rocksdb::Slice&) override { return rocksdb::Status::OK(); }
-  rocksdb::Status DeleteRangeCF(std::uint32_t, const rocksdb::Slice&, const rocksdb::Slice&) override {
-    return rocksdb::Status::OK();
-  }
-  rocksdb::Status MergeCF(std::uint32_t, const rocksdb::Slice&, const rocksdb::Slice&) override { return rocksdb::Status::OK(); }
-  rocksdb::Status MarkNoop(bool) override { return rocksdb::Status::OK(); }
-
- private:
-  const LogView& view_;
-  LogJudge* const judge_;
-};
-
 LogDamage Describe(const std::string& path, const std::vector<LogFile>& files, std::size_t file, const DamagedBytes& bytes) {
   LogDamage damage;
   damage.place = path + "/" + files[file].name + ", bytes " + std::to_string(bytes.begin) + " to " + std::to_string(bytes.end);
@@ -93,13 +71,19 @@ LogDamage Describe(const std::string& path, const std::vector<LogFile>& files, s
 
 // `synced_file`: the one in which the engine stops, and known to be synced; files.size() where none is.
 Status TellJudge(rocksdb::Env* env, const std::string& path, const std::vector<LogFile>& files, std::size_t synced_file,
-                 const LogView& view, LogJudge* judge) {
+                 const LogView& view, const std::function<Status(const OnPut&)>& replay, LogJudge* judge) {
   if (Status s = judge->Begin(view.engine.get()); !s.ok()) return s;
-  PutsOfWrite puts(view, judge);
+  const auto to_judge = [&](void (LogJudge::*tell)(FamilyId, std::string_view, std::string_view)) -> OnPut {
+    return [&view, judge, tell](std::uint32_t number, std::string_view key, std::string_view value) {
+      if (const auto it = view.families.find(number); it != view.families.end()) (judge->*tell)(it->second, key, value);
+    };
+  };
+  if (Status s = replay(to_judge(&LogJudge::OnReplayed)); !s.ok()) return s;
+  const OnPut on_row = to_judge(&LogJudge::OnRow);
   for (std::size_t i = 0; i < files.size(); ++i) {
     LogScanCallbacks callbacks;
     // A record whose checksum matches is a write that RocksDB made: what it cannot take apart it does not replay either.
-    callbacks.on_record = [&](std::string_view record) { (void)rocksdb::WriteBatch(std::string(record)).Iterate(&puts); };
+    callbacks.on_record = [&](std::string_view record) { (void)ForEachPut(rocksdb::WriteBatch(std::string(record)), on_row); };
     callbacks.on_damage = [&](const DamagedBytes& bytes) {
       LogDamage damage = Describe(path, files, i, bytes);
       damage.synced = i == synced_file;
@@ -186,8 +170,19 @@ std::uint64_t NewestLogNumber(const std::string& path) {
   return files.ok() && !files->empty() ? files->back().number : 0;
 }
 
+std::uint64_t LogFileBytes(const std::string& path) {
+  std::uint64_t bytes = 0;
+  const Result<std::vector<LogFile>> files = ListLogFiles(path);
+  for (std::size_t i = 0; files.ok() && i < files->size(); ++i) {
+    std::error_code gone;
+    const std::uintmax_t size = fs::file_size(path + "/" + (*files)[i].name, gone);
+    if (!gone) bytes += size;
+  }
+  return bytes;
+}
+
 Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path, InstanceRole role, bool only_look, LogJudge* judge,
-                                     const std::function<Result<LogView>(LogReading)>& open_view) {
+                                     const OpenLogView& open_view) {
   if (env == nullptr) env = rocksdb::Env::Default();
   const InstanceLock lock(env, path, only_look);
   if (!lock.held()) return std::string();  // Open says why
@@ -206,12 +201,13 @@ Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path,
   if (damages.empty() && missing == 0) return std::string();
 
   // A record that the end of the file cuts off does not stop RocksDB; nor does what looks like one.
-  Result<LogView> view = open_view(LogReading::kStrict);
+  LogReading reading = LogReading::kStrict;
+  Result<LogView> view = open_view(reading, nullptr);
   const bool refused = view.status().code() == StatusCode::kDataLoss;
-  if (refused) view = open_view(LogReading::kUpToDamage);
+  if (refused) view = open_view(reading = LogReading::kUpToDamage, nullptr);
   // Some table is newer than the log file in which RocksDB stops; with several families it syncs that before it notes the table.
   const bool behind_tables = view.status().code() == StatusCode::kDataLoss;
-  if (behind_tables) view = open_view(LogReading::kAroundDamage);
+  if (behind_tables) view = open_view(reading = LogReading::kAroundDamage, nullptr);
   if (view.status().code() == StatusCode::kNotFound) return std::string();  // families that creation had not come to
   if (!view.ok()) {  // an Open that fared better would drop what is intact behind the damage
     if (view.status().code() != StatusCode::kDataLoss || damages.empty()) return view.status();
@@ -230,7 +226,8 @@ Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path,
                                  [](const auto& damage) { return !(damage.second.unwritten && damage.second.ends_file); });
   const std::size_t synced_file =
       !behind_tables || damages.empty() ? files->size() : (stop != damages.end() ? *stop : damages.front()).first;
-  if (Status s = TellJudge(env, path, *files, synced_file, *view, judge); !s.ok()) return s;
+  const auto replay = [&](const OnPut& on_put) { return open_view(reading, on_put).status(); };
+  if (Status s = TellJudge(env, path, *files, synced_file, *view, replay, judge); !s.ok()) return s;
   if (missing != 0) judge->OnDamage({.place = MissingFrom(path, missing), .synced = true, .ends_file = true, .ends_log = true});
   const Result<std::optional<std::size_t>> torn = judge->Decide();
   view->engine.reset();

@@ -13,10 +13,11 @@
 #include <vector>
 
 #include "chronolith/kv_engine.h"
+#include "plugins/rocksdb/log_rows.h"
 
 namespace chronolith {
 
-// A damaged instance, opened read-only.
+// A damaged instance, opened read-only, without the rows of its log.
 struct LogView {
   std::unique_ptr<KvEngine> engine;
   std::map<std::uint32_t, FamilyId> families;  // by RocksDB's number
@@ -34,6 +35,8 @@ struct LogFile {
 Result<std::vector<LogFile>> ListLogFiles(const std::string& path);
 // 0: there is none, or the directory cannot be read.
 std::uint64_t NewestLogNumber(const std::string& path);
+// Of all of them, as far as they can be looked at.
+std::uint64_t LogFileBytes(const std::string& path);
 
 enum class LogReading : std::uint8_t {
   kStrict,
@@ -41,10 +44,13 @@ enum class LogReading : std::uint8_t {
   kAroundDamage  // with what it can read behind
 };
 
-// `open_view`: opens the instance read-only. `path` holds a database. env nullptr: the system's. `only_look`: nothing is changed,
-// whatever the judge says, and others may look meanwhile.
+// Opens the instance; `on_put` (may be null) is shown what is replayed.
+using OpenLogView = std::function<Result<LogView>(LogReading, OnPut on_put)>;
+
+// `path` holds a database. env nullptr: the system's. `only_look`: nothing is changed, whatever the judge says, and others may look
+// meanwhile. Memory: one write of the log.
 Result<std::string> CheckInstanceLog(rocksdb::Env* env, const std::string& path, InstanceRole role, bool only_look, LogJudge* judge,
-                                     const std::function<Result<LogView>(LogReading)>& open_view);
+                                     const OpenLogView& open_view);
 
 }  // namespace chronolith
 

@@ -121,7 +121,8 @@ const FamilyTuning& TuningOf(FamilyRole role) { return kFamilyTunings[static_cas
 const InstanceTuning& TuningOf(InstanceRole role) { return kInstanceTunings[static_cast<std::size_t>(role)]; }
 
 Result<EngineSettings> ParseSettings(const EngineOptions& options) {
-  if (Status s = CheckExtra(options, "rocksdb", {"wal_recovery_mode", "repair", "drop_damaged_tables", "wal_dir"}); !s.ok())
+  if (Status s = CheckExtra(options, "rocksdb", {"wal_recovery_mode", "repair", "drop_damaged_tables", "wal_dir", "log_rows"});
+      !s.ok())
     return s;
   EngineSettings settings;
   if (const auto it = options.extra.find("wal_recovery_mode"); it != options.extra.end()) {
@@ -146,10 +147,15 @@ Result<EngineSettings> ParseSettings(const EngineOptions& options) {
     if (settings.wal_dir.empty() || !options.read_only)
       return InvalidArgument("wal_dir must name a directory, of an instance that is only read");
   }
+  if (const auto it = options.extra.find("log_rows"); it != options.extra.end()) {
+    settings.log_rows = it->second != "left_out";
+    if (settings.log_rows || !options.read_only)
+      return InvalidArgument("log_rows must be 'left_out', of an instance that is only read");
+  }
   return settings;
 }
 
-InstanceResources MakeResources(const EngineOptions& options) {
+InstanceResources MakeResources(const EngineOptions& options, const EngineSettings& settings) {
   InstanceResources resources;
   // An LRU cache: 7.8.3 calls its clock cache experimental. Half of it is for index and filter blocks.
   rocksdb::LRUCacheOptions cache;
@@ -157,6 +163,7 @@ InstanceResources MakeResources(const EngineOptions& options) {
   cache.high_pri_pool_ratio = 0.5;
   resources.block_cache = rocksdb::NewLRUCache(cache);
   resources.write_buffers = std::make_shared<rocksdb::WriteBufferManager>(options.write_buffer_bytes);
+  if (!settings.log_rows) resources.log_filter = std::make_shared<LogRowsLeftOut>(settings.on_put);
   return resources;
 }
 
@@ -180,6 +187,7 @@ rocksdb::DBOptions MakeDbOptions(const EngineOptions& options, const EngineSetti
   db.recycle_log_file_num = 0;  // a recycled file's old records behind a torn tail cannot be told from damage
   db.manual_wal_flush = false;
   db.wal_dir = settings.wal_dir;
+  db.wal_filter = resources.log_filter.get();
   db.manifest_preallocation_size = 64 * kKiB;  // of 4 MiB a small disk had nothing
   db.write_buffer_manager = resources.write_buffers;
   db.max_background_jobs = std::max(1, options.background_threads);

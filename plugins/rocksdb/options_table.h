@@ -11,6 +11,7 @@
 #include <string>
 
 #include "chronolith/kv_engine.h"
+#include "plugins/rocksdb/log_rows.h"
 
 namespace chronolith {
 
@@ -44,7 +45,9 @@ struct EngineSettings {
   bool repair = false;         // before it is opened: repair.h
   std::set<std::string> drop;  // files: those of them that are bad, before it is opened (table_drop.h)
   std::string wal_dir;         // where an open looks for log files; "": in the instance
+  bool log_rows = true;        // false: what is replayed is not put into memory
   bool skip_damage = false;    // of the log; for CheckLog's look at it only, no store can ask for it
+  OnPut on_put;                // the same; without log_rows
 };
 Result<EngineSettings> ParseSettings(const EngineOptions& options);
 
@@ -54,8 +57,9 @@ struct InstanceResources {
   std::shared_ptr<rocksdb::Env> env;           // must outlive the instance
   std::shared_ptr<rocksdb::Cache> block_cache;
   std::shared_ptr<rocksdb::WriteBufferManager> write_buffers;
+  std::shared_ptr<rocksdb::WalFilter> log_filter;  // null: none
 };
-InstanceResources MakeResources(const EngineOptions& options);
+InstanceResources MakeResources(const EngineOptions& options, const EngineSettings& settings);
 
 // The listener and logger are left for the caller to set.
 rocksdb::DBOptions MakeDbOptions(const EngineOptions& options, const EngineSettings& settings, const InstanceResources& resources);

@@ -10,7 +10,7 @@
 namespace chronolith {
 
 Status RepairTables(rocksdb::Env* env, const std::string& path, const EngineOptions& options, const EngineSettings& settings) {
-  const InstanceResources resources = MakeResources(options);
+  const InstanceResources resources = MakeResources(options, settings);
   rocksdb::DBOptions db_options = MakeDbOptions(options, settings, resources);
   db_options.env = env;
   db_options.info_log = AdaptLogger(options.logger);

@@ -55,6 +55,7 @@ Status KvEngine::Damage(FamilyId) const { return Status::Ok(); }
 LogJudge::~LogJudge() = default;
 VerifyVisitor::~VerifyVisitor() = default;
 EngineFactory::~EngineFactory() = default;
+void LogJudge::OnReplayed(FamilyId, std::string_view, std::string_view) {}
 bool LogJudge::GivesUpDamage() const { return false; }
 Result<std::string> EngineFactory::CheckLog(const std::string&, const EngineOptions&, LogJudge*) {
   return Unimplemented("the engine '" + std::string(Name()) + "' cannot check its log");

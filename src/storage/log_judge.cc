@@ -4,7 +4,6 @@
 
 #include "query/damage_policy.h"
 #include "storage/core.h"
-#include "wal/sharded_wal.h"
 
 namespace chronolith {
 namespace {
@@ -53,24 +52,39 @@ WalJudge::WalJudge(KvEngine* data, const std::vector<JudgedShard>& shards, GiveU
   for (const JudgedShard& shard : shards) shards_.push_back({.shard = shard});
 }
 
-Status WalJudge::Begin(KvEngine* before) {
+Status WalJudge::Begin(KvEngine* stored) {
   for (ShardLog& log : shards_) {
-    const Result<StoredState> stored = ReadStoredState(data_, log.shard);
-    if (!stored.ok()) return stored.status();
-    log.applied_least = stored->least();
-    log.applied_most = stored->most();
-    WalEnd end;
-    const Status s = ReadWal(before, log.shard.wal_family, log.shard.id, 0, nullptr, nullptr, nullptr, &end);
-    // RocksDB passes over zeroes where a record should begin: then the hole is the damage, and `end` is in front of it.
-    if (!s.ok() && s.code() != StatusCode::kDataLoss) return s;
-    if (!s.ok()) hole_ = hole_.ok() ? s : DataLoss(hole_.message() + "; " + s.message());
-    log.end = std::max(end.last_lsn, end.trimmed_to);
-    log.at = log.end;
+    const Result<StoredState> state = ReadStoredState(data_, log.shard);
+    if (!state.ok()) return state.status();
+    log.applied_least = state->least();
+    log.applied_most = state->most();
+    log.replayed = std::make_unique<LogEnd>(log.shard.id);
+    if (Status s = log.replayed->ReadStored(stored, log.shard.wal_family); !s.ok()) return s;
   }
   return Status::Ok();
 }
 
+WalJudge::ShardLog* WalJudge::Find(FamilyId family) {
+  const auto log = std::find_if(shards_.begin(), shards_.end(), [&](const ShardLog& l) { return l.shard.wal_family == family; });
+  return log == shards_.end() ? nullptr : &*log;
+}
+
+void WalJudge::OnReplayed(FamilyId family, std::string_view key, std::string_view value) {
+  if (ShardLog* const log = Find(family); log != nullptr) log->replayed->OnReplayed(key, value);
+}
+
+void WalJudge::EndReplay() {
+  if (std::exchange(replay_ended_, true)) return;
+  for (ShardLog& log : shards_) {
+    // RocksDB passes over zeroes where a record should begin: then the hole is the damage, and `end` is in front of it.
+    if (const Status s = log.replayed->hole(); !s.ok()) hole_ = hole_.ok() ? s : DataLoss(hole_.message() + "; " + s.message());
+    log.end = log.replayed->last();
+    log.at = log.end;
+  }
+}
+
 void WalJudge::OnDamage(const LogDamage& damage) {
+  EndReplay();
   const bool began = std::any_of(shards_.begin(), shards_.end(), [](const ShardLog& l) { return l.end > 0; });
   for (ShardLog& log : shards_) log.behind = false;
   found_.push_back({.damage = damage, .first = began && last_group_ == 0, .group_before = last_group_});
@@ -92,8 +106,9 @@ void WalJudge::Miss(const ShardLog& log, Lsn first, Lsn last, bool vouched) {
 }
 
 void WalJudge::OnRow(FamilyId family, std::string_view key, std::string_view value) {
-  const auto log = std::find_if(shards_.begin(), shards_.end(), [&](const ShardLog& l) { return l.shard.wal_family == family; });
-  if (log == shards_.end() || key.empty() || key[0] != kWalRowPrefix) return;
+  EndReplay();
+  ShardLog* const log = Find(family);
+  if (log == nullptr || key.empty() || key[0] != kWalRowPrefix) return;
   WalRowHeader row;
   std::string_view payload;
   RecordView record;
@@ -142,6 +157,7 @@ Status WalJudge::Refusal(const std::string& place) const {
 }
 
 Result<std::optional<std::size_t>> WalJudge::Decide() {
+  EndReplay();
   Result<std::optional<std::size_t>> verdict = Judge();
   refused_ = verdict.status().code() == StatusCode::kDataLoss && !give_up_;
   if (verdict.status().code() != StatusCode::kDataLoss || !give_up_) return verdict;

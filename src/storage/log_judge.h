@@ -19,6 +19,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -30,6 +31,7 @@
 #include "format/index_rows.h"
 #include "format/series_id.h"
 #include "format/wal_record.h"
+#include "storage/log_end.h"
 
 namespace chronolith {
 
@@ -52,7 +54,7 @@ struct StoredState {
 };
 Result<StoredState> ReadStoredState(KvEngine* data, const JudgedShard& shard);
 
-// For the log instance. Thread safety: one thread. Memory: a few bytes a shard and a damage.
+// For the log instance. Thread safety: one thread. Memory: one row, and a few bytes a shard and a damage.
 class WalJudge : public LogJudge {
  public:
   // Called where damage is given up, before anything is changed, with the shards that have nothing behind it. Its error refuses.
@@ -61,7 +63,8 @@ class WalJudge : public LogJudge {
   // `data`: the data instance, open; outlives this. `give_up` empty: what is damaged is refused.
   WalJudge(KvEngine* data, const std::vector<JudgedShard>& shards, GiveUp give_up, std::string remedy);
 
-  Status Begin(KvEngine* before) override;
+  Status Begin(KvEngine* stored) override;
+  void OnReplayed(FamilyId family, std::string_view key, std::string_view value) override;
   void OnRow(FamilyId family, std::string_view key, std::string_view value) override;
   void OnDamage(const LogDamage& damage) override;
   Result<std::optional<std::size_t>> Decide() override;
@@ -78,9 +81,10 @@ class WalJudge : public LogJudge {
     JudgedShard shard;
     Lsn applied_least = 0;  // the data instance holds all up to here
     Lsn applied_most = 0;   // and something of up to here
-    Lsn end = 0;            // of what can be read in front of the damage
-    Lsn at = 0;             // last LSN seen, `end` at first
-    bool behind = true;     // a row of it is behind the last damage
+    std::unique_ptr<LogEnd> replayed;
+    Lsn end = 0;         // of what can be read in front of the damage
+    Lsn at = 0;          // last LSN seen, `end` at first
+    bool behind = true;  // a row of it is behind the last damage
   };
   struct Found {
     LogDamage damage;
@@ -97,6 +101,8 @@ class WalJudge : public LogJudge {
     bool vouched;  // by an epoch record or by the data instance
   };
 
+  ShardLog* Find(FamilyId family);
+  void EndReplay();
   Result<std::optional<std::size_t>> Judge();
   static bool Vouched(const Found& found);
   void Miss(const ShardLog& log, Lsn first, Lsn last, bool vouched);
@@ -111,6 +117,7 @@ class WalJudge : public LogJudge {
   std::vector<Found> found_;
   std::vector<Missing> missing_;
   Status hole_;  // in what can be read, of each shard that has one
+  bool replay_ended_ = false;
   std::uint64_t last_group_ = 0;
   std::string scratch_;
 };

@@ -191,10 +191,38 @@ class WalVisitor {
   virtual Status OnLoss(ShardId, const WalLoss& loss) { return loss.why; }
 };
 
+// Takes a shard's rows one by one, in the order of their LSNs, and checks them as ReadWal says. Thread safety: one thread.
+class WalRowReader {
+ public:
+  // `visitor` may be null; `end` says how far it has come. Both outlive this.
+  WalRowReader(ShardId shard, Lsn after, WalVisitor* visitor, WalEnd* end)
+      : shard_(shard), after_(after), visitor_(visitor), end_(end) {}
+  // The value of the state row, or of an older one. Rows behind which the log was trimmed are no longer wanted.
+  Status ReadState(std::string_view value);
+  Status ReadRow(std::string_view key, std::string_view value);
+  // The first LSN of the last row read; 0 where it was passed over.
+  Lsn taken() const { return taken_; }
+  WalEnd* end() const { return end_; }
+
+ private:
+  Status Damaged(Lsn first, Lsn last, const Status& why) const;
+
+  const ShardId shard_;
+  const Lsn after_;
+  WalVisitor* const visitor_;
+  WalEnd* const end_;
+  Lsn expected_ = 1;
+  Lsn taken_ = 0;
+  std::string scratch_;
+};
+
 // Reads one shard's rows with LSN > `after`, checks every checksum, the density of LSNs and the epoch chain: kDataLoss naming the
 // hole. `stop` is polled between rows. Memory: one row. `rows` (may be null) receives each row's first LSN and bytes.
 Status ReadWal(KvEngine* engine, FamilyId family, ShardId shard, Lsn after, const std::atomic<bool>* stop, WalVisitor* visitor,
                std::vector<std::pair<Lsn, std::uint64_t>>* rows, WalEnd* end);
+// The same, for who has more rows behind them.
+Status ReadWalRows(KvEngine* engine, FamilyId family, const std::atomic<bool>* stop, WalRowReader* reader,
+                   std::vector<std::pair<Lsn, std::uint64_t>>* rows);
 
 // The first LSN of the shard's last row, if that is past `after`; else `after`. By some fifty seeks.
 Result<Lsn> LastWalRow(KvEngine* engine, FamilyId family, Lsn after);

@@ -1,4 +1,5 @@
 // Reading a shard's log back: the one reader that replay, checkpointed readers and the tools share.
+#include <algorithm>
 #include <string>
 
 #include "wal/sharded_wal.h"
@@ -56,18 +57,78 @@ Status CheckEpoch(ShardId shard, Lsn expected, const WalEnd& before, const WalRo
 
 }  // namespace
 
+Status WalRowReader::Damaged(Lsn first, Lsn last, const Status& why) const {
+  return why.code() == StatusCode::kDataLoss && visitor_ != nullptr ? visitor_->OnLoss(shard_, {first, last, {}, why}) : why;
+}
+
+Status WalRowReader::ReadState(std::string_view value) {
+  Lsn trimmed_to = 0;
+  if (Status status = DecodeWalState(shard_, value, &trimmed_to); !status.ok()) return Damaged(0, 0, status);
+  end_->trimmed_to = std::max(end_->trimmed_to, trimmed_to);
+  expected_ = std::max(expected_, end_->trimmed_to + 1);
+  if (end_->last_lsn <= end_->trimmed_to) end_->last_lsn = end_->last_epoch = end_->last_group = 0;
+  return Status::Ok();
+}
+
+Status WalRowReader::ReadRow(std::string_view key, std::string_view value) {
+  WalRowHeader row;
+  std::string_view payload;
+  taken_ = 0;
+  if (Status status = DecodeWalRow(shard_, key, value, &row, &payload, &scratch_); !status.ok()) {
+    return Damaged(row.first_lsn, 0, status);
+  }
+  // Rows wholly below trimmed_to may still be there: trimming is a range delete that a reader may be ahead of.
+  if (row.first_lsn + row.records <= end_->trimmed_to + 1) return Status::Ok();
+  if (Status status = CheckEpoch(shard_, expected_, *end_, row, payload, visitor_); !status.ok()) return status;
+  if (row.first_lsn < expected_ && end_->last_lsn != 0) {
+    return DataLoss("the log of shard " + std::to_string(shard_) + " has LSN " + std::to_string(row.first_lsn) + " twice");
+  }
+  if (visitor_ != nullptr) {
+    if (Status status = visitor_->OnRow(shard_, row, value); !status.ok()) return status;
+  }
+  taken_ = row.first_lsn;
+  Lsn lsn = row.first_lsn;
+  const Lsn row_end = row.first_lsn + row.records - 1;
+  const auto context = [&] { return "log of shard " + std::to_string(shard_) + ", LSN " + std::to_string(lsn); };
+  for (; !payload.empty(); ++lsn) {
+    RecordView record;
+    if (Status status = NextRecord(&payload, &record); !status.ok()) {
+      if (status = Damaged(lsn, row_end, status.WithContext(context())); !status.ok()) return status;
+      lsn = row_end + 1;
+      break;
+    }
+    if (lsn <= after_ || visitor_ == nullptr) continue;
+    if (Status status = visitor_->OnRecord(shard_, lsn, row, record); !status.ok()) {
+      if (status = Damaged(lsn, lsn, status.WithContext(context())); !status.ok()) return status;
+    }
+  }
+  if (lsn != row_end + 1) {
+    return DataLoss("log row of shard " + std::to_string(shard_) + " at LSN " + std::to_string(row.first_lsn) + " holds " +
+                    std::to_string(lsn - row.first_lsn) + " records, its header says " + std::to_string(row.records));
+  }
+  end_->last_lsn = lsn - 1;
+  end_->last_epoch = row.epoch;
+  end_->last_group = row.group;
+  end_->records += row.records;
+  end_->bytes += value.size();
+  if (visitor_ != nullptr) visitor_->OnProgress(shard_, *end_);
+  expected_ = lsn;
+  return Status::Ok();
+}
+
 Status ReadWal(KvEngine* engine, FamilyId family, ShardId shard, Lsn after, const std::atomic<bool>* stop, WalVisitor* visitor,
                std::vector<std::pair<Lsn, std::uint64_t>>* rows, WalEnd* end) {
   *end = {};
-  // The bytes are wrong: ok where the visitor passes over that.
-  const auto damaged = [&](Lsn first, Lsn last, const Status& why) {
-    return why.code() == StatusCode::kDataLoss && visitor != nullptr ? visitor->OnLoss(shard, {first, last, {}, why}) : why;
-  };
+  WalRowReader reader(shard, after, visitor, end);
+  return ReadWalRows(engine, family, stop, &reader, rows);
+}
+
+Status ReadWalRows(KvEngine* engine, FamilyId family, const std::atomic<bool>* stop, WalRowReader* reader,
+                   std::vector<std::pair<Lsn, std::uint64_t>>* rows) {
+  WalEnd* const end = reader->end();
   std::string state;
   if (Status status = engine->Get(family, kWalStateKey, &state); status.ok()) {
-    status = DecodeWalState(shard, state, &end->trimmed_to);
-    if (!status.ok()) status = damaged(0, 0, status);
-    if (!status.ok()) return status;
+    if (status = reader->ReadState(state); !status.ok()) return status;
   } else if (status.code() != StatusCode::kNotFound) {
     end->unreadable = true;
     return status;
@@ -79,52 +140,10 @@ Status ReadWal(KvEngine* engine, FamilyId family, ShardId shard, Lsn after, cons
   Result<std::unique_ptr<KvIterator>> it = engine->NewIterator(family, iterate);
   end->unreadable = !it.ok();
   if (!it.ok()) return it.status();
-  std::string scratch;
-  Lsn expected = end->trimmed_to + 1;
   for ((*it)->Seek(iterate.lower); (*it)->Valid(); (*it)->Next()) {
     if (stop != nullptr && stop->load(std::memory_order_relaxed)) return Cancelled("reading the log was stopped");
-    WalRowHeader row;
-    std::string_view payload;
-    if (Status status = DecodeWalRow(shard, (*it)->key(), (*it)->value(), &row, &payload, &scratch); !status.ok()) {
-      if (status = damaged(row.first_lsn, 0, status); !status.ok()) return status;
-      continue;
-    }
-    // Rows wholly below trimmed_to may still be there: trimming is a range delete that a reader may be ahead of.
-    if (row.first_lsn + row.records <= end->trimmed_to + 1) continue;
-    if (Status status = CheckEpoch(shard, expected, *end, row, payload, visitor); !status.ok()) return status;
-    if (row.first_lsn < expected && end->last_lsn != 0) {
-      return DataLoss("the log of shard " + std::to_string(shard) + " has LSN " + std::to_string(row.first_lsn) + " twice");
-    }
-    if (visitor != nullptr) {
-      if (Status status = visitor->OnRow(shard, row, (*it)->value()); !status.ok()) return status;
-    }
-    if (rows != nullptr) rows->emplace_back(row.first_lsn, (*it)->value().size() + kWalKeyBytes);
-    Lsn lsn = row.first_lsn;
-    const Lsn row_end = row.first_lsn + row.records - 1;
-    const auto context = [&] { return "log of shard " + std::to_string(shard) + ", LSN " + std::to_string(lsn); };
-    for (; !payload.empty(); ++lsn) {
-      RecordView record;
-      if (Status status = NextRecord(&payload, &record); !status.ok()) {
-        if (status = damaged(lsn, row_end, status.WithContext(context())); !status.ok()) return status;
-        lsn = row_end + 1;
-        break;
-      }
-      if (lsn <= after || visitor == nullptr) continue;
-      if (Status status = visitor->OnRecord(shard, lsn, row, record); !status.ok()) {
-        if (status = damaged(lsn, lsn, status.WithContext(context())); !status.ok()) return status;
-      }
-    }
-    if (lsn != row_end + 1) {
-      return DataLoss("log row of shard " + std::to_string(shard) + " at LSN " + std::to_string(row.first_lsn) + " holds " +
-                      std::to_string(lsn - row.first_lsn) + " records, its header says " + std::to_string(row.records));
-    }
-    end->last_lsn = lsn - 1;
-    end->last_epoch = row.epoch;
-    end->last_group = row.group;
-    end->records += row.records;
-    end->bytes += (*it)->value().size();
-    if (visitor != nullptr) visitor->OnProgress(shard, *end);
-    expected = lsn;
+    if (Status status = reader->ReadRow((*it)->key(), (*it)->value()); !status.ok()) return status;
+    if (rows != nullptr && reader->taken() != 0) rows->emplace_back(reader->taken(), (*it)->value().size() + kWalKeyBytes);
   }
   end->unreadable = !(*it)->status().ok();
   return (*it)->status();

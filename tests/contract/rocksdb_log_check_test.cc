@@ -25,10 +25,17 @@ class RecordingJudge : public LogJudge {
  public:
   explicit RecordingJudge(Result<std::optional<std::size_t>> decision = std::optional<std::size_t>()) : decision_(decision) {}
 
-  Status Begin(KvEngine* before) override {
-    auto cursor = before->NewIterator(0, {});
-    for ((*cursor)->Seek(""); (*cursor)->Valid(); (*cursor)->Next()) ++rows_before;
+  Status Begin(KvEngine* stored) override {
+    auto cursor = stored->NewIterator(0, {});
+    for ((*cursor)->Seek(""); (*cursor)->Valid(); (*cursor)->Next()) ++rows_stored;
+    rows_before = rows_stored;
     return (*cursor)->status();
+  }
+  void OnReplayed(FamilyId family, std::string_view key, std::string_view value) override {
+    EXPECT_TRUE(rows.empty() && damages.empty()) << "replayed behind what is told of it";
+    EXPECT_EQ(value.size(), 2048U);
+    replayed.emplace(family, key);
+    rows_before += family == 0 ? 1 : 0;
   }
   void OnRow(FamilyId family, std::string_view key, std::string_view value) override {
     EXPECT_TRUE(rows.emplace(family, key).second) << "twice: " << key;
@@ -38,8 +45,10 @@ class RecordingJudge : public LogJudge {
   void OnDamage(const LogDamage& damage) override { damages.push_back(damage); }
   Result<std::optional<std::size_t>> Decide() override { return decision_; }
 
+  int rows_stored = 0;
   int rows_before = 0;
   int rows_behind = 0;
+  std::set<std::pair<FamilyId, std::string>> replayed;
   std::set<std::pair<FamilyId, std::string>> rows;
   std::vector<LogDamage> damages;
 
@@ -78,15 +87,7 @@ class RocksDbLogCheck : public testing::Test {
     path_ = directory_ / "db";
     auto engine = factory_->Open(path_, options_);
     EXPECT_TRUE(engine.ok()) << engine.status().ToString();
-    for (int i = 0; i < kRows; ++i) {
-      const std::string key = std::to_string(10'000 + i);
-      std::string value(2048, '\0');
-      for (char& c : value) c = static_cast<char>(rng_());
-      const Op op = PutOp(key, value);
-      std::vector<Batch> batches;
-      for (FamilyId f = 0; f < kFamilies; ++f) batches.push_back({f, key, 0, std::span(&op, 1)});
-      for (const Status& s : (*engine)->Write(batches, {})) EXPECT_TRUE(s.ok()) << s.ToString();
-    }
+    WriteRows(engine->get(), 10'000, kRows);
     EXPECT_TRUE((*engine)->Close().ok());
     for (const auto& entry : fs::directory_iterator(path_)) {
       if (entry.path().extension() == ".log") log_ = entry.path().string();
@@ -95,6 +96,27 @@ class RocksDbLogCheck : public testing::Test {
     EXPECT_GT(bytes_.size(), std::size_t{kRows} * kFamilies * 2048);
   }
 
+  // Keys from `first` on, each in all families in one write.
+  void WriteRows(KvEngine* engine, int first, int n) {
+    for (int i = first; i < first + n; ++i) {
+      const std::string key = std::to_string(i);
+      std::string value(2048, '\0');
+      for (char& c : value) c = static_cast<char>(rng_());
+      const Op op = PutOp(key, value);
+      std::vector<Batch> batches;
+      for (FamilyId f = 0; f < kFamilies; ++f) batches.push_back({f, key, 0, std::span(&op, 1)});
+      for (const Status& s : engine->Write(batches, {})) EXPECT_TRUE(s.ok()) << s.ToString();
+    }
+  }
+  static std::set<std::pair<FamilyId, std::string>> RowsOf(KvEngine* engine) {
+    std::set<std::pair<FamilyId, std::string>> rows;
+    for (FamilyId f = 0; f < kFamilies; ++f) {
+      const auto it = engine->NewIterator(f, {}).value();
+      for (it->Seek(""); it->Valid(); it->Next()) rows.emplace(f, it->key());
+      EXPECT_TRUE(it->status().ok()) << it->status().ToString();
+    }
+    return rows;
+  }
   Result<std::string> Check(LogJudge* judge) { return factory_->CheckLog(path_, options_, judge); }
 
   const std::uint64_t seed_ = TestSeed();
@@ -136,6 +158,7 @@ TEST_F(RocksDbLogCheck, AFlippedByteCostsOneWriteAndNothingBehindIt) {
     ++total;
     ASSERT_EQ(judge.damages.size(), 1U);
     EXPECT_EQ(judge.rows.size(), std::size_t{kFamilies} * (kRows - 1));
+    EXPECT_EQ(judge.rows_stored, 0) << "rows of the log were put into memory";
     EXPECT_EQ(judge.damages[0].ends_log, judge.rows_behind == 0);
     EXPECT_EQ(judge.damages[0].ends_file, judge.rows_behind == 0);
     EXPECT_FALSE(judge.damages[0].unwritten && !judge.damages[0].ends_file);
@@ -185,6 +208,61 @@ TEST_F(RocksDbLogCheck, BytesThatWereNeverWrittenAreTold) {
     EXPECT_TRUE(judge.damages[0].unwritten);
     EXPECT_TRUE(judge.damages[0].ends_log);
   }
+}
+
+// RocksDB goes on behind damage where the rows of the next file are numbered as if nothing were between.
+TEST_F(RocksDbLogCheck, WhatIsReplayedIsWhatAnOpenFinds) {
+  WriteFile(log_, bytes_.substr(0, bytes_.size() - 3000));  // torn in the last write
+  {
+    auto engine = factory_->Open(path_, options_);
+    ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+    WriteRows(engine->get(), 100, 10);
+  }
+  ASSERT_EQ(ListLogFiles(path_)->size(), 2U);
+  int went_on = 0;
+  for (int trial = 0; trial < 60; ++trial) {
+    const std::size_t at = trial < 20 ? bytes_.size() - 1 - rng_() % 1000 : rng_() % bytes_.size();
+    SCOPED_TRACE("byte " + std::to_string(at));
+    std::string bytes = bytes_;  // all of the last write is there again
+    bytes[at] = static_cast<char>(bytes[at] ^ (1 + rng_() % 255));
+    WriteFile(log_, bytes);
+    RecordingJudge judge;
+    ASSERT_TRUE(Check(&judge).ok());
+    if (judge.damages.empty()) continue;
+    EngineOptions reading = options_;
+    reading.read_only = true;
+    auto opened = factory_->Open(path_, reading);
+    reading.extra["wal_recovery_mode"] = "tolerate_tail";
+    if (!opened.ok()) opened = factory_->Open(path_, reading);
+    ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+    EXPECT_EQ(judge.replayed, RowsOf(opened->get()));
+    went_on += judge.replayed.contains({0, "100"}) ? 1 : 0;
+  }
+  EXPECT_GT(went_on, 10);
+}
+
+TEST_F(RocksDbLogCheck, WithoutTheRowsOfItsLogAnOpenSaysWhatItSaysWithThem) {
+  EngineOptions reading = options_;
+  reading.read_only = true;
+  EngineOptions left_out = reading;
+  left_out.extra["log_rows"] = "left_out";
+  {
+    const auto engine = factory_->Open(path_, left_out);
+    ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+    EXPECT_TRUE(RowsOf(engine->get()).empty());
+    EXPECT_EQ(RowsOf(factory_->Open(path_, reading).value().get()).size(), std::size_t{kFamilies} * kRows);
+  }
+  for (const std::size_t at : {bytes_.size() / 3, bytes_.size() - 20}) {
+    std::string bytes = bytes_;
+    bytes[at] ^= 1;
+    WriteFile(log_, bytes);
+    EXPECT_EQ(factory_->Open(path_, left_out).status().code(), StatusCode::kDataLoss);
+    EXPECT_EQ(factory_->Open(path_, left_out).status(), factory_->Open(path_, reading).status());
+  }
+  left_out.read_only = false;
+  EXPECT_EQ(factory_->Open(path_, left_out).status().code(), StatusCode::kInvalidArgument);
+  reading.extra["log_rows"] = "kept";
+  EXPECT_EQ(factory_->Open(path_, reading).status().code(), StatusCode::kInvalidArgument);
 }
 
 TEST_F(RocksDbLogCheck, TheJudgesErrorIsReturnedAndNothingIsChanged) {
@@ -242,14 +320,14 @@ TEST_F(RocksDbLogCheck, AnErrorOfLookingAtADamagedInstanceIsReturned) {
   WriteFile(log_, bytes_);
   RecordingJudge judge(std::optional<std::size_t>(0));
   for (const Status& passing : {IoError("too many open files"), ResourceExhausted("no memory")}) {
-    EXPECT_EQ(
-        CheckInstanceLog(nullptr, path_, InstanceRole::kLog, false, &judge, [&](LogReading) -> Result<LogView> { return passing; })
-            .status(),
-        passing);
+    EXPECT_EQ(CheckInstanceLog(nullptr, path_, InstanceRole::kLog, false, &judge,
+                               [&](LogReading, const OnPut&) -> Result<LogView> { return passing; })
+                  .status(),
+              passing);
   }
   // Creation was cut short before there were families: it is Open that makes them.
   const auto kept = CheckInstanceLog(nullptr, path_, InstanceRole::kLog, false, &judge,
-                                     [](LogReading) -> Result<LogView> { return NotFound("no family"); });
+                                     [](LogReading, const OnPut&) -> Result<LogView> { return NotFound("no family"); });
   ASSERT_TRUE(kept.ok()) << kept.status().ToString();
   EXPECT_EQ(*kept, "");
   EXPECT_EQ(judge.damages.size(), 0U);
