@@ -137,13 +137,21 @@ class ShardSalvage : public WalVisitor {
     if (s.code() == StatusCode::kCancelled) return s;
     if (!applied_known_ && chunks_ != nullptr) applied_ = end.trimmed_to;  // only what is stored is trimmed
     if (!LacksLogTable()) trimmed_to_ = end.trimmed_to;
+    const Lsn stored_whole = source_.unfinished.StoredWhole(shard_, applied_);
     for (const WalLoss& loss : survey.losses()) {
-      if (loss.last != 0 && loss.last <= applied_) continue;  // it is stored
+      if (loss.last != 0 && loss.last <= stored_whole) continue;  // it is stored
       losses_->Add({.kind = LossKind::kLog,
                     .shard = shard_,
-                    .first_lsn = std::max(loss.first, applied_ + 1),
+                    .first_lsn = std::max(loss.first, stored_whole + 1),
                     .last_lsn = loss.last,
                     .what = loss.why.message()});
+    }
+    const bool seen = !survey.losses().empty() && end.trimmed_to <= stored_whole;
+    if (source_.unfinished.stored_whole.contains(shard_) && !seen) {
+      losses_->Add({.kind = LossKind::kLog,
+                    .shard = shard_,
+                    .first_lsn = stored_whole + 1,
+                    .what = "records behind this were given up: which, the recovery told that did not come to its end"});
     }
     if (!s.ok()) {
       const Lsn from = std::max(std::max(end.last_lsn, end.trimmed_to), applied_) + 1;
@@ -173,7 +181,7 @@ class ShardSalvage : public WalVisitor {
   // given up part of the log.
   void TellLostEnd(Lsn log_end) {
     const Lsn first = std::max(applied_, log_end) + 1;
-    if (source_.unfinished.Contains(shard_)) {
+    if (source_.unfinished.EndIsUnknown(shard_)) {
       losses_->Add({.kind = LossKind::kLog,
                     .shard = shard_,
                     .first_lsn = first,

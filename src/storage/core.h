@@ -155,6 +155,9 @@ class Core {
   Status CheckQuarantine();
   // data_loss.cc: what Options::accept_data_loss gives up.
   Status LoadUnfinished();
+  // Before what is behind holes of shards' logs is stored; what was noted of a shard stays.
+  Status NoteStoredWhole(const std::map<ShardId, Lsn>& stored_whole) ABSL_LOCKS_EXCLUDED(unfinished_mu_);
+  std::optional<Lsn> NotedWhole(ShardId shard) ABSL_LOCKS_EXCLUDED(unfinished_mu_);
   void SkipOrdinals(Shard* shard);
   void SkipUnknownEnd(Shard* shard);  // it is not known how many records the end of its log has lost
   void ReportLoss(const Shard& shard) const;
@@ -244,6 +247,7 @@ class Core {
   std::vector<std::unique_ptr<Shard>> shards_;
   std::unique_ptr<ShardedWAL> wal_;
   Status quarantine_;
+  Mutex unfinished_mu_;                         // of stored_whole and the file; what else is in it no recovery of a shard changes
   Unfinished unfinished_;                       // of an open before this one, and of this one until it comes to its end
   std::atomic<std::uint64_t> series_total_{0};  // of all shards, those that do not serve yet too
   std::atomic<double> replay_seconds_{0};

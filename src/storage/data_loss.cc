@@ -5,10 +5,12 @@
 //      numbers are written to the file UNFINISHED.
 //      A table of the log that cannot be read is taken out of it (Core::GiveUpLogTables). It is of one shard, whose end may be
 //      lost: before, UNFINISHED says whose it is.
-//   2. Replay passes over holes and rows that do not decode (ReplayVisitor::OnLoss).
+//   2. Replay passes over holes and rows that do not decode (ReplayVisitor::OnLoss). What fills the memory meanwhile is stored, and
+//      claims to cover the holes: before, and before 3, UNFINISHED says up to where what is stored is whole.
 //   3. A checkpoint stores what is left and trims the log beyond the holes; then UNFINISHED goes.
 // Whenever this is cut short, the next open meets the holes again, or UNFINISHED, and refuses the shards as before.
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "storage/core.h"
@@ -43,6 +45,7 @@ Status Core::GiveUpLogTables(const std::string& path, const EngineOptions& log) 
   options.background_threads = 1;
   options.logger = options_.logger;
   options.quarantine = true;
+  options.extra["log_rows"] = "left_out";
   std::vector<BadLogTable> bad;
   {
     const Result<std::unique_ptr<KvEngine>> seen = (*factory)->Open(path, options);
@@ -76,6 +79,19 @@ Status Core::NoteLostTables(const std::string& path, const std::vector<BadLogTab
     unfinished_.tables.insert(shard);
   }
   return WriteUnfinished(path_, unfinished_);
+}
+
+Status Core::NoteStoredWhole(const std::map<ShardId, Lsn>& stored_whole) {
+  MutexLock lock(&unfinished_mu_);
+  const std::size_t noted = unfinished_.stored_whole.size();
+  unfinished_.stored_whole.insert(stored_whole.begin(), stored_whole.end());
+  return unfinished_.stored_whole.size() == noted ? Status::Ok() : WriteUnfinished(path_, unfinished_);
+}
+
+std::optional<Lsn> Core::NotedWhole(ShardId shard) {
+  MutexLock lock(&unfinished_mu_);
+  const auto it = unfinished_.stored_whole.find(shard);
+  return it == unfinished_.stored_whole.end() ? std::nullopt : std::optional(it->second);
 }
 
 void Core::SkipOrdinals(Shard* shard) {
@@ -112,9 +128,13 @@ void Core::ReportLoss(const Shard& shard) const {
 
 Status Core::FinishLoss() {
   if (!options_.accept_data_loss) return Status::Ok();
-  bool any = false;
-  for (const auto& shard : shards_) any = any || (shard->has_loss && shard->quarantine.ok());
-  if (any) {
+  std::map<ShardId, Lsn> stored_whole;
+  for (const auto& shard : shards_) {
+    if (shard->has_loss && shard->quarantine.ok()) stored_whole[shard->id] = shard->stored_whole;
+  }
+  if (!stored_whole.empty()) {
+    // The checkpoint claims to cover the holes before the log is trimmed beyond them.
+    if (Status status = NoteStoredWhole(stored_whole); !status.ok()) return status;
     if (Status status = Checkpoint(); !status.ok()) return status;
   }
   bool unfinished = false;

@@ -23,7 +23,7 @@ namespace chronolith {
 Status Core::RecoverOrQuarantine(Shard* shard, const HandedOut* earlier) {
   Status damage = data_engine_->Damage(shard->index_family);
   if (damage.ok()) damage = data_engine_->Damage(shard->chunk_family);
-  if (damage.ok() && unfinished_.Contains(shard->id) && !options_.accept_data_loss) {
+  if (damage.ok() && !options_.accept_data_loss && unfinished_.EndIsUnknown(shard->id)) {
     shard->log_damaged = true;
     damage = DataLoss("part of its log was given up as damaged, by an open that did not come to its end");
   }

@@ -47,8 +47,8 @@ Status LogFilesLost(ShardId shard, Lsn log_end, Lsn applied) {
 // Applies the records of one shard's log; used by one thread a shard.
 class ReplayVisitor : public WalVisitor {
  public:
-  // The states as they were found, but for the epoch, which is the new one.
-  ReplayVisitor(Core* core, Shard* shard, const IndexState& index, const ChunkState& chunks)
+  // The states as they were found, but for the epoch, which is the new one. `noted`: Core::NotedWhole.
+  ReplayVisitor(Core* core, Shard* shard, const IndexState& index, const ChunkState& chunks, std::optional<Lsn> noted)
       : core_(core),
         shard_(shard),
         accept_(core->options().accept_data_loss),
@@ -56,6 +56,8 @@ class ReplayVisitor : public WalVisitor {
         epoch_(chunks.epoch),
         index_applied_(index.applied_lsn),
         chunk_applied_(chunks.applied_lsn),
+        stored_whole_(std::min({index.applied_lsn, chunks.applied_lsn, noted.value_or(chunks.applied_lsn)})),
+        dropped_told_to_(std::min(chunks.applied_lsn, noted.value_or(chunks.applied_lsn))),
         on_replay_(core->options().on_replay) {}
 
   // Before a row: what the rows before it have filled goes to the data instance where it is more than the shard's share.
@@ -66,13 +68,16 @@ class ReplayVisitor : public WalVisitor {
     if (bytes_to_look_ < (read_only ? kMemoryLookBytes / core_->size() : kMemoryLookBytes)) return Status::Ok();
     bytes_to_look_ = 0;
     if (read_only) return CheckHeld();
-    if (met_loss_) return Status::Ok();  // no row may claim to cover it before all is known
     // A log that was trimmed beyond the data is refused when it has been read: no row may claim to cover the hole.
-    if (end_.trimmed_to > std::min(index_applied_, chunk_applied_)) return Status::Ok();
+    const bool trimmed_beyond = end_.trimmed_to > std::min(index_applied_, chunk_applied_);
+    if (trimmed_beyond && !accept_) return Status::Ok();
     // What a checkpoint leaves in memory would make the next look checkpoint again.
     const auto room =
         std::max(static_cast<std::int64_t>(core_->replay_share_) - kept_bytes_, static_cast<std::int64_t>(kReplayShareMin));
     if (MemoryBytes() - kept_bytes_ <= room) return Status::Ok();
+    // A row is about to claim to cover what is lost.
+    if (met_loss_ || trimmed_beyond) failure_ = core_->NoteStoredWhole({{shard_->id, stored_whole_}});
+    if (!failure_.ok()) return failure_;
     failure_ = core_->CheckpointReplay(
         shard_,
         {.applied_lsn = std::max(index_applied_, end_.last_lsn),
@@ -123,7 +128,7 @@ class ReplayVisitor : public WalVisitor {
   // Gives up records, but for those that the data instance holds.
   void Lose(Lsn first, Lsn last) {
     shard_->has_loss = true;
-    first = std::max(first, std::min(index_applied_, chunk_applied_) + 1);
+    first = std::max(first, stored_whole_ + 1);
     if (first > last) return;
     auto& lost = shard_->loss.lost;
     if (!lost.empty() && lost.back().last + 1 >= first) {
@@ -134,6 +139,7 @@ class ReplayVisitor : public WalVisitor {
   }
   // The last row does not decode: how many records it held is not known.
   bool end_unknown() const { return end_unknown_; }
+  bool met_loss() const { return met_loss_; }
   void End() {
     shard_->replay_records_expected.store(std::max(shard_->replay_records_expected.load(), end_.records));
     shard_->replay_seconds_left.store(0, std::memory_order_relaxed);
@@ -221,7 +227,7 @@ class ReplayVisitor : public WalVisitor {
   }
 
   Status OnSamples(Lsn lsn, std::string_view body) {
-    if (lsn <= chunk_applied_) return Status::Ok();
+    if (lsn <= dropped_told_to_) return Status::Ok();
     if (Status status = DecodeSamples(body, &samples_); !status.ok()) return status;
     if (accept_) {
       ordinals_.clear();
@@ -229,7 +235,7 @@ class ReplayVisitor : public WalVisitor {
       if (Status status = LookUp(); !status.ok()) return status;
       shard_->loss.dropped_samples +=
           std::erase_if(samples_, [this](const SampleEntry& s) { return unknown_.Contains(s.ordinal); });
-      if (samples_.empty()) return Status::Ok();
+      if (samples_.empty() || lsn <= chunk_applied_) return Status::Ok();
     }
     MeasuredLock lock(&shard_->head->mu());
     for (const SampleEntry& s : samples_) Ensure(s.ordinal);
@@ -246,7 +252,7 @@ class ReplayVisitor : public WalVisitor {
     }
     for (const ItemEntry& entry : items_) {
       if (accept_ && unknown_.Contains(entry.ordinal)) {
-        if (lsn > chunk_applied_)
+        if (lsn > dropped_told_to_)
           ++(entry.type == ItemType::kHistogram ? shard_->loss.dropped_samples : shard_->loss.dropped_items);
         continue;
       }
@@ -269,13 +275,14 @@ class ReplayVisitor : public WalVisitor {
   }
 
   Status OnDelete(Lsn lsn, std::string_view body) {
-    if (lsn <= chunk_applied_) return Status::Ok();
+    if (lsn <= dropped_told_to_) return Status::Ok();
     DeleteRecord record;
     if (Status status = DecodeDelete(body, &record); !status.ok()) return status;
     Tombstone tombstone;
     tombstone.lsn = lsn;
     tombstone.range = record.range;
     if (Status status = DecodeOrdinals(record.bitmap, &tombstone.ordinals); !status.ok()) return status;
+    if (lsn <= chunk_applied_) return Status::Ok();
     MeasuredLock lock(&shard_->head->mu());
     shard_->head->Cut(tombstone.ordinals, tombstone.range);
     shard_->chunks->tombstones().Add(std::move(tombstone));
@@ -352,6 +359,10 @@ class ReplayVisitor : public WalVisitor {
   const std::uint64_t epoch_;
   const Lsn index_applied_;
   const Lsn chunk_applied_;
+  // An open that was cut short may have stored what is behind holes. Behind here they are told, and behind the other what is
+  // dropped since its series is not known.
+  const Lsn stored_whole_;
+  const Lsn dropped_told_to_;
   const std::function<void(const ReplayProgress&)>& on_replay_;
   std::uint64_t start_ns_ = 0;
   Lsn after_ = 0;
@@ -433,17 +444,21 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
                                                         .duplicate_policy = options_.duplicate_policy});
 
   const Lsn applied = std::min(index_state->applied_lsn, chunk_state->applied_lsn);
-  ReplayVisitor visitor(this, shard, *index_state, {chunk_state->applied_lsn, chunk_state->floor, epoch});
-  const Result<Lsn> last_row = LastWalRow(log_engine_.get(), shard->wal_family, applied);
+  const std::optional<Lsn> noted = NotedWhole(shard->id);
+  ReplayVisitor visitor(this, shard, *index_state, {chunk_state->applied_lsn, chunk_state->floor, epoch}, noted);
+  // Where an open that gave up records was cut short what it stored is read again, for what is to be told of it.
+  const Lsn after = std::min(applied, noted.value_or(applied));
+  shard->stored_whole = after;
+  const Result<Lsn> last_row = LastWalRow(log_engine_.get(), shard->wal_family, after);
   if (!last_row.ok()) return WithAffected(last_row.status(), InstanceRole::kLog);
-  visitor.Begin(applied, *last_row);
+  visitor.Begin(after, *last_row);
   WalEnd end;
   std::vector<std::pair<Lsn, std::uint64_t>> rows;
   const auto log_damaged = [&](const Status& status) {
     *damage = status.WithContext("family wal." + std::to_string(shard->id) + " of " + LogInstancePath(path_, manifest_));
     return *damage;
   };
-  if (Status status = ReadWal(log_engine_.get(), shard->wal_family, shard->id, applied, &stop_replay_, &visitor, &rows, &end);
+  if (Status status = ReadWal(log_engine_.get(), shard->wal_family, shard->id, after, &stop_replay_, &visitor, &rows, &end);
       !status.ok()) {
     // A table of the log instance: it could not be flushed or trimmed beside the shard either.
     if (end.unreadable) return WithAffected(status, InstanceRole::kLog);
@@ -454,6 +469,10 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
     if (Status status = visitor.CheckHeld(); !status.ok()) return status;
   }
   shard->log_end = {end.last_epoch, end.last_group};
+  if (noted && !options_.accept_data_loss) {
+    shard->log_damaged = true;
+    return log_damaged(DataLoss("part of it was given up as lost, by an open that did not come to its end"));
+  }
   visitor.End();
   CHRONOLITH_FAILPOINT("open.replayed");
   Lsn log_end = std::max(end.last_lsn, end.trimmed_to);
@@ -518,7 +537,10 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
   shard->expiry->RaiseFloor(chunk_state->floor);
   shard->opened_behind = log_end;
   if (shard->has_loss) SkipOrdinals(shard);
-  if (end_unknown) SkipUnknownEnd(shard);
+  // What an open that was cut short gave up shows no more, where that had trimmed the log or files were put back meanwhile.
+  const bool unseen = noted && (!visitor.met_loss() || end.trimmed_to > after);
+  if (end_unknown || unseen) SkipUnknownEnd(shard);
+  if (unseen) shard->loss.uncertain_after = std::max(after, Lsn{1});
   ReportLoss(*shard);
   return Status::Ok();
 }

@@ -62,6 +62,7 @@ struct alignas(kCacheLine) Shard {
   bool log_damaged = false;             // why it is quarantined, and what can be given up
   ShardLoss loss;                       // given up at open
   bool has_loss = false;
+  Lsn stored_whole = 0;  // up to here what is stored of it was so before anything was given up
   Lsn opened_behind = 0;  // the last LSN that replay found or passed over
   Lsn data_past_log = 0;  // a reader's: up to where the data goes, if that is beyond the end of the log, which was opened before it
 

@@ -1,4 +1,5 @@
-// salvage of a log of which a table is damaged that holds, or hid, records.
+// salvage of a log of which a table is damaged that holds, or hid, records; or of which a recovery that died had stored what is
+// behind a hole.
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -45,6 +46,21 @@ class SalvageLogTable : public ::testing::Test {
       tables = dynamic_cast<const TableRanges&>(*engine).Tables(kLog);
     });
     return tables;
+  }
+  // The chunks say that they are stored up to here.
+  void StoreTo(Lsn applied) {
+    With(DataInstanceOptions(Manifest()), store_.path() + "/data", [&](KvEngine* engine) {
+      std::string value;
+      ChunkState state;
+      ASSERT_EQ(engine->Get(kChunks, kChunkStateKey, &value), Status::Ok());
+      ASSERT_EQ(DecodeChunkState(kChunkStateKey, value, &state), Status::Ok());
+      state.applied_lsn = applied;
+      const ChunkFamilyRow row = EncodeChunkState(state);
+      const Op op{Op::Type::kPut, row.key, row.value};
+      const Batch batch{kChunks, {}, engine->CurrentEpoch(kChunks).value(), {&op, 1}};
+      EXPECT_EQ(engine->Write({&batch, 1}, {})[0], Status::Ok());
+      EXPECT_EQ(engine->Flush({&kChunks, 1}), Status::Ok());
+    });
   }
   void FlipBit(const TableRange& table) const {
     std::fstream file(store_.path() + "/log/" + table.file, std::ios::in | std::ios::out | std::ios::binary);
@@ -120,26 +136,56 @@ TEST_F(SalvageLogTable, ARowThatBeginsInWhatIsStoredAndEndsBehindItIsTold) {
   ASSERT_GT(store_->Stats().shards[0].last_lsn, stored + 1);
   store_.KillWithoutOpening();
   const std::vector<TableRange> tables = FlushLog();
-  // A checkpoint that stored the first of them.
-  const StoreManifest manifest = Manifest();
-  With(DataInstanceOptions(manifest), store_.path() + "/data", [](KvEngine* engine) {
-    std::string value;
-    ChunkState state;
-    ASSERT_EQ(engine->Get(kChunks, kChunkStateKey, &value), Status::Ok());
-    ASSERT_EQ(DecodeChunkState(kChunkStateKey, value, &state), Status::Ok());
-    ++state.applied_lsn;
-    const ChunkFamilyRow row = EncodeChunkState(state);
-    const Op op{Op::Type::kPut, row.key, row.value};
-    const Batch batch{kChunks, {}, engine->CurrentEpoch(kChunks).value(), {&op, 1}};
-    EXPECT_EQ(engine->Write({&batch, 1}, {})[0], Status::Ok());
-    EXPECT_EQ(engine->Flush({&kChunks, 1}), Status::Ok());
-  });
+  StoreTo(stored + 1);  // as a checkpoint of the first of them
   FlipBit(tables.back());
   SalvageReport report;
   Salvaged(&report);
   ASSERT_EQ(report.losses.size(), 1U);
   EXPECT_EQ(report.losses[0].kind, LossKind::kLog);
   EXPECT_EQ(report.losses[0].first_lsn, stored + 2);
+}
+
+TEST_F(SalvageLogTable, WhatIsLostIsToldThoughWhatIsBehindItIsStored) {
+  store_.Open();
+  Write("n", 1);
+  store_.Checkpoint();
+  const Lsn whole = store_->Stats().shards[0].last_lsn;
+  Write("lost", 1);
+  const Lsn lost = store_->Stats().shards[0].last_lsn;
+  Write("n", 1);
+  const Lsn last = store_->Stats().shards[0].last_lsn;
+  store_.KillWithoutOpening();
+  With(LogInstanceOptions(Manifest()), store_.path() + "/log", [&](KvEngine* engine) {
+    const std::string from = WalKey(whole + 1), to = WalKey(lost + 1);
+    const Op op{Op::Type::kDeleteRange, from, to};
+    const Batch batch{kLog, {}, engine->CurrentEpoch(kLog).value(), {&op, 1}};
+    EXPECT_EQ(engine->Write({&batch, 1}, {.durability = Durability::kSynced})[0], Status::Ok());
+  });
+  StoreTo(last);
+  std::ofstream(store_.path() + "/UNFINISHED") << "0-" << whole << " \n";
+  SalvageReport report;
+  Salvaged(&report);
+  ASSERT_EQ(report.losses.size(), 1U);
+  EXPECT_EQ(report.losses[0].kind, LossKind::kLog);
+  EXPECT_EQ(report.losses[0].first_lsn, whole + 1);
+  EXPECT_EQ(report.losses[0].last_lsn, lost);
+}
+
+TEST_F(SalvageLogTable, WhatIsLostIsToldThoughTheLogWasTrimmedBeyondIt) {
+  store_.Open();
+  Write("n", 1);
+  store_.Checkpoint();
+  store_.Close();
+  SalvageReport report;
+  Salvaged(&report);
+  EXPECT_TRUE(report.losses.empty());
+  std::filesystem::remove_all(store_.directory() / "target");
+  std::ofstream(store_.path() + "/UNFINISHED") << "0-1 \n";
+  Salvaged(&report);
+  ASSERT_EQ(report.losses.size(), 1U);
+  EXPECT_EQ(report.losses[0].kind, LossKind::kLog);
+  EXPECT_EQ(report.losses[0].first_lsn, 2U);
+  EXPECT_EQ(report.losses[0].last_lsn, 0U);
 }
 
 }  // namespace

@@ -180,6 +180,20 @@ TEST_P(DataLoss, WhatADeadOpenLeftUnfinishedIsRefusedUntilItIsAcceptedAgain) {
   ExpectWhole();
 }
 
+TEST_P(DataLoss, WhatADeadOpenGaveUpAndTrimmedMayBeAnythingBehindWhatItFoundWhole) {
+  Fill();
+  std::ofstream(store_.path() + "/UNFINISHED") << bad_ << "-1 \n";
+  store_.Open();
+  EXPECT_EQ(Quarantined(), std::set<std::uint32_t>{bad_});
+  store_.Close();
+  const ShardLoss loss = Accept();
+  EXPECT_EQ(loss.uncertain_after, 1U);
+  EXPECT_TRUE(loss.lost.empty());
+  EXPECT_FALSE(std::filesystem::exists(store_.path() + "/UNFINISHED"));
+  EXPECT_EQ(Missing(), 0U);
+  ExpectWhole();
+}
+
 TEST_P(DataLoss, NothingIsGivenUpOfAWholeStoreNorByAReader) {
   Fill();
   store_.options().accept_data_loss = true;

@@ -1,5 +1,8 @@
 // A shard whose log has lost records, or has some that do not decode, refuses by name while the others serve; nothing of its log or
 // data is changed, and with the log put back nothing that was acknowledged is missing.
+#include <filesystem>
+#include <fstream>
+
 #include "tests/storage/log_loss_fixture.h"
 
 namespace chronolith {
@@ -162,6 +165,12 @@ TEST_P(LogLoss, AShardWhoseLogIsNotNewerThanTheHoleIsNotTrusted) {
   EXPECT_EQ(ReadPartly(), Without(quarantined));
   WriteAround(quarantined);
   store_.Close();
+  // Nor where one that gave up the hole stored what is behind it, and did not come to its end.
+  std::ofstream(store_.path() + "/UNFINISHED") << bad_ << "-1 \n";
+  store_.Open();
+  EXPECT_EQ(Quarantined(), quarantined);
+  store_.Close();
+  std::filesystem::remove(store_.path() + "/UNFINISHED");
   SetLogRows(bad_, whole);
   store_.Open();
   EXPECT_EQ(store_.Read(), contents_);

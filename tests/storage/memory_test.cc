@@ -1,5 +1,6 @@
 // One bound on the memory: what a store takes of its budget, and replay that keeps within it.
 #include <cinttypes>
+#include <filesystem>
 #include <random>
 
 #include "format/wal_record.h"
@@ -299,6 +300,55 @@ TEST_P(MemoryCrash, ReplayThatAcceptsALossIsStoredInPartsInFrontOfIt) {
   EXPECT_LT(missing, contents.size() * 10);
   store_.Kill();
   EXPECT_EQ(store_.Read(), found);
+}
+
+TEST_P(MemoryCrash, WhatWasGivenUpInFrontOfWhatWasStoredIsToldAgainAfterACrash) {
+  std::mt19937_64 rng(TestSeed());
+  store_.options().shards = 1;
+  store_.Open();
+  WriteRandomly(&rng, 500);
+  const Labels uncreated = {{"__name__", "uncreated"}};
+  auto appender = store_->NewAppender();
+  ASSERT_TRUE(appender->Ref(uncreated).ok());
+  appender.reset();
+  ASSERT_TRUE(store_->Flush().ok());
+  const Lsn lost = store_->Stats().shards[0].last_lsn;
+  store_.Write(uncreated, {{kT, 1}, {kT + 1, 2}, {kT + 2, 3}});
+  WriteRandomly(&rng, 6000);
+  Contents contents = store_.Read();
+  ASSERT_EQ(contents.erase(uncreated.ToString()), 1U);
+  store_.KillWithoutOpening();
+  ASSERT_TRUE(store_.memory().FlipBit(store_.path() + "/log", "wal.0", WalKey(lost), 77).ok());
+
+  const std::string unfinished = store_.path() + "/UNFINISHED";
+  int stored_behind = 0;
+  for (int crash = 0; crash < 4; ++crash) {
+    store_.options().accept_data_loss = true;
+    store_.memory().CrashDuringCall(EngineMethod::kFlush, 4, CrashKind::kKill);  // each time a little more is stored
+    budget_->ForceReserve(1ULL << 30);                                           // another user has it all
+    EXPECT_FALSE(store_.TryOpen().ok());
+    budget_->Release(1ULL << 30);
+    store_.KillWithoutOpening();
+    stored_behind += std::filesystem::exists(unfinished) ? 1 : 0;
+    store_.options().accept_data_loss = false;
+    EXPECT_EQ(store_.TryOpen().code(), StatusCode::kDataLoss) << "it is given up when that is accepted again, not before";
+  }
+  EXPECT_GE(stored_behind, 3);
+  store_.options().accept_data_loss = true;
+  store_.Open();
+  store_.options().accept_data_loss = false;
+  const StorageStats stats = store_->Stats();
+  ASSERT_EQ(stats.losses.size(), 1U);
+  ASSERT_EQ(stats.losses[0].lost.size(), 1U);
+  EXPECT_EQ(stats.losses[0].lost[0].first, lost);
+  EXPECT_EQ(stats.losses[0].lost[0].last, lost);
+  EXPECT_EQ(stats.losses[0].uncertain_after, 0U);
+  EXPECT_EQ(stats.losses[0].dropped_samples, 3U);
+  EXPECT_FALSE(std::filesystem::exists(unfinished));
+  EXPECT_EQ(store_.Read(), contents);
+  store_.Kill();
+  EXPECT_TRUE(store_->Stats().losses.empty());
+  EXPECT_EQ(store_.Read(), contents);
 }
 
 // The engine flushes as a whole: whoever meets the error need not be who it is about.

@@ -25,22 +25,27 @@ class UnfinishedFile : public testing::Test {
 
 TEST_F(UnfinishedFile, ReadsWhatIsWrittenAndGoesWithItsLastWord) {
   EXPECT_TRUE(Read().empty());
-  const Unfinished written{.ends = {0, 3}, .tables = {1, 3}};
+  const Unfinished written{.ends = {0, 3}, .tables = {1, 3}, .stored_whole = {{2, 0}, {3, ~Lsn{0}}}};
   ASSERT_EQ(WriteUnfinished(dir_.path(), written), Status::Ok());
   Unfinished read = Read();
   EXPECT_EQ(read.ends, written.ends);
   EXPECT_EQ(read.tables, written.tables);
-  for (const ShardId shard : {0, 1, 3}) {
+  EXPECT_EQ(read.stored_whole, written.stored_whole);
+  EXPECT_EQ(read.StoredWhole(0, 7), 7U);
+  EXPECT_EQ(read.StoredWhole(2, 7), 0U);
+  EXPECT_EQ(read.StoredWhole(3, 7), 7U);
+  for (const ShardId shard : {0, 1, 2, 3}) {
     EXPECT_TRUE(read.Contains(shard)) << shard;
     read.Erase(shard);
+    EXPECT_FALSE(read.Contains(shard)) << shard;
   }
-  EXPECT_FALSE(read.Contains(2));
   ASSERT_EQ(WriteUnfinished(dir_.path(), read), Status::Ok());
   EXPECT_FALSE(std::filesystem::exists(dir_.path() + "/UNFINISHED"));
 }
 
 TEST_F(UnfinishedFile, StandsForAllShardsWhereItDoesNotRead) {
-  for (const char* text : {"", "x", "4 ", "4t", "1 x", "t", "1tt", "1t2", "-1", "1 2x 3t", "99999999999999999999"}) {
+  for (const char* text : {"", "x", "4 ", "4t", "1 x", "t", "1tt", "1t2", "-1", "1 2x 3t", "99999999999999999999", "1-", "-", "4-1",
+                           "1-x", "1t-1", "1-1t", "1-1 1-2"}) {
     Write(text);
     EXPECT_EQ(Read().ends, (std::set<ShardId>{0, 1, 2, 3})) << text;
   }
