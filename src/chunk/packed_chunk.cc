@@ -503,7 +503,7 @@ std::size_t PackedIterator::Decode(Timestamp* timestamps, double* values, std::s
   const std::size_t n = std::min({capacity, std::size_t{count_ - read_}, kBatch});
   if (n == 0) return 0;
   DecodeTimes(timestamps, n);
-  DecodeValues(values, n);
+  if (values != nullptr) DecodeValues(values, n);
   read_ += static_cast<std::uint32_t>(n);
   return n;
 }

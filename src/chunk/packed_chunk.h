@@ -90,7 +90,8 @@ class PackedIterator {
  public:
   void Reset(std::string_view packed);
   std::uint32_t count() const { return count_; }
-  // As XorIterator::Decode. 1.2 to 4.6 ns a sample (bench/chunk_bench).
+  // As XorIterator::Decode. 1.2 to 4.6 ns a sample (bench/chunk_bench). `values` may be null, in all calls: what Reset
+  // takes has a value for each timestamp, whatever its bits.
   std::size_t Decode(Timestamp* timestamps, double* values, std::size_t capacity);
   Status status() const;
   bool ok() const { return !malformed_; }

@@ -42,17 +42,25 @@ struct Decoded {
   }
 };
 
-Decoded DecodeFloats(std::string_view payload) {
+// `values`: room for 256 of them; null where an iterator need not decode them to know that they can be.
+template <typename Iterator>
+Decoded DecodeFloats(std::string_view payload, double* values) {
   Decoded found;
-  FloatIterator it(payload);
+  Iterator it;
+  it.Reset(payload);
   found.header = it.count();
   Timestamp times[256];
-  double values[256];
   for (std::size_t n = it.Decode(times, values, 256); n > 0; n = it.Decode(times, values, 256)) {
     found.Add(times, n);
   }
   found.status = it.status();
   return found;
+}
+
+Decoded DecodeFloats(std::string_view payload) {
+  if (IsPacked(payload)) return DecodeFloats<PackedIterator>(payload, nullptr);
+  double values[256];
+  return DecodeFloats<XorIterator>(payload, values);
 }
 
 template <typename Iterator>

@@ -52,6 +52,11 @@ std::string PackAndRead(const std::vector<Sample>& samples) {
   EXPECT_FALSE(IsPacked(chunk));
   EXPECT_LT(packed.size(), chunk.size());
   for (const std::size_t step : {1U, 2U, 7U, 128U, 1000U}) EXPECT_EQ(ReadBy(packed, step), chunk) << step;
+  PackedIterator times;
+  times.Reset(packed);
+  std::size_t read = 0;
+  for (Timestamp t = 0; times.Decode(&t, nullptr, 1) == 1; ++read) EXPECT_EQ(t, samples.at(read).timestamp);
+  EXPECT_EQ(read, samples.size());
   FloatIterator it(packed);
   for (std::size_t i = 0; it.Next(); ++i) {
     EXPECT_EQ(it.sample().timestamp, samples[i].timestamp);

@@ -29,6 +29,17 @@ std::vector<Sample> ReadBy(std::string_view bytes, std::size_t step, bool* ok) {
   return samples;
 }
 
+void CheckTimesAlone(std::string_view bytes, const std::vector<Sample>& samples, bool ok) {
+  PackedIterator it;
+  it.Reset(bytes);
+  std::size_t read = 0;
+  Timestamp t[100];
+  while (const std::size_t n = it.Decode(t, nullptr, 100)) {
+    for (std::size_t i = 0; i < n; ++i) FUZZ_CHECK(samples.at(read++).timestamp == t[i]);
+  }
+  FUZZ_CHECK(it.ok() == ok && read == samples.size());
+}
+
 void CheckPacker(const std::vector<Sample>& samples) {
   const std::string chunk = EncodeXor(samples);
   FloatPacker packer;
@@ -52,6 +63,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::vector<Sample> again = ReadBy(chunk, 1 + data[0] % 64, &again_ok);
   FUZZ_CHECK(ok == again_ok && samples.size() == again.size());
   for (std::size_t i = 0; i < samples.size(); ++i) FUZZ_CHECK(Same(samples[i], again[i]));
+  CheckTimesAlone(chunk, samples, ok);
   std::string unpacked;
   FUZZ_CHECK(Unpack(chunk, &unpacked).ok() == ok);
   if (ok) FUZZ_CHECK(unpacked == EncodeXor(samples));

@@ -503,6 +503,32 @@ TEST_P(Verify, ChunksThatAreNotWhatTheirRowsSay) {
   ExpectSound();
 }
 
+// Their values are not decoded: what a packed chunk is made of tells whether they can be.
+TEST_P(Verify, PackedChunksThatDoNotDecode) {
+  FillAndClose();
+  const ChunkFamilyRow row = FirstChunk(5);
+  const auto rewrite_packed = [&](const std::function<void(std::string*)>& change) {
+    Rewrite(row, [&](ChunkMeta*, std::string* payload) {
+      std::vector<Sample> samples = *DecodeXor(*payload);
+      for (std::size_t i = 0; i < samples.size(); ++i) samples[i].value = static_cast<double>(i * i % 1000);
+      FloatPacker packer;
+      ASSERT_TRUE(packer.Pack(EncodeXor(samples), payload));
+      change(payload);
+    });
+  };
+  rewrite_packed([](std::string*) {});
+  ExpectSound();
+  const auto one = [&](const char* what) {
+    EXPECT_THAT(ExpectProblems({ProblemKind::kChunk}, "chunk.0/window").at(0).what, HasSubstr(what));
+    Put(ChunkFamily(0), row.key, row.value);
+  };
+  rewrite_packed([](std::string* payload) { payload->pop_back(); });
+  one("malformed");
+  rewrite_packed([](std::string* payload) { payload->push_back('x'); });
+  one("malformed");
+  ExpectSound();
+}
+
 TEST_P(Verify, AChunkOfASeriesThatDoesNotExistOrOfALaterLog) {
   FillAndClose();
   const ChunkFamilyRow row = FirstChunk(5);
