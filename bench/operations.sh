@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
 # What the operators' tools take: replay, verify, remote write into a real Prometheus, and the peak memory of every tool at a million
 # series. Prints one line a figure. (Import of Prometheus' blocks: prometheus_import.sh.)
-# usage: operations.sh [BUILD=build/release] [PART...]     parts: replay verify remote memory (default: all)
+# usage: operations.sh [BUILD=build/release] [PART...]     parts: replay verify remote memory beside (default: all)
 # needs: prometheus (Debian package), curl, python3, /usr/bin/time. As root verify is measured with a cold cache too.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 build=${1:-$root/build/release}; shift || true
-[ $# -gt 0 ] || set -- replay verify remote memory
+[ $# -gt 0 ] || set -- replay verify remote memory beside
 bin=$build/tools/chronolith
 dir=$(mktemp -d); peer=
-trap '[ -z "$peer" ] || kill "$peer" 2>/dev/null; rm -rf "$dir"' EXIT
+trap 'if [ -n "$peer" ]; then kill -9 "$peer" 2>/dev/null || true; wait "$peer" 2>/dev/null || true; fi; rm -rf "$dir"' EXIT
 
-# timed COMMAND...: leaves seconds, cpu and rss (KiB) of it; its stdout is in $dir/out.
+# timed COMMAND...: leaves seconds, cpu and rss (KiB) of it; its stdout is in $dir/out. It fails where that ends with anything but $code.
+code=0
 timed() {
-  /usr/bin/time -f '%e %U %S %M' -o "$dir/time" "$@" >"$dir/out" 2>"$dir/err" || { tail -n 5 "$dir/err" >&2; echo "failed: $*" >&2; return 1; }
-  local user system
+  local ended=0 user system
+  /usr/bin/time -q -f '%e %U %S %M' -o "$dir/time" "$@" >"$dir/out" 2>"$dir/err" || ended=$?
+  if [ "$ended" != "$code" ]; then tail -n 5 "$dir/err" >&2; echo "ended with $ended instead of $code: $*" >&2; return 1; fi
   read -r seconds user system rss <"$dir/time"
   cpu=$(calc "$user + $system")
 }
@@ -28,17 +30,26 @@ killed() {
   [ "$code" = 137 ] || { echo "the writer ended with $code instead of being killed" >&2; exit 1; }
 }
 
+# Begins the program as $peer, and returns when it has logged N samples: `logged N COMMAND...`
+logged() {
+  local least=$1 word n; shift
+  "$bin" "$@" --progress plain >/dev/null 2>"$dir/told" &
+  peer=$!
+  while read -r word n; do
+    if [ "$word" = logged ] && [ "$n" -ge "$least" ]; then return 0; fi
+  done < <(tail -n +1 -f --pid="$peer" -s 0.05 "$dir/told")
+  echo "the writer came to its end before" >&2
+  exit 1
+}
+stop_peer() {
+  kill -9 "$peer" || { echo "the writer came to its end before it was killed" >&2; exit 1; }
+  wait "$peer" 2>/dev/null || true; peer=
+}
+
 # The same by the program: `killed_at N COMMAND...` is killed when it has logged N samples.
 killed_at() {
-  local least=$1; shift
-  "$bin" "$@" --progress plain >/dev/null 2>"$dir/told" &
-  local writer=$!
-  local word n
-  while read -r word n; do
-    if [ "$word" = logged ] && [ "$n" -ge "$least" ]; then break; fi
-  done < <(tail -n +1 -f --pid="$writer" -s 0.05 "$dir/told")
-  kill -9 "$writer" || { echo "the writer came to its end before it was killed" >&2; exit 1; }
-  wait "$writer" 2>/dev/null || true
+  logged "$@"
+  stop_peer
 }
 
 replay() {
@@ -152,6 +163,43 @@ logs() {
   rm -rf "$dir"/x*
 }
 
+# What is asked of such a log when one of its bytes is wrong, nine tenths of the way: damaged STORE
+damaged() {
+  python3 - "$1" <<'FLIP'
+import glob, os, sys
+path = max(glob.glob(sys.argv[1] + "/log/*.log"), key=os.path.getsize)
+with open(path, "r+b") as log:
+    log.seek(os.path.getsize(path) // 10 * 9)
+    byte = log.read(1)[0]
+    log.seek(-1, os.SEEK_CUR)
+    log.write(bytes([byte ^ 16]))
+FLIP
+  local code=3  # it is said what is damaged
+  peak verify "$1"
+  peak inspect "$1"
+  peak cardinality "$1"
+  peak salvage "$1" "$dir/x1"
+  peak salvage "$1" --dry-run
+  peak recover "$1" --accept-data-loss --dry-run
+  code=1  # it is refused
+  peak recover "$1"
+  peak dump-wal "$1"
+  peak replay "$1"
+  peak stat "$1"
+  peak query --db "$1" '{}'
+  peak labels --db "$1"
+  peak export --db "$1" --to jsonl "$dir/x.jsonl"
+  peak reshard "$1" "$dir/x3" --shards 4
+  peak backup --db "$1" --to "$dir/x.backup"
+  code=3
+  peak recover "$1" --accept-data-loss --yes
+  code=0
+  peak verify "$1"
+  rm -rf "$dir"/x*
+}
+
+within() { [ "$over$failed" = 00 ] || { echo "operations.sh: $over took more than 256 MiB, $failed failed" >&2; exit 1; }; }
+
 memory() {
   local over=0 failed=0
   echo "a million series of one sample, each with a label of its own:"
@@ -178,17 +226,40 @@ memory() {
   rm -rf "$dir/k"
   echo "the same of twenty samples each, random walks:"
   killed_at 18000000 bench write --db "$dir/k" --series 1000000 --scrapes 20 --block-scrapes 20 --values walk
+  cp -r "$dir/k" "$dir/broken"
   logs "$dir/k"
   rm -rf "$dir/k"
+  echo "the same with a damaged byte:"
+  damaged "$dir/broken"
+  rm -rf "$dir/broken"
   echo "a million series of ten labels, three samples each, stored:"
   "$bin" bench write --db "$dir/m" --series 1000000 --scrapes 3 --values walk >/dev/null 2>&1
   readers "$dir/m" instance
-  [ "$over$failed" = 00 ] || { echo "operations.sh: $over took more than 256 MiB, $failed failed" >&2; exit 1; }
+  within
+}
+
+# Beside a process that writes to the same database, from when that has logged ten samples of each series; some 10 GB of disk.
+beside() {
+  local over=0 failed=0 tool
+  logged 10000000 bench write --db "$dir/live" --series 1000000 --scrapes 3000 --block-scrapes 1 --values walk
+  echo "beside a writer of a million series:"
+  for tool in query verify dump-wal replay inspect cardinality labels stat; do
+    echo "  its log now takes $(du -cb "$dir"/live/log/*.log | tail -n 1 | cut -f 1 | numfmt --to-unit=1000000) MB"
+    case $tool in
+      query) peak query --db "$dir/live" '{}' ; echo "  which were $(wc -l <"$dir/out") lines" ;;
+      labels) peak labels --db "$dir/live" ;;
+      dump-wal) peak dump-wal "$dir/live" --limit 1000000 ;;
+      *) peak "$tool" "$dir/live" ;;
+    esac
+  done
+  stop_peer
+  rm -rf "$dir/live"
+  within
 }
 
 for part in "$@"; do
   case $part in
-    replay | verify | remote | memory) "$part" ;;
+    replay | verify | remote | memory | beside) "$part" ;;
     *) echo "operations.sh: no part '$part'" >&2; exit 2 ;;
   esac
 done

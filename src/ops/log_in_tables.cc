@@ -39,14 +39,38 @@ class Soundness : public VerifyVisitor {
 
 }  // namespace
 
+Status StoreLogRows(EngineFactory* factory, const std::string& path, const EngineOptions& options) {
+  EngineOptions writing = options;
+  writing.read_only = false;
+  writing.create_if_missing = false;
+  writing.background_threads = 1;
+  writing.write_buffer_bytes = kBuffers;
+  Status flushed;
+  {
+    const Result<std::unique_ptr<KvEngine>> log = factory->Open(path, writing);
+    if (!log.ok()) return log.status();
+    std::vector<FamilyId> families(writing.families.size());
+    std::iota(families.begin(), families.end(), FamilyId{0});
+    flushed = (*log)->Flush(families);
+    const Status closed = (*log)->Close();
+    if (flushed.ok()) flushed = closed;
+  }
+  ReturnFreedMemory(0);
+  return flushed;
+}
+
 Result<std::shared_ptr<LogInTables>> LogInTables::Make(const Source& source, const OpsContext& context, const Place& place) {
   const std::uint64_t held_max = place.held_bytes_max > 0 ? place.held_bytes_max : context.memory_limit_bytes / kLogHeldPart;
   if (FileBytes(source.log, ".log") <= held_max) return std::shared_ptr<LogInTables>();
   std::shared_ptr<LogInTables> made(new LogInTables(source, place.parent));
   const Status s = made->Copy(context, place.spare_bytes);
   if (s.code() == StatusCode::kCancelled) return s;
-  if (!s.ok()) made.reset();
-  return made;
+  if (s.ok()) return made;
+  if (!made->log_is_damaged_ && context.logger != nullptr) {
+    context.logger->Log(LogLevel::kWarning,
+                        "the memory limit may be passed, as no copy of the log could be stored: " + s.message());
+  }
+  return std::shared_ptr<LogInTables>();
 }
 
 LogInTables::~LogInTables() {
@@ -99,8 +123,7 @@ Status LogInTables::Copy(const OpsContext& context, std::uint64_t spare_bytes) {
   // Log files are no links, since who opens them to write cuts their ends.
   if (Status s = written ? CopyHeld(context, held, no_log_files) : CopyQuiet(context); !s.ok()) return s;
   held = {};  // its descriptors
-  if (Status s = StoreRows(); !s.ok()) return s;
-  ReturnFreedMemory(0);
+  if (Status s = StoreLogRows(source_.factory.get(), path_, source_.options); !s.ok()) return s;
   Result<std::unique_ptr<KvEngine>> rows = source_.factory->Open(path_, Reading());
   if (!rows.ok()) return rows.status();
   rows_ = std::move(*rows);
@@ -125,33 +148,18 @@ Status LogInTables::CopyHeld(const OpsContext& context, const HeldInstance& held
 }
 
 // Who reads a damaged log wants to be told where, in the file itself.
-Status LogInTables::CheckFiles(KvEngine* engine, const OpsContext& context) const {
-  std::vector<FamilyId> families(source_.options.families.size());
-  std::iota(families.begin(), families.end(), FamilyId{0});
-  families.push_back(kSharedFiles);
+Status LogInTables::CheckFiles(KvEngine* engine, const OpsContext& context) {
+  std::vector<FamilyId> families = {kSharedFiles};
+  for (FamilyId family = 0; family < source_.options.families.size(); ++family) families.push_back(family);
   for (const FamilyId family : families) {
     Soundness soundness(context);
     const Status checked = engine->VerifyChecksums(family, "", &soundness);
     if (Status s = context.CheckCancelled(); !s.ok()) return s;
+    log_is_damaged_ = family == kSharedFiles && !soundness.damage.ok();
     if (!soundness.damage.ok()) return soundness.damage;
     if (!checked.ok()) return checked;
   }
   return Status::Ok();
-}
-
-Status LogInTables::StoreRows() const {
-  EngineOptions writing = source_.options;
-  writing.read_only = false;
-  writing.create_if_missing = false;
-  writing.background_threads = 1;
-  writing.write_buffer_bytes = kBuffers;
-  const Result<std::unique_ptr<KvEngine>> log = source_.factory->Open(path_, writing);
-  if (!log.ok()) return log.status();
-  std::vector<FamilyId> families(writing.families.size());
-  std::iota(families.begin(), families.end(), FamilyId{0});
-  const Status flushed = (*log)->Flush(families);
-  const Status closed = (*log)->Close();
-  return flushed.ok() ? closed : flushed;
 }
 
 EngineStats LogInTables::Stats() const {

@@ -36,7 +36,8 @@ class LogInTables {
   };
 
   // Null where the log is to be read as it is: its files take no more than Place::held_bytes_max, something of
-  // the log is missing or damaged (an end that a crash has torn is not), there is too little room, or the copy failed. kCancelled.
+  // the log is missing or damaged (an end that a crash has torn is not), there is too little room, or the copy failed. The context's
+  // logger is warned, but where log files are damaged: those an engine refuses to open. kCancelled.
   // Nothing is left of a copy that was not made.
   static Result<std::shared_ptr<LogInTables>> Make(const Source& source, const OpsContext& context, const Place& place);
   ~LogInTables();
@@ -66,8 +67,7 @@ class LogInTables {
   Status Copy(const OpsContext& context, std::uint64_t spare_bytes);
   Status CopyQuiet(const OpsContext& context);
   Status CopyHeld(const OpsContext& context, const HeldInstance& held, const std::string& no_log_files);
-  Status CheckFiles(KvEngine* engine, const OpsContext& context) const;
-  Status StoreRows() const;
+  Status CheckFiles(KvEngine* engine, const OpsContext& context);
 
   const Source source_;
   const std::string parent_;
@@ -75,9 +75,14 @@ class LogInTables {
   HeldTables tables_;                            // beside a writer
   std::string path_;
   Seen seen_;
+  bool log_is_damaged_ = false;  // or its manifest
   std::unique_ptr<KvEngine> rows_;
   std::unique_ptr<KvEngine> files_;
 };
+
+// Stores what only the log files of the instance in `path` hold in its tables: an open for writing. Memory: some 16 MiB of buffers
+// beside the engine's own. Its log must be whole (EngineFactory::CheckLog); nobody else has it open.
+Status StoreLogRows(EngineFactory* factory, const std::string& path, const EngineOptions& options);
 
 }  // namespace chronolith::ops
 

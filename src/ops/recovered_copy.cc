@@ -21,6 +21,13 @@ Result<std::unique_ptr<Storage>> OpenToRead(const Options& options, const std::s
   return store;
 }
 
+void FitRecovery(std::uint64_t memory_limit_bytes, Options* options) {
+  // A quarter is for what a slow disk has not taken yet: an engine's open does not wait for it as writers do.
+  options->memory_limit_bytes = StoreMemoryBytes(memory_limit_bytes - memory_limit_bytes / 4);
+  // The log's buffers follow from it: where they are small its rows go to tables instead of into memory.
+  options->checkpoint_bytes = options->memory_limit_bytes / 32;
+}
+
 Result<std::unique_ptr<RecoveredCopy>> RecoveredCopy::Prepare(const std::string& path, const std::string& log_path,
                                                               const OpsContext& context, const std::string& parent,
                                                               Rehearsal::Writer writer) {
@@ -38,10 +45,7 @@ Status RecoveredCopy::Recover(const OpsContext& context) {
   Options options;
   options.engine = manifest->engine;
   options.create_if_missing = false;
-  // A quarter is for what a slow disk has not taken yet: an engine's open does not wait for it as writers do.
-  options.memory_limit_bytes = StoreMemoryBytes(context.memory_limit_bytes - context.memory_limit_bytes / 4);
-  // The log's buffers follow from it: where they are small its rows go to tables instead of into memory.
-  options.checkpoint_bytes = options.memory_limit_bytes / 32;
+  FitRecovery(context.memory_limit_bytes, &options);
   options.background_compaction = false;
   options.scrub_interval_ms = 0;
   options.logger = context.logger;

@@ -25,6 +25,9 @@ inline constexpr std::uint64_t kLogHeldPart = 4;
 // Storage::Open of a store that is only read. kResourceExhausted where what only its log holds takes more memory than this.
 Result<std::unique_ptr<Storage>> OpenToRead(const Options& options, const std::string& path, std::uint64_t held_bytes_max);
 
+// Of a store that is opened to have stored what its log holds, however much: the memory is for all that takes, the engine's share too.
+void FitRecovery(std::uint64_t memory_limit_bytes, Options* options);
+
 // Gone with this object, which the store that reads it must not outlive. Who may write to the source meanwhile: as of Rehearsal.
 // Memory: within the limit of the context. Thread safety: one thread.
 class RecoveredCopy {

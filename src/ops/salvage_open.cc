@@ -11,6 +11,8 @@
 #include "format/chunk_rows.h"
 #include "ops/disk_room.h"
 #include "ops/file_copy.h"
+#include "ops/log_in_tables.h"
+#include "ops/recovered_copy.h"
 #include "ops/salvage_parts.h"
 #include "ops/verify_pass.h"
 #include "ops/writing_store.h"
@@ -42,6 +44,15 @@ class GivingUp : public LogJudge {
  private:
   const std::string& copy_;
   const std::string& source_;
+  LossList* const losses_;
+};
+
+class NotingLogger : public Logger {
+ public:
+  explicit NotingLogger(LossList* losses) : losses_(losses) {}
+  void Log(LogLevel, std::string_view message) override { losses_->Note(std::string(message)); }
+
+ private:
   LossList* const losses_;
 };
 
@@ -84,6 +95,12 @@ class Opening {
     options.block_cache_bytes = 16ULL << 20;
     options.logger = context_.logger;
     return options;
+  }
+  // The same, for who asks for nothing of the log's files.
+  EngineOptions TablesOnly(const EngineOptions& options) const {
+    EngineOptions tables = ReadOnly(options);
+    tables.extra["log_rows"] = "left_out";
+    return tables;
   }
   static bool MeansLost(const Status& s) {
     return s.code() == StatusCode::kDataLoss || s.code() == StatusCode::kIoError || s.code() == StatusCode::kNotFound;
@@ -268,13 +285,14 @@ class Opening {
   Status OpenLog(SalvageSource* found) {
     const std::string path = options_.log_path.empty() ? LogInstancePath(source_, found->manifest) : options_.log_path;
     const EngineOptions options = LogInstanceOptions(found->manifest);
-    Result<std::shared_ptr<LogInTables>> in_tables = PutInTables(path, options);
-    if (!in_tables.ok()) return in_tables.status();
-    found->log_in_tables = std::move(*in_tables);
-    const std::string& read = found->log_in_tables != nullptr ? found->log_in_tables->path() : path;
-    Result<std::unique_ptr<KvEngine>> opened = factory_->Open(read, ReadOnly(options));
+    Result<std::unique_ptr<KvEngine>> opened = DataLoss("tables of it cannot be read");
+    if (TablesThatAreBad(path, options).empty()) {
+      Result<std::shared_ptr<LogInTables>> in_tables = PutInTables(path, options);
+      if (!in_tables.ok()) return in_tables.status();
+      found->log_in_tables = std::move(*in_tables);
+      opened = factory_->Open(found->log_in_tables != nullptr ? found->log_in_tables->path() : path, ReadOnly(options));
+    }
     if (!opened.ok() && !MeansLost(opened.status())) return opened.status();
-    if (opened.ok() && !TablesThatAreBad(read, options).empty()) opened = DataLoss("tables of it cannot be read");
     const std::string why = opened.status().message();
     if (!opened.ok()) opened = OpenLogCopy(path, options, found);
     if (MustEnd(opened.status())) return opened.status();
@@ -302,18 +320,24 @@ class Opening {
     return Status::Ok();
   }
 
+  // Left on the disk of a copy of the log: what the new store takes of the data, too.
+  std::uint64_t SpareBytes() const {
+    constexpr std::uint64_t kSpare = 256ULL << 20;
+    return FileBytes(DataInstancePath(source_), ".sst") + kSpare;
+  }
+
   // Where the log's rows are read, its tables too; null where it is read as it is.
   Result<std::shared_ptr<LogInTables>> PutInTables(const std::string& path, const EngineOptions& options) {
-    constexpr std::uint64_t kSpare = 256ULL << 20;
     LogInTables::Place place;
     if (!scratch_->temporary()) {
       const Result<std::string> scratch = scratch_->Path();
       if (!scratch.ok()) return scratch.status();
       place.parent = *scratch;
     }
-    // What the new store takes of the data, too.
-    place.spare_bytes = FileBytes(DataInstancePath(source_), ".sst") + kSpare;
-    return LogInTables::Make({factory_, source_, path, ReadOnly(options)}, silent_, place);
+    place.spare_bytes = SpareBytes();
+    OpsContext noting = silent_;
+    noting.logger = std::make_shared<NotingLogger>(losses_);
+    return LogInTables::Make({factory_, source_, path, ReadOnly(options)}, noting, place);
   }
 
   Status CopyLog(const std::string& path, const std::string& copy) {
@@ -352,8 +376,25 @@ class Opening {
     EngineOptions writing = options;
     writing.create_if_missing = false;
     if (Status s = DropBadTables(copy, options, found); MustEnd(s)) return s;
-    if (const Result<std::string> checked = factory_->CheckLog(copy, writing, &judge); !checked.ok()) return checked.status();
-    return factory_->Open(copy, ReadOnly(options));
+    return OpenMended(copy, writing, &judge);
+  }
+
+  // A copy of the log, without what the judge gives up: where it is large, and there is room, with its rows in tables.
+  Result<std::unique_ptr<KvEngine>> OpenMended(const std::string& copy, const EngineOptions& writing, LogJudge* judge) const {
+    const Result<std::string> kept = factory_->CheckLog(copy, writing, judge);
+    if (!kept.ok()) return kept.status();
+    std::error_code ignored;
+    if (!kept->empty()) fs::remove_all(*kept, ignored);  // the source has it
+    if (const std::uint64_t bytes = FileBytes(copy, ".log"); bytes > context_.memory_limit_bytes / kLogHeldPart) {
+      const Result<DiskRoom> room = RoomFor(copy);
+      const bool enough = room.ok() && room->free > bytes + SpareBytes();
+      const Status stored =
+          enough ? StoreLogRows(factory_.get(), copy, writing) : ResourceExhausted("the disk of " + copy + " has too little room");
+      if (!stored.ok())
+        losses_->Note("the memory limit may be passed, as the rows of the log could not be stored: " + stored.message());
+    }
+    if (Status s = context_.CheckCancelled(); !s.ok()) return s;
+    return factory_->Open(copy, ReadOnly(writing));
   }
 
   // Of the copy: RocksDB refuses all of an instance for one that it cannot read.
@@ -364,7 +405,7 @@ class Opening {
       losses_->Note((table.shard ? "shard " + std::to_string(*table.shard) + ": " : std::string()) + "a table of the log, " +
                     table.file + ", cannot be read");
     }
-    EngineOptions dropping = ReadOnly(options);
+    EngineOptions dropping = TablesOnly(options);
     dropping.extra["drop_damaged_tables"] = NamesOf(found->lost_log_tables);
     const auto opened = factory_->Open(copy, dropping);
     dropped_ = opened.ok();
@@ -372,7 +413,7 @@ class Opening {
   }
 
   std::vector<BadLogTable> TablesThatAreBad(const std::string& path, const EngineOptions& options) const {
-    EngineOptions look = ReadOnly(options);
+    EngineOptions look = TablesOnly(options);
     look.quarantine = true;
     const Result<std::unique_ptr<KvEngine>> seen = factory_->Open(path, look);
     return seen.ok() ? BadLogTables(seen->get(), manifest_.shards) : std::vector<BadLogTable>();
@@ -400,8 +441,7 @@ class Opening {
     GivingUp judge(fresh, path, losses_);
     EngineOptions writing = options;
     writing.create_if_missing = false;
-    if (const Result<std::string> checked = factory_->CheckLog(fresh, writing, &judge); !checked.ok()) return checked.status();
-    Result<std::unique_ptr<KvEngine>> opened = factory_->Open(fresh, ReadOnly(options));
+    Result<std::unique_ptr<KvEngine>> opened = OpenMended(fresh, writing, &judge);
     if (!opened.ok()) return opened;
     losses_->Add(
         {.kind = LossKind::kFile,

@@ -14,6 +14,7 @@
 #include "base/table_ranges.h"
 #include "ops/log_archive_tail.h"
 #include "ops/offline_store.h"
+#include "ops/salvage_parts.h"
 #include "ops/verify.h"
 #include "storage/store_directory.h"
 #include "tests/storage/store_fixture.h"
@@ -39,6 +40,11 @@ class InterruptsAtTheFirstByte : public ProgressSink {
  private:
   std::atomic<bool> cancelled_{false};
   std::string phase_;
+};
+
+struct LastMessage : Logger {
+  void Log(LogLevel, std::string_view message) override { last = message; }
+  std::string last;
 };
 
 class LogInTablesTest : public ::testing::Test {
@@ -113,13 +119,16 @@ class LogInTablesTest : public ::testing::Test {
   // By family, all rows of its log.
   using Rows = std::map<FamilyId, std::vector<std::pair<std::string, std::string>>>;
   Rows ReadLog(std::shared_ptr<LogInTables> tables) {
-    Rows rows;
     const auto store = OfflineStore::Open(store_.path(), {.log_in_tables = std::move(tables)});
     EXPECT_TRUE(store.ok()) << store.status().ToString();
-    if (!store.ok()) return rows;
+    if (!store.ok()) return {};
     EXPECT_EQ((*store)->log_path(), log());
-    for (FamilyId family = 0; family < (*store)->LogStats().families.size(); ++family) {
-      const auto it = (*store)->log()->NewIterator(family, {}).value();
+    return RowsOf((*store)->log());
+  }
+  static Rows RowsOf(KvEngine* log) {
+    Rows rows;
+    for (FamilyId family = 0; family < log->Stats().families.size(); ++family) {
+      const auto it = log->NewIterator(family, {}).value();
       for (it->Seek(""); it->Valid(); it->Next()) rows[family].emplace_back(it->key(), it->value());
       EXPECT_TRUE(it->status().ok()) << it->status().ToString();
     }
@@ -302,14 +311,18 @@ TEST_F(LogInTablesTest, SomebodyMayWriteWhileTheCopyIsRead) {
   EXPECT_EQ(ReadLog(tables), rows);
 }
 
-TEST_F(LogInTablesTest, WithoutRoomItIsReadAsItIs) {
+TEST_F(LogInTablesTest, WithoutRoomItIsReadAsItIsWhichIsSaid) {
   FillAndKill();
+  const auto told = std::make_shared<LastMessage>();
+  small_.logger = told;
   const StoreManifest manifest = ReadStoreManifest(store_.path()).value();
   const LogInTables::Source source{Factory(), store_.path(), log(), LogInstanceOptions(manifest)};
   const auto made = LogInTables::Make(source, small_, {.spare_bytes = std::numeric_limits<std::uint64_t>::max() / 2});
   ASSERT_TRUE(made.ok()) << made.status().ToString();
   EXPECT_EQ(*made, nullptr);
   EXPECT_THAT(Left(), IsEmpty());
+  EXPECT_THAT(told->last, HasSubstr("the memory limit may be passed"));
+  EXPECT_THAT(told->last, HasSubstr("or set TMPDIR"));
 }
 
 TEST_F(LogInTablesTest, AnInterruptedCopyLeavesNothing) {
@@ -367,6 +380,33 @@ TEST_F(LogInTablesTest, VerifyFindsTheSame) {
   FlipByte(table, 20);
   compare();
   EXPECT_GT(VerifyStore(store_.path(), {}, small_)->problems_total, 0U);
+}
+
+// The damage is taken out of a copy, which then is like any other log.
+TEST_F(LogInTablesTest, SalvageStoresWhatItHasMended) {
+  FillAndKill();
+  FlipByte(LogFile(), fs::file_size(LogFile()) / 2);
+  ExpectReadAsItIs(small_);
+  const auto opened = [&](const OpsContext& context, SalvageReport* report, std::uint64_t* held) {
+    LossList losses(report);
+    SalvageScratch scratch("");
+    const StoreManifest manifest = ReadStoreManifest(store_.path()).value();
+    const auto source = OpenSalvageSource(store_.path(), manifest, &scratch, {}, context, &losses);
+    EXPECT_TRUE(source.ok()) << source.status().ToString();
+    for (const FamilyStats& family : source->log->Stats().families) *held += family.buffered_bytes;
+    return RowsOf(source->log.get());
+  };
+  SalvageReport of_held, of_stored;
+  std::uint64_t held = 0, held_of_stored = 0;
+  const Rows rows = opened({}, &of_held, &held);
+  EXPECT_EQ(opened(small_, &of_stored, &held_of_stored), rows);
+  EXPECT_GT(rows.size(), 4U);
+  EXPECT_GT(held, 0U);
+  EXPECT_EQ(held_of_stored, 0U);
+  ASSERT_EQ(of_stored.losses.size(), 1U);
+  ASSERT_EQ(of_held.losses.size(), 1U);
+  EXPECT_EQ(of_stored.losses[0].what, of_held.losses[0].what);
+  EXPECT_THAT(Left(), IsEmpty());
 }
 
 }  // namespace

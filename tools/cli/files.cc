@@ -5,6 +5,7 @@
 #include "ops/verify.h"
 #include "tools/cli/common.h"
 #include "tools/cli/interrupt.h"
+#include "tools/cli/store.h"
 
 namespace chronolith::cli {
 
@@ -24,6 +25,7 @@ Result<std::unique_ptr<ops::OfflineStore>> OpenFiles(const FilesFlags& flags, st
   ops::OpsContext context;
   context.cancelled = InterruptFlag();
   context.memory_limit_bytes = memory_limit;
+  context.logger = MakeOptions({}).logger;
   auto log_in_tables = ops::PutLogInTables(flags.db, options, context);
   if (!log_in_tables.ok()) return log_in_tables.status();
   options.log_in_tables = std::move(*log_in_tables);

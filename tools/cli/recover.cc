@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <string>
 
+#include "ops/recovered_copy.h"
 #include "ops/rehearsal.h"
 #include "ops/writing_store.h"
 #include "tools/cli/common.h"
@@ -139,8 +140,7 @@ int Recover(const RecoverFlags& flags) {
   Result<Options> options = flags.dry_run ? MakeOptions(flags.store) : MakeWriterOptions(flags.store);
   if (!options.ok()) return Fail(options.status());
   options->create_if_missing = false;
-  // An eighth is for what a slow disk has not taken yet: an engine's open does not wait for it as writers do.
-  options->memory_limit_bytes = ops::StoreMemoryBytes(flags.store.memory_limit - flags.store.memory_limit / 8);
+  ops::FitRecovery(flags.store.memory_limit, &*options);
   options->accept_data_loss = flags.accept_data_loss;
   const Result<Outcome> outcome = flags.dry_run ? Rehearse(*options, flags.store) : RecoverNow(*options, flags.store);
   if (!outcome.ok()) {

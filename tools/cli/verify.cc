@@ -86,6 +86,7 @@ int Verify(const VerifyFlags& flags) {
   ops::OpsContext context;
   context.cancelled = InterruptFlag();
   context.memory_limit_bytes = flags.memory_limit;
+  context.logger = MakeOptions({}).logger;
   Result<ops::VerifyReport> report = Cancelled("interrupted");
   {
     WorkProgress progress;
