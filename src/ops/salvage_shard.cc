@@ -138,16 +138,17 @@ class ShardSalvage : public WalVisitor {
     if (!applied_known_ && chunks_ != nullptr) applied_ = end.trimmed_to;  // only what is stored is trimmed
     if (!LacksLogTable()) trimmed_to_ = end.trimmed_to;
     const Lsn stored_whole = source_.unfinished.StoredWhole(shard_, applied_);
+    bool seen = false;  // what was given up, where that is noted
     for (const WalLoss& loss : survey.losses()) {
       if (loss.last != 0 && loss.last <= stored_whole) continue;  // it is stored
+      seen = seen || loss.first <= applied_ || applied_ <= stored_whole;
       losses_->Add({.kind = LossKind::kLog,
                     .shard = shard_,
                     .first_lsn = std::max(loss.first, stored_whole + 1),
                     .last_lsn = loss.last,
                     .what = loss.why.message()});
     }
-    const bool seen = !survey.losses().empty() && end.trimmed_to <= stored_whole;
-    if (source_.unfinished.stored_whole.contains(shard_) && !seen) {
+    if (source_.unfinished.stored_whole.contains(shard_) && (!seen || end.trimmed_to > stored_whole)) {
       losses_->Add({.kind = LossKind::kLog,
                     .shard = shard_,
                     .first_lsn = stored_whole + 1,

@@ -83,9 +83,12 @@ Status Core::NoteLostTables(const std::string& path, const std::vector<BadLogTab
 
 Status Core::NoteStoredWhole(const std::map<ShardId, Lsn>& stored_whole) {
   MutexLock lock(&unfinished_mu_);
-  const std::size_t noted = unfinished_.stored_whole.size();
-  unfinished_.stored_whole.insert(stored_whole.begin(), stored_whole.end());
-  return unfinished_.stored_whole.size() == noted ? Status::Ok() : WriteUnfinished(path_, unfinished_);
+  Unfinished noted = unfinished_;
+  noted.stored_whole.insert(stored_whole.begin(), stored_whole.end());
+  if (noted.stored_whole.size() == unfinished_.stored_whole.size()) return Status::Ok();
+  if (Status status = WriteUnfinished(path_, noted); !status.ok()) return status;
+  unfinished_.stored_whole = std::move(noted.stored_whole);
+  return Status::Ok();
 }
 
 std::optional<Lsn> Core::NotedWhole(ShardId shard) {

@@ -118,6 +118,9 @@ class ReplayVisitor : public WalVisitor {
       return loss.why;
     }
     met_loss_ = true;
+    const Lsn applied_most = std::max(index_applied_, chunk_applied_);
+    const bool covered = loss.first <= applied_most || applied_most <= stored_whole_;
+    met_noted_ = met_noted_ || loss.last == 0 || (loss.last > stored_whole_ && covered);
     // A hole where rows did not decode is not one of missing bytes; that of a table says nothing of other shards.
     if (loss.behind.epoch != 0 && !end_unknown_ && !core_->unfinished_.tables.contains(shard_->id))
       shard_->lost_before = std::max(shard_->lost_before.value_or(WalPlace{}), loss.behind);
@@ -139,7 +142,8 @@ class ReplayVisitor : public WalVisitor {
   }
   // The last row does not decode: how many records it held is not known.
   bool end_unknown() const { return end_unknown_; }
-  bool met_loss() const { return met_loss_; }
+  // Where one is noted (UNFINISHED): a hole that what was stored since then claims to cover, or was about to.
+  bool met_noted() const { return met_noted_; }
   void End() {
     shard_->replay_records_expected.store(std::max(shard_->replay_records_expected.load(), end_.records));
     shard_->replay_seconds_left.store(0, std::memory_order_relaxed);
@@ -352,6 +356,7 @@ class ReplayVisitor : public WalVisitor {
   Shard* const shard_;
   const bool accept_;
   bool met_loss_ = false;
+  bool met_noted_ = false;
   bool end_unknown_ = false;
   OrdinalSet known_;
   OrdinalSet unknown_;
@@ -446,8 +451,10 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
   const Lsn applied = std::min(index_state->applied_lsn, chunk_state->applied_lsn);
   const std::optional<Lsn> noted = NotedWhole(shard->id);
   ReplayVisitor visitor(this, shard, *index_state, {chunk_state->applied_lsn, chunk_state->floor, epoch}, noted);
-  // Where an open that gave up records was cut short what it stored is read again, for what is to be told of it.
-  const Lsn after = std::min(applied, noted.value_or(applied));
+  // Where an open that gave up records was cut short what it stored is read again, for what is to be told of it. Without acceptance
+  // the shard is refused whatever its records are: only its holes are looked for.
+  const bool refused = noted && !options_.accept_data_loss;
+  const Lsn after = refused ? std::numeric_limits<Lsn>::max() : std::min(applied, noted.value_or(applied));
   shard->stored_whole = after;
   const Result<Lsn> last_row = LastWalRow(log_engine_.get(), shard->wal_family, after);
   if (!last_row.ok()) return WithAffected(last_row.status(), InstanceRole::kLog);
@@ -469,10 +476,6 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
     if (Status status = visitor.CheckHeld(); !status.ok()) return status;
   }
   shard->log_end = {end.last_epoch, end.last_group};
-  if (noted && !options_.accept_data_loss) {
-    shard->log_damaged = true;
-    return log_damaged(DataLoss("part of it was given up as lost, by an open that did not come to its end"));
-  }
   visitor.End();
   CHRONOLITH_FAILPOINT("open.replayed");
   Lsn log_end = std::max(end.last_lsn, end.trimmed_to);
@@ -494,6 +497,10 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
     }
     shard->data_past_log = applied_most;
     log_end = applied_most;
+  }
+  if (refused) {
+    shard->log_damaged = true;
+    return log_damaged(DataLoss("part of it was given up as lost, by an open that did not come to its end"));
   }
   if (end.trimmed_to > applied && options_.accept_data_loss) {
     const auto behind = std::move(shard->loss.lost);
@@ -538,7 +545,7 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
   shard->opened_behind = log_end;
   if (shard->has_loss) SkipOrdinals(shard);
   // What an open that was cut short gave up shows no more, where that had trimmed the log or files were put back meanwhile.
-  const bool unseen = noted && (!visitor.met_loss() || end.trimmed_to > after);
+  const bool unseen = noted && (!visitor.met_noted() || end.trimmed_to > after);
   if (end_unknown || unseen) SkipUnknownEnd(shard);
   if (unseen) shard->loss.uncertain_after = std::max(after, Lsn{1});
   ReportLoss(*shard);

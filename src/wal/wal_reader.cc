@@ -167,7 +167,7 @@ Result<Lsn> LastWalRow(KvEngine* engine, FamilyId family, Lsn after) {
     step = step < ~Lsn{0} / 2 ? step * 2 : ~Lsn{0};
   }
   Lsn high = after + std::min(step, ~Lsn{0} - after);
-  while (low + 1 < high) {
+  while (high - low > 1) {
     const Lsn middle = low + (high - low) / 2;
     (row_from(middle) ? low : high) = middle;
   }

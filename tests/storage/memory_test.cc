@@ -351,6 +351,46 @@ TEST_P(MemoryCrash, WhatWasGivenUpInFrontOfWhatWasStoredIsToldAgainAfterACrash) 
   EXPECT_EQ(store_.Read(), contents);
 }
 
+// It looks for holes only: what it replayed would go to where what is stored begins, and end earlier.
+TEST_P(MemoryCrash, AnOpenThatRefusesWhatWasStoredBehindAHoleChangesNothingOfIt) {
+  store_.options().shards = 1;
+  int stored_behind = 0;
+  for (const std::uint64_t nth : {2, 3, 4}) {
+    SCOPED_TRACE(nth);
+    std::mt19937_64 rng(TestSeed());
+    store_.options().accept_data_loss = false;
+    store_.Open();
+    WriteRandomly(&rng, 4000);
+    const Labels uncreated = {{"__name__", "uncreated"}, {"n", std::to_string(nth)}};
+    auto appender = store_->NewAppender();
+    ASSERT_TRUE(appender->Ref(uncreated).ok());
+    appender.reset();
+    ASSERT_TRUE(store_->Flush().ok());
+    const Lsn lost = store_->Stats().shards[0].last_lsn;
+    WriteRandomly(&rng, 1000);
+    const Contents contents = store_.Read();
+    store_.KillWithoutOpening();
+    ASSERT_TRUE(store_.memory().FlipBit(store_.path() + "/log", "wal.0", WalKey(lost), 77).ok());
+
+    store_.options().accept_data_loss = true;
+    store_.memory().CrashDuringCall(EngineMethod::kFlush, nth, CrashKind::kKill);  // of the checkpoint at its end
+    const bool died = !store_.TryOpen().ok();
+    store_.KillWithoutOpening();
+    store_.memory().ForgetFaults();
+    stored_behind += died && std::filesystem::exists(store_.path() + "/UNFINISHED") ? 1 : 0;
+    store_.options().accept_data_loss = false;
+    budget_->ForceReserve(1ULL << 30);  // it would be stored in parts
+    EXPECT_EQ(store_.TryOpen().ok(), !died);
+    budget_->Release(1ULL << 30);
+    store_.KillWithoutOpening();
+    store_.options().accept_data_loss = true;
+    store_.Open();
+    EXPECT_EQ(store_.Read(), contents);
+    store_.KillWithoutOpening();
+  }
+  EXPECT_GE(stored_behind, 1);
+}
+
 // The engine flushes as a whole: whoever meets the error need not be who it is about.
 TEST_P(MemoryCrash, AFlushThatFailsWhileReplayIsStoredIsNoDamageOfTheShardThatMeetsIt) {
   std::mt19937_64 rng(TestSeed());
