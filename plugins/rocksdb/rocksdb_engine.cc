@@ -386,8 +386,8 @@ class RocksDbEngineFactory : public EngineFactory {
       if (missing != 0) engine = DataLoss("log files from " + LogFileName(missing) + " on were lost");
       return engine;
     };
-    // RocksDB has all of a log in memory when it meets damage at its end: a large one is first replayed without its rows, which
-    // takes an eighth of the time of a look at all of its samples.
+    // RocksDB has all of a log in memory when it meets damage at its end: a large one is first replayed without its rows. That is
+    // reading it once more, so not for what tools hold by default.
     if (log && settings.log_rows && settings.wal_dir.empty() && LogFileBytes(path) > kLarge) {
       EngineSettings looking = settings;
       looking.log_rows = false;
