@@ -380,6 +380,7 @@ for (const m of kMeasures) {
 }
 facts($('tiles'), ['Samples a second', 'Write p99, logged', 'Series', 'Samples taken', 'Memory of its budget', 'Log not trimmed', 'Disk free', 'Last checkpoint'].map((t) => [t, '–']));
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { if (state) drawStrip(); });
+document.documentElement.classList.add('drawn');
 document.addEventListener('visibilitychange', () => { if (!document.hidden) load(); });
 load();
 loadCardinality();

@@ -43,11 +43,12 @@ before(async () => {
 });
 after(() => browser.close());
 
-// Runs `body` with a server and a page over it; whatever the page says on the console, or asks of others, fails the test.
+// Runs `body` with a server and a page over it (`late`: whose script runs when the rest has been painted); whatever the page says on the console, or asks of others, fails the test.
 function onPage(name, options, body) {
   test(name, {timeout: 120_000}, async () => {
     const server = await Server.start();
-    const context = await browser.newContext(options);
+    const {late, ...rest} = options;
+    const context = await browser.newContext(rest);
     const page = await context.newPage();
     const complaints = [], foreign = [];
     page.on('console', (m) => { if (['error', 'warning'].includes(m.type())) complaints.push(m.text()); });
@@ -58,9 +59,17 @@ function onPage(name, options, body) {
       new PerformanceObserver((list) => { for (const e of list.getEntries()) if (!e.hadRecentInput) window.shifted += e.value; })
         .observe({type: 'layout-shift', buffered: true});
     });
+    if (late) await page.route(server.url, async (route) => {
+      const answer = await route.fetch(), text = await answer.text(), at = text.lastIndexOf('<script>');
+      await route.fulfill({response: answer, body: text.slice(0, at) + '<script type="text/plain" id="late">' + text.slice(at + '<script>'.length)});
+    });
     try {
       await server.say('write 3000');
       await page.goto(server.url);
+      if (late) await page.evaluate(async () => {
+        for (let painted = 0; painted < 3; painted++) await new Promise(requestAnimationFrame);
+        document.body.append(Object.assign(document.createElement('script'), {textContent: document.getElementById('late').textContent}));
+      });
       await page.waitForFunction(() => document.documentElement.dataset.loaded);
       await body(page, server);
       assert.deepEqual(complaints, []);
@@ -233,6 +242,14 @@ function contrast(a, b) {
   return (high + 0.05) / (low + 0.05);
 }
 
+const still = async (page) => assert.ok(await page.evaluate(() => window.shifted) < 0.02, 'layout shift ' + await page.evaluate(() => window.shifted));
+for (const width of [360, 1280]) {
+  onPage(`stays where it is though its script is late, ${width} pixels wide`, {late: true, viewport: {width, height: 800}}, async (page) => {
+    await waitForText(page, '#metrics', 'metric_0');
+    await still(page);
+  });
+}
+
 for (const colorScheme of ['light', 'dark']) {
   for (const width of [360, 1280]) {
     onPage(`looks as it should: ${colorScheme}, ${width} pixels wide`, {colorScheme, viewport: {width, height: 800}}, async (page, server) => {
@@ -248,7 +265,7 @@ for (const colorScheme of ['light', 'dark']) {
         .map((e) => e.outerHTML.slice(0, 120)));
       assert.deepEqual(wide, []);
       assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
-      assert.ok(await page.evaluate(() => window.shifted) < 0.02, 'layout shift ' + await page.evaluate(() => window.shifted));
+      await still(page);
       const texts = await page.evaluate(() => {
         const rgb = (text) => text.match(/[\d.]+/g).map(Number);
         const walker = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
