@@ -121,8 +121,8 @@ struct ShardLoss {
   };
   std::uint32_t shard = 0;
   std::vector<Range> lost;  // ascending
-  // Records behind this one may be lost too, however many: nothing in the log tells. 0: the log tells all.
-  Lsn uncertain_after = 0;
+  // Records from this one on may be lost too, however many: nothing in the log tells. 0: the log tells all.
+  Lsn uncertain_from = 0;
   std::uint64_t dropped_samples = 0;  // in the log, but of series whose creation was lost
   std::uint64_t dropped_items = 0;    // exemplars and metadata of such
 };

@@ -1,5 +1,5 @@
 // The inside of IndexShard, shared by its source files: index_shard.cc (resolving and changes), index_select.cc (matchers),
-// index_lookup.cc (labels, names, values) and index_checkpoint.cc.
+// index_lookup.cc (labels, names, values), index_checkpoint.cc and index_adopt.cc.
 #ifndef CHRONOLITH_INDEX_INDEX_IMPL_H_
 #define CHRONOLITH_INDEX_INDEX_IMPL_H_
 
@@ -57,6 +57,7 @@ class IndexShard::Impl {
 
   void Cut();
   Status Checkpoint(const IndexState& state);
+  Result<AdoptedSeries> AdoptStored(const IndexState& whole, const OrdinalSet& created, Lsn lsn);
   std::optional<Lsn> OldestUnwritten() const;
 
   std::uint64_t evictions() const { return evictions_.load(std::memory_order_acquire); }
@@ -105,6 +106,9 @@ class IndexShard::Impl {
   class CheckpointWriter;
   void Freeze() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void FinishCheckpoint(const IndexDelta& written);
+
+  // ---- index_adopt.cc ----
+  class Adoption;
 
   KvEngine* const engine_;
   const IndexShardOptions options_;

@@ -49,7 +49,8 @@ Status IndexShard::Impl::LabelsOf(std::span<const Ordinal> ordinals, std::vector
     for (std::size_t i = begin; i < std::min(begin + kLockRun, ordinals.size()); ++i) {
       const Ordinal ordinal = ordinals[i];
       if (!series_.Contains(ordinal)) {
-        if (ordinal >= next_ordinal_) continue;
+        // A checkpoint that was cut short may have stored later ones, of records that the log has lost.
+        if (ordinal >= next_ordinal_ && !removed_too) continue;
         stored.push_back(ordinal);
         places.push_back(i);
       } else if (removed_too || !removals || !IsRemoved(ordinal)) {

@@ -42,6 +42,12 @@ struct IndexState {
   std::uint64_t series = 0;        // live series in the rows
 };
 
+// What AdoptStored has found.
+struct AdoptedSeries {
+  std::uint64_t next_ordinal = 0;  // above every ordinal that has a labels row
+  OrdinalSet removed;              // by it
+};
+
 struct IndexShardOptions {
   std::uint32_t shard = 0;
   FamilyId family = 0;
@@ -121,6 +127,12 @@ class IndexShard {
   // The caller has synced the log up to every change that Insert, Remove and SetMetadata have taken: up to the last Cut where there
   // was one since the last Checkpoint, else up to this call.
   Status Checkpoint(const IndexState& state);
+  // For a log that may have lost records, when it has been replayed: makes rows agree of which a Checkpoint that was cut short has
+  // written a part, with the next one. What labels rows say beyond `whole`, the state when it was opened, is taken for replayed
+  // with `lsn`: removals, and the creation of series but of those in `created`, which the log still has. Of two with the same
+  // labels the older is gone. Reads all labels rows. Memory: of some 16,000 series. kResourceExhausted: as Insert. kDataLoss: a row
+  // beyond `whole` is damaged; one below keeps what is behind it below from being looked at.
+  Result<AdoptedSeries> AdoptStored(const IndexState& whole, const OrdinalSet& created, Lsn lsn);
   // LSN of the oldest change that no finished Checkpoint holds; nullopt: none.
   std::optional<Lsn> OldestUnwritten() const;
 

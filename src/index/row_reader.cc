@@ -71,7 +71,8 @@ Status RowReader::ReadParts(char prefix, Ordinal ordinal, index_rows::LongRow* r
   return Status::Ok();
 }
 
-Status RowReader::ScanLabels(std::uint64_t from, std::uint64_t to, Cache cache, const TakeLong& take) const {
+Status RowReader::ScanLabels(std::uint64_t from, std::uint64_t to, Cache cache, const TakeLong& take,
+                             const TakeOrdinal& in_parts) const {
   const auto key_of = [](std::uint64_t ordinal) {
     return ordinal > 0xffffffff ? index_rows::PrefixEnd(std::string(1, index_rows::kLabelsPrefix))
                                 : index_rows::OrdinalKey(index_rows::kLabelsPrefix, static_cast<Ordinal>(ordinal));
@@ -85,7 +86,12 @@ Status RowReader::ScanLabels(std::uint64_t from, std::uint64_t to, Cache cache, 
     const std::string_view key = (*it)->key();
     if (key.size() != 1 + sizeof(Ordinal)) continue;  // a further part
     if (Status s = index_rows::DecodeLongRow(key, (*it)->value(), &row); !s.ok()) return s;
-    if (row.parts == 1) take(LoadBigEndian<Ordinal>(key.data() + 1), row);
+    const auto ordinal = LoadBigEndian<Ordinal>(key.data() + 1);
+    if (row.parts == 1) {
+      take(ordinal, row);
+    } else if (in_parts) {
+      in_parts(ordinal);
+    }
   }
   return (*it)->status();
 }

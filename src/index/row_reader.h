@@ -26,10 +26,12 @@ class RowReader {
   // The long rows ('l' or 'm') of the ordinals; nullopt where there is none.
   Status ReadLong(char prefix, std::span<const Ordinal> ordinals, std::vector<std::optional<index_rows::LongRow>>* rows) const;
 
-  // Labels rows of [from, to) in order, those of one part only; `take` gets each.
+  // Labels rows of [from, to) in order; `take` gets each that is of one part, `in_parts`, where it is not null, the other ordinals.
   using TakeLong = std::function<void(Ordinal ordinal, const index_rows::LongRow& row)>;
+  using TakeOrdinal = std::function<void(Ordinal ordinal)>;
   enum class Cache { kFill, kLeave };  // the engine's
-  Status ScanLabels(std::uint64_t from, std::uint64_t to, Cache cache, const TakeLong& take) const;
+  Status ScanLabels(std::uint64_t from, std::uint64_t to, Cache cache, const TakeLong& take,
+                    const TakeOrdinal& in_parts = nullptr) const;
 
   // Ordinals listed for each hash. One MultiGet.
   Status ReadHashes(std::span<const std::uint64_t> hashes, std::vector<std::vector<Ordinal>>* ordinals) const;

@@ -126,7 +126,7 @@ void AddLosses(const StorageStats& stats, std::vector<MetricFamily>* out) {
     double records = 0;
     for (const ShardLoss::Range& range : loss.lost) records += static_cast<double>(range.last - range.first + 1);
     AddValue(&lost, ShardLabel(shard), records);
-    AddValue(&uncertain, ShardLabel(shard), loss.uncertain_after != 0 ? 1 : 0);
+    AddValue(&uncertain, ShardLabel(shard), loss.uncertain_from != 0 ? 1 : 0);
     AddValue(&dropped, ShardLabel(shard), static_cast<double>(loss.dropped_samples + loss.dropped_items));
   }
   out->push_back(std::move(lost));

@@ -7,6 +7,8 @@
 //      lost: before, UNFINISHED says whose it is.
 //   2. Replay passes over holes and rows that do not decode (ReplayVisitor::OnLoss). What fills the memory meanwhile is stored, and
 //      claims to cover the holes: before, and before 3, UNFINISHED says up to where what is stored is whole.
+//      What a checkpoint that a crash cut short had stored of lost records is taken for replayed (AdoptStored): the rows of such a
+//      series would never agree, and its ordinal would be given to another.
 //   3. A checkpoint stores what is left and trims the log beyond the holes; then UNFINISHED goes.
 // Whenever this is cut short, the next open meets the holes again, or UNFINISHED, and refuses the shards as before.
 #include <algorithm>
@@ -97,6 +99,20 @@ std::optional<Lsn> Core::NotedWhole(ShardId shard) {
   return it == unfinished_.stored_whole.end() ? std::nullopt : std::optional(it->second);
 }
 
+Status Core::AdoptStored(Shard* shard, const IndexState& whole, const OrdinalSet& created, Lsn lsn, std::uint64_t* next_ordinal) {
+  const Result<AdoptedSeries> adopted = shard->index->AdoptStored(whole, created, lsn);
+  if (!adopted.ok()) return adopted.status();
+  *next_ordinal = std::max(*next_ordinal, adopted->next_ordinal);
+  const Result<OrdinalSet> live = shard->index->Select({});
+  if (!live.ok()) return live.status();
+  SetSeries(shard, live->size());
+  if (adopted->removed.empty()) return Status::Ok();
+  MutexLock lock(&shard->removed_mu);
+  shard->removed.UnionWith(adopted->removed);
+  shard->removals.fetch_add(1);
+  return Status::Ok();
+}
+
 void Core::SkipOrdinals(Shard* shard) {
   shard->has_loss = true;
   const std::uint64_t next = std::min(shard->next_ordinal.load() + kOrdinalsSkipped, kOrdinalsMax);
@@ -107,8 +123,8 @@ void Core::SkipOrdinals(Shard* shard) {
 
 void Core::SkipUnknownEnd(Shard* shard) {
   if (!shard->has_loss) SkipOrdinals(shard);
-  if (shard->loss.uncertain_after > 0) return;
-  shard->loss.uncertain_after = shard->wal->last_lsn();
+  if (shard->loss.uncertain_from > 0) return;
+  shard->loss.uncertain_from = shard->wal->last_lsn() + 1;
   wal_->Skip(shard->id, kLsnsSkipped);
   shard->opened_behind = shard->wal->last_lsn();
 }
@@ -118,8 +134,8 @@ void Core::ReportLoss(const Shard& shard) const {
   const ShardLoss& loss = shard.loss;
   const std::string name = "shard " + std::to_string(shard.id) + ": ";
   for (const ShardLoss::Range& range : loss.lost) Log(LogLevel::kError, name + Lsns(range) + " lost");
-  if (loss.uncertain_after > 0) {
-    Log(LogLevel::kError, name + "what was behind LSN " + std::to_string(loss.uncertain_after) + " may be lost");
+  if (loss.uncertain_from > 0) {
+    Log(LogLevel::kError, name + "records from LSN " + std::to_string(loss.uncertain_from) + " on may be lost");
   } else if (loss.lost.empty()) {
     Log(LogLevel::kWarning, name + "records are missing from the log; the data instance holds them, nothing is lost");
   }

@@ -188,6 +188,8 @@ class ReplayVisitor : public WalVisitor {
     }
     return failure_;
   }
+  // With Options::accept_data_loss: whose creation the log has, behind what the index had stored.
+  const OrdinalSet& created() const { return created_; }
   // Series that the index gained by the records, less those it lost.
   std::int64_t series_gained() const { return series_gained_; }
 
@@ -210,6 +212,7 @@ class ReplayVisitor : public WalVisitor {
       if (lsn <= index_applied_) continue;
       ++series_gained_;
       if (accept_) {
+        created_.Add(entry.ordinal);
         if (Status status = RemoveFormer(entry, lsn); !status.ok()) return Damaged(status, &damage_);
       }
       if (!shard_->index->Insert(entry.ordinal, {StableHash(entry.labels), entry.labels}, lsn)) {
@@ -360,6 +363,7 @@ class ReplayVisitor : public WalVisitor {
   bool end_unknown_ = false;
   OrdinalSet known_;
   OrdinalSet unknown_;
+  OrdinalSet created_;
   const IndexState index_;
   const std::uint64_t epoch_;
   const Lsn index_applied_;
@@ -513,7 +517,16 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
                                 std::to_string(end.trimmed_to) + ", but the data instance holds records only up to " +
                                 std::to_string(applied) + ": data files were lost"));
   }
+  // What an open that was cut short gave up shows no more, where that had trimmed the log or files were put back meanwhile.
+  const bool unseen = noted && (!visitor.met_noted() || end.trimmed_to > after);
   std::uint64_t next_ordinal = std::max(index_state->next_ordinal, visitor.next_ordinal());
+  SetSeries(shard, index_state->series + static_cast<std::uint64_t>(visitor.series_gained()));
+  // Whatever was met: what another shard has lost may have held records of this one.
+  if (options_.accept_data_loss) {
+    const IndexState whole = noted ? IndexState() : *index_state;
+    const Status status = AdoptStored(shard, whole, visitor.created(), log_end + 1, &next_ordinal);
+    if (!status.ok()) return Damaged(status, damage);
+  }
   if (earlier != nullptr) {
     // References from before the reopening: to a series whose record was lost, or that was removed, nothing may be appended. Unless
     // it was the removal's record that was lost.
@@ -533,7 +546,6 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
     if (!shard->removed.empty()) shard->removals.fetch_add(1);
   }
   shard->next_ordinal.store(next_ordinal);
-  SetSeries(shard, index_state->series + static_cast<std::uint64_t>(visitor.series_gained()));
   if (!options_.read_only) {
     MeasuredLock lock(&shard->head->mu());
     shard->head->EnsureOrdinals(next_ordinal);
@@ -544,10 +556,8 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
   shard->expiry->RaiseFloor(chunk_state->floor);
   shard->opened_behind = log_end;
   if (shard->has_loss) SkipOrdinals(shard);
-  // What an open that was cut short gave up shows no more, where that had trimmed the log or files were put back meanwhile.
-  const bool unseen = noted && (!visitor.met_noted() || end.trimmed_to > after);
   if (end_unknown || unseen) SkipUnknownEnd(shard);
-  if (unseen) shard->loss.uncertain_after = std::max(after, Lsn{1});
+  if (unseen) shard->loss.uncertain_from = after + 1;
   ReportLoss(*shard);
   return Status::Ok();
 }

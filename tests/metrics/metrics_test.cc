@@ -339,7 +339,7 @@ TEST(Metrics, WhatWasGivenUpIsNamedByShard) {
   stats.shards.resize(3);
   for (std::uint32_t i = 0; i < 3; ++i) stats.shards[i].shard = i;
   stats.losses.push_back({.shard = 1, .lost = {{5, 7}, {20, 20}}, .dropped_samples = 8, .dropped_items = 9});
-  stats.losses.push_back({.shard = 2, .uncertain_after = 30});
+  stats.losses.push_back({.shard = 2, .uncertain_from = 30});
   const std::vector<MetricFamily> families = Collect(stats);
   const std::array<std::array<double, 3>, 3> expected = {{{0, 0, 0}, {4, 0, 17}, {0, 1, 0}}};
   for (std::size_t i = 0; i < 3; ++i) {

@@ -173,9 +173,9 @@ TEST_F(DamagedLog, NoLsnOfAnEndThatMayBeLostIsGivenOutAgain) {
   const StorageStats stats = store_->Stats();
   std::size_t uncertain = 0;
   for (const ShardLoss& loss : stats.losses) {
-    if (loss.uncertain_after == 0) continue;
+    if (loss.uncertain_from == 0) continue;
     ++uncertain;
-    EXPECT_GT(stats.shards.at(loss.shard).last_lsn, loss.uncertain_after + 1'000'000);
+    EXPECT_GT(stats.shards.at(loss.shard).last_lsn, loss.uncertain_from + 1'000'000);
   }
   EXPECT_EQ(uncertain, 3U) << "only the shard of the last write has something behind the damage";
   const std::set<int> found = Found();

@@ -18,8 +18,8 @@ class DataLoss : public LogLossTest {
     EXPECT_EQ(stats.losses.size(), shards_with_loss);
     for (const ShardLoss& loss : stats.losses) {
       if (loss.shard == bad_) return loss;
-      EXPECT_TRUE(loss.lost.empty() && loss.uncertain_after > 0) << "nothing tells how far its log went";
-      EXPECT_GT(stats.shards.at(loss.shard).last_lsn, loss.uncertain_after + 1'000'000);
+      EXPECT_TRUE(loss.lost.empty() && loss.uncertain_from > 0) << "nothing tells how far its log went";
+      EXPECT_GT(stats.shards.at(loss.shard).last_lsn, loss.uncertain_from + 1'000'000);
     }
     ADD_FAILURE() << "no loss of shard " << bad_;
     return {};
@@ -66,7 +66,7 @@ TEST_P(DataLoss, AHoleCostsItsRecordsAndNothingElse) {
   ASSERT_EQ(loss.lost.size(), 1U);
   EXPECT_EQ(loss.lost[0].first, header.first_lsn);
   EXPECT_EQ(loss.lost[0].last, header.first_lsn);
-  EXPECT_EQ(loss.uncertain_after, 0U);
+  EXPECT_EQ(loss.uncertain_from, 0U);
   EXPECT_EQ(loss.dropped_samples, 0U);
   EXPECT_EQ(Missing(), 1U);
   ExpectWhole();
@@ -94,7 +94,7 @@ TEST_P(DataLoss, RowsThatDoNotDecodeArePassedOverAlsoTheLastOne) {
   EXPECT_EQ(loss.lost[0].first, first);
   EXPECT_EQ(loss.lost[0].last, first);
   EXPECT_EQ(loss.lost[1].first, header.first_lsn);
-  EXPECT_EQ(loss.uncertain_after, last - 1);
+  EXPECT_EQ(loss.uncertain_from, last);
   EXPECT_GT(LastLsn(), last + 1'000'000) << "how many records the last row had is not known";
   EXPECT_EQ(Missing(), 3U);
   ExpectWhole();
@@ -143,7 +143,7 @@ TEST_P(DataLoss, ALogThatEndsBeforeTheDataGoesOnBehindIt) {
   EXPECT_FALSE(store_.TryOpen().ok());
   const ShardLoss loss = Accept(4);
   EXPECT_TRUE(loss.lost.empty()) << "the data instance holds it";
-  EXPECT_EQ(loss.uncertain_after, last);
+  EXPECT_EQ(loss.uncertain_from, last + 1);
   EXPECT_GT(LastLsn(), last);
   EXPECT_EQ(Missing(), 0U);
   ExpectWhole();
@@ -173,8 +173,8 @@ TEST_P(DataLoss, WhatADeadOpenLeftUnfinishedIsRefusedUntilItIsAcceptedAgain) {
   EXPECT_THAT(store_->Stats().shards.at(bad_).quarantine, HasSubstr("chronolith recover --accept-data-loss " + store_.path()));
   store_.Close();
   const ShardLoss loss = Accept();
-  EXPECT_GT(loss.uncertain_after, 0U);
-  EXPECT_GT(LastLsn(), loss.uncertain_after + 1'000'000);
+  EXPECT_GT(loss.uncertain_from, 0U);
+  EXPECT_GT(LastLsn(), loss.uncertain_from + 1'000'000);
   EXPECT_FALSE(std::filesystem::exists(store_.path() + "/UNFINISHED"));
   EXPECT_EQ(Missing(), 0U);
   ExpectWhole();
@@ -187,7 +187,7 @@ TEST_P(DataLoss, WhatADeadOpenGaveUpAndTrimmedMayBeAnythingBehindWhatItFoundWhol
   EXPECT_EQ(Quarantined(), std::set<std::uint32_t>{bad_});
   store_.Close();
   const ShardLoss loss = Accept();
-  EXPECT_EQ(loss.uncertain_after, 1U);
+  EXPECT_EQ(loss.uncertain_from, 2U);
   EXPECT_TRUE(loss.lost.empty());
   EXPECT_FALSE(std::filesystem::exists(store_.path() + "/UNFINISHED"));
   EXPECT_EQ(Missing(), 0U);

@@ -140,7 +140,7 @@ TEST_P(LogTable, ItsEndIsGivenUpForItsShardOnly) {
   EXPECT_FALSE(store_.TryOpen().ok());
   Accept();
   EXPECT_TRUE(store_->Stats().losses[0].lost.empty());
-  EXPECT_GT(store_->Stats().losses[0].uncertain_after, 0U);
+  EXPECT_GT(store_->Stats().losses[0].uncertain_from, 0U);
   store_.Kill();
   EXPECT_EQ(store_.Read(), contents_);
   EXPECT_TRUE(store_->Stats().losses.empty());
@@ -196,7 +196,7 @@ TEST_P(LogTable, ARowThatBeginsInWhatIsStoredAndEndsBehindItLeavesItsEndUnknown)
   store_.Open();
   ASSERT_EQ(store_->Stats().losses.size(), 1U);
   EXPECT_EQ(store_->Stats().losses[0].shard, bad_);
-  EXPECT_EQ(store_->Stats().losses[0].uncertain_after, stored);
+  EXPECT_EQ(store_->Stats().losses[0].uncertain_from, stored + 1);
   EXPECT_GT(store_->Stats().shards[bad_].last_lsn, end) << "what was given out before";
 }
 

@@ -342,7 +342,7 @@ TEST_P(MemoryCrash, WhatWasGivenUpInFrontOfWhatWasStoredIsToldAgainAfterACrash) 
   ASSERT_EQ(stats.losses[0].lost.size(), 1U);
   EXPECT_EQ(stats.losses[0].lost[0].first, lost);
   EXPECT_EQ(stats.losses[0].lost[0].last, lost);
-  EXPECT_EQ(stats.losses[0].uncertain_after, 0U);
+  EXPECT_EQ(stats.losses[0].uncertain_from, 0U);
   EXPECT_EQ(stats.losses[0].dropped_samples, 3U);
   EXPECT_FALSE(std::filesystem::exists(unfinished));
   EXPECT_EQ(store_.Read(), contents);

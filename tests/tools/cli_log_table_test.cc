@@ -137,7 +137,7 @@ TEST_F(CliLogTable, RecoverGivesItUpAndKeepsTheFile) {
     for (const auto& shard : report["shards"]) {
       EXPECT_EQ(shard["quarantine"], "");
       EXPECT_TRUE(shard["lost"].empty()) << shard.dump();
-      told += shard["uncertain_after"] != 0 ? 1 : 0;
+      told += shard["uncertain_from"] != 0 ? 1 : 0;
     }
     EXPECT_EQ(told, result.exit_code == kOk ? 0U : 1U) << result.out;
     EXPECT_EQ(Exported(source), healthy_);

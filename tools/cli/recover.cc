@@ -32,7 +32,7 @@ ShardLoss LossOf(const StorageStats& stats, std::uint32_t shard) {
 }
 
 bool Lost(const ShardLoss& loss) {
-  return !loss.lost.empty() || loss.uncertain_after > 0 || loss.dropped_samples + loss.dropped_items > 0;
+  return !loss.lost.empty() || loss.uncertain_from > 0 || loss.dropped_samples + loss.dropped_items > 0;
 }
 
 std::string LostText(const ShardLoss& loss) {
@@ -41,8 +41,8 @@ std::string LostText(const ShardLoss& loss) {
     text += (text.empty() ? "LSN " : ", ") + std::to_string(range.first);
     if (range.last != range.first) text += " to " + std::to_string(range.last);
   }
-  if (loss.uncertain_after > 0)
-    text += (text.empty() ? "LSN " : ", ") + std::string("perhaps above ") + std::to_string(loss.uncertain_after);
+  if (loss.uncertain_from > 0)
+    text += (text.empty() ? "LSN " : ", ") + std::string("perhaps from ") + std::to_string(loss.uncertain_from) + " on";
   return text.empty() ? "-" : text;
 }
 
@@ -71,7 +71,7 @@ void PrintJson(const Outcome& outcome, Output* out) {
     for (const ShardLoss::Range& range : loss.lost) {
       json.BeginObject().Key("first").Unsigned(range.first).Key("last").Unsigned(range.last).EndObject();
     }
-    json.EndArray().Key("uncertain_after").Unsigned(loss.uncertain_after);
+    json.EndArray().Key("uncertain_from").Unsigned(loss.uncertain_from);
     json.Key("dropped_samples").Unsigned(loss.dropped_samples).Key("dropped_items").Unsigned(loss.dropped_items).EndObject();
   }
   json.EndArray().EndObject().Newline();

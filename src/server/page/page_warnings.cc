@@ -170,7 +170,7 @@ std::vector<PageWarning> WarningsOf(const StorageStats& stats, const std::vector
     std::uint64_t records = 0;
     for (const ShardLoss::Range& range : loss.lost) records += range.last - range.first + 1;
     out.Warn("Shard " + std::to_string(loss.shard) + " was opened without " + std::to_string(records) + " records of its log" +
-                 (loss.uncertain_after != 0 ? ", perhaps more." : "."),
+                 (loss.uncertain_from != 0 ? ", perhaps more." : "."),
              "Somebody accepted that loss. A backup with its archive may have them.");
   }
   if (stats.memory_limit_bytes > 0 &&
