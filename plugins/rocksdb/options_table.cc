@@ -121,7 +121,8 @@ const FamilyTuning& TuningOf(FamilyRole role) { return kFamilyTunings[static_cas
 const InstanceTuning& TuningOf(InstanceRole role) { return kInstanceTunings[static_cast<std::size_t>(role)]; }
 
 Result<EngineSettings> ParseSettings(const EngineOptions& options) {
-  if (Status s = CheckExtra(options, "rocksdb", {"wal_recovery_mode", "repair", "drop_damaged_tables", "wal_dir", "log_rows"});
+  if (Status s = CheckExtra(options, "rocksdb",
+                            {"wal_recovery_mode", "repair", "drop_damaged_tables", "wal_dir", "tables_of", "log_rows"});
       !s.ok())
     return s;
   EngineSettings settings;
@@ -146,6 +147,11 @@ Result<EngineSettings> ParseSettings(const EngineOptions& options) {
     settings.wal_dir = it->second;
     if (settings.wal_dir.empty() || !options.read_only)
       return InvalidArgument("wal_dir must name a directory, of an instance that is only read");
+  }
+  if (const auto it = options.extra.find("tables_of"); it != options.extra.end()) {
+    settings.tables_of = it->second;
+    if (settings.tables_of.empty() || options.create_if_missing)
+      return InvalidArgument("tables_of must name a directory, of a copy that is there");
   }
   if (const auto it = options.extra.find("log_rows"); it != options.extra.end()) {
     settings.log_rows = it->second != "left_out";

@@ -45,6 +45,7 @@ struct EngineSettings {
   bool repair = false;         // before it is opened: repair.h
   std::set<std::string> drop;  // files: those of them that are bad, before it is opened (table_drop.h)
   std::string wal_dir;         // where an open looks for log files; "": in the instance
+  std::string tables_of;       // the instance that this one is a copy of, with links to its tables; "": none
   bool log_rows = true;        // false: what is replayed is not put into memory
   bool skip_damage = false;    // of the log; for CheckLog's look at it only, no store can ask for it
   OnPut on_put;                // the same; without log_rows

@@ -22,6 +22,7 @@
 #include "plugins/rocksdb/damage.h"
 #include "plugins/rocksdb/file_sync.h"
 #include "plugins/rocksdb/held_files.h"
+#include "plugins/rocksdb/linked_tables.h"
 #include "plugins/rocksdb/log_check.h"
 #include "plugins/rocksdb/newest_log.h"
 #include "plugins/rocksdb/repair.h"
@@ -129,6 +130,8 @@ class Opener {
         options_(options),
         around_damage_(around_damage),
         whole_(options.instance == InstanceRole::kLog),
+        linked_(settings.tables_of.empty() ? LinkedTables() : LinkedTables(path, settings.tables_of)),
+        compacts_(settings.tables_of.empty()),
         resources_(MakeResources(options, settings)),
         events_(std::make_shared<EventCounter>(options.instance, [env, path] { MarkLogFailed(env, path); })),
         ignored_(std::make_shared<IgnoredErrors>(AdaptLogger(options.logger))) {
@@ -178,6 +181,7 @@ class Opener {
     }
     opened.resources = std::move(resources_);
     opened.events = std::move(events_);
+    opened.linked = linked_;
     return opened;
   }
 
@@ -189,7 +193,7 @@ class Opener {
     // A table that is missing is looked for under a name of LevelDB's at last.
     for (std::size_t at = message.find(".ldb"); at != std::string::npos; at = message.find(".ldb", at))
       message.replace(at, 4, ".sst");
-    return Status(status.code(), std::move(message)).WithContext("opening '" + path_ + "'");
+    return linked_.Naming(Status(status.code(), std::move(message))).WithContext("opening '" + path_ + "'");
   }
 
   std::size_t IndexOf(const std::string& name) const {
@@ -215,6 +219,7 @@ class Opener {
     for (const std::string& name : present) {
       if (name == rocksdb::kDefaultColumnFamilyName) {
         descriptors.emplace_back(name, MakeDefaultFamilyOptions(resources_));
+        descriptors.back().options.disable_auto_compactions = !compacts_;
       } else {
         descriptors.push_back(Descriptor(options_.families[IndexOf(name)]));
       }
@@ -279,7 +284,7 @@ class Opener {
 
   rocksdb::ColumnFamilyDescriptor Descriptor(const FamilySpec& family) const {
     rocksdb::ColumnFamilyOptions tuned = MakeFamilyOptions(options_, family, resources_);
-    tuned.disable_auto_compactions = around_damage_;
+    tuned.disable_auto_compactions = around_damage_ || !compacts_;
     tuned.merge_operator = AdaptMerge(family.merge);
     tuned.compaction_filter_factory = AdaptDropFilter(family.drop_filter);
     return {family.name, tuned};
@@ -289,6 +294,8 @@ class Opener {
   const EngineOptions& options_;
   const bool around_damage_;
   const bool whole_;  // `around_damage` is of all tables to their last block, those that families share too
+  const LinkedTables linked_;
+  const bool compacts_;
   InstanceResources resources_;
   std::shared_ptr<EventCounter> events_;
   const std::shared_ptr<IgnoredErrors> ignored_;

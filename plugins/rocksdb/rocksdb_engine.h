@@ -11,6 +11,9 @@
 //   wal_dir            of an instance that is only read: a directory in which log files are looked for in place of the instance's.
 //                      An empty one leaves out the rows of its log files, which a reader holds in memory; VerifyChecksums reads
 //                      the files all the same.
+//   tables_of          of a copy, which is there: the directory of the instance that its tables are links to. None of them is
+//                      compacted, so it can be opened, also for writing, with tables in it that cannot be read to their end; errors
+//                      name the files in that directory.
 //   log_rows           "left_out", of an instance that is only read: its log is replayed, which refuses what is damaged, and no row
 //                      of it is put into memory.
 #ifndef CHRONOLITH_PLUGINS_ROCKSDB_ROCKSDB_ENGINE_H_

@@ -23,10 +23,16 @@ constexpr char kEpochVersion = 1;
 constexpr std::uint64_t kEmptyMemtableBytes = 64 << 10;
 constexpr std::uint64_t kResumeBytes = 1 << 20;  // beside the rows: blocks of indexes and filters, MANIFEST, a new log file
 
+Status ReadError(const rocksdb::Status& s, const LinkedTables& linked, const std::string& family) {
+  return linked.Naming(FromRocks(s)).WithContext("family '" + family + "'");
+}
+
 class RocksDbIterator : public KvIterator {
  public:
-  RocksDbIterator(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family, const IterateOptions& options, std::string name)
-      : lower_(options.lower), upper_(options.upper.value_or("")), family_(std::move(name)) {
+  // `linked` must outlive it.
+  RocksDbIterator(rocksdb::DB* db, rocksdb::ColumnFamilyHandle* family, const IterateOptions& options, std::string name,
+                  const LinkedTables* linked)
+      : lower_(options.lower), upper_(options.upper.value_or("")), family_(std::move(name)), linked_(linked) {
     lower_slice_ = lower_;
     upper_slice_ = upper_;
     rocksdb::ReadOptions read;
@@ -46,13 +52,14 @@ class RocksDbIterator : public KvIterator {
   std::string_view key() const override { return ToView(it_->key()); }
   std::string_view value() const override { return ToView(it_->value()); }
   Status status() const override {
-    return empty_ || it_->status().ok() ? Status::Ok() : FromRocks(it_->status()).WithContext("family '" + family_ + "'");
+    return empty_ || it_->status().ok() ? Status::Ok() : ReadError(it_->status(), *linked_, family_);
   }
 
  private:
   const std::string lower_;
   const std::string upper_;
   const std::string family_;
+  const LinkedTables* const linked_;
   rocksdb::Slice lower_slice_;  // the iterator keeps pointers to these two
   rocksdb::Slice upper_slice_;
   bool empty_ = false;
@@ -124,6 +131,7 @@ RocksDbEngine::RocksDbEngine(std::string path, EngineOptions options, OpenedInst
       options_(std::move(options)),
       resources_(std::move(opened.resources)),
       events_(std::move(opened.events)),
+      linked_(std::move(opened.linked)),
       db_(std::move(opened.db)),
       first_own_log_(options_.read_only ? std::numeric_limits<std::uint64_t>::max() : NewestLogNumber(path_)),
       default_family_(opened.default_family),
@@ -377,7 +385,7 @@ Status RocksDbEngine::Get(FamilyId family, std::string_view key, std::string* va
   const rocksdb::Status s = db_->Get(read, Handle(family), ToSlice(key), value);
   if (s.ok()) return Status::Ok();
   if (s.IsNotFound()) return NotFound("no such key in family '" + options_.families[family].name + "'");
-  return FromRocks(s).WithContext("family '" + options_.families[family].name + "'");
+  return ReadError(s, linked_, options_.families[family].name);
 }
 
 void RocksDbEngine::MultiGet(FamilyId family, std::span<const std::string_view> keys, std::vector<std::string>* values,
@@ -400,7 +408,7 @@ void RocksDbEngine::MultiGet(FamilyId family, std::span<const std::string_view> 
       (*values)[i].assign(found[i].data(), found[i].size());
     } else {
       (*values)[i].clear();
-      (*statuses)[i] = FromRocks(results[i]).WithContext("family '" + options_.families[family].name + "'");
+      (*statuses)[i] = ReadError(results[i], linked_, options_.families[family].name);
     }
   }
 }
@@ -408,7 +416,7 @@ void RocksDbEngine::MultiGet(FamilyId family, std::span<const std::string_view> 
 Result<std::unique_ptr<KvIterator>> RocksDbEngine::NewIterator(FamilyId family, const IterateOptions& options) {
   if (Status s = CheckFamily(family, false); !s.ok()) return s;
   return std::unique_ptr<KvIterator>(
-      std::make_unique<RocksDbIterator>(db_.get(), Handle(family), options, options_.families[family].name));
+      std::make_unique<RocksDbIterator>(db_.get(), Handle(family), options, options_.families[family].name, &linked_));
 }
 
 // In RocksDB 7.8.3 a flush after DB::Resume does not wait any more: it returns OK while the rows are in memory only, and they may

@@ -20,6 +20,7 @@
 #include "chronolith/kv_engine.h"
 #include "plugins/rocksdb/adapters.h"
 #include "plugins/rocksdb/damage.h"
+#include "plugins/rocksdb/linked_tables.h"
 #include "plugins/rocksdb/options_table.h"
 
 namespace chronolith {
@@ -52,6 +53,7 @@ struct OpenedInstance {
   std::vector<Status> damage;                          // by FamilyId; empty: none
   std::vector<BadTable> bad_tables;                    // of all families
   std::shared_ptr<EventCounter> events;
+  LinkedTables linked;
 };
 
 // Thread safety: as KvEngine. A write holds `epochs_mu_` shared from the check of its epoch until RocksDB has taken it,
@@ -132,6 +134,7 @@ class RocksDbEngine : public KvEngine, public TableRanges {
   const EngineOptions options_;
   const InstanceResources resources_;
   const std::shared_ptr<EventCounter> events_;
+  const LinkedTables linked_;
   const std::unique_ptr<rocksdb::DB> db_;
   // Log files from this number on are this engine's own, and end with a whole write; what a crash has torn is in older ones.
   const std::uint64_t first_own_log_;

@@ -78,6 +78,13 @@ LogInTables::~LogInTables() {
   if (files_ != nullptr) (void)files_->Close();
 }
 
+// Of the copy.
+EngineOptions LogInTables::OfCopy(EngineOptions options) const {
+  options.create_if_missing = false;
+  options.extra["tables_of"] = source_.log;
+  return options;
+}
+
 EngineOptions LogInTables::Reading() const {
   EngineOptions options = source_.options;
   options.read_only = true;
@@ -85,15 +92,15 @@ EngineOptions LogInTables::Reading() const {
   return options;
 }
 
-Result<std::unique_ptr<KvEngine>> LogInTables::OpenWithoutRows(const std::string& path, const std::string& no_log_files) const {
-  EngineOptions options = Reading();
+Result<std::unique_ptr<KvEngine>> LogInTables::OpenWithoutRows(const std::string& path, EngineOptions options,
+                                                               const std::string& no_log_files) const {
   options.extra["wal_dir"] = no_log_files;
   return source_.factory->Open(path, options);
 }
 
 Result<std::unique_ptr<KvEngine>> LogInTables::OpenFiles() const {
   const auto no_log_files = TemporaryDirectory::Make("log", parent_);
-  return no_log_files.ok() ? OpenWithoutRows(source_.log, (*no_log_files)->path()) : no_log_files.status();
+  return no_log_files.ok() ? OpenWithoutRows(source_.log, Reading(), (*no_log_files)->path()) : no_log_files.status();
 }
 
 Status LogInTables::Copy(const OpsContext& context, std::uint64_t spare_bytes) {
@@ -117,21 +124,21 @@ Status LogInTables::Copy(const OpsContext& context, std::uint64_t spare_bytes) {
   std::error_code error;
   fs::create_directory(no_log_files, error);
   if (error) return ErrnoStatus("cannot create " + no_log_files, error);
-  Result<std::unique_ptr<KvEngine>> files = OpenWithoutRows(source_.log, no_log_files);
+  Result<std::unique_ptr<KvEngine>> files = OpenWithoutRows(source_.log, Reading(), no_log_files);
   if (!files.ok()) return files.status();
   files_ = std::move(*files);
   // Log files are no links, since who opens them to write cuts their ends.
   if (Status s = written ? CopyHeld(context, held, no_log_files) : CopyQuiet(context); !s.ok()) return s;
   held = {};  // its descriptors
-  if (Status s = StoreLogRows(source_.factory.get(), path_, source_.options); !s.ok()) return s;
-  Result<std::unique_ptr<KvEngine>> rows = source_.factory->Open(path_, Reading());
+  if (Status s = StoreLogRows(source_.factory.get(), path_, OfCopy(source_.options)); !s.ok()) return s;
+  Result<std::unique_ptr<KvEngine>> rows = source_.factory->Open(path_, OfCopy(Reading()));
   if (!rows.ok()) return rows.status();
   rows_ = std::move(*rows);
   return context.CheckCancelled();
 }
 
 Status LogInTables::CopyQuiet(const OpsContext& context) {
-  if (Status s = CheckFiles(files_.get(), context); !s.ok()) return s;
+  if (Status s = CheckLogFiles(files_.get(), context); !s.ok()) return s;
   context.Begin("copying the log", FileBytes(source_.log, ".log"), "bytes");
   return CopyInstanceFiles(source_.log, path_, context);
 }
@@ -140,26 +147,21 @@ Status LogInTables::CopyQuiet(const OpsContext& context) {
 Status LogInTables::CopyHeld(const OpsContext& context, const HeldInstance& held, const std::string& no_log_files) {
   context.Begin("copying the log", held.CopiedBytes(), "bytes");
   if (Status s = CopyHeldFiles(held, source_.log, path_, context, &tables_); !s.ok()) return s;
-  const Result<std::unique_ptr<KvEngine>> copy = OpenWithoutRows(path_, no_log_files);
+  const Result<std::unique_ptr<KvEngine>> copy = OpenWithoutRows(path_, OfCopy(Reading()), no_log_files);
   if (!copy.ok()) return copy.status();
-  const Status sound = CheckFiles(copy->get(), context);
+  const Status sound = CheckLogFiles(copy->get(), context);
   const Status closed = (*copy)->Close();
   return sound.ok() ? closed : sound;
 }
 
-// Who reads a damaged log wants to be told where, in the file itself.
-Status LogInTables::CheckFiles(KvEngine* engine, const OpsContext& context) {
-  std::vector<FamilyId> families = {kSharedFiles};
-  for (FamilyId family = 0; family < source_.options.families.size(); ++family) families.push_back(family);
-  for (const FamilyId family : families) {
-    Soundness soundness(context);
-    const Status checked = engine->VerifyChecksums(family, "", &soundness);
-    if (Status s = context.CheckCancelled(); !s.ok()) return s;
-    log_is_damaged_ = family == kSharedFiles && !soundness.damage.ok();
-    if (!soundness.damage.ok()) return soundness.damage;
-    if (!checked.ok()) return checked;
-  }
-  return Status::Ok();
+// Who reads damaged log files wants to be told where, in the file itself. Tables of the log are not looked at: to read one that is
+// damaged fails in the copy as it does in the source.
+Status LogInTables::CheckLogFiles(KvEngine* engine, const OpsContext& context) {
+  Soundness soundness(context);
+  const Status checked = engine->VerifyChecksums(kSharedFiles, "", &soundness);
+  if (Status s = context.CheckCancelled(); !s.ok()) return s;
+  log_is_damaged_ = !soundness.damage.ok();
+  return log_is_damaged_ ? soundness.damage : checked;
 }
 
 EngineStats LogInTables::Stats() const {

@@ -35,9 +35,10 @@ class LogInTables {
     std::uint64_t held_bytes_max = 0;         // of log files that are read as they are; 0: kLogHeldPart of the memory limit
   };
 
-  // Null where the log is to be read as it is: its files take no more than Place::held_bytes_max, something of
-  // the log is missing or damaged (an end that a crash has torn is not), there is too little room, or the copy failed. The context's
-  // logger is warned, but where log files are damaged: those an engine refuses to open. kCancelled.
+  // Null where the log is to be read as it is: its files take no more than Place::held_bytes_max, log files or the manifest are
+  // damaged (an end that a crash has torn is not), files are missing, there is too little room, or the copy failed. The context's
+  // logger is warned, but where log files are damaged: those an engine refuses to open. A table that cannot be read to its end
+  // fails who reads it here as it does in the source, whose file is named. kCancelled.
   // Nothing is left of a copy that was not made.
   static Result<std::shared_ptr<LogInTables>> Make(const Source& source, const OpsContext& context, const Place& place);
   ~LogInTables();
@@ -63,11 +64,13 @@ class LogInTables {
   LogInTables(const Source& source, std::string parent) : source_(source), parent_(std::move(parent)) {}
   static Seen Look(const std::string& directory);
   EngineOptions Reading() const;
-  Result<std::unique_ptr<KvEngine>> OpenWithoutRows(const std::string& path, const std::string& no_log_files) const;
+  EngineOptions OfCopy(EngineOptions options) const;
+  Result<std::unique_ptr<KvEngine>> OpenWithoutRows(const std::string& path, EngineOptions options,
+                                                    const std::string& no_log_files) const;
   Status Copy(const OpsContext& context, std::uint64_t spare_bytes);
   Status CopyQuiet(const OpsContext& context);
   Status CopyHeld(const OpsContext& context, const HeldInstance& held, const std::string& no_log_files);
-  Status CheckFiles(KvEngine* engine, const OpsContext& context);
+  Status CheckLogFiles(KvEngine* engine, const OpsContext& context);
 
   const Source source_;
   const std::string parent_;

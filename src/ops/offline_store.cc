@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "chronolith/engine_registry.h"
+#include "storage/bad_log_tables.h"
 #include "storage/log_judge.h"
 #include "storage/store_directory.h"
 
@@ -120,6 +121,23 @@ bool LogCanBeGivenUp(const std::string& path, const OfflineOptions& options) {
   const Result<std::vector<std::string>> places =
       DamagedPlaces(factory->get(), LogPathOf(path, *manifest, options), LogInstanceOptions(*manifest));
   return places.ok() && !places->empty();
+}
+
+bool CanBeOpenedToRead(const std::string& path, const OfflineOptions& options) {
+  const Result<StoreManifest> manifest = ReadStoreManifest(path);
+  if (!manifest.ok()) return false;
+  const Result<std::shared_ptr<EngineFactory>> factory = FindEngine(*manifest, options);
+  if (!factory.ok()) return false;
+  const auto open = [&](const std::string& directory, EngineOptions how) {
+    how.read_only = true;
+    how.create_if_missing = false;
+    how.quarantine = true;
+    how.extra["log_rows"] = "left_out";
+    return (*factory)->Open(directory, how);
+  };
+  if (!open(DataInstancePath(path), DataInstanceOptions(*manifest)).ok()) return false;
+  const Result<std::unique_ptr<KvEngine>> log = open(LogPathOf(path, *manifest, options), LogInstanceOptions(*manifest));
+  return log.ok() && BadLogTables(log->get(), manifest->shards).empty();
 }
 
 }  // namespace chronolith::ops

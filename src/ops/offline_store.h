@@ -95,6 +95,10 @@ class OfflineStore {
 // is missing, or damaged otherwise, only a salvage goes around.
 bool LogCanBeGivenUp(const std::string& path, const OfflineOptions& options);
 
+// Whether an open of the store to read would get through its files: the engine takes both instances, and each table of the log can be
+// read to its end. Reads those tables, and holds no rows of the log.
+bool CanBeOpenedToRead(const std::string& path, const OfflineOptions& options);
+
 }  // namespace chronolith::ops
 
 #endif  // CHRONOLITH_OPS_OFFLINE_STORE_H_

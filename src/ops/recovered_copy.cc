@@ -62,7 +62,7 @@ Status RecoveredCopy::Recover(const OpsContext& context) {
 
 Options RecoveredCopy::OptionsOf(Options options) const {
   options.log_path = rehearsal_->log_path();
-  options.logger = rehearsal_->LoggerOfSource(options.logger, "on a copy: ");
+  options.logger = rehearsal_->LoggerOfSource(options.logger, std::string(kOnACopy));
   return options;
 }
 

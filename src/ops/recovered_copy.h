@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "chronolith/options.h"
 #include "chronolith/result.h"
@@ -27,6 +28,9 @@ Result<std::unique_ptr<Storage>> OpenToRead(const Options& options, const std::s
 
 // Of a store that is opened to have stored what its log holds, however much: the memory is for all that takes, the engine's share too.
 void FitRecovery(std::uint64_t memory_limit_bytes, Options* options);
+
+// In front of what a store that opens a copy logs.
+inline constexpr std::string_view kOnACopy = "on a copy: ";
 
 // Gone with this object, which the store that reads it must not outlive. Who may write to the source meanwhile: as of Rehearsal.
 // Memory: within the limit of the context. Thread safety: one thread.

@@ -566,8 +566,9 @@ TEST_F(RocksDbEngine, RefusesPathsAndSettingsItCannotUse) {
   }
   const std::pair<const char*, const char*> bad[] = {{"wal_recovery_mode", ""},
                                                      {"wal_recovery_mode", "absolute"},
-                                                     {"wal_recovery", "strict"},    // a misspelling
-                                                     {"wal_dir", "/nonexistent"}};  // of one that is written to
+                                                     {"wal_recovery", "strict"},      // a misspelling
+                                                     {"wal_dir", "/nonexistent"},     // of one that is written to
+                                                     {"tables_of", "/nonexistent"}};  // of one that may be created
   for (const auto& [key, value] : bad) {
     EngineOptions options = Options();
     options.extra[key] = value;
@@ -576,6 +577,68 @@ TEST_F(RocksDbEngine, RefusesPathsAndSettingsItCannotUse) {
     EXPECT_NE(s.message().find(key), std::string::npos) << s.message();
   }
   EXPECT_FALSE(fs::exists(directory_ / "db"));
+}
+
+// A copy with links to tables of which one is damaged takes rows all the same, and says of which file it cannot read.
+TEST_F(RocksDbEngine, TablesThatAreLinksAreNotCompactedAndTheirErrorsNameTheSource) {
+  constexpr int kTrigger = 4;  // tables at which a compaction would begin
+  {
+    auto engine = Open("source");
+    ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+    for (int i = 0; i + 1 < kTrigger; ++i) {
+      WriteRow(engine->get(), i);
+      ASSERT_TRUE((*engine)->Flush(FamilyId{0}).ok());
+    }
+  }
+  std::string table;
+  fs::create_directory(directory_ / "copy");
+  for (const auto& entry : fs::directory_iterator(directory_ / "source")) {
+    const std::string name = entry.path().filename();
+    if (name == "LOCK") continue;
+    if (name.ends_with(".sst")) {
+      if (table.empty() || name < table) table = name;
+      fs::create_symlink(entry.path(), fs::path(directory_ / "copy") / name);
+    } else {
+      fs::copy_file(entry.path(), fs::path(directory_ / "copy") / name);
+    }
+  }
+  const std::string damaged = directory_ / ("source/" + table);
+  FlipBit(damaged, 0.01);
+  EngineOptions options = Options();
+  options.create_if_missing = false;
+  options.extra["tables_of"] = directory_ / "source";
+  const auto read_row_0 = [&](KvEngine* engine) {
+    std::string value;
+    const Status got = engine->Get(0, "10000", &value, ReadTier::kLatest, kNoDeadline);
+    auto it = engine->NewIterator(0, {}).value();
+    it->Seek("");
+    const std::string_view key = "10000";
+    std::vector<std::string> values;
+    std::vector<Status> listed;
+    engine->MultiGet(0, {&key, 1}, &values, &listed, kNoDeadline);
+    for (const Status& s : {got, it->status(), listed.at(0)}) {
+      EXPECT_EQ(s.code(), StatusCode::kDataLoss) << s.ToString();
+      EXPECT_NE(s.message().find(damaged), std::string::npos) << s.message();
+      EXPECT_EQ(s.message().find("copy"), std::string::npos) << s.message();
+    }
+  };
+  constexpr int kMore = 5 * kTrigger;
+  {
+    auto engine = Open("copy", options);
+    ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+    for (int i = kTrigger; i < kTrigger + kMore; ++i) {
+      WriteRow(engine->get(), i);
+      ASSERT_EQ((*engine)->Flush(FamilyId{0}), Status::Ok());
+    }
+    read_row_0(engine->get());
+    EXPECT_EQ((*engine)->Close(), Status::Ok());
+  }
+  options.read_only = true;
+  auto engine = Open("copy", options);
+  ASSERT_TRUE(engine.ok()) << engine.status().ToString();
+  fs::remove_all(directory_ / "copy");
+  read_row_0(engine->get());
+  EXPECT_EQ((*engine)->Stats().families[0].file_count, std::uint64_t{kTrigger - 1 + kMore});
 }
 
 TEST_F(RocksDbEngine, AfterAFailedLogWriteTheOutcomeIsUnknownAndNothingMoreIsTaken) {

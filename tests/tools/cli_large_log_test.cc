@@ -68,6 +68,12 @@ class CliLargeLog : public CliTest {
     EXPECT_THAT(Temporary(), IsEmpty()) << "no copy was made, or it was left";
     return result;
   }
+  std::vector<std::vector<std::string>> Readers(const std::vector<std::string>& flags) const {
+    std::vector<std::vector<std::string>> all = {{"labels", "--db", db_},
+                                                 {"query", "--db", db_, "{s=~\"7.*\"}", "--format", "csv"}};
+    for (std::vector<std::string>& args : all) args.insert(args.end(), flags.begin(), flags.end());
+    return all;
+  }
   static std::string WithoutNow(const std::string& out) {
     return std::regex_replace(out, std::regex("\"now_ms\":[0-9]+"), "\"now_ms\":0");
   }
@@ -201,6 +207,75 @@ TEST_F(CliLargeLog, ADamagedLogIsNamedByItsOwnName) {
     EXPECT_THAT(result.out + result.err, Not(HasSubstr("chronolith-log-")));
     EXPECT_THAT(Temporary(), IsEmpty());
   }
+  // The database itself says no more than the copy that could not be recovered.
+  for (const std::vector<std::string>& args : Readers({})) {
+    SCOPED_TRACE(args[0]);
+    const ProcessResult as_it_is = With("4GiB", args);
+    const ProcessResult copied = Copied(args, kLeftRecovered);
+    EXPECT_EQ(as_it_is.exit_code, kFailure);
+    EXPECT_EQ(copied.exit_code, kFailure);
+    EXPECT_EQ(copied.out, as_it_is.out);
+    EXPECT_THAT(copied.err, HasSubstr(LargestLog(db_ + "/log")));
+    EXPECT_THAT(copied.err, Not(HasSubstr("chronolith-recover-")));
+    EXPECT_THAT(copied.err, Not(HasSubstr("--memory-limit")));
+  }
+}
+
+TEST_F(CliLargeLog, BesideAShardInQuarantineTheOthersAreReadFromACopyToo) {
+  std::string text = "# TYPE n gauge\n";
+  for (int s = 0; s < 100; ++s) text += "n{s=\"" + std::to_string(s) + "\"} 1 1700006000000\n";
+  ASSERT_EQ(Import(text, {"--shards", "4", "--input-format", "prometheus"}).exit_code, kOk);
+  ASSERT_EQ(Cli({"recover", db_, "--yes"}).exit_code, kOk);
+  Fill();
+  std::string table;
+  for (const auto& entry : fs::directory_iterator(db_ + "/data")) {
+    const std::string path = entry.path();
+    if (path.ends_with(".sst") && (table.empty() || entry.file_size() > fs::file_size(table))) table = path;
+  }
+  ASSERT_FALSE(table.empty());
+  FlipByte(table, 1.0 - 1.0 / static_cast<double>(fs::file_size(table)));  // of its footer
+  const auto compare = [&](const std::vector<std::string>& args, int exit_code) {
+    SCOPED_TRACE(args[0]);
+    const ProcessResult as_it_is = With("4GiB", args);
+    const ProcessResult copied = Copied(args, kLeftRecovered);
+    EXPECT_EQ(as_it_is.exit_code, exit_code) << as_it_is.err;
+    EXPECT_EQ(copied.exit_code, exit_code) << copied.err;
+    EXPECT_EQ(copied.out, as_it_is.out);
+    EXPECT_THAT(copied.err, HasSubstr(table));
+    EXPECT_THAT(copied.out + copied.err, Not(HasSubstr("chronolith-recover-")));
+    EXPECT_THAT(copied.err, Not(HasSubstr("--memory-limit")));
+  };
+  for (const std::vector<std::string>& args : Readers({"--skip-damaged"})) compare(args, kProblems);
+  for (const std::vector<std::string>& args : Readers({})) compare(args, kFailure);
+  const std::vector<std::string> stat = {"stat", "--db", db_, "--format", "json"};
+  const auto told = [](const ProcessResult& result) {
+    std::vector<std::string> quarantined;
+    for (const nlohmann::json& shard : Json(result)["shards"]) quarantined.push_back(shard["quarantine"]);
+    return quarantined;
+  };
+  EXPECT_EQ(told(Copied(stat, kLeftRecovered)), told(With("4GiB", stat)));
+  const ProcessResult compact = Copied({"compact", "--db", db_, "--dry-run", "--format", "json"}, kLeftRecovered);
+  for (const ProcessResult& result : {Copied(stat, kLeftRecovered), compact}) {
+    EXPECT_EQ(result.exit_code, kProblems);
+    EXPECT_THAT(result.out, HasSubstr(table));
+    EXPECT_EQ(result.err.find("is quarantined, "), result.err.rfind("is quarantined, ")) << "told twice: " << result.err;
+    EXPECT_THAT(result.out + result.err, Not(HasSubstr("chronolith-recover-")));
+  }
+}
+
+// In the middle of a log, where nothing shows that it was longer but what the next one says.
+TEST_F(CliLargeLog, WhatOnlyAWriterRefusesIsReadAsItIsWithAWarning) {
+  Fill();
+  const std::string older = LargestLog(db_ + "/log");
+  ASSERT_EQ(Import("n{s=\"7\"} 1 1800000000000\n", {"--input-format", "prometheus"}).exit_code, kOk);
+  fs::resize_file(older, fs::file_size(older) - 5);
+  const std::vector<std::string> query = {"query", "--db", db_, "{}", "--skip-damaged", "--format", "csv"};
+  const ProcessResult as_it_is = With("4GiB", query);
+  const ProcessResult copied = Copied(query, kLeftRecovered);
+  EXPECT_EQ(as_it_is.exit_code, kProblems) << as_it_is.err;
+  EXPECT_EQ(copied.exit_code, kProblems) << copied.err;
+  EXPECT_EQ(copied.out, as_it_is.out);
+  EXPECT_THAT(copied.err, HasSubstr("--memory-limit may be passed"));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "interop/selector.h"
 #include "interop/time_text.h"
+#include "ops/recovered_copy.h"
 #include "ops/writing_store.h"
 
 namespace chronolith::cli {
@@ -35,6 +36,7 @@ std::string InTermsOfFlags(std::string_view message) {
 class Logged {
  public:
   void Note(std::string_view message) {
+    if (message.starts_with(ops::kOnACopy)) message.remove_prefix(ops::kOnACopy.size());
     const std::lock_guard lock(mu_);
     if (messages_.size() < kMost) messages_.emplace_back(message);
   }

@@ -196,7 +196,10 @@ int Compact(const CompactFlags& flags) {
   if (!opened.ok()) return Fail(ops::OfFullDisk(opened.status(), flags.store.db));
   Storage* const store = opened->storage.get();
   ops::HeedCancel(InterruptFlag(), store);
-  const Result<CompactResult> result = CompactShowingProgress(store, std::move(compact), flags.progress);
+  Result<CompactResult> result = CompactShowingProgress(store, std::move(compact), flags.progress);
+  if (result.ok()) {
+    for (ShardCompactResult& shard : result->shards) shard.damage = opened->OfSource(shard.damage);
+  }
   std::optional<InLog> in_log;
   if (dry_run && result.ok()) in_log = SamplesInLog(store->Stats(), *result);
   const bool ended_early = result.ok() && !result->complete;  // what the archive lacks stays in the log for the next
@@ -221,7 +224,7 @@ int Compact(const CompactFlags& flags) {
   bool damage = false;
   for (const ShardCompactResult& shard : result->shards) {
     if (shard.damage.ok()) continue;
-    PrintError(opened->OfSource(shard.damage).message());
+    PrintError(shard.damage.message());
     damage = true;
   }
   if (!result->complete) {

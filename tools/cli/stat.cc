@@ -230,10 +230,12 @@ int Stat(const StatFlags& flags) {
   const auto store = OpenForReading(flags.store);
   if (!store.ok()) return Fail(store.status());
   if (store->copy != nullptr) {
-    std::fprintf(stderr,
-                 "the log holds more than fits into memory: these are the figures of a copy in which all of it is stored\n");
+    std::fprintf(
+        stderr,
+        "the log holds more than fits into memory: these are the figures of a copy in which all of it is stored, but of shards "
+        "in quarantine\n");
   }
-  const StorageStats stats = store->storage->Stats();
+  const StorageStats stats = store->Stats();
   Output out;
   if (flags.format == Format::kJson) {
     PrintJson(stats, &out);
@@ -257,6 +259,7 @@ void AddStat(CLI::App* app, Run* run) {
   auto flags = std::make_shared<StatFlags>();
   CLI::App* command = app->add_subcommand("stat", "Show what each shard holds: series, log positions, bytes");
   AddStoreFlags(command, &flags->store, true);
+  AddMemoryLimit(command, &flags->store.memory_limit);
   AddFormat(command, &flags->format);
   command->footer("Example:\n  chronolith stat --db metrics.db --format json");
   command->callback([flags, run] { *run = [flags] { return Stat(*flags); }; });

@@ -12,6 +12,7 @@
 #include "chronolith/file_log_archiver.h"
 #include "chronolith/metrics.h"
 #include "ops/context.h"
+#include "ops/offline_store.h"
 #include "ops/writing_store.h"
 #include "tools/cli/common.h"
 #include "tools/cli/interrupt.h"
@@ -157,22 +158,32 @@ Options ReadingOptions(const StoreFlags& flags) {
 // What is copied beside a writer may lack what came and went while it was held, as a backup's files.
 constexpr int kCopiesMax = 5;
 
-// kFailedPrecondition: it is being opened by a process that gives up what was lost. kDataLoss: the copy is not whole; the database
-// says the same, and does more. *beside_writer: that may be so only of the copy.
-Status ReadOneCopy(const StoreFlags& flags, const Options& options, const ops::OpsContext& context, ReadStore* opened,
-                   bool* beside_writer) {
+struct CopyAttempt {
+  bool beside_writer = false;  // what is wrong may be so only of the copy
+  bool refused = false;        // it could not be recovered
+  std::string wrong;           // in it; "": nothing
+};
+
+// Beside a writer a copy with shards in quarantine is taken only where the one before was `wrong` in the same way, else kDataLoss.
+// kFailedPrecondition: the database is being opened by a process that gives up what was lost.
+Status ReadOneCopy(const StoreFlags& flags, const Options& options, const ops::OpsContext& context, const std::string& wrong,
+                   ReadStore* opened, CopyAttempt* attempt) {
   auto copy = ops::RecoveredCopy::Prepare(flags.db, flags.log_dir, context, "", ops::Rehearsal::Writer::kMayGoOn);
-  *beside_writer = copy.status().code() == StatusCode::kUnavailable;
+  attempt->beside_writer = copy.status().code() == StatusCode::kUnavailable;
   if (!copy.ok()) return copy.status();
-  *beside_writer = (*copy)->BesideWriter();
+  attempt->beside_writer = (*copy)->BesideWriter();
   {
     const EndsAtOnce interruptible("interrupted while a copy of the log was stored; nothing was changed",
                                    [&copy] { (*copy)->Remove(); });
-    if (Status s = (*copy)->Recover(context); !s.ok()) return s;
+    if (Status s = (*copy)->Recover(context); !s.ok()) {
+      attempt->refused = s.code() != StatusCode::kCancelled && !ops::IsOfFullDisk(s);
+      attempt->wrong = s.message();
+      return s;
+    }
   }
-  for (const ShardStats& shard : (*copy)->found().shards) {
-    if (!shard.quarantine.empty()) return DataLoss(shard.quarantine);
-  }
+  for (const ShardStats& shard : (*copy)->found().shards) attempt->wrong += shard.quarantine;
+  attempt->wrong = (*copy)->OfSource(DataLoss(attempt->wrong)).message();
+  if (attempt->beside_writer && attempt->wrong != wrong && !attempt->wrong.empty()) return DataLoss(attempt->wrong);
   auto storage = Storage::Open((*copy)->OptionsOf(options), (*copy)->path());
   if (!storage.ok()) return (*copy)->OfSource(storage.status());
   opened->copy = std::move(*copy);
@@ -180,18 +191,22 @@ Status ReadOneCopy(const StoreFlags& flags, const Options& options, const ops::O
   return Status::Ok();
 }
 
-Status ReadCopy(const StoreFlags& flags, const Options& options, const ops::OpsContext& context, ReadStore* opened) {
-  for (int attempt = 1;; ++attempt) {
-    bool beside_writer = false;
-    Status s = ReadOneCopy(flags, options, context, opened, &beside_writer);
+// *refused: no copy can be recovered.
+Status ReadCopy(const StoreFlags& flags, const Options& options, const ops::OpsContext& context, ReadStore* opened, bool* refused) {
+  std::string wrong;
+  for (int n = 1;; ++n) {
+    CopyAttempt attempt;
+    Status s = ReadOneCopy(flags, options, context, wrong, opened, &attempt);
+    *refused = attempt.refused && (!attempt.beside_writer || attempt.wrong == wrong);
     const bool passes = s.code() == StatusCode::kUnavailable || s.code() == StatusCode::kDataLoss;
-    if (!passes || !beside_writer || attempt == kCopiesMax) return s;
+    if (!passes || *refused || !attempt.beside_writer || n == kCopiesMax) return s;
+    wrong = attempt.wrong;
   }
 }
 
 std::uint64_t LimitOf(const StoreFlags& flags) { return flags.memory_limit == 0 ? kToolMemoryBytes : flags.memory_limit; }
 
-// A copy, or where none can be stored the database itself, whatever that takes.
+// A copy, or where none can be stored the database itself, whatever that takes: but not to find that it cannot be opened either.
 Result<ReadStore> OpenCopyOrAll(const StoreFlags& flags, const Options& options, bool quiet) {
   ReadStore opened;
   ops::OpsContext context;
@@ -200,9 +215,11 @@ Result<ReadStore> OpenCopyOrAll(const StoreFlags& flags, const Options& options,
   context.cancelled = InterruptFlag();
   context.progress = &progress;
   if (flags.verbose) context.logger = MakeOptions(flags).logger;  // else the database itself says what it met
-  const Status copied = ReadCopy(flags, options, context, &opened);
+  bool refused = false;
+  const Status copied = ReadCopy(flags, options, context, &opened, &refused);
   if (opened.storage != nullptr) return opened;
   if (copied.code() == StatusCode::kCancelled) return copied;
+  if (refused && !ops::CanBeOpenedToRead(flags.db, {.log_path = flags.log_dir})) return copied;
   auto storage = OpenShowingReplay(options, flags.db);
   if (!storage.ok()) return storage.status();
   opened.storage = std::move(*storage);
@@ -212,6 +229,19 @@ Result<ReadStore> OpenCopyOrAll(const StoreFlags& flags, const Options& options,
 }
 
 }  // namespace
+
+StorageStats ReadStore::Stats() const {
+  StorageStats stats = storage->Stats();
+  const auto of_source = [this](std::string* text) { *text = OfSource(DataLoss(*text)).message(); };
+  for (ShardStats& shard : stats.shards) {
+    of_source(&shard.quarantine);
+    of_source(&shard.scrub_damage);
+  }
+  for (EngineStats* engine : {&stats.log_engine, &stats.data_engine}) {
+    for (FamilyStats& family : engine->families) of_source(&family.damage);
+  }
+  return stats;
+}
 
 Result<ReadStore> OpenForReading(const StoreFlags& flags) { return OpenForReading(flags, ReadingOptions(flags)); }
 

@@ -65,12 +65,13 @@ struct ReadStore {
     };
   }
   // With the names of the database in place of those of the copy.
+  StorageStats Stats() const;
   Status OfSource(const Status& status) const { return copy == nullptr ? status : copy->OfSource(status); }
 };
 // Read-only: works beside a process that writes. kNotFound where there is no database. Whatever of the log is not stored is held:
 // where that takes more than half of the memory limit, or the log more than a quarter, a copy is recovered among temporary files
-// and read instead; beside a writer one of what was logged by then, else writers are refused while it is there. Where that fails
-// (no room, damage), the database itself is read, with a warning.
+// and read instead; beside a writer one of what was logged by then, else writers are refused while it is there. Where none can be
+// stored the database itself is read, with a warning, if it can be opened at all.
 Result<ReadStore> OpenForReading(const StoreFlags& flags);
 // The same with options of one's own, read_only among them.
 Result<ReadStore> OpenForReading(const StoreFlags& flags, const Options& options);
