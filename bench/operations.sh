@@ -163,17 +163,22 @@ logs() {
   rm -rf "$dir"/x*
 }
 
+# Of the largest file of PATTERN the byte so many per mill of the way: flip PATTERN PLACE
+flip() {
+  python3 - "$@" <<'FLIP'
+import glob, os, sys
+path = max(glob.glob(sys.argv[1]), key=os.path.getsize)
+with open(path, "r+b") as file:
+    file.seek((os.path.getsize(path) - 1) * int(sys.argv[2]) // 1000)
+    byte = file.read(1)[0]
+    file.seek(-1, os.SEEK_CUR)
+    file.write(bytes([byte ^ 16]))
+FLIP
+}
+
 # What is asked of such a log when one of its bytes is wrong, nine tenths of the way: damaged STORE
 damaged() {
-  python3 - "$1" <<'FLIP'
-import glob, os, sys
-path = max(glob.glob(sys.argv[1] + "/log/*.log"), key=os.path.getsize)
-with open(path, "r+b") as log:
-    log.seek(os.path.getsize(path) // 10 * 9)
-    byte = log.read(1)[0]
-    log.seek(-1, os.SEEK_CUR)
-    log.write(bytes([byte ^ 16]))
-FLIP
+  flip "$1/log/*.log" 900
   local code=3  # it is said what is damaged
   peak verify "$1"
   peak inspect "$1"
@@ -195,6 +200,30 @@ FLIP
   peak recover "$1" --accept-data-loss --yes
   code=0
   peak verify "$1"
+  rm -rf "$dir"/x*
+}
+
+# What is asked of a store that has a shard in quarantine, and a large log: quarantined STORE
+quarantined() {
+  flip "$1/data/*.sst" 1000  # the end of its footer
+  local code=3  # it is said what is damaged
+  peak verify "$1"
+  peak inspect "$1"
+  peak cardinality "$1"
+  peak stat "$1"
+  peak query --db "$1" '{}' --skip-damaged
+  peak labels --db "$1" --skip-damaged
+  peak compact "$1" --dry-run
+  peak recover "$1" --dry-run
+  peak salvage "$1" "$dir/x1"
+  code=1  # not all of it can be read
+  peak query --db "$1" '{}'
+  peak labels --db "$1"
+  peak export --db "$1" --to jsonl "$dir/x.jsonl"
+  peak backup --db "$1" --to "$dir/x.backup"
+  code=0
+  peak dump-wal "$1" --limit 1000000
+  peak replay "$1"
   rm -rf "$dir"/x*
 }
 
@@ -232,6 +261,12 @@ memory() {
   echo "the same with a damaged byte:"
   damaged "$dir/broken"
   rm -rf "$dir/broken"
+  echo "a log in the middle of its first checkpoint, a table of which is damaged:"
+  logged 36000000 bench write --db "$dir/k" --series 1000000 --scrapes 100 --block-scrapes 20 --values walk
+  until compgen -G "$dir/k/data/*.sst" >/dev/null; do kill -0 "$peer"; sleep 0.05; done
+  stop_peer
+  quarantined "$dir/k"
+  rm -rf "$dir/k"
   echo "a million series of ten labels, three samples each, stored:"
   "$bin" bench write --db "$dir/m" --series 1000000 --scrapes 3 --values walk >/dev/null 2>&1
   readers "$dir/m" instance

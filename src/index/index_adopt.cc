@@ -26,15 +26,18 @@ struct StoredSeries {
 
 class IndexShard::Impl::Adoption {
  public:
-  Adoption(Impl* index, const IndexState& whole, const OrdinalSet& created, Lsn lsn)
-      : index_(index), whole_(whole), created_(created), lsn_(lsn) {}
+  Adoption(Impl* index, const IndexState& whole, const ReplayedSeries& replayed, Lsn lsn)
+      : index_(index), whole_(whole), replayed_(replayed), lsn_(lsn) {}
 
   Result<AdoptedSeries> Run() {
-    Status status = Scan(0, whole_.next_ordinal);
-    // What is damaged there is told by who reads it, as ever.
+    const Result<index_rows::State> state = State();
+    if (!state.ok()) return state.status();
+    const std::uint64_t vouched = state->next_ordinal;
+    Status status = Scan(0, vouched);
+    // What is damaged there is told by who reads it, as ever, and its ordinal is not given out again.
     if (status.code() == StatusCode::kDataLoss || status.code() == StatusCode::kIoError) status = Status::Ok();
     if (status.ok()) status = failure_;
-    if (status.ok()) status = Scan(whole_.next_ordinal, std::uint64_t{1} << 32);
+    if (status.ok()) status = Scan(vouched, std::uint64_t{1} << 32);
     if (status.ok()) status = failure_;
     if (status.ok()) status = EndRun();
     if (!status.ok()) return status;
@@ -60,18 +63,17 @@ class IndexShard::Impl::Adoption {
   Status Take(Ordinal ordinal, const index_rows::LongRow& row) {
     adopted_.next_ordinal = std::max(adopted_.next_ordinal, ordinal + std::uint64_t{1});
     if (row.removed) {
-      if (row.removed_lsn > whole_.applied_lsn) removed_.push_back(ordinal);
-    } else if (ordinal >= whole_.next_ordinal && !created_.Contains(ordinal)) {
+      if (row.removed_lsn > whole_.applied_lsn && !replayed_.removed.Contains(ordinal)) removed_.push_back(ordinal);
+    } else if (ordinal >= whole_.next_ordinal && !replayed_.created.Contains(ordinal)) {
       series_.push_back({ordinal, row.hash, row.bytes});
       bytes_ += row.bytes.size();
     }
     if (series_.size() + removed_.size() < kRun && bytes_ < kRunBytes) return Status::Ok();
     if (Status s = EndRun(); !s.ok()) return s;
     // The state row stays as it is: it vouches for no more than before.
-    const Result<std::optional<index_rows::State>> state = index_->rows_.ReadState();
+    const Result<index_rows::State> state = State();
     if (!state.ok()) return state.status();
-    const index_rows::State unchanged = state->value_or(index_rows::State());
-    if (Status s = index_->Checkpoint({unchanged.applied_lsn, unchanged.next_ordinal, unchanged.series}); !s.ok()) return s;
+    if (Status s = index_->Checkpoint({state->applied_lsn, state->next_ordinal, state->series}); !s.ok()) return s;
     index_->Evict(inserted_);
     return Status::Ok();
   }
@@ -98,6 +100,11 @@ class IndexShard::Impl::Adoption {
     return Status::Ok();
   }
 
+  Result<index_rows::State> State() const {
+    const Result<std::optional<index_rows::State>> state = index_->rows_.ReadState();
+    if (!state.ok()) return state.status();
+    return state->value_or(index_rows::State());
+  }
   bool IsRemoved(Ordinal ordinal) const {
     MeasuredReaderLock lock(&index_->mu_);
     return index_->IsRemoved(ordinal);
@@ -125,6 +132,7 @@ class IndexShard::Impl::Adoption {
       if (Status s = other < series.ordinal ? Remove(other) : Status::Ok(); !s.ok()) return s;
     }
     if (!newest) return Remove(series.ordinal);
+    ++adopted_.inserted;
     if (index_->Insert(series.ordinal, key, lsn_)) return Status::Ok();
     return index_->HasRoom(series.ordinal, 1, series.labels.size())
                ? index_rows::Damaged(index_rows::OrdinalKey(index_rows::kLabelsPrefix, series.ordinal), "malformed labels")
@@ -133,7 +141,7 @@ class IndexShard::Impl::Adoption {
 
   Impl* const index_;
   const IndexState whole_;
-  const OrdinalSet& created_;
+  const ReplayedSeries& replayed_;
   const Lsn lsn_;
   std::vector<StoredSeries> series_;
   std::vector<Ordinal> removed_;
@@ -143,12 +151,12 @@ class IndexShard::Impl::Adoption {
   AdoptedSeries adopted_;
 };
 
-Result<AdoptedSeries> IndexShard::Impl::AdoptStored(const IndexState& whole, const OrdinalSet& created, Lsn lsn) {
-  return Adoption(this, whole, created, lsn).Run();
+Result<AdoptedSeries> IndexShard::Impl::AdoptStored(const IndexState& whole, const ReplayedSeries& replayed, Lsn lsn) {
+  return Adoption(this, whole, replayed, lsn).Run();
 }
 
-Result<AdoptedSeries> IndexShard::AdoptStored(const IndexState& whole, const OrdinalSet& created, Lsn lsn) {
-  return impl_->AdoptStored(whole, created, lsn);
+Result<AdoptedSeries> IndexShard::AdoptStored(const IndexState& whole, const ReplayedSeries& replayed, Lsn lsn) {
+  return impl_->AdoptStored(whole, replayed, lsn);
 }
 
 }  // namespace chronolith

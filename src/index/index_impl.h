@@ -57,7 +57,7 @@ class IndexShard::Impl {
 
   void Cut();
   Status Checkpoint(const IndexState& state);
-  Result<AdoptedSeries> AdoptStored(const IndexState& whole, const OrdinalSet& created, Lsn lsn);
+  Result<AdoptedSeries> AdoptStored(const IndexState& whole, const ReplayedSeries& replayed, Lsn lsn);
   std::optional<Lsn> OldestUnwritten() const;
 
   std::uint64_t evictions() const { return evictions_.load(std::memory_order_acquire); }

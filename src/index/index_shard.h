@@ -42,10 +42,17 @@ struct IndexState {
   std::uint64_t series = 0;        // live series in the rows
 };
 
+// Series of which the log that was replayed has records.
+struct ReplayedSeries {
+  OrdinalSet created;
+  OrdinalSet removed;
+};
+
 // What AdoptStored has found.
 struct AdoptedSeries {
   std::uint64_t next_ordinal = 0;  // above every ordinal that has a labels row
-  OrdinalSet removed;              // by it
+  std::uint64_t inserted = 0;
+  OrdinalSet removed;
 };
 
 struct IndexShardOptions {
@@ -128,11 +135,11 @@ class IndexShard {
   // was one since the last Checkpoint, else up to this call.
   Status Checkpoint(const IndexState& state);
   // For a log that may have lost records, when it has been replayed: makes rows agree of which a Checkpoint that was cut short has
-  // written a part, with the next one. What labels rows say beyond `whole`, the state when it was opened, is taken for replayed
-  // with `lsn`: removals, and the creation of series but of those in `created`, which the log still has. Of two with the same
-  // labels the older is gone. Reads all labels rows. Memory: of some 16,000 series. kResourceExhausted: as Insert. kDataLoss: a row
-  // beyond `whole` is damaged; one below keeps what is behind it below from being looked at.
-  Result<AdoptedSeries> AdoptStored(const IndexState& whole, const OrdinalSet& created, Lsn lsn);
+  // written a part, with the next one. What labels rows say beyond `whole`, the state when it was opened, and the log does not
+  // (`replayed`) is taken for replayed with `lsn`. Of two series with the same labels the older is gone. Reads all labels rows, and
+  // passes over damage below what the state row vouches for. Memory: of some 16,000 series. kResourceExhausted: as Insert.
+  // kDataLoss: a row beyond is damaged.
+  Result<AdoptedSeries> AdoptStored(const IndexState& whole, const ReplayedSeries& replayed, Lsn lsn);
   // LSN of the oldest change that no finished Checkpoint holds; nullopt: none.
   std::optional<Lsn> OldestUnwritten() const;
 

@@ -158,8 +158,9 @@ class Core {
   // Before what is behind holes of shards' logs is stored; what was noted of a shard stays.
   Status NoteStoredWhole(const std::map<ShardId, Lsn>& stored_whole) ABSL_LOCKS_EXCLUDED(unfinished_mu_);
   std::optional<Lsn> NotedWhole(ShardId shard) ABSL_LOCKS_EXCLUDED(unfinished_mu_);
-  // IndexShard::AdoptStored; *next_ordinal is raised.
-  Status AdoptStored(Shard* shard, const IndexState& whole, const OrdinalSet& created, Lsn lsn, std::uint64_t* next_ordinal);
+  // IndexShard::AdoptStored; *next_ordinal is raised. *any: it had something to do.
+  Status AdoptStored(Shard* shard, const IndexState& whole, const ReplayedSeries& replayed, Lsn lsn, std::uint64_t* next_ordinal,
+                     bool* any);
   void SkipOrdinals(Shard* shard);
   void SkipUnknownEnd(Shard* shard);  // it is not known how many records the end of its log has lost
   void ReportLoss(const Shard& shard) const;

@@ -99,9 +99,11 @@ std::optional<Lsn> Core::NotedWhole(ShardId shard) {
   return it == unfinished_.stored_whole.end() ? std::nullopt : std::optional(it->second);
 }
 
-Status Core::AdoptStored(Shard* shard, const IndexState& whole, const OrdinalSet& created, Lsn lsn, std::uint64_t* next_ordinal) {
-  const Result<AdoptedSeries> adopted = shard->index->AdoptStored(whole, created, lsn);
+Status Core::AdoptStored(Shard* shard, const IndexState& whole, const ReplayedSeries& replayed, Lsn lsn,
+                         std::uint64_t* next_ordinal, bool* any) {
+  const Result<AdoptedSeries> adopted = shard->index->AdoptStored(whole, replayed, lsn);
   if (!adopted.ok()) return adopted.status();
+  *any = adopted->inserted > 0 || !adopted->removed.empty();
   *next_ordinal = std::max(*next_ordinal, adopted->next_ordinal);
   const Result<OrdinalSet> live = shard->index->Select({});
   if (!live.ok()) return live.status();

@@ -188,8 +188,8 @@ class ReplayVisitor : public WalVisitor {
     }
     return failure_;
   }
-  // With Options::accept_data_loss: whose creation the log has, behind what the index had stored.
-  const OrdinalSet& created() const { return created_; }
+  // With Options::accept_data_loss: what the log has behind what the index had stored.
+  const ReplayedSeries& replayed() const { return replayed_; }
   // Series that the index gained by the records, less those it lost.
   std::int64_t series_gained() const { return series_gained_; }
 
@@ -212,8 +212,9 @@ class ReplayVisitor : public WalVisitor {
       if (lsn <= index_applied_) continue;
       ++series_gained_;
       if (accept_) {
-        created_.Add(entry.ordinal);
+        replayed_.created.Add(entry.ordinal);
         if (Status status = RemoveFormer(entry, lsn); !status.ok()) return Damaged(status, &damage_);
+        shard_->index->Evict({&entry.ordinal, 1});  // which the look-up has found: Insert would take it for stored whole
       }
       if (!shard_->index->Insert(entry.ordinal, {StableHash(entry.labels), entry.labels}, lsn)) {
         return DataLoss("series " + std::to_string(entry.ordinal) + " is recorded with two label sets");
@@ -315,6 +316,7 @@ class ReplayVisitor : public WalVisitor {
     for (const Ordinal ordinal : ordinals_) {
       if (lsn > index_applied_) {
         --series_gained_;
+        if (accept_) replayed_.removed.Add(ordinal);
         if (Status status = shard_->index->Remove(ordinal, lsn); !status.ok() && status.code() != StatusCode::kNotFound) {
           return Damaged(status, &damage_);
         }
@@ -352,6 +354,7 @@ class ReplayVisitor : public WalVisitor {
     }
     if (!former || *former >= entry.ordinal) return Status::Ok();
     --series_gained_;
+    replayed_.removed.Add(*former);
     return shard_->index->Remove(*former, lsn);
   }
 
@@ -363,7 +366,7 @@ class ReplayVisitor : public WalVisitor {
   bool end_unknown_ = false;
   OrdinalSet known_;
   OrdinalSet unknown_;
-  OrdinalSet created_;
+  ReplayedSeries replayed_;
   const IndexState index_;
   const std::uint64_t epoch_;
   const Lsn index_applied_;
@@ -522,11 +525,14 @@ Status Core::RecoverShard(Shard* shard, const HandedOut* earlier, Status* damage
   std::uint64_t next_ordinal = std::max(index_state->next_ordinal, visitor.next_ordinal());
   SetSeries(shard, index_state->series + static_cast<std::uint64_t>(visitor.series_gained()));
   // Whatever was met: what another shard has lost may have held records of this one.
+  bool stored_more = false;
   if (options_.accept_data_loss) {
     const IndexState whole = noted ? IndexState() : *index_state;
-    const Status status = AdoptStored(shard, whole, visitor.created(), log_end + 1, &next_ordinal);
+    const Status status = AdoptStored(shard, whole, visitor.replayed(), log_end + 1, &next_ordinal, &stored_more);
     if (!status.ok()) return Damaged(status, damage);
   }
+  // A part is stored of records that nothing else shows to be lost.
+  end_unknown = end_unknown || (stored_more && !noted && !shard->has_loss);
   if (earlier != nullptr) {
     // References from before the reopening: to a series whose record was lost, or that was removed, nothing may be appended. Unless
     // it was the removal's record that was lost.

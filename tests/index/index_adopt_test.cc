@@ -45,8 +45,8 @@ class AdoptStored : public IndexFixture {
     }
     Reopen(rows);
   }
-  AdoptedSeries Adopt(const IndexState& whole, const OrdinalSet& created = {}) {
-    Result<AdoptedSeries> adopted = index_->AdoptStored(whole, created, ++lsn_);
+  AdoptedSeries Adopt(const IndexState& whole, const ReplayedSeries& replayed = {}) {
+    Result<AdoptedSeries> adopted = index_->AdoptStored(whole, replayed, ++lsn_);
     EXPECT_TRUE(adopted.ok()) << adopted.status().ToString();
     return adopted.ok() ? *adopted : AdoptedSeries();
   }
@@ -152,10 +152,12 @@ TEST_F(AdoptStored, WhatTheLogStillHasIsLeftToIt) {
   const Labels labels = Numbered(kStored);
   EXPECT_TRUE(index_->Insert(created, KeyOf(labels), lsn_));
   ASSERT_TRUE(index_->Remove(1, lsn_).ok());
-  OrdinalSet replayed;
-  replayed.Add(created);
+  ReplayedSeries replayed;
+  replayed.created.Add(created);
+  replayed.removed.Add(1);
   const AdoptedSeries adopted = Adopt(whole, replayed);
   EXPECT_TRUE(adopted.removed.empty());
+  EXPECT_EQ(adopted.inserted, 1U);
   EXPECT_EQ(adopted.next_ordinal, lost + 1U);
   Live live;
   for (int i = 0; i < kStored + 2; ++i) live[static_cast<Ordinal>(i)] = i;
@@ -219,9 +221,9 @@ TEST_F(AdoptStored, OfTwoWithTheSameLabelsTheOlderIsGone) {
         Checkpoint();
         index_->Evict({&replayed, 1});
       }
-      OrdinalSet created;
-      created.Add(replayed);
-      EXPECT_EQ(Adopt(whole, created).removed.ToVector(), std::vector<Ordinal>{first});
+      ReplayedSeries of_log;
+      of_log.created.Add(replayed);
+      EXPECT_EQ(Adopt(whole, of_log).removed.ToVector(), std::vector<Ordinal>{first});
       ExpectLive(expected);
     }
   }
@@ -239,8 +241,8 @@ TEST_F(AdoptStored, ARemovalIsTakenAlsoOfASeriesThatTheLogCreates) {
   ReopenWithLabelsOnly(before);
   const Labels labels = Numbered(kStored);
   EXPECT_TRUE(index_->Insert(created, KeyOf(labels), ++lsn_));
-  OrdinalSet replayed;
-  replayed.Add(created);
+  ReplayedSeries replayed;
+  replayed.created.Add(created);
   EXPECT_EQ(Adopt(whole, replayed).removed.ToVector(), std::vector<Ordinal>{created});
   Live expected;
   for (int i = 0; i < kStored; ++i) expected[static_cast<Ordinal>(i)] = i;
@@ -266,9 +268,12 @@ TEST_F(AdoptStored, ADamagedRowIsToldWhereTheStateDoesNotVouchForIt) {
   for (int i = 0; i < 3; ++i) Add(Numbered(i));
   Checkpoint();
   const IndexState whole = state_;
+  const Rows before = RowsNow();
   const Ordinal lost = Add(Numbered(3));
   Checkpoint();
   Rows rows = RowsNow();
+  const std::string state = index_rows::StateKey();
+  rows[state] = before.at(state);
   rows.at(index_rows::OrdinalKey(index_rows::kLabelsPrefix, 1)).back() ^= 1;
   Reopen(rows);
   EXPECT_EQ(Adopt(whole).next_ordinal, lost + 1U);

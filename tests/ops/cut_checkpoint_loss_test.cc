@@ -51,9 +51,9 @@ class CutCheckpointLoss : public LogLossTest {
   std::vector<int> WriteNewSeries(int count) {
     std::vector<int> made;
     auto appender = store_->NewAppender();
-    for (int n = kSeries; static_cast<int>(made.size()) < count; ++n) {
-      const std::uint64_t id = appender->Ref(Numbered(n)).value().id;
-      if (static_cast<std::uint32_t>(id >> 32) - 1 == bad_) made.push_back(n);
+    for (; static_cast<int>(made.size()) < count; ++next_) {
+      const std::uint64_t id = appender->Ref(Numbered(next_)).value().id;
+      if (static_cast<std::uint32_t>(id >> 32) - 1 == bad_) made.push_back(next_);
     }
     appender.reset();
     EXPECT_TRUE(store_->Flush().ok());
@@ -87,18 +87,25 @@ class CutCheckpointLoss : public LogLossTest {
     while (set.ok() && (*set)->Next()) names.push_back((*set)->labels().ToString());
     return names;
   }
-  // Of the index as a checkpoint was about to change it, and of that only labels rows, and each second hash row.
-  void CutIndex(ShardId shard, const Rows& before) {
+
+  // The index as it was before the last checkpoint, and what that wrote of labels rows, and of hash rows each second one; or all,
+  // and the postings of every series, which come first.
+  enum class Cut { kInHashes, kInPostings };
+  void CutIndex(ShardId shard, const Rows& before, Cut where = Cut::kInHashes) {
     EditData(IndexFamily(shard), [&](Rows* rows) {
       Rows cut = before;
-      int hashes = 0;
+      int hashes = 0, postings = 0;
       for (const auto& [key, value] : *rows) {
-        const bool labels = key[0] == index_rows::kLabelsPrefix;
-        if (labels || (key[0] == index_rows::kHashPrefix && ++hashes % 2 == 0)) cut[key] = value;
+        bool take = key[0] == index_rows::kLabelsPrefix;
+        if (key[0] == index_rows::kHashPrefix) take = where == Cut::kInPostings || ++hashes % 2 == 0;
+        if (key[0] == index_rows::kPostingsPrefix) take = where == Cut::kInPostings && ++postings == 1;
+        if (take) cut[key] = value;
       }
       *rows = cut;
     });
   }
+
+  int next_ = kSeries;  // of new series
 };
 INSTANTIATE_TEST_SUITE_P(Engines, CutCheckpointLoss, AllEngines(), EngineName);
 
@@ -240,6 +247,69 @@ TEST_P(CutCheckpointLoss, ShardsThatMayHaveLostTheSameAreFinishedToo) {
     store_.Write(Numbered(n), {{t_ + 1, 2}});
     EXPECT_EQ(Only(n), std::vector<std::string>{Numbered(n).ToString()});
   }
+  ExpectSound();
+}
+
+// Accepting a loss that there is not: the log repeats what the checkpoint had begun, and nothing is told.
+TEST_P(CutCheckpointLoss, AWholeLogFinishesItAndNothingIsLost) {
+  for (const Cut where : {Cut::kInHashes, Cut::kInPostings}) {
+    SCOPED_TRACE(where == Cut::kInHashes ? "in hash rows" : "in postings");
+    if (where == Cut::kInHashes) {
+      Fill();
+      store_.Open();
+    }
+    const std::vector<int> made = WriteNewSeries(8);
+    for (const int n : made) {
+      store_.Write(Numbered(n), {{t_, 0.5 * n}});
+      contents_[Numbered(n).ToString()][t_] = Shown(0.5 * n);
+    }
+    ++t_;
+    store_.KillWithoutOpening();
+    const Rows log = LogRows(bad_);
+    const Rows index = EditData(IndexFamily(bad_), nullptr);
+    const Rows chunks = EditData(ChunkFamily(bad_), nullptr);
+    store_.Open();
+    store_.Checkpoint();
+    store_.KillWithoutOpening();
+    CutIndex(bad_, index, where);
+    EditData(ChunkFamily(bad_), [&](Rows* rows) { *rows = chunks; });
+    SetLogRows(bad_, log);
+    store_.options().accept_data_loss = true;
+    store_.Open();
+    store_.options().accept_data_loss = false;
+    EXPECT_TRUE(store_->Stats().losses.empty());
+    EXPECT_EQ(store_.Read(), contents_);
+    store_.Checkpoint();
+    for (const int n : made) EXPECT_EQ(Only(n), std::vector<std::string>{Numbered(n).ToString()});
+    ExpectSound();
+    EXPECT_EQ(store_.Read(), contents_);
+  }
+}
+
+// Only the rows of the checkpoint show that the log went further.
+TEST_P(CutCheckpointLoss, ALostEndThatNothingElseShowsIsTold) {
+  Fill();
+  store_.Open();
+  store_.KillWithoutOpening();
+  const Rows log = LogRows(bad_);
+  const Rows index = EditData(IndexFamily(bad_), nullptr);
+  const Rows chunks = EditData(ChunkFamily(bad_), nullptr);
+  store_.Open();
+  const Lsn last = store_->Stats().shards.at(bad_).last_lsn;
+  const std::vector<int> made = WriteNewSeries(3);
+  for (const int n : made) store_.Write(Numbered(n), {{t_, 1}});
+  store_.Checkpoint();
+  store_.KillWithoutOpening();
+  CutIndex(bad_, index);
+  EditData(ChunkFamily(bad_), [&](Rows* rows) { *rows = chunks; });
+  SetLogRows(bad_, log);
+  const ShardLoss loss = Accept();
+  EXPECT_TRUE(loss.lost.empty());
+  EXPECT_GT(loss.uncertain_from, 0U);
+  EXPECT_LE(loss.uncertain_from, last + 1);
+  for (const int n : made) store_.Write(Numbered(n), {{t_, 2}});
+  store_.Kill();
+  for (const int n : made) EXPECT_EQ(Only(n), std::vector<std::string>{Numbered(n).ToString()});
   ExpectSound();
 }
 

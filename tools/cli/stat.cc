@@ -259,6 +259,7 @@ void AddStat(CLI::App* app, Run* run) {
   auto flags = std::make_shared<StatFlags>();
   CLI::App* command = app->add_subcommand("stat", "Show what each shard holds: series, log positions, bytes");
   AddStoreFlags(command, &flags->store, true);
+  flags->store.memory_limit = kToolMemoryBytes;
   AddMemoryLimit(command, &flags->store.memory_limit);
   AddFormat(command, &flags->format);
   command->footer("Example:\n  chronolith stat --db metrics.db --format json");

@@ -198,7 +198,8 @@ Status ReadCopy(const StoreFlags& flags, const Options& options, const ops::OpsC
     CopyAttempt attempt;
     Status s = ReadOneCopy(flags, options, context, wrong, opened, &attempt);
     *refused = attempt.refused && (!attempt.beside_writer || attempt.wrong == wrong);
-    const bool passes = s.code() == StatusCode::kUnavailable || s.code() == StatusCode::kDataLoss;
+    const bool passes =
+        s.code() == StatusCode::kUnavailable || s.code() == StatusCode::kDataLoss || s.code() == StatusCode::kIoError;
     if (!passes || *refused || !attempt.beside_writer || n == kCopiesMax) return s;
     wrong = attempt.wrong;
   }
