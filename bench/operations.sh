@@ -33,6 +33,7 @@ killed() {
 # Begins the program as $peer, and returns when it has logged N samples: `logged N COMMAND...`
 logged() {
   local least=$1 word n; shift
+  : >"$dir/told"  # for who reads it before the program has begun
   "$bin" "$@" --progress plain >/dev/null 2>"$dir/told" &
   peer=$!
   while read -r word n; do

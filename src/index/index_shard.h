@@ -136,9 +136,9 @@ class IndexShard {
   Status Checkpoint(const IndexState& state);
   // For a log that may have lost records, when it has been replayed: makes rows agree of which a Checkpoint that was cut short has
   // written a part, with the next one. What labels rows say beyond `whole`, the state when it was opened, and the log does not
-  // (`replayed`) is taken for replayed with `lsn`. Of two series with the same labels the older is gone. Reads all labels rows, and
-  // passes over damage below what the state row vouches for. Memory: of some 16,000 series. kResourceExhausted: as Insert.
-  // kDataLoss: a row beyond is damaged.
+  // (`replayed`) is taken for replayed with `lsn`. Of two series with the same labels the older is gone. Reads all labels rows, but
+  // of those that the state row vouches for none behind a damaged one. Memory: of some 16,000 series. kResourceExhausted: as
+  // Insert. kDataLoss: a row beyond is damaged.
   Result<AdoptedSeries> AdoptStored(const IndexState& whole, const ReplayedSeries& replayed, Lsn lsn);
   // LSN of the oldest change that no finished Checkpoint holds; nullopt: none.
   std::optional<Lsn> OldestUnwritten() const;

@@ -47,6 +47,21 @@ class CutCheckpointLoss : public LogLossTest {
     }
     return 0;
   }
+  // What the damaged shard has in its log and in tables, while the store is closed.
+  struct Moment {
+    Rows log, index, chunks;
+  };
+  Moment Now() { return {LogRows(bad_), EditData(IndexFamily(bad_), nullptr), EditData(ChunkFamily(bad_), nullptr)}; }
+  // A checkpoint begins, and a crash cuts it short; then the log is as `log`.
+  enum class Cut { kInHashes, kInPostings };
+  void CheckpointCutShort(const Moment& before, const Rows& log, Cut where = Cut::kInHashes) {
+    store_.Open();
+    store_.Checkpoint();
+    store_.KillWithoutOpening();
+    CutIndex(bad_, before.index, where);
+    EditData(ChunkFamily(bad_), [&](Rows* rows) { *rows = before.chunks; });
+    SetLogRows(bad_, log);
+  }
   // Series of the damaged shard that were not there before.
   std::vector<int> WriteNewSeries(int count) {
     std::vector<int> made;
@@ -90,7 +105,6 @@ class CutCheckpointLoss : public LogLossTest {
 
   // The index as it was before the last checkpoint, and what that wrote of labels rows, and of hash rows each second one; or all,
   // and the postings of every series, which come first.
-  enum class Cut { kInHashes, kInPostings };
   void CutIndex(ShardId shard, const Rows& before, Cut where = Cut::kInHashes) {
     EditData(IndexFamily(shard), [&](Rows* rows) {
       Rows cut = before;
@@ -117,18 +131,12 @@ TEST_P(CutCheckpointLoss, SamplesThatTheLogHasAreFoundThoughItLostTheirSeries) {
   const Lsn created = store_->Stats().shards.at(bad_).last_lsn;
   for (const int n : made) store_.Write(Numbered(n), {{t_, 0.5 * n}});
   store_.KillWithoutOpening();
-  Rows log = LogRows(bad_);
-  const Rows index = EditData(IndexFamily(bad_), nullptr);
-  const Rows chunks = EditData(ChunkFamily(bad_), nullptr);
-  store_.Open();
-  store_.Checkpoint();
-  store_.KillWithoutOpening();
-  CutIndex(bad_, index);
-  EditData(ChunkFamily(bad_), [&](Rows* rows) { *rows = chunks; });
+  const Moment moment = Now();
+  Rows log = moment.log;
   std::size_t erased = 0;
   for (Lsn lsn = before + 1; lsn <= created; ++lsn) erased += log.erase(WalKey(lsn));
   ASSERT_GT(erased, 0U);
-  SetLogRows(bad_, log);
+  CheckpointCutShort(moment, log);
 
   const ShardLoss loss = Accept();
   ASSERT_EQ(loss.lost.size(), 1U);
@@ -152,14 +160,7 @@ TEST_P(CutCheckpointLoss, WhereNothingOfTheLogIsLeftNoneOfTheirIdsIsUsedAgain) {
   appender.reset();
   for (const auto& [shard, n] : series) bad_ = n > series[bad_] ? shard : bad_;
   store_.KillWithoutOpening();
-  const Rows index = EditData(IndexFamily(bad_), nullptr);
-  const Rows chunks = EditData(ChunkFamily(bad_), nullptr);
-  store_.Open();
-  store_.Checkpoint();
-  store_.KillWithoutOpening();
-  CutIndex(bad_, index);
-  EditData(ChunkFamily(bad_), [&](Rows* rows) { *rows = chunks; });
-  SetLogRows(bad_, {});
+  CheckpointCutShort(Now(), {});
   std::ofstream(store_.path() + "/UNFINISHED") << bad_ << " \n";
 
   const ShardLoss loss = Accept();
@@ -193,14 +194,8 @@ TEST_P(CutCheckpointLoss, ASeriesThatTheLogRemovesDoesNotComeBack) {
   store_.Write(Numbered(OneOfBad()), {{t_, 7}});
   contents_[Numbered(OneOfBad()).ToString()][t_] = Shown(7.0);
   store_.KillWithoutOpening();
-  Rows log = LogRows(bad_);
-  const Rows index = EditData(IndexFamily(bad_), nullptr);
-  const Rows chunks = EditData(ChunkFamily(bad_), nullptr);
-  store_.Open();
-  store_.Checkpoint();
-  store_.KillWithoutOpening();
-  CutIndex(bad_, index);
-  EditData(ChunkFamily(bad_), [&](Rows* rows) { *rows = chunks; });
+  const Moment moment = Now();
+  Rows log = moment.log;
   const auto last = std::prev(log.upper_bound(WalKey(~Lsn{0} - 1)));
   WalRowHeader header = HeaderOf(bad_, last->first, last->second);
   header.first_lsn += header.records;
@@ -211,7 +206,7 @@ TEST_P(CutCheckpointLoss, ASeriesThatTheLogRemovesDoesNotComeBack) {
   AppendRemoveSeriesRecord({&ordinal, 1}, &record);
   WalRowEncoder().Append(bad_, header, record, false, &log[WalKey(header.first_lsn)]);
   for (Lsn lsn = before + 1; lsn <= created; ++lsn) log.erase(WalKey(lsn));
-  SetLogRows(bad_, log);
+  CheckpointCutShort(moment, log);
   Accept();
   EXPECT_THAT(Only(made), IsEmpty());
   EXPECT_EQ(store_.Read(), contents_);
@@ -265,15 +260,8 @@ TEST_P(CutCheckpointLoss, AWholeLogFinishesItAndNothingIsLost) {
     }
     ++t_;
     store_.KillWithoutOpening();
-    const Rows log = LogRows(bad_);
-    const Rows index = EditData(IndexFamily(bad_), nullptr);
-    const Rows chunks = EditData(ChunkFamily(bad_), nullptr);
-    store_.Open();
-    store_.Checkpoint();
-    store_.KillWithoutOpening();
-    CutIndex(bad_, index, where);
-    EditData(ChunkFamily(bad_), [&](Rows* rows) { *rows = chunks; });
-    SetLogRows(bad_, log);
+    const Moment whole = Now();
+    CheckpointCutShort(whole, whole.log, where);
     store_.options().accept_data_loss = true;
     store_.Open();
     store_.options().accept_data_loss = false;
@@ -291,18 +279,13 @@ TEST_P(CutCheckpointLoss, ALostEndThatNothingElseShowsIsTold) {
   Fill();
   store_.Open();
   store_.KillWithoutOpening();
-  const Rows log = LogRows(bad_);
-  const Rows index = EditData(IndexFamily(bad_), nullptr);
-  const Rows chunks = EditData(ChunkFamily(bad_), nullptr);
+  const Moment before = Now();
   store_.Open();
   const Lsn last = store_->Stats().shards.at(bad_).last_lsn;
   const std::vector<int> made = WriteNewSeries(3);
   for (const int n : made) store_.Write(Numbered(n), {{t_, 1}});
-  store_.Checkpoint();
   store_.KillWithoutOpening();
-  CutIndex(bad_, index);
-  EditData(ChunkFamily(bad_), [&](Rows* rows) { *rows = chunks; });
-  SetLogRows(bad_, log);
+  CheckpointCutShort(before, before.log);
   const ShardLoss loss = Accept();
   EXPECT_TRUE(loss.lost.empty());
   EXPECT_GT(loss.uncertain_from, 0U);
