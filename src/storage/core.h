@@ -205,8 +205,11 @@ class Core {
   void LeavePlace();
   bool LockUpkeep() ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true, upkeep_mu_);  // with a place; false as TakePlace
   // background_compaction.cc
+  bool CompactionMustEnd();
   bool UpkeepIsWanted();
   Status CompactInBackground();
+  Status CompactUntidyWindows(Timestamp before, bool turn, bool* put_off);
+  Status RemoveExpiredShards(Timestamp floor, bool turn, bool* put_off);
   enum class Haste : std::uint8_t {
     kNone,        // somebody asked for this checkpoint: everything is packed
     kBackground,  // open chunks are not: they will be written again, grown. Nor are others while writers fill the log in seconds
@@ -299,13 +302,15 @@ class Core {
   const std::array<std::shared_ptr<std::atomic<std::uint64_t>>, 2> compaction_reserve_ = {
       std::make_shared<std::atomic<std::uint64_t>>(0), std::make_shared<std::atomic<std::uint64_t>>(0)};
 
-  // The upkeep thread's own: its place among stores, the failure that it has told of, and how far series without data have left the
-  // index.
+  // The upkeep thread's own: its place among stores, the failure that it has told of, how far series without data have left the
+  // index, the shard whose windows are compacted first, and behind how many checkpoints in a row compaction was put off.
   bool has_place_ = false;
   StatusCode upkeep_failure_ = StatusCode::kOk;
   std::chrono::steady_clock::time_point upkeep_failure_told_;
   Timestamp removed_below_ = kMinTimestamp;
   std::size_t removed_shards_ = 0;
+  std::size_t compacted_first_ = 0;
+  int put_off_ = 0;
   SharedCounter compacted_windows_;
 
   std::unique_ptr<Scrubber> scrubber_;  // there from when the engines are open; its thread once all shards serve

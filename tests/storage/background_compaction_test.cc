@@ -1,4 +1,7 @@
 // Compaction and removal that nobody calls for. The tests go on writing until the upkeep thread has done it.
+#include <thread>
+
+#include "base/mutex.h"
 #include "tests/storage/store_fixture.h"
 
 namespace chronolith {
@@ -7,6 +10,42 @@ namespace {
 constexpr Timestamp kT = 1'700'000'000'000;
 constexpr Timestamp kWindow = 100'000;
 constexpr int kSeries = 30;
+constexpr int kRoundsOfACheckpoint = 4;  // of 30 KB of log or more
+
+// Holds a checkpoint at its end, where the log is trimmed, until somebody has written so much that the next one is wanted already.
+class HoldsCheckpoints : public LogArchiver {
+ public:
+  Status Archive(std::span<const ArchivedRow>) override {
+    MutexLock lock(&mu_);
+    held_ = hold_;
+    changed_.SignalAll();
+    while (held_) changed_.Wait(&mu_);
+    return Status::Ok();
+  }
+  void OnGap(std::uint32_t, Lsn, Lsn) override {}
+
+  void Hold() {
+    MutexLock lock(&mu_);
+    hold_ = true;
+  }
+  void AwaitHeld() {
+    MutexLock lock(&mu_);
+    while (!held_) changed_.Wait(&mu_);
+  }
+  // `hold`: the next ones too.
+  void Go(bool hold) {
+    MutexLock lock(&mu_);
+    hold_ = hold;
+    held_ = false;
+    changed_.SignalAll();
+  }
+
+ private:
+  Mutex mu_;
+  CondVar changed_;
+  bool hold_ ABSL_GUARDED_BY(mu_) = false;
+  bool held_ ABSL_GUARDED_BY(mu_) = false;
+};
 
 Labels Numbered(int i) { return {{"__name__", "n"}, {"i", std::to_string(i)}}; }
 
@@ -28,14 +67,47 @@ class BackgroundCompaction : public EveryEngine {
       store_.Write(Numbered(i), samples);
     }
   }
-  // Goes on in time until `done`; false where it never is.
+  // Much that comes late, and a window more, after which it pays to compact the first.
+  void WriteAWindowInPieces() {
+    const Timestamp late = next_;
+    WriteWindow(next_, 1000);
+    next_ += 2 * kWindow;  // the first window may still grow
+    WriteWindow(next_, 1000);
+    for (const Timestamp shift : {100, 200, 300}) {
+      for (int i = 0; i < kSeries; ++i) {
+        const Timestamp t = late + 50'000 + shift;
+        store_.Write(Numbered(i), {{t, 1}, {t + 1, 2}, {t + 2, 3}});
+        for (int k = 0; k < 3; ++k) expected_[Numbered(i).ToString()][t + k] = Shown(1.0 + k);
+      }
+      store_.Checkpoint();
+    }
+    EXPECT_EQ(Compacted(), 0U);
+    next_ += kWindow;
+  }
+  void WriteOn() {
+    WriteWindow(next_, 1000);
+    next_ += kWindow;
+  }
+  // Goes on in time until `done`; false where it never is. A checkpoint follows each few rounds, however slow the disk is.
   template <typename Done>
   bool WriteUntil(const Done& done) {
     for (int rounds = 0; rounds < 3000 && !done(); ++rounds) {
-      WriteWindow(next_, 1000);
-      next_ += kWindow;
+      const std::uint64_t before = store_->Stats().checkpoints;
+      for (int i = 0; i < kRoundsOfACheckpoint; ++i) WriteOn();
+      while (store_->Stats().checkpoints == before) std::this_thread::yield();
     }
     return done();
+  }
+  // Until so many checkpoints have been made by the upkeep thread, each of which finds the next one wanted when it ends.
+  void WriteWithoutAPause(HoldsCheckpoints* archiver, std::uint64_t checkpoints) {
+    const std::uint64_t last = store_->Stats().checkpoints + checkpoints;
+    archiver->Hold();
+    for (int i = 0; i < kRoundsOfACheckpoint; ++i) WriteOn();
+    while (store_->Stats().checkpoints < last) {
+      archiver->AwaitHeld();
+      for (int i = 0; i < kRoundsOfACheckpoint; ++i) WriteOn();
+      archiver->Go(true);
+    }
   }
   std::uint64_t Compacted() { return store_->Stats().compacted_windows; }
 
@@ -46,24 +118,31 @@ INSTANTIATE_TEST_SUITE_P(Engines, BackgroundCompaction, AllEngines(), EngineName
 
 TEST_P(BackgroundCompaction, WindowsWithMuchLateDataAreCompactedAndReadTheSame) {
   store_.Open();
-  const Timestamp late = next_;
-  WriteWindow(next_, 1000);
-  next_ += 2 * kWindow;  // the first window may still grow
-  WriteWindow(next_, 1000);
-  for (const Timestamp shift : {100, 200, 300}) {  // much, and in pieces
-    for (int i = 0; i < kSeries; ++i) {
-      const Timestamp t = late + 50'000 + shift;
-      store_.Write(Numbered(i), {{t, 1}, {t + 1, 2}, {t + 2, 3}});
-      for (int k = 0; k < 3; ++k) expected_[Numbered(i).ToString()][t + k] = Shown(1.0 + k);
-    }
-    store_.Checkpoint();
-  }
-  EXPECT_EQ(Compacted(), 0U);
-  next_ += kWindow;
+  WriteAWindowInPieces();
   ASSERT_TRUE(WriteUntil([&] { return Compacted() >= 2; })) << "one window of two shards";
   EXPECT_EQ(store_.Read(), expected_);
   store_.Restart();
   EXPECT_EQ(store_.Read(), expected_);
+}
+
+TEST_P(BackgroundCompaction, WritersThatNeverPauseDoNotKeepWindowsAndSeriesForEver) {
+  const auto archiver = std::make_shared<HoldsCheckpoints>();
+  store_.options().log_archiver = archiver;
+  store_.options().clock = std::make_shared<FakeClock>(kT + 10'000'000'000);
+  store_.Open();
+  for (int i = 0; i < 10; ++i) store_.Write({{"__name__", "short"}, {"i", std::to_string(i)}}, {{next_, 1}});
+  WriteAWindowInPieces();
+  WriteWithoutAPause(archiver.get(), 24);
+  EXPECT_EQ(Compacted(), 2U) << "one window of two shards";
+  EXPECT_EQ(store_->SeriesIds({Matcher::Equal("__name__", "short")})->size(), 10U);
+  archiver->Go(false);
+  store_.Close();
+  store_.options().retention_ms = 10 * kWindow;
+  store_.Open();
+  WriteWithoutAPause(archiver.get(), 24);
+  EXPECT_TRUE(store_->SeriesIds({Matcher::Equal("__name__", "short")})->empty());
+  archiver->Go(false);
+  EXPECT_EQ(store_->SeriesIds({})->size(), std::size_t{kSeries});
 }
 
 TEST_P(BackgroundCompaction, InOrderDataIsNeverReadAgain) {
@@ -84,7 +163,7 @@ TEST_P(BackgroundCompaction, ItCanBeSwitchedOff) {
 }
 
 TEST_P(BackgroundCompaction, SeriesWhoseDataHasExpiredLeaveTheIndex) {
-  store_.options().retention_ms = 3 * kWindow;
+  store_.options().retention_ms = 3 * kRoundsOfACheckpoint * kWindow;
   store_.options().clock = std::make_shared<FakeClock>(kT + 10'000'000'000);
   store_.Open();
   for (int i = 0; i < 10; ++i) store_.Write({{"__name__", "short"}, {"i", std::to_string(i)}}, {{next_, 1}});
