@@ -35,6 +35,7 @@ constexpr std::uint64_t kBodyStepBytes = 4 << 10;
 constexpr std::size_t kLingerBytes = 4 << 20;
 constexpr std::size_t kLingerReadBytes = 4 << 10;  // little, as nothing counts it and all that are refused at once have it
 constexpr std::chrono::seconds kLingerTime{2};
+constexpr std::chrono::minutes kBackstop{1};  // behind a read's own timeout: who is late is told, however busy the machine is
 constexpr std::string_view kBodiesTookAll = "the bodies of other requests have taken the memory that there is for them";
 
 template <typename Stream>
@@ -120,7 +121,7 @@ class HttpSession : public HttpSessionBase {
   void ReadWithin(std::chrono::milliseconds timeout) {
     reading_ = true;
     late_ = false;
-    Lowest().expires_after(timeout + kLingerTime);
+    Lowest().expires_after(timeout + kBackstop);
     read_timer_.expires_after(timeout);
     read_timer_.async_wait([self = Self(), read = ++reads_](ErrorCode cancelled) {
       if (cancelled || read != self->reads_) return;

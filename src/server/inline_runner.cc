@@ -8,16 +8,16 @@
 namespace chronolith::server {
 namespace {
 
-constexpr std::chrono::milliseconds kLook{5};
 constexpr int kLooksInVain = 10;  // before the standby sleeps
 constexpr std::size_t kFew = 2;   // at hand, and not worth another thread: one waits for the other for less than for a wake-up
 
 }  // namespace
 
-InlineRunner::InlineRunner(Loop loop, WorkerPool* workers, std::chrono::milliseconds seldom)
+InlineRunner::InlineRunner(Loop loop, WorkerPool* workers, std::chrono::milliseconds seldom, std::chrono::milliseconds look)
     : loop_(std::move(loop)),
       workers_(workers),
       seldom_ns_(static_cast<std::uint64_t>(std::chrono::nanoseconds(seldom).count())),
+      look_(look),
       standby_([this] { Watch(); }) {}
 
 bool InlineRunner::Run(Work&& work) {
@@ -94,14 +94,14 @@ void InlineRunner::Watch() {
       in_vain = 0;
       continue;
     }
-    FutexWait(&stop_, 0, std::chrono::steady_clock::now() + kLook);
+    FutexWait(&stop_, 0, std::chrono::steady_clock::now() + look_);
     const bool same = turn_.load() == seen;
     const bool runs = (seen & 1) != 0;
     in_vain = same && !runs ? in_vain + 1 : 0;
     if (!same || !runs) continue;
     while (turn_.load() == seen && stop_.load() == 0) {
       RunWaiting();  // what was to run behind it
-      loop_.serve(kLook);
+      loop_.serve(look_);
     }
     loop_.post([this] { RunWaiting(); });
   }

@@ -36,8 +36,9 @@ class InlineRunner {
     std::function<void(Work)> post;                        // onto its thread, behind what is there already
     std::function<void(std::chrono::milliseconds)> serve;  // on the calling thread as well, for about so long
   };
-  // `seldom`: what comes so long after the last is not run here.
-  InlineRunner(Loop loop, WorkerPool* workers, std::chrono::milliseconds seldom);
+  // `seldom`: what comes so long after the last is not run here. `look`: how often the standby looks whether a handler waits.
+  InlineRunner(Loop loop, WorkerPool* workers, std::chrono::milliseconds seldom,
+               std::chrono::milliseconds look = std::chrono::milliseconds(5));
   ~InlineRunner() { Stop(); }
   InlineRunner(const InlineRunner&) = delete;
   InlineRunner& operator=(const InlineRunner&) = delete;
@@ -56,6 +57,7 @@ class InlineRunner {
   const Loop loop_;
   WorkerPool* const workers_;
   const std::uint64_t seldom_ns_;
+  const std::chrono::milliseconds look_;
   Mutex mu_;
   std::deque<Work> waiting_ ABSL_GUARDED_BY(mu_);
   std::uint64_t last_ns_ ABSL_GUARDED_BY(mu_) = 0;

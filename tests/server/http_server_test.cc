@@ -140,9 +140,9 @@ TEST_F(HttpServerTest, AnswersOverloadWith429AndRecovers) {
     served += answer.status == 200 ? 1 : 0;
     EXPECT_TRUE(answer.status == 200 || answer.status == 429) << answer.status;
     EXPECT_EQ(answer.headers["retry-after"], answer.status == 429 ? "1" : "");
-    EXPECT_EQ(other.Ask(Get("/ok")).status, 200);  // refused or not, the connection goes on
   }
   EXPECT_EQ(served, 1);
+  for (RawClient& other : others) EXPECT_EQ(other.Ask(Get("/ok")).status, 200);  // refused or not, the connection goes on
 }
 
 TEST_F(HttpServerTest, WhatTakesLongAnswersWithinTheTimeForTheEnd) {
@@ -163,7 +163,7 @@ TEST_F(HttpServerTest, WhatTakesLongAnswersWithinTheTimeForTheEnd) {
   ASSERT_TRUE(a.Send(Get("/long")));
   ASSERT_TRUE(b.Send(Get("/stream")));
   entered.wait();
-  server_->Stop(std::chrono::seconds(4));
+  server_->Stop(std::chrono::seconds(20));  // of which the last quarter is for their answers
   for (RawClient* client : {&a, &b}) {
     RawAnswer answer = client->Read();
     EXPECT_EQ(answer.status, 503) << answer.error;

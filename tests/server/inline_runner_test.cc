@@ -16,19 +16,23 @@ namespace chronolith::server {
 namespace {
 
 constexpr std::chrono::hours kAlwaysOften{24 * 365};
+constexpr std::chrono::hours kNever{24 * 365};
+constexpr std::chrono::milliseconds kOften{1};
 
 // The thread of the test is that of the loop.
 class InlineRunnerTest : public ::testing::Test {
  protected:
-  void Start(std::size_t workers, std::size_t queue, std::chrono::milliseconds seldom = kAlwaysOften) {
+  void Start(std::size_t workers, std::size_t queue, std::chrono::milliseconds seldom = kAlwaysOften,
+             std::chrono::milliseconds look = kNever) {
     workers_.emplace(workers, queue);
     runner_.emplace(InlineRunner::Loop{.post =
                                            [this](InlineRunner::Work work) {
                                              MutexLock lock(&mu_);
                                              posted_.push_back(std::move(work));
+                                             ++posts_;
                                            },
                                        .serve = [this](std::chrono::milliseconds) { serve_(); }},
-                    &*workers_, seldom);
+                    &*workers_, seldom, look);
     // The first comes after nothing: to a worker.
     std::latch ran(1);
     ASSERT_TRUE(runner_->Run([&] {
@@ -50,6 +54,16 @@ class InlineRunnerTest : public ::testing::Test {
     MutexLock lock(&mu_);
     return !posted_.empty();
   }
+  // Since the last time.
+  void AwaitPosts(int n) {
+    MutexLock lock(&mu_);
+    while (posts_ < n) {
+      mu_.Unlock();
+      std::this_thread::yield();
+      mu_.Lock();
+    }
+    posts_ = 0;
+  }
   void RunLoop() {
     while (true) {
       InlineRunner::Work work;
@@ -70,6 +84,7 @@ class InlineRunnerTest : public ::testing::Test {
   const std::thread::id loop_ = std::this_thread::get_id();
   Mutex mu_;
   std::deque<InlineRunner::Work> posted_ ABSL_GUARDED_BY(mu_);
+  int posts_ ABSL_GUARDED_BY(mu_) = 0;
   std::function<void()> serve_ = [] {};
   std::optional<WorkerPool> workers_;
   std::optional<InlineRunner> runner_;
@@ -188,19 +203,21 @@ TEST_F(InlineRunnerTest, TheStandbyServesWhileAHandlerWaits) {
       round->served.count_down();
     }));
   };
-  Start(1, 1);
+  Start(1, 1, kAlwaysOften, kOften);
   for (Round& round : rounds) {
     now = &round;
     ASSERT_TRUE(runner_->Run([&] { round.served.wait(); }));
     RunLoop();  // returns because somebody serves
     EXPECT_NE(round.other, loop_);
+    AwaitPosts(2);  // the second: the standby serves no more
+    RunLoop();
     AwaitWorkers(1);
   }
   runner_->Stop();
 }
 
 TEST_F(InlineRunnerTest, WhatWasToRunBehindAHandlerThatWaitsGoesToAWorker) {
-  Start(1, 1);
+  Start(1, 1, kAlwaysOften, kOften);
   std::latch ran(1);
   std::thread::id on;
   ASSERT_TRUE(runner_->Run([&] { ran.wait(); }));

@@ -29,7 +29,11 @@ class RawClient {
   bool Send(std::string_view bytes);
   // The next answer; `head`: to a HEAD request, without a body.
   RawAnswer Read(bool head = false);
-  RawAnswer Ask(std::string_view request) { return Send(request) ? Read() : RawAnswer{.error = "cannot send"}; }
+  // Where not all of the request could be sent, the server may have answered before its end.
+  RawAnswer Ask(std::string_view request) {
+    (void)Send(request);
+    return Read();
+  }
   // Waits until the server closes the connection; what came before that.
   std::string ReadToEnd();
   // What comes until `bytes` more have come behind `mark`, or until the end.
