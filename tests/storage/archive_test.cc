@@ -115,7 +115,6 @@ class ArchiveMemory : public Archive {
     store_.options().ring_bytes = 64 << 10;
     store_.options().postings_cache_bytes = 1 << 20;
     store_.options().duplicate_policy = DuplicatePolicy::kLastWins;
-    store_.options().backpressure_wait_ms = 600'000;  // room comes with a checkpoint, which takes what the machine takes
   }
   // Samples of some 10 bytes of log each.
   WriteResult WriteMany() {

@@ -19,7 +19,6 @@ class Memory : public EveryEngine {
     store_.options().window_ms = 10'000'000;
     store_.options().memory_budget = budget_;
     store_.options().ring_bytes = 1 << 20;
-    store_.options().backpressure_wait_ms = 600'000;  // room comes with a checkpoint, which takes what the machine takes
   }
   static Labels Numbered(std::uint64_t i) {
     return {{"__name__", "a_metric_with_a_longish_name"}, {"i", std::to_string(i)}, {"pod", "pod-" + std::to_string(i * 7919)}};

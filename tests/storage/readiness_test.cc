@@ -19,7 +19,6 @@ Labels Series(int i) { return {{"__name__", "m"}, {"i", std::to_string(i)}}; }
 class Readiness : public LogLossTest {
  protected:
   Readiness() {
-    store_.options().backpressure_wait_ms = 600'000;  // a shard that nobody holds serves soon, as the machine is
     store_.options().on_replay = [this](const ReplayProgress& progress) {
       std::unique_lock lock(mu_);
       told_.push_back(progress);

@@ -115,7 +115,7 @@ bool Subprocess::Write(std::string_view text) {
 void Subprocess::CloseInput() { Close(&stdin_); }
 
 bool Subprocess::WaitUntil(const std::function<bool(const std::string&, const std::string&)>& done) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(8);
   while (!done(out_, err_)) {
     if (std::chrono::steady_clock::now() > deadline || !Pump(nullptr, 120'000)) return done(out_, err_);
   }

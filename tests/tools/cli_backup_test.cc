@@ -245,7 +245,7 @@ TEST_F(CliBackup, KilledBackupsAreGoneOnWith) {
   fs::remove_all(Path("backups"));
   std::size_t killed = 0;
   for (const std::size_t at : {std::size_t{1}, std::size_t{2}, files / 3, files / 2, files - 3, files - 1, files, files + 1}) {
-    if (!KilledAt(at, Path("backups"), "", BackupArgs({"--rate-limit", "2MiB"}))) break;
+    if (!KilledAt(at, Path("backups"), "", BackupArgs({"--rate-limit", "256KiB"}))) break;
     ++killed;
     EXPECT_EQ(CheckedSamples(db_), 100'000U);
   }
@@ -267,7 +267,7 @@ TEST_F(CliBackup, KilledRestoresAreGoneOnWith) {
   WriteStore(100'000);
   const std::size_t files = Backup()["files"].get<std::size_t>();
   std::vector<std::string> args = RestoreArgs(Path("backups"), Path("copy"));
-  args.insert(args.end(), {"--rate-limit", "2MiB"});
+  args.insert(args.end(), {"--rate-limit", "256KiB"});
   std::size_t killed = 0;
   for (const std::size_t at : {std::size_t{1}, files / 3, files / 2, files - 2, files, files + 1, files + 3}) {
     if (!KilledAt(at, Path("copy"), Path("copy/STORE"), args)) break;
@@ -285,7 +285,7 @@ TEST_F(CliBackup, KilledRestoresAreGoneOnWith) {
 
 TEST_F(CliBackup, AnInterruptionSaysHowToGoOn) {
   WriteStore(100'000);
-  Subprocess backup(Command(BackupArgs({"--rate-limit", "1MiB"})));
+  Subprocess backup(Command(BackupArgs({"--rate-limit", "128KiB"})));
   AwaitFiles(3, Path("backups"), "");
   backup.Kill(SIGINT);
   const ProcessResult interrupted = backup.Wait();
@@ -293,7 +293,7 @@ TEST_F(CliBackup, AnInterruptionSaysHowToGoOn) {
   EXPECT_THAT(interrupted.err, HasSubstr("goes on with what was copied"));
   Backup();
 
-  Subprocess restore(Command({"restore", "--from", Path("backups"), "--to", Path("copy"), "--rate-limit", "1MiB"}));
+  Subprocess restore(Command({"restore", "--from", Path("backups"), "--to", Path("copy"), "--rate-limit", "128KiB"}));
   AwaitFiles(3, Path("copy"), Path("copy/STORE"));
   restore.Kill(SIGINT);
   EXPECT_THAT(restore.Wait().err, HasSubstr("there is no database yet"));

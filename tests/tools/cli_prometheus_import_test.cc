@@ -35,6 +35,7 @@ class CliPrometheusImport : public CliTest {
       last = count.dump();
       if (count.size() == 1 && std::stoi(count[0]["value"][1].get<std::string>()) >= scrapes) {
         const nlohmann::json newest = PrometheusQuery(prometheus.port(), "timestamp(node_load1)", now);
+        if (newest.size() != 1) continue;  // the last scrape came to nothing
         return static_cast<Timestamp>(std::llround(std::stod(newest[0]["value"][1].get<std::string>()) * 1000));
       }
     }

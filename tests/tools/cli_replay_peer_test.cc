@@ -213,7 +213,7 @@ TEST_F(CliReplayPeer, VictoriaMetricsHasEverySampleAlsoWhenTheReplayIsKilled) {
                                          "--format",
                                          "json"};
   std::vector<std::string> slow = args;
-  slow.insert(slow.end(), {"--rate-limit", "12000"});
+  slow.insert(slow.end(), {"--rate-limit", "1000"});
   Subprocess replay(Command(slow));
   ASSERT_TRUE(replay.WaitUntil([](const std::string&, const std::string& err) {
     const std::size_t at = err.find("synced ", err.find("synced 0\n") + 1);

@@ -39,7 +39,7 @@ class CliReplayResume : public CliTest {
     std::vector<std::string> args = {
         "replay", db_,          "--target", target,     "--cursor", Path("cursor"), "--cursor-interval",
         "1ms",    "--progress", "plain",    "--format", "json"};
-    if (slow) args.insert(args.end(), {"--rate-limit", "40000"});
+    if (slow) args.insert(args.end(), {"--rate-limit", "4000"});
     return args;
   }
   // Kills it after each of the first saves of its cursor that say something was sent, then lets it come to its end.

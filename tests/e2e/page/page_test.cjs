@@ -147,6 +147,7 @@ onPage('says what needs attention, and when it is over', {}, async (page, server
   await server.say('quarantine 5');
   await server.say('replay 9');
   await waitForText(page, '#state', '1 of 16 shards quarantined');
+  await waitForText(page, '#warnings', 'still replaying');  // perhaps the page asked between the two
   const text = await page.locator('#warnings').innerText();
   assert.match(text, /Shard 5 is quarantined: data\/000042\.sst: block checksum mismatch <img src=x onerror=alert\(1\)>/);
   assert.match(text, /1 of 16 shards are still replaying the log, for about 42 s more/);
