@@ -14,6 +14,7 @@ constexpr std::string_view kFirstChunkKey = "c";
 constexpr std::string_view kPastChunkKeys = "d";
 // A seek costs about as much as this many steps, and steps read blocks in order.
 constexpr int kStepsBeforeSeek = 8;
+constexpr std::uint32_t kRowsOfALook = 4096;  // of OrdinalsWithData, whether to stop
 constexpr std::uint64_t kRowsBetweenPolls = 1024;
 constexpr std::uint64_t kUntidyFraction = 8;
 constexpr std::uint64_t kExpiredSliceBytes = 4ULL << 20;
@@ -232,7 +233,7 @@ std::uint64_t ChunkStore::EstimateBytes(TimeRange range) const {
   return bytes.ok() ? *bytes : 0;
 }
 
-Status ChunkStore::OrdinalsWithData(TimeRange range, OrdinalSet* ordinals) const {
+Status ChunkStore::OrdinalsWithData(TimeRange range, OrdinalSet* ordinals, const std::function<bool()>& stop) const {
   range.start = std::max(range.start, tombstones_.floor());  // expired rows may still be there
   if (range.empty()) return Status::Ok();
   Result<std::unique_ptr<KvIterator>> made = NewIterator(LowerKey(range, options_.window_ms), UpperKey(range), false);
@@ -241,7 +242,9 @@ Status ChunkStore::OrdinalsWithData(TimeRange range, OrdinalSet* ordinals) const
   std::vector<Ordinal> found;
   std::string buffer;
   int skipped = 0;
+  std::uint32_t rows = 0;
   for (it.Seek(LowerKey(range, options_.window_ms)); it.Valid();) {
+    if (stop && rows++ % kRowsOfALook == 0 && stop()) return Cancelled("stopped");
     ChunkMeta meta;
     if (!DecodeChunkKey(it.key(), &meta)) return Named(BadChunkKey(it.key()));
     const bool known = !found.empty() && found.back() == meta.ordinal;

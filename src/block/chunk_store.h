@@ -96,8 +96,9 @@ class ChunkStore {
   // error.
   std::uint64_t EstimateBytes(TimeRange range) const;
 
-  // Adds the ordinals that have a sample chunk overlapping `range` (by windows and chunk spans).
-  Status OrdinalsWithData(TimeRange range, OrdinalSet* ordinals) const;
+  // Adds the ordinals that have a sample chunk overlapping `range` (by windows and chunk spans). `stop` is asked each few thousand
+  // rows: kCancelled.
+  Status OrdinalsWithData(TimeRange range, OrdinalSet* ordinals, const std::function<bool()>& stop = nullptr) const;
 
   // ---- Upkeep ----
   // Merges chunks of each window, applies tombstones and the floor (chunk_compactor.h says how). `in_head` tells which chunks the

@@ -182,12 +182,14 @@ class HttpSession : public HttpSessionBase {
   }
 
   void ReadBody() {
+    if (reading_ && late_) return TooLate();
     if (!chunked_) return ReadKnownBody();
     http::async_read_some(stream_, buffer_, *body_, [self = Self()](ErrorCode error, std::size_t) { self->OnBody(error); });
   }
 
   // A body whose length the header says goes where it stays, with as few reads as there can be.
   void ReadKnownBody() {
+    if (reading_ && late_) return TooLate();
     std::string& body = request_.body;
     ErrorCode error;
     std::uint64_t here = body_read_ + buffer_.size();  // what came with the header is in buffer_

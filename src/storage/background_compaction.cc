@@ -5,25 +5,34 @@
 //             in order is never read again.
 //   series    without data, once the retention floor has risen by a window.
 // Where writers are so fast, or the disk so slow, that one checkpoint follows the other, each eighth is followed by one window and
-// the series of one shard all the same: else late data would stay in pieces, and expired series in memory, for as long.
+// the series of one shard all the same (a turn): else late data would stay in pieces, and expired series in the index, for as long.
+// Nothing is compacted while memory, a disk or the log's room is short.
 // Deletes are applied to the windows that are rewritten; Storage::Compact applies them everywhere and drops them.
+#include <utility>
+
 #include "storage/core.h"
 
 namespace chronolith {
 namespace {
 
-constexpr int kPutOffMax = 7;  // checkpoints in a row
+constexpr int kPutOffMax = 7;  // in a row
 
 }  // namespace
 
+struct Core::CompactionPass {
+  bool turn = false;     // a step is made also where a checkpoint is wanted
+  bool put_off = false;  // something is left for the next time
+  bool worked = false;   // something was begun
+};
+
 bool Core::CompactionMustEnd() {
   if (compacting_.load()) return true;  // the host does it
-  if (over_budget_.load() || disk_low_.load() || wal_->failed()) return true;
+  if (over_budget_.load() || disk_low_.load() || wal_->stalled() || wal_->failed()) return true;
+  // A turn that takes long: what would be replayed after a crash stays bounded.
+  if (bytes_since_checkpoint_.load(std::memory_order_relaxed) >= 2 * options_.checkpoint_bytes) return true;
   MutexLock lock(&wake_mu_);
   return stop_;
 }
-
-bool Core::UpkeepIsWanted() { return checkpoint_asked_.load() || CompactionMustEnd(); }
 
 Status Core::CompactInBackground() {
   if (!options_.background_compaction) return Status::Ok();
@@ -35,63 +44,66 @@ Status Core::CompactInBackground() {
   }
   if (newest <= kMinTimestamp + 3 * manifest_.window_ms) return Status::Ok();
   const bool turn = put_off_ >= kPutOffMax;
-  bool put_off = false;
-  Status status = CompactUntidyWindows(newest - 2 * manifest_.window_ms, turn, &put_off);
-  if (status.ok()) status = RemoveExpiredShards(floor, turn, &put_off);
-  put_off_ = put_off && !turn ? put_off_ + 1 : 0;
-  return status;
+  CompactionPass windows{.turn = turn}, series{.turn = turn};
+  const Status compacted = CompactUntidyWindows(newest - 2 * manifest_.window_ms, &windows);
+  const Status removed = RemoveExpiredShards(floor, &series);
+  const bool over = !(windows.put_off || series.put_off) || (turn && (windows.worked || series.worked));
+  put_off_ = over ? 0 : put_off_ + 1;
+  return compacted.ok() ? removed : compacted;
 }
 
-// `turn`: one of them also where a checkpoint is wanted. *put_off: some are left for that.
-Status Core::CompactUntidyWindows(Timestamp before, bool turn, bool* put_off) {
+Status Core::CompactUntidyWindows(Timestamp before, CompactionPass* pass) {
   const std::size_t first = compacted_first_;
+  const auto must_end = [&] { return pass->turn ? CompactionMustEnd() : UpkeepIsWanted(); };
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     const std::size_t id = (first + i) % shards_.size();
     Shard* const shard = shards_[id].get();
     if (!shard->quarantine.ok()) continue;
     for (const Timestamp window : shard->chunks->UntidyWindows(before)) {
-      const auto must_end = [&] { return turn ? CompactionMustEnd() : UpkeepIsWanted(); };
-      if (must_end()) {
-        *put_off = true;
-        return Status::Ok();
-      }
-      if (!LockUpkeep()) return Status::Ok();
+      pass->put_off = pass->put_off || must_end();
+      if (pass->put_off || !LockUpkeep()) return Status::Ok();
       const auto in_head = [&](const ChunkMeta& chunk) { return shard->head->MayGrow(chunk); };
       Result<bool> done = shard->chunks->CompactWindow(window, in_head, must_end);
       upkeep_mu_.Unlock();
+      pass->worked = true;
+      if (std::exchange(pass->turn, false)) compacted_first_ = (id + 1) % shards_.size();  // the next turn is another's
       if (!done.ok()) return done.status().WithContext("compaction of shard " + std::to_string(id));
       if (*done) compacted_windows_.Add();
-      *put_off = *put_off || !*done;
-      if (std::exchange(turn, false)) compacted_first_ = (id + 1) % shards_.size();  // the next turn is another's
+      pass->put_off = pass->put_off || !*done;
     }
   }
   return Status::Ok();
 }
 
-// The same for series without data, by shard, once the floor has risen by a window.
-Status Core::RemoveExpiredShards(Timestamp floor, bool turn, bool* put_off) {
+// Once the floor has risen by a window, shard by shard.
+Status Core::RemoveExpiredShards(Timestamp floor, CompactionPass* pass) {
   if (floor == kMinTimestamp || (removed_below_ != kMinTimestamp && floor - removed_below_ < manifest_.window_ms)) {
     return Status::Ok();
   }
+  if (removed_shards_ == 0) removing_below_ = floor;
   for (; removed_shards_ < shards_.size(); ++removed_shards_) {
-    if (turn ? CompactionMustEnd() : UpkeepIsWanted()) {  // goes on with this shard the next time
-      *put_off = true;
-      return Status::Ok();
-    }
+    pass->put_off = pass->turn ? CompactionMustEnd() : UpkeepIsWanted();
+    if (pass->put_off) return Status::Ok();  // goes on with this shard the next time
     Shard* const shard = shards_[removed_shards_].get();
     if (!shard->quarantine.ok()) continue;
     if (!LockUpkeep()) return Status::Ok();
     std::uint64_t removed = 0;
-    const Status status = RemoveExpiredSeries(shard, nullptr, &removed);
+    const Status status = RemoveExpiredSeries(
+        shard, nullptr, [this] { return CompactionMustEnd(); }, &removed);
     upkeep_mu_.Unlock();
-    turn = false;
+    pass->worked = true;
+    pass->turn = false;
+    if (status.code() == StatusCode::kCancelled) {
+      pass->put_off = true;
+      return Status::Ok();
+    }
     if (!status.ok()) {
       ++removed_shards_;  // the others first
       return status.WithContext("removal of expired series from shard " + std::to_string(shard->id));
     }
   }
   removed_shards_ = 0;
-  removed_below_ = floor;
+  removed_below_ = removing_below_;
   return Status::Ok();
 }
 

@@ -132,8 +132,9 @@ Status Core::ForgetRemoved(Shard* shard, std::uint64_t end, const OrdinalSet& li
 }
 
 // Series without a stored or buffered chunk leave the index: a log record under the shard's locks, so that no append is lost
-// between. Adds how many to *removed. `run` (null in the background) knows which series have data.
-Status Core::RemoveExpiredSeries(Shard* shard, CompactRun* run, std::uint64_t* removed) {
+// between. Adds how many to *removed. `run` (null in the background) knows which series have data. `stop` (may be null):
+// kCancelled, some are removed.
+Status Core::RemoveExpiredSeries(Shard* shard, CompactRun* run, const std::function<bool()>& stop, std::uint64_t* removed) {
   std::uint64_t end = 0;
   {
     MeasuredLock series_lock(&shard->series_mu);  // whoever creates series puts them into the index before letting go of it
@@ -147,12 +148,13 @@ Status Core::RemoveExpiredSeries(Shard* shard, CompactRun* run, std::uint64_t* r
   // What came to the store since `run` has looked. What comes after this look has it in the head.
   OrdinalSet with_data;
   const TimeRange visible{shard->chunks->tombstones().floor(), kMaxTimestamp};
-  if (Status status = shard->chunks->OrdinalsWithData(visible, &with_data); !status.ok()) return status;
+  if (Status status = shard->chunks->OrdinalsWithData(visible, &with_data, stop); !status.ok()) return status;
   if (run != nullptr) run->OnBytes(shard->chunks->EstimateBytes({}));
   all->Subtract(with_data);
   std::vector<Ordinal> candidates = all->ToVector();
   constexpr std::size_t kBatch = 4096;
   for (std::size_t at = 0; at < candidates.size(); at += kBatch) {
+    if (stop && stop()) return Cancelled("stopped");
     std::vector<Ordinal> gone;
     MeasuredLock series_lock(&shard->series_mu);
     std::string record;
@@ -244,7 +246,7 @@ Status Core::MergeShard(Shard* shard, Timestamp floor, CompactRun* run, ShardCom
   }
   if (Status s = shard->chunks->Compact(options, shard->wal->trimmed_to(), in_head, result, between); !s.ok()) return s;
   return dry_run ? CountExpiredSeries(*shard, *run, &result->series_removed)
-                 : RemoveExpiredSeries(shard, run, &result->series_removed);
+                 : RemoveExpiredSeries(shard, run, nullptr, &result->series_removed);
 }
 
 // Gives the space back now and not some day.

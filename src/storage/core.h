@@ -206,10 +206,11 @@ class Core {
   bool LockUpkeep() ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true, upkeep_mu_);  // with a place; false as TakePlace
   // background_compaction.cc
   bool CompactionMustEnd();
-  bool UpkeepIsWanted();
+  bool UpkeepIsWanted() { return checkpoint_asked_.load() || CompactionMustEnd(); }
   Status CompactInBackground();
-  Status CompactUntidyWindows(Timestamp before, bool turn, bool* put_off);
-  Status RemoveExpiredShards(Timestamp floor, bool turn, bool* put_off);
+  struct CompactionPass;
+  Status CompactUntidyWindows(Timestamp before, CompactionPass* pass);
+  Status RemoveExpiredShards(Timestamp floor, CompactionPass* pass);
   enum class Haste : std::uint8_t {
     kNone,        // somebody asked for this checkpoint: everything is packed
     kBackground,  // open chunks are not: they will be written again, grown. Nor are others while writers fill the log in seconds
@@ -232,7 +233,8 @@ class Core {
   static std::uint64_t DiskBytes(const Shard& shard, const EngineStats& data);
   static Status CountExpiredSeries(const Shard& shard, const CompactRun& run, std::uint64_t* removed);
   Status ForgetRemoved(Shard* shard, std::uint64_t end, const OrdinalSet& live) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
-  Status RemoveExpiredSeries(Shard* shard, CompactRun* run, std::uint64_t* removed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
+  Status RemoveExpiredSeries(Shard* shard, CompactRun* run, const std::function<bool()>& stop, std::uint64_t* removed)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(upkeep_mu_);
   Status LogFloor(Shard* shard, Timestamp floor);
   Result<Timestamp> NewestStoredWindow() const;
   Result<Timestamp> WantedFloor() const;  // what retention would raise the floor to; or the floor as it is
@@ -303,11 +305,13 @@ class Core {
       std::make_shared<std::atomic<std::uint64_t>>(0), std::make_shared<std::atomic<std::uint64_t>>(0)};
 
   // The upkeep thread's own: its place among stores, the failure that it has told of, how far series without data have left the
-  // index, the shard whose windows are compacted first, and behind how many checkpoints in a row compaction was put off.
+  // index, and will have behind the pass that goes on, the shard whose windows are compacted first, and how often in a row that was
+  // put off.
   bool has_place_ = false;
   StatusCode upkeep_failure_ = StatusCode::kOk;
   std::chrono::steady_clock::time_point upkeep_failure_told_;
   Timestamp removed_below_ = kMinTimestamp;
+  Timestamp removing_below_ = kMinTimestamp;
   std::size_t removed_shards_ = 0;
   std::size_t compacted_first_ = 0;
   int put_off_ = 0;

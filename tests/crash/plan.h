@@ -29,7 +29,7 @@ inline Options StoreOptions() {
   options.ring_bytes = 64 << 10;
   options.checkpoint_bytes = 64 << 10;
   options.checkpoint_interval_ms = 20;
-  options.backpressure_wait_ms = 600'000;  // nobody is refused because the machine is slow
+  options.backpressure_wait_ms = 240'000;  // nobody is refused because the machine is slow
   options.sync_interval_ms = 3;
   options.memory_limit_bytes = 64 << 20;
   options.block_cache_bytes = 1 << 20;

@@ -163,7 +163,7 @@ TEST_F(HttpServerTest, WhatTakesLongAnswersWithinTheTimeForTheEnd) {
   ASSERT_TRUE(a.Send(Get("/long")));
   ASSERT_TRUE(b.Send(Get("/stream")));
   entered.wait();
-  server_->Stop(std::chrono::seconds(20));  // of which the last quarter is for their answers
+  server_->Stop(std::chrono::seconds(8));  // of which the last quarter is for their answers
   for (RawClient* client : {&a, &b}) {
     RawAnswer answer = client->Read();
     EXPECT_EQ(answer.status, 503) << answer.error;

@@ -31,8 +31,10 @@ class RawClient {
   RawAnswer Read(bool head = false);
   // Where not all of the request could be sent, the server may have answered before its end.
   RawAnswer Ask(std::string_view request) {
-    (void)Send(request);
-    return Read();
+    const bool sent = Send(request);
+    RawAnswer answer = Read();
+    if (!sent && !answer.error.empty()) answer.error = "cannot send, and " + answer.error;
+    return answer;
   }
   // Waits until the server closes the connection; what came before that.
   std::string ReadToEnd();

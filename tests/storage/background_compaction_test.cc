@@ -10,14 +10,16 @@ namespace {
 constexpr Timestamp kT = 1'700'000'000'000;
 constexpr Timestamp kWindow = 100'000;
 constexpr int kSeries = 30;
-constexpr int kRoundsOfACheckpoint = 4;  // of 30 KB of log or more
+constexpr int kRoundsOfACheckpoint = 3;  // of 30 KB of log or more: less than twice checkpoint_bytes
+
+Deadline Patience() { return std::chrono::steady_clock::now() + std::chrono::minutes(2); }
 
 // Holds a checkpoint at its end, where the log is trimmed, until somebody has written so much that the next one is wanted already.
 class HoldsCheckpoints : public LogArchiver {
  public:
-  Status Archive(std::span<const ArchivedRow>) override {
+  Status Archive(std::span<const ArchivedRow> rows) override {
     MutexLock lock(&mu_);
-    held_ = hold_;
+    held_ = hold_ && rows.front().shard == 0;
     changed_.SignalAll();
     while (held_) changed_.Wait(&mu_);
     return Status::Ok();
@@ -28,9 +30,14 @@ class HoldsCheckpoints : public LogArchiver {
     MutexLock lock(&mu_);
     hold_ = true;
   }
-  void AwaitHeld() {
+  // False where no checkpoint came within two minutes.
+  bool AwaitHeld() {
+    const Deadline deadline = Patience();
     MutexLock lock(&mu_);
-    while (!held_) changed_.Wait(&mu_);
+    while (!held_) {
+      if (!changed_.WaitUntil(&mu_, deadline)) return held_;
+    }
+    return true;
   }
   // `hold`: the next ones too.
   void Go(bool hold) {
@@ -70,9 +77,9 @@ class BackgroundCompaction : public EveryEngine {
   // Much that comes late, and a window more, after which it pays to compact the first.
   void WriteAWindowInPieces() {
     const Timestamp late = next_;
-    WriteWindow(next_, 1000);
-    next_ += 2 * kWindow;  // the first window may still grow
-    WriteWindow(next_, 1000);
+    WriteWindow(next_, 4000);  // not enough for a checkpoint that nobody has asked for
+    next_ += 2 * kWindow;      // the first window may still grow
+    WriteWindow(next_, 4000);
     for (const Timestamp shift : {100, 200, 300}) {
       for (int i = 0; i < kSeries; ++i) {
         const Timestamp t = late + 50'000 + shift;
@@ -94,7 +101,11 @@ class BackgroundCompaction : public EveryEngine {
     for (int rounds = 0; rounds < 3000 && !done(); ++rounds) {
       const std::uint64_t before = store_->Stats().checkpoints;
       for (int i = 0; i < kRoundsOfACheckpoint; ++i) WriteOn();
-      while (store_->Stats().checkpoints == before) std::this_thread::yield();
+      const Deadline deadline = Patience();
+      while (store_->Stats().checkpoints == before) {
+        if (std::chrono::steady_clock::now() > deadline) return false;
+        std::this_thread::yield();
+      }
     }
     return done();
   }
@@ -104,7 +115,7 @@ class BackgroundCompaction : public EveryEngine {
     archiver->Hold();
     for (int i = 0; i < kRoundsOfACheckpoint; ++i) WriteOn();
     while (store_->Stats().checkpoints < last) {
-      archiver->AwaitHeld();
+      ASSERT_TRUE(archiver->AwaitHeld()) << "no checkpoint";
       for (int i = 0; i < kRoundsOfACheckpoint; ++i) WriteOn();
       archiver->Go(true);
     }
@@ -132,14 +143,18 @@ TEST_P(BackgroundCompaction, WritersThatNeverPauseDoNotKeepWindowsAndSeriesForEv
   store_.Open();
   for (int i = 0; i < 10; ++i) store_.Write({{"__name__", "short"}, {"i", std::to_string(i)}}, {{next_, 1}});
   WriteAWindowInPieces();
-  WriteWithoutAPause(archiver.get(), 24);
+  WriteWithoutAPause(archiver.get(), 6);
+  EXPECT_EQ(Compacted(), 0U) << "there was a pause";
+  WriteWithoutAPause(archiver.get(), 18);
   EXPECT_EQ(Compacted(), 2U) << "one window of two shards";
   EXPECT_EQ(store_->SeriesIds({Matcher::Equal("__name__", "short")})->size(), 10U);
   archiver->Go(false);
   store_.Close();
   store_.options().retention_ms = 10 * kWindow;
   store_.Open();
-  WriteWithoutAPause(archiver.get(), 24);
+  WriteWithoutAPause(archiver.get(), 6);
+  EXPECT_EQ(store_->SeriesIds({Matcher::Equal("__name__", "short")})->size(), 10U) << "there was a pause";
+  WriteWithoutAPause(archiver.get(), 18);
   EXPECT_TRUE(store_->SeriesIds({Matcher::Equal("__name__", "short")})->empty());
   archiver->Go(false);
   EXPECT_EQ(store_->SeriesIds({})->size(), std::size_t{kSeries});

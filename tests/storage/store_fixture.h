@@ -95,7 +95,7 @@ class TestStore {
     options_.background_threads = 2;
     options_.sync_interval_ms = 0;  // what is synced is decided by the test
     options_.checkpoint_interval_ms = 0;
-    options_.backpressure_wait_ms = 600'000;  // nobody is refused because the machine is slow
+    options_.backpressure_wait_ms = 240'000;  // nobody is refused because the machine is slow
     options_.scrub_interval_ms = 0;
     options_.block_cache_bytes = 4 << 20;
     if (engine == "memory") {

@@ -25,6 +25,7 @@ class CliGuide : public CliTest {
   std::size_t ExpectExamplesTaken(const std::vector<std::string>& verbs) const;
   // In an empty directory, where there is no database, most fail. None may be wrong usage.
   void ExpectTaken(std::string command) const {
+    // What would stay behind the test goes to its own directory.
     for (std::size_t at = 0; (at = command.find(" /tmp/", at)) != std::string::npos;) command.replace(at, 6, " ");
     const ProcessResult result =
         RunProcess({"/bin/bash", "-c",

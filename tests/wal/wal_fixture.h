@@ -74,7 +74,7 @@ struct HostileEngine {
 struct TestWalOptions {
   std::uint64_t ring_bytes = 256 << 10;
   std::int64_t sync_interval_ms = 0;            // no background sync: a test decides
-  std::int64_t backpressure_wait_ms = 600'000;  // nobody is refused because the machine is slow
+  std::int64_t backpressure_wait_ms = 240'000;  // nobody is refused because the machine is slow
   std::shared_ptr<LogArchiver> archiver = nullptr;
   std::uint64_t archive_backlog_bytes = 0;
   std::function<void()> on_stalled = nullptr;
