@@ -132,10 +132,10 @@ struct Options {
   // The longest that a write of level queued stays in the ring before a committer logs it, in ms.
   std::int64_t commit_interval_ms = 5;
 
-  // Log bytes after which a checkpoint starts, but at most an eighth of the memory; replay after a crash is bounded by two to three
-  // times this. Larger costs memory (the log's memtables hold up to twice this) and start-up time, smaller more rewriting.
-  // Stores that share a budget: together at most an eighth of it, so that one that falls silent does not hold what the others need.
-  // 64 KiB to 1 GiB.
+  // Log bytes after which a checkpoint starts, but at most an eighth of the memory; replay after a crash is bounded by about twice
+  // this, and what comes while background_compaction has its turn. Larger costs memory (the log's memtables hold up to twice this) and
+  // start-up time, smaller rewrites open chunks more often. Stores that share a budget: together at most an eighth of it, so that one
+  // that falls silent does not hold what the others need. 64 KiB to 1 GiB.
   // Writes are refused (kResourceExhausted) while a disk of the store has less than this and the rings left, or a sixteenth of its
   // size where that is less.
   std::uint64_t checkpoint_bytes = 256ULL << 20;

@@ -14,7 +14,7 @@ constexpr std::string_view kFirstChunkKey = "c";
 constexpr std::string_view kPastChunkKeys = "d";
 // A seek costs about as much as this many steps, and steps read blocks in order.
 constexpr int kStepsBeforeSeek = 8;
-constexpr std::uint32_t kRowsOfALook = 4096;  // of OrdinalsWithData, whether to stop
+constexpr std::uint32_t kRowsOfALook = 256;  // of OrdinalsWithData, whether to stop
 constexpr std::uint64_t kRowsBetweenPolls = 1024;
 constexpr std::uint64_t kUntidyFraction = 8;
 constexpr std::uint64_t kExpiredSliceBytes = 4ULL << 20;

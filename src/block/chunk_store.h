@@ -96,7 +96,7 @@ class ChunkStore {
   // error.
   std::uint64_t EstimateBytes(TimeRange range) const;
 
-  // Adds the ordinals that have a sample chunk overlapping `range` (by windows and chunk spans). `stop` is asked each few thousand
+  // Adds the ordinals that have a sample chunk overlapping `range` (by windows and chunk spans). `stop` is asked each few hundred
   // rows: kCancelled.
   Status OrdinalsWithData(TimeRange range, OrdinalSet* ordinals, const std::function<bool()>& stop = nullptr) const;
 

@@ -182,14 +182,13 @@ class HttpSession : public HttpSessionBase {
   }
 
   void ReadBody() {
-    if (reading_ && late_) return TooLate();
     if (!chunked_) return ReadKnownBody();
+    if (late_) return TooLate();
     http::async_read_some(stream_, buffer_, *body_, [self = Self()](ErrorCode error, std::size_t) { self->OnBody(error); });
   }
 
   // A body whose length the header says goes where it stays, with as few reads as there can be.
   void ReadKnownBody() {
-    if (reading_ && late_) return TooLate();
     std::string& body = request_.body;
     ErrorCode error;
     std::uint64_t here = body_read_ + buffer_.size();  // what came with the header is in buffer_
@@ -215,6 +214,7 @@ class HttpSession : public HttpSessionBase {
     }
     if (body_read_ == body_bytes_) return Dispatch();
     if (!reading_) ReadWithin(host_->options.body_timeout);
+    if (late_) return TooLate();
     asio::async_read(stream_, asio::buffer(body.data() + body_read_, room - body_read_),
                      [self = Self()](ErrorCode error, std::size_t n) {
                        if (error) return self->OnBodyError(error);

@@ -20,7 +20,12 @@ constexpr int kPutOffMax = 7;  // in a row
 }  // namespace
 
 struct Core::CompactionPass {
-  bool turn = false;     // a step is made also where a checkpoint is wanted
+  explicit CompactionPass(int* put_off) : times_put_off(put_off), turn(*put_off >= kPutOffMax) {}
+  ~CompactionPass() { *times_put_off = put_off && !(had_turn && worked) ? *times_put_off + 1 : 0; }
+
+  int* const times_put_off;  // in a row
+  bool turn;                 // a step is made also where a checkpoint is wanted
+  const bool had_turn = turn;
   bool put_off = false;  // something is left for the next time
   bool worked = false;   // something was begun
 };
@@ -28,8 +33,6 @@ struct Core::CompactionPass {
 bool Core::CompactionMustEnd() {
   if (compacting_.load()) return true;  // the host does it
   if (over_budget_.load() || disk_low_.load() || wal_->stalled() || wal_->failed()) return true;
-  // A turn that takes long: what would be replayed after a crash stays bounded.
-  if (bytes_since_checkpoint_.load(std::memory_order_relaxed) >= 2 * options_.checkpoint_bytes) return true;
   MutexLock lock(&wake_mu_);
   return stop_;
 }
@@ -43,12 +46,9 @@ Status Core::CompactInBackground() {
     floor = std::max(floor, shard->chunks->tombstones().floor());
   }
   if (newest <= kMinTimestamp + 3 * manifest_.window_ms) return Status::Ok();
-  const bool turn = put_off_ >= kPutOffMax;
-  CompactionPass windows{.turn = turn}, series{.turn = turn};
+  CompactionPass windows(&windows_put_off_), series(&removal_put_off_);
   const Status compacted = CompactUntidyWindows(newest - 2 * manifest_.window_ms, &windows);
   const Status removed = RemoveExpiredShards(floor, &series);
-  const bool over = !(windows.put_off || series.put_off) || (turn && (windows.worked || series.worked));
-  put_off_ = over ? 0 : put_off_ + 1;
   return compacted.ok() ? removed : compacted;
 }
 
@@ -88,8 +88,9 @@ Status Core::RemoveExpiredShards(Timestamp floor, CompactionPass* pass) {
     if (!shard->quarantine.ok()) continue;
     if (!LockUpkeep()) return Status::Ok();
     std::uint64_t removed = 0;
-    const Status status = RemoveExpiredSeries(
-        shard, nullptr, [this] { return CompactionMustEnd(); }, &removed);
+    std::function<bool()> stop;  // it begins anew the next time, so only a turn, which writers feel, is ended
+    if (pass->turn) stop = [this] { return CompactionMustEnd(); };
+    const Status status = RemoveExpiredSeries(shard, nullptr, stop, &removed);
     upkeep_mu_.Unlock();
     pass->worked = true;
     pass->turn = false;

@@ -305,7 +305,7 @@ class Core {
       std::make_shared<std::atomic<std::uint64_t>>(0), std::make_shared<std::atomic<std::uint64_t>>(0)};
 
   // The upkeep thread's own: its place among stores, the failure that it has told of, how far series without data have left the
-  // index, and will have behind the pass that goes on, the shard whose windows are compacted first, and how often in a row that was
+  // index, and will have behind the pass that goes on, the shard whose windows are compacted first, and how often in a row either was
   // put off.
   bool has_place_ = false;
   StatusCode upkeep_failure_ = StatusCode::kOk;
@@ -314,7 +314,8 @@ class Core {
   Timestamp removing_below_ = kMinTimestamp;
   std::size_t removed_shards_ = 0;
   std::size_t compacted_first_ = 0;
-  int put_off_ = 0;
+  int windows_put_off_ = 0;
+  int removal_put_off_ = 0;
   SharedCounter compacted_windows_;
 
   std::unique_ptr<Scrubber> scrubber_;  // there from when the engines are open; its thread once all shards serve

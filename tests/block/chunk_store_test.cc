@@ -294,6 +294,16 @@ TEST_F(ChunkStoreTest, AnOversizedPayloadIsRefused) {
   EXPECT_EQ(store_->Write({chunk}).code(), StatusCode::kInvalidArgument);
 }
 
+TEST_F(ChunkStoreTest, TheSearchForSeriesWithDataCanBeStopped) {
+  for (std::uint32_t i = 0; i < 600; ++i) ASSERT_TRUE(store_->Write({MakeChunk(i, 10, {100, 200})}).ok());
+  int looks = 0;
+  OrdinalSet found;
+  EXPECT_EQ(store_->OrdinalsWithData({}, &found, [&] { return ++looks == 2; }).code(), StatusCode::kCancelled);
+  EXPECT_EQ(looks, 2);
+  EXPECT_TRUE(store_->OrdinalsWithData({}, &found, [] { return false; }).ok());
+  EXPECT_EQ(found.size(), 600U);
+}
+
 TEST_F(ChunkStoreTest, ManyChunksGoInBatchesWithinTheLimits) {
   std::vector<Chunk> chunks;
   for (std::uint32_t i = 0; i < 300; ++i) {

@@ -151,6 +151,7 @@ TEST_P(BackgroundCompaction, WritersThatNeverPauseDoNotKeepWindowsAndSeriesForEv
   archiver->Go(false);
   store_.Close();
   store_.options().retention_ms = 10 * kWindow;
+  archiver->Hold();  // opening asks for a checkpoint of what the last life has left
   store_.Open();
   WriteWithoutAPause(archiver.get(), 6);
   EXPECT_EQ(store_->SeriesIds({Matcher::Equal("__name__", "short")})->size(), 10U) << "there was a pause";
