@@ -305,8 +305,8 @@ class Core {
       std::make_shared<std::atomic<std::uint64_t>>(0), std::make_shared<std::atomic<std::uint64_t>>(0)};
 
   // The upkeep thread's own: its place among stores, the failure that it has told of, how far series without data have left the
-  // index, and will have behind the pass that goes on, the shard whose windows are compacted first, and how often in a row either was
-  // put off.
+  // index, and will have behind the pass that goes on, the shard whose windows are compacted first, and how often in a row either
+  // was put off.
   bool has_place_ = false;
   StatusCode upkeep_failure_ = StatusCode::kOk;
   std::chrono::steady_clock::time_point upkeep_failure_told_;
