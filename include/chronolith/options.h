@@ -133,7 +133,7 @@ struct Options {
   std::int64_t commit_interval_ms = 5;
 
   // Log bytes after which a checkpoint starts, but at most an eighth of the memory; replay after a crash is bounded by about twice
-  // this, and what comes while background_compaction has its turn. Larger costs memory (the log's memtables hold up to twice this) and
+  // this, and what comes while background_compaction holds one off. Larger costs memory (the log's memtables hold up to twice this) and
   // start-up time, smaller rewrites open chunks more often. Stores that share a budget: together at most an eighth of it, so that one
   // that falls silent does not hold what the others need. 64 KiB to 1 GiB.
   // Writes are refused (kResourceExhausted) while a disk of the store has less than this and the rings left, or a sixteenth of its

@@ -4,10 +4,11 @@
 //             (ChunkStore::UntidyWindows): each such pass reads at most some eight times what made it worth while. Data that comes
 //             in order is never read again.
 //   series    without data, once the retention floor has risen by a window.
-// Where writers are so fast, or the disk so slow, that one checkpoint follows the other, each eighth is followed by one window and
-// the series of one shard all the same (a turn): else late data would stay in pieces, and expired series in the index, for as long.
-// Nothing is compacted while memory, a disk or the log's room is short.
-// Deletes are applied to the windows that are rewritten; Storage::Compact applies them everywhere and drops them.
+// Where writers are so fast, or the disk so slow, that one checkpoint follows the other, either that was put off seven times has
+// its turn behind the eighth: one window, or the series of one shard. Else late data would stay in pieces, and expired series in
+// the index, for as long. Nothing is begun while memory, a disk or the log's room is short, and a turn ends there. Outside of its
+// turn the removal of a shard's series goes on to its end, since it would begin anew; a checkpoint waits for it. Deletes are
+// applied to the windows that are rewritten; Storage::Compact applies them everywhere and drops them.
 #include <utility>
 
 #include "storage/core.h"
@@ -30,11 +31,26 @@ struct Core::CompactionPass {
   bool worked = false;   // something was begun
 };
 
-bool Core::CompactionMustEnd() {
-  if (compacting_.load()) return true;  // the host does it
-  if (over_budget_.load() || disk_low_.load() || wal_->stalled() || wal_->failed()) return true;
+bool Core::CompactionIsOver() {
+  if (compacting_.load() || wal_->failed()) return true;  // the host does it; or nothing can be stored
   MutexLock lock(&wake_mu_);
   return stop_;
+}
+
+bool Core::CompactionMustEnd(const CompactionPass& pass) {
+  if (!pass.turn && checkpoint_asked_.load()) return true;
+  return over_budget_.load() || disk_low_.load() || wal_->stalled() || CompactionIsOver();
+}
+
+// With upkeep_mu_; false: not now.
+bool Core::BeginCompactionStep(CompactionPass* pass) {
+  pass->put_off = CompactionMustEnd(*pass);
+  if (pass->put_off || !LockUpkeep()) return false;
+  pass->put_off = CompactionMustEnd(*pass);  // the host may have held the mutex for long
+  pass->worked = pass->worked || !pass->put_off;
+  if (!pass->put_off) return true;
+  upkeep_mu_.Unlock();
+  return false;
 }
 
 Status Core::CompactInBackground() {
@@ -54,22 +70,20 @@ Status Core::CompactInBackground() {
 
 Status Core::CompactUntidyWindows(Timestamp before, CompactionPass* pass) {
   const std::size_t first = compacted_first_;
-  const auto must_end = [&] { return pass->turn ? CompactionMustEnd() : UpkeepIsWanted(); };
   for (std::size_t i = 0; i < shards_.size(); ++i) {
     const std::size_t id = (first + i) % shards_.size();
     Shard* const shard = shards_[id].get();
     if (!shard->quarantine.ok()) continue;
     for (const Timestamp window : shard->chunks->UntidyWindows(before)) {
-      pass->put_off = pass->put_off || must_end();
-      if (pass->put_off || !LockUpkeep()) return Status::Ok();
+      if (!BeginCompactionStep(pass)) return Status::Ok();
       const auto in_head = [&](const ChunkMeta& chunk) { return shard->head->MayGrow(chunk); };
-      Result<bool> done = shard->chunks->CompactWindow(window, in_head, must_end);
+      Result<bool> done = shard->chunks->CompactWindow(window, in_head, [&] { return CompactionMustEnd(*pass); });
       upkeep_mu_.Unlock();
-      pass->worked = true;
       if (std::exchange(pass->turn, false)) compacted_first_ = (id + 1) % shards_.size();  // the next turn is another's
       if (!done.ok()) return done.status().WithContext("compaction of shard " + std::to_string(id));
-      if (*done) compacted_windows_.Add();
-      pass->put_off = pass->put_off || !*done;
+      pass->put_off = !*done;
+      if (pass->put_off) return Status::Ok();
+      compacted_windows_.Add();
     }
   }
   return Status::Ok();
@@ -82,22 +96,17 @@ Status Core::RemoveExpiredShards(Timestamp floor, CompactionPass* pass) {
   }
   if (removed_shards_ == 0) removing_below_ = floor;
   for (; removed_shards_ < shards_.size(); ++removed_shards_) {
-    pass->put_off = pass->turn ? CompactionMustEnd() : UpkeepIsWanted();
-    if (pass->put_off) return Status::Ok();  // goes on with this shard the next time
     Shard* const shard = shards_[removed_shards_].get();
     if (!shard->quarantine.ok()) continue;
-    if (!LockUpkeep()) return Status::Ok();
+    if (!BeginCompactionStep(pass)) return Status::Ok();  // goes on with this shard the next time
     std::uint64_t removed = 0;
-    std::function<bool()> stop;  // it begins anew the next time, so only a turn, which writers feel, is ended
-    if (pass->turn) stop = [this] { return CompactionMustEnd(); };
+    const auto stop = [&] { return pass->turn ? CompactionMustEnd(*pass) : CompactionIsOver(); };
     const Status status = RemoveExpiredSeries(shard, nullptr, stop, &removed);
     upkeep_mu_.Unlock();
-    pass->worked = true;
     pass->turn = false;
-    if (status.code() == StatusCode::kCancelled) {
-      pass->put_off = true;
-      return Status::Ok();
-    }
+    // Stopped, or the log has no room for a record of it before the next checkpoint.
+    pass->put_off = status.code() == StatusCode::kCancelled || status.code() == StatusCode::kResourceExhausted;
+    if (pass->put_off) return Status::Ok();
     if (!status.ok()) {
       ++removed_shards_;  // the others first
       return status.WithContext("removal of expired series from shard " + std::to_string(shard->id));

@@ -205,10 +205,11 @@ class Core {
   void LeavePlace();
   bool LockUpkeep() ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true, upkeep_mu_);  // with a place; false as TakePlace
   // background_compaction.cc
-  bool CompactionMustEnd();
-  bool UpkeepIsWanted() { return checkpoint_asked_.load() || CompactionMustEnd(); }
-  Status CompactInBackground();
   struct CompactionPass;
+  bool CompactionIsOver();
+  bool CompactionMustEnd(const CompactionPass& pass);
+  bool BeginCompactionStep(CompactionPass* pass) ABSL_EXCLUSIVE_TRYLOCK_FUNCTION(true, upkeep_mu_);
+  Status CompactInBackground();
   Status CompactUntidyWindows(Timestamp before, CompactionPass* pass);
   Status RemoveExpiredShards(Timestamp floor, CompactionPass* pass);
   enum class Haste : std::uint8_t {
