@@ -56,7 +56,7 @@ Status RecoveredCopy::Recover(const OpsContext& context) {
   if (status.ok()) status = (*store)->Checkpoint();
   const Status closed = (*store)->Close();
   store->reset();
-  ReturnFreedMemory(context.memory_limit_bytes / 2);
+  ReturnFreedMemory(0);  // who reads the copy opens another store
   return OfSource(status.ok() ? closed : status);
 }
 

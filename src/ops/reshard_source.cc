@@ -5,7 +5,6 @@
 #include <system_error>
 #include <utility>
 
-#include "base/heap.h"
 #include "base/posix_file.h"
 #include "ops/disk_room.h"
 #include "ops/target_path.h"
@@ -81,7 +80,6 @@ Status ReshardSource::RecoverCopy(const std::string& path, const std::string& lo
   if (!prepared.ok()) return prepared.status();
   copy = std::move(*prepared);
   if (Status s = copy->Recover(context); !s.ok()) return s;
-  ReturnFreedMemory(0);  // two stores more are to come
   if (Status s = CheckWhole(copy->found()); !s.ok()) return OfSource(s);
   // As a reader sees the source: to each log the opening has added the record that its epoch begins with.
   moment = MomentOf(manifest, copy->found());

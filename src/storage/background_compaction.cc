@@ -21,14 +21,12 @@ constexpr int kPutOffMax = 7;  // in a row
 }  // namespace
 
 struct Core::CompactionPass {
-  explicit CompactionPass(int* put_off) : times_put_off(put_off), turn(*put_off >= kPutOffMax) {}
-  ~CompactionPass() { *times_put_off = put_off && !(had_turn && worked) ? *times_put_off + 1 : 0; }
+  explicit CompactionPass(int times_put_off) : turn(times_put_off >= kPutOffMax) {}
+  // A turn that nothing was begun in is kept for the next time.
+  int TimesPutOff(int before) const { return put_off && (turn || before < kPutOffMax) ? before + 1 : 0; }
 
-  int* const times_put_off;  // in a row
-  bool turn;                 // a step is made also where a checkpoint is wanted
-  const bool had_turn = turn;
+  bool turn;             // a step is made also where a checkpoint is wanted; taken by the first
   bool put_off = false;  // something is left for the next time
-  bool worked = false;   // something was begun
 };
 
 bool Core::CompactionIsOver() {
@@ -47,7 +45,6 @@ bool Core::BeginCompactionStep(CompactionPass* pass) {
   pass->put_off = CompactionMustEnd(*pass);
   if (pass->put_off || !LockUpkeep()) return false;
   pass->put_off = CompactionMustEnd(*pass);  // the host may have held the mutex for long
-  pass->worked = pass->worked || !pass->put_off;
   if (!pass->put_off) return true;
   upkeep_mu_.Unlock();
   return false;
@@ -62,9 +59,11 @@ Status Core::CompactInBackground() {
     floor = std::max(floor, shard->chunks->tombstones().floor());
   }
   if (newest <= kMinTimestamp + 3 * manifest_.window_ms) return Status::Ok();
-  CompactionPass windows(&windows_put_off_), series(&removal_put_off_);
+  CompactionPass windows(windows_put_off_), series(removal_put_off_);
   const Status compacted = CompactUntidyWindows(newest - 2 * manifest_.window_ms, &windows);
   const Status removed = RemoveExpiredShards(floor, &series);
+  windows_put_off_ = windows.TimesPutOff(windows_put_off_);
+  removal_put_off_ = series.TimesPutOff(removal_put_off_);
   return compacted.ok() ? removed : compacted;
 }
 
@@ -104,11 +103,10 @@ Status Core::RemoveExpiredShards(Timestamp floor, CompactionPass* pass) {
     const Status status = RemoveExpiredSeries(shard, nullptr, stop, &removed);
     upkeep_mu_.Unlock();
     pass->turn = false;
-    // Stopped, or the log has no room for a record of it before the next checkpoint.
-    pass->put_off = status.code() == StatusCode::kCancelled || status.code() == StatusCode::kResourceExhausted;
-    if (pass->put_off) return Status::Ok();
     if (!status.ok()) {
-      ++removed_shards_;  // the others first
+      // Stopped, or the log has no room before the next checkpoint: this shard again. Else the others first.
+      pass->put_off = status.code() == StatusCode::kCancelled || status.code() == StatusCode::kResourceExhausted;
+      if (!pass->put_off) ++removed_shards_;
       return status.WithContext("removal of expired series from shard " + std::to_string(shard->id));
     }
   }

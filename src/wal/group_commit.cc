@@ -347,7 +347,8 @@ Status ShardedWAL::WaitLoggedFor(CommitToken token, Deadline deadline, std::chro
       const Deadline now = std::chrono::steady_clock::now();
       patience = std::min(patience, now + (InVain() ? 2 * kRetryInterval : std::max(wait, 2 * kRetryInterval)));
       stall = now < RetryTime();
-      if (now >= patience && (stall || leader_.load(std::memory_order_relaxed) != 0)) return StallReason();
+      // Where both are over, the earlier counts: a deadline is told below.
+      if (now >= patience && patience <= deadline && (stall || leader_.load(std::memory_order_relaxed) != 0)) return StallReason();
       // A leader that finds no room again wakes nobody, nor does who cancels.
       until = std::min({deadline, patience, stall ? RetryTime() : now + kRetryInterval});
     }

@@ -77,7 +77,7 @@ TEST(WriteStall, NoCallerIsHeldPastItsDeadlineAndNothingThatWasQueuedIsLost) {
 
   // Each of these returns, while nothing is flushed.
   const Deadline past = std::chrono::steady_clock::now();
-  EXPECT_TRUE(ended(write(past)));
+  EXPECT_EQ(write(past).code(), StatusCode::kDeadlineExceeded);
   EXPECT_EQ(write(kNoDeadline).code(), StatusCode::kResourceExhausted);
   const WriteResult queued =
       (*store)->Write(TimeSeries{.labels = {{"__name__", "q"}}, .samples = {{kT, 1}}}, {.level = AckLevel::kQueued});

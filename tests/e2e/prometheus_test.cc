@@ -106,6 +106,7 @@ TEST_F(PrometheusE2e, WhatAPrometheusWritesIsReadBackAlikeAlsoAfterAKill) {
 
   Timestamp end = 0;
   Await("a scrape that succeeds", [&] { return (end = Scrapes(writer.port()).second) > 0; });
+  ASSERT_GT(end, 0);
   Await("what was written until then", [&] { return Scrapes(reader.port()).second > end; });
   const PrometheusPoints own = PrometheusRange(writer.port(), kEverything, end, kMinutes);
   ASSERT_GT(CountSamples(own), 500U);

@@ -17,7 +17,7 @@ struct RawAnswer {
   std::string error;
 };
 
-// One connection to 127.0.0.1. Waits at most two minutes for anything. Thread safety: one thread.
+// One connection to 127.0.0.1. Waits at most two minutes to send, or to read. Thread safety: one thread.
 class RawClient {
  public:
   explicit RawClient(std::uint16_t port, int receive_buffer_bytes = 0);

@@ -1,8 +1,8 @@
 // Compaction and removal that nobody calls for. The tests go on writing until the upkeep thread has done it.
 #include <thread>
 
-#include "base/mutex.h"
 #include "tests/storage/store_fixture.h"
+#include "tests/support/gate.h"
 
 namespace chronolith {
 namespace {
@@ -12,46 +12,16 @@ constexpr Timestamp kWindow = 100'000;
 constexpr int kSeries = 30;
 constexpr int kRoundsOfACheckpoint = 3;  // of 30 KB of log or more: less than twice checkpoint_bytes
 
-Deadline Patience() { return std::chrono::steady_clock::now() + std::chrono::minutes(2); }
-
 // Holds a checkpoint at its end, where the log is trimmed, until somebody has written so much that the next one is wanted already.
 class HoldsCheckpoints : public LogArchiver {
  public:
   Status Archive(std::span<const ArchivedRow> rows) override {
-    MutexLock lock(&mu_);
-    held_ = hold_ && rows.front().shard == 0;
-    changed_.SignalAll();
-    while (held_) changed_.Wait(&mu_);
+    if (rows.front().shard == 0) gate.Pass();
     return Status::Ok();
   }
   void OnGap(std::uint32_t, Lsn, Lsn) override {}
 
-  void Hold() {
-    MutexLock lock(&mu_);
-    hold_ = true;
-  }
-  // False where no checkpoint came within two minutes.
-  bool AwaitHeld() {
-    const Deadline deadline = Patience();
-    MutexLock lock(&mu_);
-    while (!held_) {
-      if (!changed_.WaitUntil(&mu_, deadline)) return held_;
-    }
-    return true;
-  }
-  // `hold`: the next ones too.
-  void Go(bool hold) {
-    MutexLock lock(&mu_);
-    hold_ = hold;
-    held_ = false;
-    changed_.SignalAll();
-  }
-
- private:
-  Mutex mu_;
-  CondVar changed_;
-  bool hold_ ABSL_GUARDED_BY(mu_) = false;
-  bool held_ ABSL_GUARDED_BY(mu_) = false;
+  Gate gate;
 };
 
 Labels Numbered(int i) { return {{"__name__", "n"}, {"i", std::to_string(i)}}; }
@@ -101,7 +71,7 @@ class BackgroundCompaction : public EveryEngine {
     for (int rounds = 0; rounds < 3000 && !done(); ++rounds) {
       const std::uint64_t before = store_->Stats().checkpoints;
       for (int i = 0; i < kRoundsOfACheckpoint; ++i) WriteOn();
-      const Deadline deadline = Patience();
+      const Deadline deadline = std::chrono::steady_clock::now() + std::chrono::minutes(2);
       while (store_->Stats().checkpoints == before) {
         if (std::chrono::steady_clock::now() > deadline) return false;
         std::this_thread::yield();
@@ -112,12 +82,12 @@ class BackgroundCompaction : public EveryEngine {
   // Until so many checkpoints have been made by the upkeep thread, each of which finds the next one wanted when it ends.
   void WriteWithoutAPause(HoldsCheckpoints* archiver, std::uint64_t checkpoints) {
     const std::uint64_t last = store_->Stats().checkpoints + checkpoints;
-    archiver->Hold();
+    archiver->gate.Close();
     for (int i = 0; i < kRoundsOfACheckpoint; ++i) WriteOn();
     while (store_->Stats().checkpoints < last) {
-      ASSERT_TRUE(archiver->AwaitHeld()) << "no checkpoint";
+      archiver->gate.AwaitHeld(1);
       for (int i = 0; i < kRoundsOfACheckpoint; ++i) WriteOn();
-      archiver->Go(true);
+      archiver->gate.LetHeldGo();
     }
   }
   std::uint64_t Compacted() { return store_->Stats().compacted_windows; }
@@ -148,16 +118,16 @@ TEST_P(BackgroundCompaction, WritersThatNeverPauseDoNotKeepWindowsAndSeriesForEv
   WriteWithoutAPause(archiver.get(), 18);
   EXPECT_EQ(Compacted(), 2U) << "one window of two shards";
   EXPECT_EQ(store_->SeriesIds({Matcher::Equal("__name__", "short")})->size(), 10U);
-  archiver->Go(false);
+  archiver->gate.Open();
   store_.Close();
   store_.options().retention_ms = 10 * kWindow;
-  archiver->Hold();  // opening asks for a checkpoint of what the last life has left
+  archiver->gate.Close();  // opening asks for a checkpoint of what the last life has left
   store_.Open();
   WriteWithoutAPause(archiver.get(), 6);
   EXPECT_EQ(store_->SeriesIds({Matcher::Equal("__name__", "short")})->size(), 10U) << "there was a pause";
   WriteWithoutAPause(archiver.get(), 18);
   EXPECT_TRUE(store_->SeriesIds({Matcher::Equal("__name__", "short")})->empty());
-  archiver->Go(false);
+  archiver->gate.Open();
   EXPECT_EQ(store_->SeriesIds({})->size(), std::size_t{kSeries});
 }
 

@@ -18,14 +18,22 @@ class Gate {
     open_ = true;
     changed_.SignalAll();
   }
+  // Those that it holds go on; it stays closed.
+  void LetHeldGo() {
+    MutexLock lock(&mu_);
+    held_ = 0;
+    ++let_go_;
+    changed_.SignalAll();
+  }
   // Called by the engine.
   void Pass() {
     MutexLock lock(&mu_);
     ++calls_;
     ++held_;
     changed_.SignalAll();
-    while (!open_) changed_.Wait(&mu_);
-    --held_;
+    const int before = let_go_;
+    while (!open_ && let_go_ == before) changed_.Wait(&mu_);
+    if (let_go_ == before) --held_;
   }
   // Returns when `n` calls stand before the closed gate.
   void AwaitHeld(int n) {
@@ -42,6 +50,7 @@ class Gate {
   CondVar changed_;
   bool open_ ABSL_GUARDED_BY(mu_) = true;
   int held_ ABSL_GUARDED_BY(mu_) = 0;
+  int let_go_ ABSL_GUARDED_BY(mu_) = 0;  // times
   int calls_ ABSL_GUARDED_BY(mu_) = 0;
 };
 

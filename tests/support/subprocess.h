@@ -31,7 +31,7 @@ class Subprocess {
   // Writes all of `text` to its stdin, collecting output meanwhile. False where it has closed its stdin.
   bool Write(std::string_view text);
   void CloseInput();
-  // Waits until `done(out, err)`. False where the program ended, or two minutes passed, without that.
+  // Waits until `done(out, err)`. False where the program ended, said nothing for two minutes, or eight passed.
   bool WaitUntil(const std::function<bool(const std::string& out, const std::string& err)>& done);
   void Kill(int signal);
   // Closes its stdin and waits for its end.
